@@ -1,0 +1,62 @@
+//! `cargo bench`: a whole training step at one width and at four, the augmentation, kNN.
+//!
+//! `max alloc` is the peak memory of one iteration.
+
+use burn::tensor::{Device, Distribution, Tensor};
+use divan::{AllocProfiler, Bencher, counter::ItemsCount};
+use futures::executor::block_on;
+use slimclr_core::{
+    augment::{Augmenter, Normalisation, Recipe, view_rng},
+    config::Config,
+    eval::{features::Features, knn::knn},
+    image::Image,
+    method::moco_v2::MocoV2,
+};
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+/// A SlimCLR-MoCov2 step on the CIFAR ResNet-20: batch 64, queue 4096, query and key encoder, SGD.
+#[divan::bench(args = [1, 4], sample_count = 7, sample_size = 1)]
+fn step(bencher: Bencher, widths: usize) {
+    let all = [1.0, 0.75, 0.5, 0.25];
+    let config = Config { widths: all[..widths].to_vec(), batch: 64, bn_splits: 1, ..Config::cifar10() };
+    let device = Device::flex();
+    let mut method = MocoV2::new(&config, config.encoder().unwrap().build().unwrap(), &device);
+    let shape = [config.batch, 3, config.image_size, config.image_size];
+    let views = [0, 1].map(|_| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device));
+    method.step(views.clone(), true, 0.06);
+    bencher.counter(ItemsCount::new(config.batch)).bench_local(|| {
+        method.step(views.clone(), true, 0.06);
+    });
+}
+
+/// MoCo v2 views on one core: of a CIFAR image, and of a photograph (without decoding).
+#[divan::bench(args = [(32, 32, 32), (500, 375, 224)], sample_count = 50)]
+fn augment(bencher: Bencher, (width, height, size): (usize, usize, usize)) {
+    let pixels = (0..3 * width * height).map(|i| (i * 31 % 251) as u8).collect();
+    let image = Image::new(width, height, pixels).unwrap();
+    let recipe = Recipe::moco_v2(Normalisation::CIFAR10, size);
+    let mut augmenter = Augmenter::new();
+    let mut view = vec![0.0; 3 * size * size];
+    let mut number = 0;
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+        number += 1;
+        augmenter.view(&image, &recipe, size, &mut view_rng(0, 0, number, 0), &mut view).unwrap();
+    });
+}
+
+/// kNN of 1,000 test images, 64 features each, in a bank of 50,000.
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn neighbours(bencher: Bencher) {
+    let features = |images: usize| Features {
+        values: Tensor::random([images, 64], Distribution::Normal(0.0, 1.0), &Device::flex()),
+        labels: (0..images as u32).map(|image| image % 10).collect(),
+    };
+    let (bank, test) = (features(50_000), features(1000));
+    bencher.counter(ItemsCount::new(1000_usize)).bench_local(|| block_on(knn(&bank, &test, 200)).unwrap());
+}

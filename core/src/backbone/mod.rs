@@ -1,0 +1,180 @@
+//! Slimmable residual networks: a stem, residual blocks, global average pooling.
+
+pub mod cifar;
+pub mod resnet;
+
+use burn::tensor::{
+    Tensor,
+    activation::relu,
+    module::{adaptive_avg_pool2d, max_pool2d},
+    ops::MaxPoolOptions,
+};
+
+use crate::{
+    kernel::norm::Then,
+    parameter::Layout,
+    pass::Pass,
+    profile::{Cost, Extent},
+    slim::{SlimConv2d, SwitchableBatchNorm},
+    width::{Channels, WidthError},
+};
+
+/// Colour planes of the input image.
+const IMAGE: Channels = Channels::Fixed(3);
+
+/// A residual network without its head.
+#[derive(Debug, Clone)]
+pub struct Backbone {
+    stem: ConvNorm,
+    max_pool: bool,
+    blocks: Vec<Block>,
+    features: Channels,
+}
+
+impl Backbone {
+    /// The channels of its output, `F` of spec section 1.
+    pub fn features(&self) -> Channels {
+        self.features
+    }
+
+    /// Shapes: `[batch, 3, height, width]` to `[batch, features]` of the pass' width.
+    pub fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<2> {
+        let mut x = self.stem.forward(x, Then::Relu, pass);
+        if self.max_pool {
+            x = max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]));
+        }
+        for block in &self.blocks {
+            x = block.forward(x, pass);
+        }
+        adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3)
+    }
+
+    /// Counts the multiply-accumulates for one image.
+    pub fn cost(&self, mut image: Extent, cost: &mut Cost) {
+        self.stem.conv.cost(&mut image, cost);
+        if self.max_pool {
+            image = Extent { height: image.height.div_ceil(2), width: image.width.div_ceil(2) };
+        }
+        for block in &self.blocks {
+            block.cost(&mut image, cost);
+        }
+    }
+}
+
+/// A convolution and its norm.
+#[derive(Debug, Clone)]
+struct ConvNorm {
+    conv: SlimConv2d,
+    norm: SwitchableBatchNorm,
+}
+
+/// Names, sides and form of a [`ConvNorm`].
+struct ConvNormShape {
+    sides: [Channels; 2],
+    kernel: usize,
+    stride: usize,
+    /// Initial scale of the norm.
+    gamma: f64,
+}
+
+impl ConvNorm {
+    fn new(layout: &mut Layout, [conv, norm]: [&str; 2], shape: ConvNormShape) -> Result<Self, WidthError> {
+        Ok(Self {
+            conv: SlimConv2d::new(layout, conv, shape.sides, shape.kernel, shape.stride)?,
+            norm: SwitchableBatchNorm::new(layout, norm, shape.sides[1], shape.gamma)?,
+        })
+    }
+
+    fn forward(&self, x: Tensor<4>, then: Then, pass: &mut Pass) -> Tensor<4> {
+        let x = self.conv.forward(x, pass);
+        self.norm.forward(x, then, pass)
+    }
+}
+
+/// A residual block: convolutions with norms, ReLU between them, added to the shortcut before the last ReLU.
+#[derive(Debug, Clone)]
+struct Block {
+    layers: Vec<ConvNorm>,
+    /// Whether the inner path has a ReLU before the sum too. The authors' CIFAR blocks do, as the parity
+    /// cases show; the paper does not say.
+    relu_before_sum: bool,
+    /// A 1x1 convolution where the shape changes; the identity otherwise.
+    shortcut: Option<ConvNorm>,
+}
+
+impl Block {
+    /// Two 3x3 convolutions, the first with the stride.
+    fn basic(layout: &mut Layout, name: &str, sides: [Channels; 2], stride: usize) -> Result<Self, WidthError> {
+        let [inputs, outputs] = sides;
+        Self::new(layout, name, sides, stride, &[([inputs, outputs], 3, stride), ([outputs, outputs], 3, 1)], 1.0)
+    }
+
+    /// A [`basic`](Self::basic) block as the authors write it for CIFAR.
+    fn cifar(layout: &mut Layout, name: &str, sides: [Channels; 2], stride: usize) -> Result<Self, WidthError> {
+        Ok(Self { relu_before_sum: true, ..Self::basic(layout, name, sides, stride)? })
+    }
+
+    /// 1x1, 3x3, 1x1; the stride is on the 3x3 (v1.5), and the last norm starts at zero, so that
+    /// the block starts as its shortcut.
+    fn bottleneck(
+        layout: &mut Layout,
+        name: &str,
+        [inputs, middle, outputs]: [Channels; 3],
+        stride: usize,
+    ) -> Result<Self, WidthError> {
+        let layers = [([inputs, middle], 1, 1), ([middle, middle], 3, stride), ([middle, outputs], 1, 1)];
+        Self::new(layout, name, [inputs, outputs], stride, &layers, 0.0)
+    }
+
+    fn new(
+        layout: &mut Layout,
+        name: &str,
+        [inputs, outputs]: [Channels; 2],
+        stride: usize,
+        layers: &[([Channels; 2], usize, usize)],
+        last_gamma: f64,
+    ) -> Result<Self, WidthError> {
+        let last = layers.len();
+        let layers = (1..)
+            .zip(layers)
+            .map(|(place, &(sides, kernel, stride))| {
+                let names = [format!("{name}.conv{place}"), format!("{name}.bn{place}")];
+                let gamma = if place == last { last_gamma } else { 1.0 };
+                ConvNorm::new(layout, [&names[0], &names[1]], ConvNormShape { sides, kernel, stride, gamma })
+            })
+            .collect::<Result<_, _>>()?;
+        let shortcut = (stride != 1 || inputs != outputs)
+            .then(|| {
+                let names = [format!("{name}.shortcut.0"), format!("{name}.shortcut.1")];
+                let shape = ConvNormShape { sides: [inputs, outputs], kernel: 1, stride, gamma: 1.0 };
+                ConvNorm::new(layout, [&names[0], &names[1]], shape)
+            })
+            .transpose()?;
+        Ok(Self { layers, relu_before_sum: false, shortcut })
+    }
+
+    fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+        let (last, earlier) = self.layers.split_last().expect("a block has layers");
+        let mut inner = x.clone();
+        for layer in earlier {
+            inner = layer.forward(inner, Then::Relu, pass);
+        }
+        let outer = match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x, Then::Nothing, pass),
+            None => x,
+        };
+        if self.relu_before_sum {
+            return relu(last.forward(inner, Then::Relu, pass) + outer);
+        }
+        last.forward(inner, Then::AddRelu(outer), pass)
+    }
+
+    fn cost(&self, image: &mut Extent, cost: &mut Cost) {
+        if let Some(shortcut) = &self.shortcut {
+            shortcut.conv.cost(&mut image.clone(), cost);
+        }
+        for layer in &self.layers {
+            layer.conv.cost(image, cost);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! ResNet v1.5 for ImageNet-sized images (He et al. 2016, table 1).
+
+use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE};
+use crate::{encoder::BuildError, parameter::Layout, width::Channels};
+
+/// Output channels of a bottleneck block over its middle ones.
+const EXPANSION: usize = 4;
+
+/// A ResNet of `depth` layers, its channels times `multiplier`: a 7x7/2 stem, 3x3/2 max pooling,
+/// four stages of basic (18, 34) or bottleneck blocks (50, 101, 152).
+///
+/// # Errors
+/// If the depth is another, or some width would leave a layer without channels.
+pub fn resnet(layout: &mut Layout, depth: usize, multiplier: usize) -> Result<Backbone, BuildError> {
+    let (stages, bottleneck) = match depth {
+        18 => ([2, 2, 2, 2], false),
+        34 => ([3, 4, 6, 3], false),
+        50 => ([3, 4, 6, 3], true),
+        101 => ([3, 4, 23, 3], true),
+        152 => ([3, 8, 36, 3], true),
+        _ => return Err(BuildError::Depth { depth, known: "18, 34, 50, 101, 152" }),
+    };
+    let base = 64 * multiplier;
+    let stem = ConvNormShape { sides: [IMAGE, Channels::Slim(base)], kernel: 7, stride: 2, gamma: 1.0 };
+    let stem = ConvNorm::new(layout, ["conv1", "bn1"], stem)?;
+    let mut inputs = Channels::Slim(base);
+    let mut blocks = Vec::new();
+    for (stage, count) in stages.into_iter().enumerate() {
+        let middle = Channels::Slim(base << stage);
+        let outputs = if bottleneck { Channels::Slim((base << stage) * EXPANSION) } else { middle };
+        for place in 0..count {
+            let stride = if place == 0 && stage > 0 { 2 } else { 1 };
+            let name = format!("features.{}", blocks.len());
+            blocks.push(if bottleneck {
+                Block::bottleneck(layout, &name, [inputs, middle, outputs], stride)?
+            } else {
+                Block::basic(layout, &name, [inputs, outputs], stride)?
+            });
+            inputs = outputs;
+        }
+    }
+    Ok(Backbone { stem, max_pool: true, blocks, features: inputs })
+}

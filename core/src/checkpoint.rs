@@ -1,0 +1,209 @@
+//! Checkpoints: every tensor of a run as safetensors, and what else it takes to go on as JSON in the
+//! file's metadata.
+
+use std::collections::HashMap;
+
+use burn::tensor::{DType, Device, ExecutionError, Tensor, TensorData};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, serialize, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    config::{Config, ConfigError},
+    encoder::Encoder,
+    method::moco_v2::{MocoV2, Queue, Recipe},
+    optim::sgd::Sgd,
+    parameter::{MismatchError, Parameters},
+};
+
+/// The metadata's key.
+const KEY: &str = "slimclr";
+/// Raised when older programs could no longer read new files.
+const VERSION: u32 = 1;
+
+const QUERY: &str = "encoder_q";
+const MOMENTUM_ENCODER: &str = "encoder_k";
+const VELOCITY: &str = "velocity";
+const QUEUE: &str = "queue";
+
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    version: u32,
+    step: u64,
+    queue_pointer: usize,
+    config: Config,
+}
+
+/// Why a checkpoint cannot be written or read.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// Not a safetensors file, or cut short.
+    #[error("this is no intact safetensors file: {0}")]
+    Unreadable(#[from] SafeTensorError),
+    /// Not one of ours.
+    #[error("this safetensors file carries no slimclr metadata")]
+    Foreign,
+    /// From a later program.
+    #[error("this checkpoint has version {0}, but this program reads up to {VERSION}: use a newer slimclr")]
+    Newer(u32),
+    /// Metadata that cannot be understood.
+    #[error("the checkpoint's metadata is damaged: {0}")]
+    Metadata(#[from] serde_json::Error),
+    /// Options that no run can have.
+    #[error("the checkpoint's options are not valid: {0}")]
+    Config(#[from] ConfigError),
+    /// Tensors that do not fit the network.
+    #[error(transparent)]
+    Mismatch(#[from] MismatchError),
+    /// A tensor that is not 32-bit floating point.
+    #[error("tensor {0} is not of type F32")]
+    Type(String),
+    /// The device failed while tensors were read.
+    #[error("the device failed: {0}")]
+    Device(#[from] ExecutionError),
+}
+
+/// Writes the whole state of a run.
+///
+/// # Errors
+/// If the device fails.
+pub async fn save(state: &MocoV2, config: &Config) -> Result<Vec<u8>, CheckpointError> {
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    let mut add = async |name: String, shape: Vec<usize>, value: Tensor<1>| -> Result<(), CheckpointError> {
+        let data = value.into_data_async().await?.convert::<f32>();
+        tensors.push((name, shape, data.as_bytes().to_vec()));
+        Ok(())
+    };
+    for (prefix, parameters) in [(QUERY, &state.query), (MOMENTUM_ENCODER, &state.key)] {
+        for (spec, value) in parameters.named() {
+            add(format!("{prefix}.{}", spec.name), spec.named_shape(), value.clone().flatten(0, 3)).await?;
+        }
+    }
+    for (id, spec) in state.encoder.layout().iter() {
+        if let Some(velocity) = state.optimizer.velocity(id) {
+            add(format!("{VELOCITY}.{}", spec.name), spec.named_shape(), velocity.clone().flatten(0, 3)).await?;
+        }
+    }
+    add(QUEUE.into(), state.queue.keys.dims().to_vec(), state.queue.keys.clone().flatten(0, 1)).await?;
+
+    let metadata = Metadata {
+        version: VERSION,
+        step: state.steps,
+        queue_pointer: state.queue.pointer,
+        config: config.clone(),
+    };
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .collect::<Result<Vec<_>, SafeTensorError>>()?;
+    Ok(serialize(views, Some(HashMap::from([(KEY.into(), serde_json::to_string(&metadata)?)])))?)
+}
+
+/// A checkpoint in memory.
+pub struct Checkpoint<'a> {
+    tensors: SafeTensors<'a>,
+    metadata: Metadata,
+}
+
+impl<'a> Checkpoint<'a> {
+    /// Reads the table of contents and the metadata.
+    ///
+    /// # Errors
+    /// If `bytes` are no checkpoint.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
+        let (_, header) = SafeTensors::read_metadata(bytes)?;
+        let tensors = SafeTensors::deserialize(bytes)?;
+        let metadata = header.metadata().as_ref().and_then(|map| map.get(KEY)).ok_or(CheckpointError::Foreign)?;
+        let version = serde_json::from_str::<serde_json::Value>(metadata)?["version"].as_u64().unwrap_or(0);
+        if version > u64::from(VERSION) {
+            return Err(CheckpointError::Newer(version as u32));
+        }
+        let metadata: Metadata = serde_json::from_str(metadata)?;
+        metadata.config.check()?;
+        Ok(Self { tensors, metadata })
+    }
+
+    /// The run's options.
+    pub fn config(&self) -> &Config {
+        &self.metadata.config
+    }
+
+    /// Steps that the run had taken.
+    pub fn step(&self) -> u64 {
+        self.metadata.step
+    }
+
+    /// The trained encoder's architecture.
+    ///
+    /// # Errors
+    /// If the options describe none.
+    pub fn encoder(&self) -> Result<Encoder, CheckpointError> {
+        let config = self.config().encoder().map_err(ConfigError::from)?;
+        Ok(config.build().map_err(ConfigError::from)?)
+    }
+
+    /// The trained encoder's parameters.
+    ///
+    /// # Errors
+    /// If tensors are missing or misshapen.
+    pub fn query(&self, encoder: &Encoder, device: &Device) -> Result<Parameters, CheckpointError> {
+        self.parameters(QUERY, encoder, device)
+    }
+
+    /// The whole state, to go on training.
+    ///
+    /// # Errors
+    /// If tensors are missing or misshapen.
+    pub fn resume(&self, device: &Device) -> Result<MocoV2, CheckpointError> {
+        let encoder = self.encoder()?;
+        let config = self.config();
+        let layout = encoder.layout();
+        let mut optimizer = Sgd::new(layout, config.momentum, config.weight_decay);
+        for (id, spec) in layout.iter() {
+            if let Some(velocity) = self.tensor(&format!("{VELOCITY}.{}", spec.name), &spec.named_shape())? {
+                optimizer.set_velocity(id, Tensor::from_data(spec.stored(velocity), device));
+            }
+        }
+        let shape = [config.dim, config.queue];
+        let keys = self.tensor(QUEUE, &shape)?.ok_or_else(|| MismatchError::Missing(vec![QUEUE.into()]))?;
+        Ok(MocoV2 {
+            recipe: Recipe::new(config, layout.widths()),
+            query: self.query(&encoder, device)?,
+            key: self.parameters(MOMENTUM_ENCODER, &encoder, device)?,
+            queue: Queue {
+                keys: Tensor::from_data(keys, device),
+                pointer: self.metadata.queue_pointer,
+            },
+            optimizer,
+            steps: self.metadata.step,
+            encoder,
+        })
+    }
+
+    fn parameters(&self, prefix: &str, encoder: &Encoder, device: &Device) -> Result<Parameters, CheckpointError> {
+        let mut found = HashMap::new();
+        for (_, spec) in encoder.layout().iter() {
+            if let Some(data) = self.tensor(&format!("{prefix}.{}", spec.name), &spec.named_shape())? {
+                found.insert(spec.name.clone(), data);
+            }
+        }
+        Ok(Parameters::from_named(encoder.layout().clone(), device, |name| found.remove(name))?)
+    }
+
+    /// A tensor's values; none if the file lacks it.
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Option<TensorData>, CheckpointError> {
+        let Ok(view) = self.tensors.tensor(name) else { return Ok(None) };
+        if view.dtype() != Dtype::F32 {
+            return Err(CheckpointError::Type(name.into()));
+        }
+        if view.shape() != shape {
+            return Err(MismatchError::Shape {
+                name: name.into(),
+                found: view.shape().to_vec(),
+                expected: shape.to_vec(),
+            }
+            .into());
+        }
+        Ok(Some(TensorData::from_bytes_vec(view.data().to_vec(), shape.to_vec(), DType::F32)))
+    }
+}

@@ -1,0 +1,347 @@
+//! The options of a run, in one struct: command-line flags, TOML file, and the copy saved beside the run.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    encoder::{BackboneKind, BuildError, EncoderConfig},
+    head::HeadKind,
+    loss::{distill::Distillation, reweight::Reweighting},
+    optim::schedule::{Decay, Schedule},
+    width::{WidthError, Widths},
+};
+
+/// The options of a pre-training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Kind of backbone
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value = "cifar", help_heading = "Network"))]
+    pub backbone: BackboneKind,
+    /// Layers of the backbone
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 20, help_heading = "Network"))]
+    pub depth: usize,
+    /// Channels of the backbone, as a multiple of the standard ones
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 1, help_heading = "Network"))]
+    pub multiplier: usize,
+    /// Widths, descending from 1.0 and separated by commas
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_delimiter = ',', default_value = "1.0,0.75,0.5,0.25", help_heading = "Network")
+    )]
+    pub widths: Vec<f64>,
+    /// Dimension of the embeddings
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 128, help_heading = "Network"))]
+    pub dim: usize,
+
+    /// Keys in the queue; a multiple of the batch
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 4096, help_heading = "MoCo v2"))]
+    pub queue: usize,
+    /// Momentum of the key encoder
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.99, help_heading = "MoCo v2"))]
+    pub key_momentum: f64,
+    /// Temperature of InfoNCE
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.1, help_heading = "MoCo v2"))]
+    pub temperature: f64,
+    /// Groups of the batch with batch-norm statistics of their own, as if each were on a device of its own
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 8, help_heading = "MoCo v2"))]
+    pub bn_splits: usize,
+
+    /// Fraction of the run in which only the full network is trained
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.5, help_heading = "SlimCLR"))]
+    pub slow_start: f64,
+    /// Online distillation from the full network to the sub-networks
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value = "seed", help_heading = "SlimCLR"))]
+    pub distill: Distillation,
+    /// Share of the distillation in a sub-network's loss
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.5, help_heading = "SlimCLR"))]
+    pub distill_weight: f64,
+    /// The teacher's temperature
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 5.0, help_heading = "SlimCLR"))]
+    pub teacher_temperature: f64,
+    /// The student's temperature
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 5.0, help_heading = "SlimCLR"))]
+    pub student_temperature: f64,
+    /// Let every wider network teach, not only the full one
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", help_heading = "SlimCLR"))]
+    pub full_distill: bool,
+    /// Weights of the widths' losses: 0 equal, 1 share, 2 width, 3 scaled share, 5 full takes all, 6 cascade, 7 full takes next
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Reweighting::FullTakesAll, help_heading = "SlimCLR"))]
+    pub reweighting: Reweighting,
+
+    /// Passes over the training images; may be fractional
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 200.0, help_heading = "Optimisation"))]
+    pub epochs: f64,
+    /// Images per step
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 512, help_heading = "Optimisation"))]
+    pub batch: usize,
+    /// Highest learning rate
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.06, help_heading = "Optimisation"))]
+    pub learning_rate: f64,
+    /// How the learning rate falls
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value = "cosine", help_heading = "Optimisation"))]
+    pub decay: Decay,
+    /// Fraction of the run over which the learning rate rises
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.0, help_heading = "Optimisation"))]
+    pub warmup: f64,
+    /// Epochs at which the step schedule takes a tenth, separated by commas
+    #[cfg_attr(feature = "clap", arg(long, value_delimiter = ',', default_value = "120,160", help_heading = "Optimisation"))]
+    pub milestones: Vec<f64>,
+    /// Momentum of the gradient
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.9, help_heading = "Optimisation"))]
+    pub momentum: f64,
+    /// Weight decay; on weights only, not on norms or biases
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 5e-4, help_heading = "Optimisation"))]
+    pub weight_decay: f64,
+
+    /// Side of the square views, in pixels
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 32, help_heading = "Data"))]
+    pub image_size: usize,
+    /// Images: 'embedded', a folder of CIFAR-10 batches, or a folder with one sub-folder a class
+    #[cfg_attr(feature = "clap", arg(long, default_value = "embedded", help_heading = "Data"))]
+    pub data: String,
+
+    /// Neighbours that vote in the kNN evaluation
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 200, help_heading = "Evaluation"))]
+    pub knn: usize,
+    /// Epochs between kNN evaluations; there is always one before training and one after
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 10.0, help_heading = "Evaluation"))]
+    pub evaluate_every: f64,
+
+    /// Seed of everything random: the same seed gives the same run
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0, help_heading = "Run"))]
+    pub seed: u64,
+    /// Where to compute: auto, cpu, vulkan, webgpu or cuda, with a number for one of several, as in cuda:1
+    #[cfg_attr(feature = "clap", arg(long, default_value = "auto", help_heading = "Run"))]
+    pub device: String,
+    /// Epochs between checkpoints; there is always one at the end
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 1.0, help_heading = "Run"))]
+    pub checkpoint_every: f64,
+}
+
+/// Why a run cannot have these options.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum ConfigError {
+    /// The widths.
+    #[error(transparent)]
+    Width(#[from] WidthError),
+    /// The network.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A number out of its range.
+    #[error("{key} = {value} must be {rule}")]
+    Range {
+        /// The option.
+        key: &'static str,
+        /// What it was given.
+        value: f64,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// Every batch replaces one batch of the queue.
+    #[error("queue = {queue} is not divisible by batch = {batch}: use {}", .batch * (.queue / .batch).max(1))]
+    Queue {
+        /// Keys in the queue.
+        queue: usize,
+        /// Images per step.
+        batch: usize,
+    },
+    /// Each group of the batch has norm statistics of its own.
+    #[error("batch = {batch} does not divide into bn_splits = {splits} groups of at least 2 images")]
+    Splits {
+        /// Images per step.
+        batch: usize,
+        /// Groups.
+        splits: usize,
+    },
+    /// There is no full batch.
+    #[error("batch = {batch} is larger than the data set of {images} images")]
+    Batch {
+        /// Images per step.
+        batch: usize,
+        /// Training images.
+        images: usize,
+    },
+}
+
+impl Config {
+    /// The smallest preset: a ResNet-8 on quarter-size views, for a few minutes on a laptop.
+    pub fn mini() -> Self {
+        Self {
+            depth: 8,
+            queue: 1024,
+            bn_splits: 1,
+            temperature: 0.2,
+            epochs: 30.0,
+            batch: 64,
+            warmup: 0.05,
+            evaluate_every: 5.0,
+            ..Self::cifar10()
+        }
+    }
+
+    /// The CIFAR-10 recipe of spec section 2.
+    pub fn cifar10() -> Self {
+        Self {
+            backbone: BackboneKind::Cifar,
+            depth: 20,
+            multiplier: 1,
+            widths: vec![1.0, 0.75, 0.5, 0.25],
+            dim: 128,
+            queue: 4096,
+            key_momentum: 0.99,
+            temperature: 0.1,
+            bn_splits: 8,
+            slow_start: 0.5,
+            distill: Distillation::Seed,
+            distill_weight: 0.5,
+            teacher_temperature: 5.0,
+            student_temperature: 5.0,
+            full_distill: false,
+            reweighting: Reweighting::FullTakesAll,
+            epochs: 200.0,
+            batch: 512,
+            learning_rate: 0.06,
+            decay: Decay::Cosine,
+            warmup: 0.0,
+            milestones: vec![120.0, 160.0],
+            momentum: 0.9,
+            weight_decay: 5e-4,
+            image_size: 32,
+            data: "embedded".into(),
+            knn: 200,
+            evaluate_every: 10.0,
+            seed: 0,
+            device: "auto".into(),
+            checkpoint_every: 1.0,
+        }
+    }
+
+    /// The ImageNet recipe of spec section 2, for total batch 1024.
+    pub fn imagenet_mocov2() -> Self {
+        Self {
+            backbone: BackboneKind::Resnet,
+            depth: 50,
+            queue: 65536,
+            key_momentum: 0.999,
+            temperature: 0.2,
+            // The paper's batch of 1024 lay on 8 devices.
+            bn_splits: 8,
+            batch: 1024,
+            learning_rate: 0.2,
+            warmup: 0.05,
+            weight_decay: 1e-4,
+            image_size: 224,
+            data: "imagenet".into(),
+            ..Self::cifar10()
+        }
+    }
+
+    /// The encoder to train.
+    ///
+    /// # Errors
+    /// If the widths make no slimmable network.
+    pub fn encoder(&self) -> Result<EncoderConfig, WidthError> {
+        Ok(EncoderConfig {
+            backbone: self.backbone,
+            depth: self.depth,
+            multiplier: self.multiplier,
+            widths: Widths::try_from(self.widths.clone())?,
+            head: HeadKind::Mocov2,
+            outputs: self.dim,
+        })
+    }
+
+    /// Checks everything that can be checked before the data set is known.
+    ///
+    /// # Errors
+    /// The first option that cannot be.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.encoder()?.build()?;
+        let positive = |key, value: f64| in_range(key, value, value > 0.0 && value.is_finite(), "above 0");
+        let at_least_one = |key, value: usize| in_range(key, value as f64, value >= 1, "at least 1");
+        let fraction = |key, value: f64| in_range(key, value, (0.0..=1.0).contains(&value), "between 0 and 1");
+        let not_negative = |key, value: f64| in_range(key, value, value >= 0.0 && value.is_finite(), "0 or more");
+        positive("epochs", self.epochs)?;
+        positive("temperature", self.temperature)?;
+        positive("teacher_temperature", self.teacher_temperature)?;
+        positive("student_temperature", self.student_temperature)?;
+        positive("evaluate_every", self.evaluate_every)?;
+        positive("checkpoint_every", self.checkpoint_every)?;
+        not_negative("learning_rate", self.learning_rate)?;
+        not_negative("weight_decay", self.weight_decay)?;
+        fraction("slow_start", self.slow_start)?;
+        fraction("distill_weight", self.distill_weight)?;
+        fraction("warmup", self.warmup)?;
+        fraction("key_momentum", self.key_momentum)?;
+        fraction("momentum", self.momentum)?;
+        in_range("batch", self.batch as f64, self.batch >= 2, "at least 2")?;
+        in_range("image_size", self.image_size as f64, (8..=1024).contains(&self.image_size), "between 8 and 1024")?;
+        at_least_one("bn_splits", self.bn_splits)?;
+        at_least_one("knn", self.knn)?;
+        if self.queue == 0 || !self.queue.is_multiple_of(self.batch) {
+            return Err(ConfigError::Queue { queue: self.queue, batch: self.batch });
+        }
+        if !self.batch.is_multiple_of(self.bn_splits) || self.batch / self.bn_splits < 2 {
+            return Err(ConfigError::Splits { batch: self.batch, splits: self.bn_splits });
+        }
+        Ok(())
+    }
+
+    /// How the run divides into steps, given the number of training images.
+    ///
+    /// # Errors
+    /// If they do not make one batch.
+    pub fn timetable(&self, images: usize) -> Result<Timetable, ConfigError> {
+        if self.batch > images {
+            return Err(ConfigError::Batch { batch: self.batch, images });
+        }
+        let steps_per_epoch = (images / self.batch) as u64;
+        let in_steps = |epochs: f64| ((epochs * steps_per_epoch as f64).round() as u64).max(1);
+        let steps = in_steps(self.epochs);
+        Ok(Timetable {
+            steps_per_epoch,
+            steps,
+            slow_start: (self.slow_start * steps as f64).round() as u64,
+            evaluate_every: in_steps(self.evaluate_every),
+            checkpoint_every: in_steps(self.checkpoint_every),
+            schedule: Schedule {
+                decay: self.decay,
+                initial: self.learning_rate,
+                total_steps: steps,
+                warmup_steps: (self.warmup * steps as f64).round() as u64,
+                milestones: self.milestones.clone(),
+            },
+        })
+    }
+}
+
+/// An error unless the rule holds.
+pub(crate) fn in_range(key: &'static str, value: f64, holds: bool, rule: &'static str) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError::Range { key, value, rule }) }
+}
+
+/// How a run divides into steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timetable {
+    /// Full batches in one pass over the images.
+    pub steps_per_epoch: u64,
+    /// Steps of the run.
+    pub steps: u64,
+    /// The first step that trains the sub-networks.
+    pub slow_start: u64,
+    /// Steps between evaluations.
+    pub evaluate_every: u64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// The learning rate.
+    pub schedule: Schedule,
+}
+
+impl Timetable {
+    /// The fractional epoch at which `step` begins.
+    pub fn epoch(&self, step: u64) -> f64 {
+        step as f64 / self.steps_per_epoch as f64
+    }
+}

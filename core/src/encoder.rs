@@ -1,0 +1,123 @@
+//! An encoder's architecture: backbone, head, and the table of their parameters.
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    backbone::{Backbone, cifar::cifar_resnet, resnet::resnet},
+    head::{Head, HeadKind},
+    parameter::Layout,
+    pass::Pass,
+    profile::{Cost, Extent},
+    width::{WidthError, Widths},
+};
+
+/// The kinds of backbone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum BackboneKind {
+    /// For small images: 3x3 stem, three stages of basic blocks; depths 8, 14, 20, 32, 44, 56, 110
+    Cifar,
+    /// For ImageNet: 7x7/2 stem and max pooling, four stages; depths 18, 34, 50, 101, 152
+    Resnet,
+}
+
+/// What an encoder is built from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncoderConfig {
+    /// The kind of backbone.
+    pub backbone: BackboneKind,
+    /// Its layers.
+    pub depth: usize,
+    /// Its channels, as a multiple of the standard ones.
+    pub multiplier: usize,
+    /// The widths it can run at.
+    pub widths: Widths,
+    /// The kind of head.
+    pub head: HeadKind,
+    /// The head's output dimension, `D`.
+    pub outputs: usize,
+}
+
+/// Why an encoder cannot be built.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum BuildError {
+    /// A depth that the backbone does not come in.
+    #[error("a backbone of this kind has no depth {depth}: choose from {known}")]
+    Depth {
+        /// The depth asked for.
+        depth: usize,
+        /// Those there are.
+        known: &'static str,
+    },
+    /// A multiplier or an output dimension of zero.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    /// A width that leaves nothing.
+    #[error(transparent)]
+    Width(#[from] WidthError),
+}
+
+/// Backbone, head, and the table of their parameters; the values live in
+/// [`Parameters`](crate::parameter::Parameters).
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    layout: Arc<Layout>,
+    backbone: Backbone,
+    head: Head,
+}
+
+impl EncoderConfig {
+    /// Builds the architecture.
+    ///
+    /// # Errors
+    /// If there is no such depth, or some width would leave a layer without channels.
+    pub fn build(&self) -> Result<Encoder, BuildError> {
+        if self.multiplier == 0 {
+            return Err(BuildError::Zero("the channel multiplier"));
+        }
+        if self.outputs == 0 {
+            return Err(BuildError::Zero("the output dimension"));
+        }
+        let mut layout = Layout::new(self.widths.clone());
+        let backbone = match self.backbone {
+            BackboneKind::Cifar => cifar_resnet(&mut layout, self.depth, self.multiplier)?,
+            BackboneKind::Resnet => resnet(&mut layout, self.depth, self.multiplier)?,
+        };
+        let head = Head::new(&mut layout, self.head, backbone.features(), self.outputs)?;
+        Ok(Encoder { layout: Arc::new(layout), backbone, head })
+    }
+}
+
+impl Encoder {
+    /// The table of parameters.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// How many features the width at `index` gives.
+    pub fn features_at(&self, index: usize) -> usize {
+        self.backbone.features().at(self.layout.widths(), index)
+    }
+
+    /// Backbone only. Shapes: `[batch, 3, height, width]` to `[batch, features]` of the pass' width.
+    pub fn features(&self, images: Tensor<4>, pass: &mut Pass) -> Tensor<2> {
+        self.backbone.forward(images, pass)
+    }
+
+    /// Backbone and head. Shapes: `[batch, 3, height, width]` to `[batch, outputs]`.
+    pub fn forward(&self, images: Tensor<4>, pass: &mut Pass) -> Tensor<2> {
+        let features = self.backbone.forward(images, pass);
+        self.head.forward(features, pass)
+    }
+
+    /// Counts the multiply-accumulates for one image.
+    pub fn cost(&self, image: Extent, cost: &mut Cost) {
+        self.backbone.cost(image, cost);
+        self.head.cost(cost);
+    }
+}

@@ -1,0 +1,73 @@
+//! Features of labelled images, for every width in one pass over the images.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::{
+    encoder::Encoder,
+    loss::normalize,
+    parameter::Parameters,
+    pass::{Mode, Pass},
+};
+
+/// Images with their classes.
+#[derive(Debug, Clone, Default)]
+pub struct Labelled {
+    /// Normalised pixels, `[n, 3, size, size]` in row-major order.
+    pub pixels: Vec<f32>,
+    /// The class of each image.
+    pub labels: Vec<u32>,
+    /// Side of the images.
+    pub size: usize,
+}
+
+/// One width's features of a set of images.
+#[derive(Debug, Clone)]
+pub struct Features {
+    /// The backbone's output, before the head: `[n, f]`.
+    pub values: Tensor<2>,
+    /// The class of each image.
+    pub labels: Vec<u32>,
+}
+
+/// Gathers the features of a set of images, chunk by chunk.
+pub struct Extractor<'a> {
+    encoder: &'a Encoder,
+    parameters: &'a mut Parameters,
+    device: &'a Device,
+    chunks: Vec<Vec<Tensor<2>>>,
+    labels: Vec<u32>,
+}
+
+impl<'a> Extractor<'a> {
+    /// No images yet.
+    pub fn new(encoder: &'a Encoder, parameters: &'a mut Parameters, device: &'a Device) -> Self {
+        let widths = encoder.layout().widths().len();
+        Self { encoder, parameters, device, chunks: vec![Vec::new(); widths], labels: Vec::new() }
+    }
+
+    /// Runs every width's backbone, in evaluation mode, over a chunk of images.
+    pub fn add(&mut self, chunk: Labelled) {
+        let shape = [chunk.labels.len(), 3, chunk.size, chunk.size];
+        let images = Tensor::<4>::from_data(TensorData::new(chunk.pixels, shape), self.device);
+        for (width, features) in self.chunks.iter_mut().enumerate() {
+            let mut pass = Pass::new(self.parameters, width, Mode::Eval);
+            features.push(self.encoder.features(images.clone(), &mut pass));
+        }
+        self.labels.extend(chunk.labels);
+    }
+
+    /// The features of each width, widest first.
+    pub fn finish(self) -> Vec<Features> {
+        self.chunks
+            .into_iter()
+            .map(|chunks| Features { values: Tensor::cat(chunks, 0), labels: self.labels.clone() })
+            .collect()
+    }
+}
+
+impl Features {
+    /// The same features, each of unit length.
+    pub fn normalized(&self) -> Tensor<2> {
+        normalize(self.values.clone())
+    }
+}

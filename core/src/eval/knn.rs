@@ -1,0 +1,80 @@
+//! Weighted k-nearest-neighbour classification (Wu et al. 2018; spec section 7).
+
+use std::cmp::Ordering;
+
+use burn::tensor::{ExecutionError, Tensor};
+
+use super::{Accuracy, features::Features};
+
+/// Votes count `exp(similarity / TEMPERATURE)`.
+const TEMPERATURE: f32 = 0.1;
+
+/// Queries whose similarities are on the host at one time: 50,000 images of a bank take 200 kB each.
+const QUERIES_AT_ONCE: usize = 256;
+
+/// A training image near a query.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Neighbour {
+    /// Its place in the bank.
+    pub image: usize,
+    /// Cosine similarity of the features.
+    pub similarity: f32,
+}
+
+/// The `k` most similar images of `bank` to each row of `queries`, nearest first; both of unit length,
+/// `[m, f]` and `[n, f]`.
+///
+/// # Errors
+/// If the device fails.
+pub async fn nearest(bank: Tensor<2>, queries: Tensor<2>, k: usize) -> Result<Vec<Vec<Neighbour>>, ExecutionError> {
+    let [count, _] = queries.dims();
+    let images = bank.dims()[0];
+    let k = k.min(images);
+    let bank = bank.transpose();
+    let mut neighbours = Vec::with_capacity(count);
+    for start in (0..count).step_by(QUERIES_AT_ONCE) {
+        let chunk = queries.clone().narrow(0, start, QUERIES_AT_ONCE.min(count - start));
+        let similarities = chunk.matmul(bank.clone()).into_data_async().await?.convert::<f32>();
+        let similarities = similarities.as_slice::<f32>().expect("the data was just converted to f32");
+        for row in similarities.chunks_exact(images) {
+            let mut row: Vec<Neighbour> =
+                row.iter().enumerate().map(|(image, &similarity)| Neighbour { image, similarity }).collect();
+            if k < row.len() {
+                row.select_nth_unstable_by(k, nearer);
+                row.truncate(k);
+            }
+            row.sort_unstable_by(nearer);
+            neighbours.push(row);
+        }
+    }
+    Ok(neighbours)
+}
+
+/// Most similar first; ties go to the earlier image, so that a run repeats.
+fn nearer(a: &Neighbour, b: &Neighbour) -> Ordering {
+    b.similarity.total_cmp(&a.similarity).then(a.image.cmp(&b.image))
+}
+
+/// Accuracy of the vote of the `k` training images nearest to each test image.
+///
+/// # Errors
+/// If the device fails.
+pub async fn knn(bank: &Features, test: &Features, k: usize) -> Result<Accuracy, ExecutionError> {
+    let neighbours = nearest(bank.normalized(), test.normalized(), k).await?;
+    let classes = bank.labels.iter().max().map_or(0, |highest| *highest as usize + 1);
+    let right = neighbours
+        .iter()
+        .zip(&test.labels)
+        .filter(|(neighbours, label)| vote(neighbours, &bank.labels, classes) == Some(**label))
+        .count();
+    Ok(Accuracy::new(right, test.labels.len()))
+}
+
+/// The class with the greatest weight among the neighbours.
+fn vote(neighbours: &[Neighbour], labels: &[u32], classes: usize) -> Option<u32> {
+    let mut votes = vec![0.0_f32; classes];
+    for neighbour in neighbours {
+        votes[labels[neighbour.image] as usize] += (neighbour.similarity / TEMPERATURE).exp();
+    }
+    (0..classes as u32).max_by(|a, b| votes[*a as usize].total_cmp(&votes[*b as usize]).then(b.cmp(a)))
+}

@@ -1,0 +1,128 @@
+//! Online distillation: the full network of the same step teaches the sub-networks (paper section
+//! 3.3; spec section 4).
+
+use burn::tensor::{
+    Tensor,
+    activation::{log_softmax, softmax},
+};
+use serde::{Deserialize, Serialize};
+
+use super::soft_cross_entropy;
+
+/// The kinds of distillation loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum Distillation {
+    /// No distillation: every width has InfoNCE alone
+    None,
+    /// Soft cross-entropy on the similarity logits (SEED): the paper's choice
+    Seed,
+    /// Soft cross-entropy on the normalised embeddings
+    Inplace,
+    /// Mean squared error on the normalised embeddings
+    MseEmbeddings,
+    /// Mean squared error on the similarity logits
+    MseLogits,
+    /// Decoupled knowledge distillation (Zhao et al. 2022): alpha 1, beta 0.5, temperature 1
+    Dkd,
+    /// Layer-normalised logits times 2, divergence at temperature 4
+    Atkd,
+}
+
+/// Temperatures of the soft cross-entropies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Temperatures {
+    /// The teacher's.
+    pub teacher: f64,
+    /// The student's; its square scales the loss.
+    pub student: f64,
+}
+
+/// What a network makes of a batch: normalised embeddings `[n, d]` and similarity logits `[n, 1 + k]`,
+/// before InfoNCE's temperature.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Normalised embeddings.
+    pub embeddings: Tensor<2>,
+    /// Similarities to the positive key (column 0) and the queue's.
+    pub logits: Tensor<2>,
+}
+
+impl Output {
+    /// The same values outside any graph: a teacher.
+    pub fn detached(&self) -> Self {
+        Self {
+            embeddings: self.embeddings.clone().without_autodiff(),
+            logits: self.logits.clone().without_autodiff(),
+        }
+    }
+}
+
+impl Distillation {
+    /// The loss that draws `student` towards `teacher`, `[1]`; none for [`Distillation::None`].
+    pub fn loss(self, student: &Output, teacher: &Output, temperatures: Temperatures) -> Option<Tensor<1>> {
+        let embeddings = [student.embeddings.clone(), teacher.embeddings.clone()];
+        let logits = [student.logits.clone(), teacher.logits.clone()];
+        Some(match self {
+            Self::None => return None,
+            Self::Seed => soft_targets(logits, temperatures),
+            Self::Inplace => soft_targets(embeddings, temperatures),
+            Self::MseEmbeddings => mean_squared_error(embeddings),
+            Self::MseLogits => mean_squared_error(logits),
+            Self::Dkd => decoupled(logits),
+            Self::Atkd => divergence(logits.map(standardised), 4.0),
+        })
+    }
+}
+
+fn soft_targets([student, teacher]: [Tensor<2>; 2], temperatures: Temperatures) -> Tensor<1> {
+    let target = softmax(teacher.div_scalar(temperatures.teacher), 1);
+    soft_cross_entropy(student.div_scalar(temperatures.student), target).mul_scalar(temperatures.student.powi(2))
+}
+
+fn mean_squared_error([student, teacher]: [Tensor<2>; 2]) -> Tensor<1> {
+    (student - teacher).powi_scalar(2).mean()
+}
+
+/// Kullback-Leibler divergence of the softened teacher from the student, times the squared temperature.
+fn divergence([student, teacher]: [Tensor<2>; 2], temperature: f64) -> Tensor<1> {
+    let rows = student.dims()[0] as f64;
+    let [student, teacher] = [student, teacher].map(|logits| log_softmax(logits.div_scalar(temperature), 1));
+    (teacher.clone().exp() * (teacher - student)).sum().mul_scalar(temperature.powi(2) / rows)
+}
+
+/// Every row with mean 0 and variance 1 (layer norm without affine), times 2.
+fn standardised(logits: Tensor<2>) -> Tensor<2> {
+    let centred = logits.clone() - logits.mean_dim(1);
+    let variance = centred.clone().powi_scalar(2).mean_dim(1);
+    (centred / variance.add_scalar(1e-5).sqrt()).mul_scalar(2.0)
+}
+
+/// Weight of the target part of DKD.
+const ALPHA: f64 = 1.0;
+/// Weight of the non-target part.
+const BETA: f64 = 0.5;
+
+/// The divergence in two parts: whether it is the positive (column 0) or not, and which negative.
+fn decoupled(logits: [Tensor<2>; 2]) -> Tensor<1> {
+    let rows = logits[0].dims()[0] as f64;
+    let [student, teacher] = logits.map(|logits| {
+        let [_, columns] = logits.dims();
+        let positive = log_softmax(logits.clone(), 1).narrow(1, 0, 1);
+        // log(1 - p) from the negatives' own probabilities: exact where p is close to 1.
+        let negatives = logits.clone().narrow(1, 1, columns - 1);
+        let all = log_sum_exp(logits);
+        let negative = log_sum_exp(negatives.clone()) - all;
+        (Tensor::cat(vec![positive, negative], 1), log_softmax(negatives, 1))
+    });
+    let target = (teacher.0.clone().exp() * (teacher.0 - student.0)).sum();
+    let others = (teacher.1.clone().exp() * (teacher.1 - student.1)).sum();
+    (target.mul_scalar(ALPHA) + others.mul_scalar(BETA)).div_scalar(rows)
+}
+
+/// Shape: `[n, c]` to `[n, 1]`.
+fn log_sum_exp(logits: Tensor<2>) -> Tensor<2> {
+    let highest = logits.clone().detach().max_dim(1);
+    (logits - highest.clone()).exp().sum_dim(1).log() + highest
+}

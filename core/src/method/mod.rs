@@ -1,0 +1,3 @@
+//! Self-supervised methods: what one training step does.
+
+pub mod moco_v2;

@@ -1,0 +1,4 @@
+//! Optimisers and learning-rate schedules.
+
+pub mod schedule;
+pub mod sgd;

@@ -1,0 +1,281 @@
+//! The parameters of a slimmable network: one table of named tensors, from which each width takes
+//! its slice.
+//!
+//! Layers hold only the place of their parameters in the table ([`ParameterId`]), so one
+//! architecture serves several sets of values: the query encoder, the momentum encoder, the
+//! optimiser's velocity. Every entry is stored as `[out, in, height, width]`, with trailing ones for
+//! linear layers and vectors: then one slice rule covers them all.
+
+use std::{ops::Range, sync::Arc};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+use rand_pcg::Pcg64Mcg;
+use thiserror::Error;
+
+use crate::width::{Channels, WidthError, Widths};
+
+/// What a parameter is, which decides its initial value and who may change it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Role {
+    /// A convolution's or linear layer's weight, drawn from a normal distribution of this deviation.
+    Weight {
+        /// Standard deviation of the initial values.
+        deviation: f64,
+    },
+    /// Learned per channel (a bias, a norm's scale or shift), with this initial value.
+    PerChannel {
+        /// The initial value.
+        initial: f64,
+    },
+    /// A norm's running statistic: moved by the forward pass, never by the optimiser.
+    Running {
+        /// The initial value.
+        initial: f64,
+    },
+}
+
+/// One entry of the table.
+#[derive(Debug, Clone)]
+pub struct ParameterSpec {
+    /// The name in the authors' state dict, such as `features.0.conv1.weight`.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// Output channels.
+    pub outputs: Channels,
+    /// Input channels; one for vectors.
+    pub inputs: Channels,
+    /// Height and width of the kernel; one for linear layers and vectors.
+    pub kernel: [usize; 2],
+    /// Dimensions of the tensor as its name promises it: 4 for convolutions, 2 for linear layers, 1 for vectors.
+    pub rank: usize,
+    /// The only width that uses it (switchable layers), or every width.
+    pub only_width: Option<usize>,
+}
+
+impl ParameterSpec {
+    /// The full shape, `[out, in, height, width]`.
+    pub fn shape(&self) -> [usize; 4] {
+        [self.outputs.full(), self.inputs.full(), self.kernel[0], self.kernel[1]]
+    }
+
+    /// The shape that the name promises: the first [`rank`](Self::rank) dimensions of [`shape`](Self::shape).
+    pub fn named_shape(&self) -> Vec<usize> {
+        self.shape()[..self.rank].to_vec()
+    }
+
+    /// `data` in the shape that the table stores, whatever its own.
+    pub fn stored(&self, data: TensorData) -> TensorData {
+        let (bytes, _, dtype) = data.into_parts();
+        TensorData::from_bytes(bytes, self.shape(), dtype)
+    }
+
+    /// What the width at `index` uses, or nothing if the parameter belongs to another width.
+    pub fn slice(&self, widths: &Widths, index: usize) -> Option<[Range<usize>; 4]> {
+        if self.only_width.is_some_and(|only| only != index) {
+            return None;
+        }
+        let [height, width] = self.kernel;
+        Some([self.outputs.range(widths, index), self.inputs.range(widths, index), 0..height, 0..width])
+    }
+
+    /// Whether the optimiser moves it.
+    pub fn is_trained(&self) -> bool {
+        !matches!(self.role, Role::Running { .. })
+    }
+
+    /// Whether it is a convolution's or linear layer's weight: the tensors that decay, and of which
+    /// the paper takes gradient norms.
+    pub fn is_weight(&self) -> bool {
+        matches!(self.role, Role::Weight { .. })
+    }
+}
+
+/// Place of a parameter in its [`Layout`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ParameterId(pub(crate) usize);
+
+/// The table of a network's parameters, without values.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    widths: Widths,
+    specs: Vec<ParameterSpec>,
+}
+
+impl Layout {
+    /// An empty table; layers add their parameters as they are built.
+    pub fn new(widths: Widths) -> Self {
+        Self { widths, specs: Vec::new() }
+    }
+
+    /// The network's widths.
+    pub fn widths(&self) -> &Widths {
+        &self.widths
+    }
+
+    /// Adds a parameter.
+    ///
+    /// # Errors
+    /// If some width would use none of its channels.
+    pub fn add(&mut self, spec: ParameterSpec) -> Result<ParameterId, WidthError> {
+        for side in [spec.outputs, spec.inputs] {
+            if let Channels::Slim(channels) = side {
+                self.widths.check_channels(channels)?;
+            }
+        }
+        self.specs.push(spec);
+        Ok(ParameterId(self.specs.len() - 1))
+    }
+
+    /// Every parameter with its place.
+    pub fn iter(&self) -> impl Iterator<Item = (ParameterId, &ParameterSpec)> {
+        self.specs.iter().enumerate().map(|(index, spec)| (ParameterId(index), spec))
+    }
+
+    /// The parameter at `id`.
+    pub fn spec(&self, id: ParameterId) -> &ParameterSpec {
+        &self.specs[id.0]
+    }
+
+    /// How many parameters the width at `index` uses, its own norms and switchable layers included.
+    pub fn count(&self, index: usize) -> u64 {
+        self.specs
+            .iter()
+            .filter(|spec| spec.is_trained())
+            .filter_map(|spec| spec.slice(&self.widths, index))
+            .map(|slice| slice.iter().map(|range| range.len() as u64).product::<u64>())
+            .sum()
+    }
+}
+
+/// Values for every parameter of a [`Layout`].
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    layout: Arc<Layout>,
+    values: Vec<Tensor<4>>,
+}
+
+/// Why named tensors do not fit a network.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum MismatchError {
+    /// Tensors that the network needs.
+    #[error("{} of the network's tensors are missing: {}", .0.len(), first_three(.0))]
+    Missing(Vec<String>),
+    /// A tensor of another shape.
+    #[error("tensor {name} has shape {found:?}, but the network's is {expected:?}")]
+    Shape {
+        /// The tensor's name.
+        name: String,
+        /// Its shape in the file.
+        found: Vec<usize>,
+        /// The network's.
+        expected: Vec<usize>,
+    },
+}
+
+fn first_three(names: &[String]) -> String {
+    let more = if names.len() > 3 { ", …" } else { "" };
+    format!("{}{more}", names[..names.len().min(3)].join(", "))
+}
+
+impl Parameters {
+    /// Fresh values, the same for a seed whatever the device (spec section 1, "Initialisation").
+    pub fn init(layout: Arc<Layout>, seed: u64, device: &Device) -> Self {
+        let mut random = Pcg64Mcg::seed_from_u64(seed);
+        let values = layout
+            .specs
+            .iter()
+            .map(|spec| {
+                let shape = spec.shape();
+                match spec.role {
+                    Role::Weight { deviation } => {
+                        let values: Vec<f32> = (0..shape.iter().product())
+                            .map(|_| (deviation * random.sample::<f64, _>(StandardNormal)) as f32)
+                            .collect();
+                        Tensor::from_data(TensorData::new(values, shape), device)
+                    }
+                    Role::PerChannel { initial } | Role::Running { initial } => {
+                        Tensor::full(shape, initial, device)
+                    }
+                }
+            })
+            .collect();
+        Self { layout, values }
+    }
+
+    /// Values from tensors found by name.
+    ///
+    /// # Errors
+    /// If tensors are missing or of another shape.
+    pub fn from_named(
+        layout: Arc<Layout>,
+        device: &Device,
+        mut find: impl FnMut(&str) -> Option<TensorData>,
+    ) -> Result<Self, MismatchError> {
+        let mut missing = Vec::new();
+        let mut values = Vec::with_capacity(layout.specs.len());
+        for spec in &layout.specs {
+            let Some(data) = find(&spec.name) else {
+                missing.push(spec.name.clone());
+                continue;
+            };
+            let expected = spec.named_shape();
+            if data.shape().to_vec() != expected {
+                return Err(MismatchError::Shape {
+                    name: spec.name.clone(),
+                    found: data.shape().to_vec(),
+                    expected,
+                });
+            }
+            let dtype = data.dtype();
+            values.push(Tensor::from_data(spec.stored(data), (device, dtype)));
+        }
+        if !missing.is_empty() {
+            return Err(MismatchError::Missing(missing));
+        }
+        Ok(Self { layout, values })
+    }
+
+    /// The table these are values for.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// The value at `id`, `[out, in, height, width]`.
+    pub fn get(&self, id: ParameterId) -> &Tensor<4> {
+        &self.values[id.0]
+    }
+
+    /// Replaces the value at `id` by what `change` makes of it. The old value is handed over, not
+    /// copied, so that a device can work in place.
+    pub fn update(&mut self, id: ParameterId, change: impl FnOnce(Tensor<4>) -> Tensor<4>) {
+        self.values[id.0].inplace(change);
+    }
+
+    /// The slice of `id` that the width at `index` uses; none if it belongs to another width.
+    pub fn slice(&self, id: ParameterId, index: usize) -> Option<Tensor<4>> {
+        let slice = self.layout.spec(id).slice(&self.layout.widths, index)?;
+        let value = self.get(id).clone();
+        if slice.each_ref().map(Range::len) == value.dims() {
+            return Some(value);
+        }
+        Some(value.slice(slice))
+    }
+
+    /// Name and value of every parameter, in the layout's order.
+    pub fn named(&self) -> impl Iterator<Item = (&ParameterSpec, &Tensor<4>)> {
+        self.layout.specs.iter().zip(&self.values)
+    }
+
+    /// Moves towards `source`: `m * self + (1 - m) * source`. Running statistics stay each network's own.
+    pub fn move_towards(&mut self, source: &Parameters, momentum: f64) {
+        for (id, spec) in self.layout.clone().iter() {
+            if spec.is_trained() {
+                let target = source.get(id).clone();
+                self.update(id, |value| value.mul_scalar(momentum) + target.mul_scalar(1.0 - momentum));
+            }
+        }
+    }
+}

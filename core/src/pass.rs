@@ -1,0 +1,105 @@
+//! One forward pass through the network at one width.
+
+use burn::tensor::{Gradients, Tensor};
+
+use crate::{
+    parameter::{ParameterId, Parameters},
+    width::Widths,
+};
+
+/// Where batch norm takes its statistics from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// From the batch, in this many groups, each with statistics of its own (`bn_splits`; 1 for the
+    /// whole batch). Running statistics move.
+    Train {
+        /// Groups that the batch is split into.
+        splits: usize,
+    },
+    /// From the running statistics.
+    Eval,
+}
+
+/// What layers need to know while a batch goes through them: the parameters, the width, the mode,
+/// and whether gradients will be wanted.
+pub struct Pass<'a> {
+    parameters: &'a mut Parameters,
+    width: usize,
+    mode: Mode,
+    leaves: Option<Leaves>,
+}
+
+/// The slices of the parameters that a tracked pass used: the leaves of its graph.
+#[derive(Default)]
+pub struct Leaves(Vec<(ParameterId, Tensor<4>)>);
+
+impl<'a> Pass<'a> {
+    /// A pass that records no graph: evaluation, or the momentum encoder.
+    pub fn new(parameters: &'a mut Parameters, width: usize, mode: Mode) -> Self {
+        Self { parameters, width, mode, leaves: None }
+    }
+
+    /// A pass whose parameters become leaves of an autodiff graph.
+    pub fn tracked(parameters: &'a mut Parameters, width: usize, mode: Mode) -> Self {
+        Self { parameters, width, mode, leaves: Some(Leaves::default()) }
+    }
+
+    /// Index of the width.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The network's widths.
+    pub fn widths(&self) -> &Widths {
+        self.parameters.layout().widths()
+    }
+
+    /// Where norms take their statistics from.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The slice of `id` that this width uses.
+    ///
+    /// The slice itself becomes the leaf, so that its gradient has the slice's size, not the full
+    /// tensor's padded with zeros.
+    pub fn parameter(&mut self, id: ParameterId) -> Tensor<4> {
+        let slice = self
+            .parameters
+            .slice(id, self.width)
+            .expect("a layer asks only for parameters of the pass' width");
+        match &mut self.leaves {
+            None => slice,
+            Some(Leaves(leaves)) => {
+                let leaf = slice.autodiff().require_grad();
+                leaves.push((id, leaf.clone()));
+                leaf
+            }
+        }
+    }
+
+    /// The running statistic at `id`, `[channels, 1, 1, 1]`.
+    pub fn running(&self, id: ParameterId) -> Tensor<4> {
+        self.parameters.get(id).clone()
+    }
+
+    /// Moves the running statistic at `id` by `momentum` towards `batch`.
+    pub fn move_running(&mut self, id: ParameterId, batch: Tensor<4>, momentum: f64) {
+        self.parameters
+            .update(id, |running| running.mul_scalar(1.0 - momentum) + batch.mul_scalar(momentum));
+    }
+
+    /// The leaves that the pass used; empty if it was not tracked.
+    pub fn into_leaves(self) -> Leaves {
+        self.leaves.unwrap_or_default()
+    }
+}
+
+impl Leaves {
+    /// The gradient of every leaf that the loss reached, in the shape of its slice.
+    pub fn gradients(self, mut gradients: Gradients) -> impl Iterator<Item = (ParameterId, Tensor<4>)> {
+        self.0
+            .into_iter()
+            .filter_map(move |(id, leaf)| leaf.grad_remove(&mut gradients).map(|gradient| (id, gradient)))
+    }
+}

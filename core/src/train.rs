@@ -1,0 +1,324 @@
+//! The only training loop: a stream of events, for a terminal, a page or a file to draw.
+//!
+//! A [`Home`] gives the loop its images, a clock and a place for checkpoints; the native program is
+//! one, the browser's worker another.
+
+use async_fn_stream::{TryStreamEmitter, try_fn_stream};
+use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
+use futures::{StreamExt, channel::mpsc::UnboundedReceiver, stream::Stream};
+use thiserror::Error;
+
+use crate::{
+    checkpoint::{self, CheckpointError},
+    config::{Config, ConfigError, Timetable},
+    eval::{
+        features::{Extractor, Features, Labelled},
+        knn::knn,
+    },
+    event::{Evaluated, Event, Interference, Started, Step},
+    interference::magnitude::GradientNorms,
+    method::moco_v2::MocoV2,
+    profile::profile,
+};
+
+/// Seconds between reads of the device: each makes it wait, but nobody watches more often.
+const READ_EVERY: f64 = 0.25;
+
+/// Measurements of gradient norms in a whole run: as many as a plot can show.
+const NORM_MEASUREMENTS: u64 = 200;
+
+/// Which labelled images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// The training images; their labels serve evaluation only.
+    Train,
+    /// Images that training never sees.
+    Test,
+}
+
+/// What the loop needs from where it runs.
+#[allow(async_fn_in_trait, reason = "the loop and its home live on one thread")]
+pub trait Home {
+    /// Why images or checkpoints fail, in words for the user.
+    type Error: std::error::Error + 'static;
+
+    /// Training images.
+    fn images(&self) -> usize;
+
+    /// Seconds since any fixed moment.
+    fn now(&self) -> f64;
+
+    /// Two augmented views of the images of `step`'s batch, `[batch, 3, size, size]` each.
+    async fn views(&mut self, step: u64) -> Result<[Vec<f32>; 2], Self::Error>;
+
+    /// The labelled images of a split, in chunks of any size, numbered from 0; none past the last.
+    async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<Labelled>, Self::Error>;
+
+    /// Keeps a checkpoint, in place of the one before.
+    async fn keep(&mut self, checkpoint: Vec<u8>) -> Result<(), Self::Error>;
+}
+
+/// What may be asked of a run while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Wait before the next step.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Take one step, then wait again.
+    SingleStep,
+    /// Write a checkpoint and end.
+    Stop,
+}
+
+/// Why a run ends before its time.
+#[derive(Debug, Error)]
+pub enum TrainError<E: std::error::Error + 'static> {
+    /// Images or checkpoints failed.
+    #[error(transparent)]
+    Home(E),
+    /// The options do not fit the data.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The device failed.
+    #[error("the device failed: {0}; the last checkpoint stands")]
+    Device(#[from] ExecutionError),
+    /// The state could not be written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A loss is no number any more.
+    #[error(
+        "the loss of width {width} is {loss} at step {step}: training has diverged; the last checkpoint, from before, \
+         stands. Try a lower learning_rate or a longer warmup"
+    )]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The width.
+        width: f64,
+        /// What its loss was.
+        loss: f64,
+    },
+}
+
+/// A run about to begin, or to go on.
+pub struct Run<H: Home> {
+    /// Options.
+    pub config: Config,
+    /// What is trained: fresh, or from a checkpoint.
+    pub state: MocoV2,
+    /// Where to compute.
+    pub device: Device,
+    /// The device, in words.
+    pub device_name: String,
+    /// Images, clock, checkpoints.
+    pub home: H,
+    /// Pause, resume and stop; nothing is asked once the sender is dropped.
+    pub commands: UnboundedReceiver<Command>,
+}
+
+type Emitter<E> = TryStreamEmitter<Event, TrainError<E>>;
+
+impl<H: Home> Run<H> {
+    /// Trains to the end, or until it is stopped. Nothing happens until the stream is polled.
+    pub fn events(mut self) -> impl Stream<Item = Result<Event, TrainError<H::Error>>> {
+        try_fn_stream(|emitter| async move { self.train(&emitter).await })
+    }
+
+    async fn train(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
+        let timetable = self.config.timetable(self.home.images())?;
+        let began = self.home.now();
+        let measure_every = (timetable.steps / NORM_MEASUREMENTS).max(1);
+        emitter.emit(Event::Started(self.started(&timetable))).await;
+        if self.state.steps == 0 {
+            self.evaluate(&timetable, emitter).await?;
+        }
+
+        let mut log = Log::new(self.home.now());
+        while self.state.steps < timetable.steps {
+            if self.is_stopped().await {
+                self.flush(&mut log, &timetable, emitter).await?;
+                self.checkpoint(emitter).await?;
+                emitter.emit(Event::Stopped { step: self.state.steps }).await;
+                return Ok(());
+            }
+
+            let step = self.state.steps;
+            let epoch = timetable.epoch(step);
+            let rate = timetable.schedule.rate(step, epoch);
+            let views = self.views(step).await?;
+            let outcome = self.state.step(views, step >= timetable.slow_start, rate);
+            log.steps.push(Pending { step, rate, losses: outcome.losses });
+
+            let done = self.state.steps;
+            let at_end = done == timetable.steps;
+            let evaluates = at_end || done.is_multiple_of(timetable.evaluate_every);
+            let saves = at_end || done.is_multiple_of(timetable.checkpoint_every);
+            let measures = step.is_multiple_of(measure_every);
+            if evaluates || saves || measures || self.home.now() - log.read_at > READ_EVERY {
+                self.flush(&mut log, &timetable, emitter).await?;
+            }
+            if measures {
+                let gradient = GradientNorms::measure(self.state.encoder.layout(), &outcome.gradients).await?;
+                emitter.emit(Event::Interference(Interference { step: done, epoch, gradient })).await;
+            }
+            if saves {
+                self.checkpoint(emitter).await?;
+            }
+            if evaluates {
+                self.evaluate(&timetable, emitter).await?;
+                log.read_at = self.home.now();
+            }
+        }
+        let seconds = self.home.now() - began;
+        emitter.emit(Event::Finished { step: self.state.steps, seconds }).await;
+        Ok(())
+    }
+
+    fn started(&self, timetable: &Timetable) -> Started {
+        Started {
+            config: self.config.clone(),
+            device: self.device_name.clone(),
+            images: self.home.images(),
+            step: self.state.steps,
+            steps: timetable.steps,
+            steps_per_epoch: timetable.steps_per_epoch,
+            slow_start_step: timetable.slow_start,
+            profile: profile(&self.state.encoder, self.config.image_size),
+        }
+    }
+
+    /// Obeys what was asked since the last step, waiting out a pause.
+    async fn is_stopped(&mut self) -> bool {
+        let mut paused = false;
+        loop {
+            let command = if paused {
+                self.commands.next().await
+            } else {
+                match self.commands.try_recv() {
+                    Ok(command) => Some(command),
+                    Err(_) => return false,
+                }
+            };
+            match command {
+                Some(Command::Pause) => paused = true,
+                Some(Command::Resume) | None => paused = false,
+                Some(Command::Stop) => return true,
+                Some(Command::SingleStep) => return false,
+            }
+        }
+    }
+
+    async fn views(&mut self, step: u64) -> Result<[Tensor<4>; 2], TrainError<H::Error>> {
+        let size = self.config.image_size;
+        let shape = [self.config.batch, 3, size, size];
+        let views = self.home.views(step).await.map_err(TrainError::Home)?;
+        Ok(views.map(|view| Tensor::from_data(TensorData::new(view, shape), &self.device)))
+    }
+
+    /// Reads the losses of the steps since the last read, and reports them.
+    async fn flush(
+        &self,
+        log: &mut Log,
+        timetable: &Timetable,
+        emitter: &Emitter<H::Error>,
+    ) -> Result<(), TrainError<H::Error>> {
+        let pending = std::mem::take(&mut log.steps);
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let losses = pending.iter().flat_map(|step| step.losses.clone()).collect();
+        let losses: Vec<f64> = Tensor::<1>::cat(losses, 0).into_data_async().await?.iter().collect();
+        let mut losses = losses.into_iter();
+        let now = self.home.now();
+        let images = (pending.len() * self.config.batch) as f64;
+        let images_per_second = images / (now - log.read_at);
+        log.read_at = now;
+        let widths = &self.config.widths;
+        for Pending { step, rate, losses: trained } in pending {
+            let mut of_step: Vec<f64> = losses.by_ref().take(trained.len()).collect();
+            for (loss, width) in of_step.iter().zip(widths) {
+                if !loss.is_finite() {
+                    return Err(TrainError::Diverged { step: step + 1, width: *width, loss: *loss });
+                }
+            }
+            of_step.resize(widths.len(), 0.0);
+            let event = Step {
+                step: step + 1,
+                epoch: timetable.epoch(step),
+                loss: of_step.iter().sum(),
+                losses: of_step,
+                learning_rate: rate,
+                images_per_second,
+            };
+            emitter.emit(Event::Step(event)).await;
+        }
+        Ok(())
+    }
+
+    async fn checkpoint(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
+        let bytes = checkpoint::save(&self.state, &self.config).await?;
+        self.home.keep(bytes).await.map_err(TrainError::Home)?;
+        emitter.emit(Event::Checkpoint { step: self.state.steps }).await;
+        Ok(())
+    }
+
+    async fn evaluate(&mut self, timetable: &Timetable, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
+        let bank = self.features(Split::Train).await?;
+        let test = self.features(Split::Test).await?;
+        for ((bank, test), width) in bank.iter().zip(&test).zip(&self.config.widths) {
+            let accuracy = knn(bank, test, self.config.knn).await?;
+            let event = Evaluated {
+                step: self.state.steps,
+                epoch: timetable.epoch(self.state.steps),
+                width: *width,
+                knn: accuracy.fraction,
+                knn_standard_error: accuracy.standard_error,
+                probe: None,
+                probe_top5: None,
+            };
+            emitter.emit(Event::Evaluated(event)).await;
+        }
+        Ok(())
+    }
+
+    async fn features(&mut self, split: Split) -> Result<Vec<Features>, TrainError<H::Error>> {
+        let MocoV2 { encoder, query, .. } = &mut self.state;
+        features(&mut self.home, split, Extractor::new(encoder, query, &self.device)).await.map_err(TrainError::Home)
+    }
+}
+
+/// Runs all of a split's images through `extractor`.
+///
+/// # Errors
+/// If images fail.
+pub async fn features<H: Home>(
+    home: &mut H,
+    split: Split,
+    mut extractor: Extractor<'_>,
+) -> Result<Vec<Features>, H::Error> {
+    let mut chunk = 0;
+    while let Some(images) = home.labelled(split, chunk).await? {
+        extractor.add(images);
+        chunk += 1;
+    }
+    Ok(extractor.finish())
+}
+
+/// Steps whose losses are still on the device.
+struct Log {
+    steps: Vec<Pending>,
+    read_at: f64,
+}
+
+struct Pending {
+    step: u64,
+    rate: f64,
+    losses: Vec<Tensor<1>>,
+}
+
+impl Log {
+    fn new(now: f64) -> Self {
+        Self { steps: Vec::new(), read_at: now }
+    }
+}

@@ -1,0 +1,93 @@
+//! `slimclr demo`: a small run on the embedded images, sized to the time there is.
+
+use std::{path::PathBuf, process::ExitCode, time::Instant};
+
+use anyhow::{Result, bail};
+use burn::tensor::{Device, Distribution, Tensor};
+use clap::Args;
+use futures::channel::mpsc;
+use slimclr_core::{config::Config, eval::probe::ProbeConfig, train::{Run, Split}};
+
+use super::{evaluate::evaluate, pretrain};
+use crate::{
+    data::{Dataset, loader::Loader},
+    device, outcome,
+    run_folder::RunFolder,
+    terminal::spinner,
+};
+
+/// Flags of `slimclr demo`.
+#[derive(Args)]
+pub struct Demo {
+    /// Minutes to train
+    #[arg(long, default_value_t = 5.0)]
+    minutes: f64,
+    /// Folder for the run [default: runs/demo-1, or the next free number]
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Where to compute: auto, cpu, vulkan, webgpu or cuda, with a number for one of several, as in cuda:1
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// Trains, evaluates, and writes the report.
+///
+/// # Errors
+/// If the device does not exist or the folder cannot be written.
+pub fn run(flags: &Demo) -> Result<ExitCode> {
+    if !(flags.minutes > 0.0 && flags.minutes.is_finite()) {
+        bail!("--minutes {} must be above 0", flags.minutes);
+    }
+    let mut config = Config { device: flags.device.clone(), seed: flags.seed, ..Config::mini() };
+    let (device, device_name) = device::open(&config.device)?;
+    let dataset = Dataset::open(&config.data)?;
+    let steps = steps_in(&config, &device, 60.0 * flags.minutes)?;
+    config.epochs = steps / config.timetable(dataset.len(Split::Train))?.steps_per_epoch as f64;
+    // Eight points make a curve; more would take time from the training.
+    config.evaluate_every = config.epochs / 8.0;
+
+    let folder = match &flags.out {
+        Some(path) => RunFolder::create(path, &config)?,
+        None => RunFolder::create_numbered("demo", &config)?,
+    };
+    let (commands, asked) = mpsc::unbounded();
+    let state = pretrain::fresh(&config, &device)?;
+    let home = Loader::new(dataset, &config, Some(folder.clone()))?;
+    let run = Run { config: config.clone(), state, device: device.clone(), device_name, home, commands: asked };
+    if pretrain::follow(run, &folder, commands)? {
+        outcome::present(&folder, &[])?;
+        return Ok(ExitCode::from(pretrain::INTERRUPTED));
+    }
+    let loader = Loader::new(Dataset::open(&config.data)?, &config, None)?;
+    let neighbours = evaluate(&folder, &config, &device, loader, &ProbeConfig::default())?;
+    outcome::present(&folder, &neighbours)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How many steps of the run fit into `seconds`, as a few of each kind are timed to take.
+fn steps_in(config: &Config, device: &Device, seconds: f64) -> Result<f64> {
+    let spinner = spinner("timing a few steps");
+    let mut state = pretrain::fresh(config, device)?;
+    let shape = [config.batch, 3, config.image_size, config.image_size];
+    let mut timed = |slim: bool| -> Result<f64> {
+        const TIMED: usize = 5;
+        let mut began = Instant::now();
+        for step in 0..=TIMED {
+            let views = [0, 1].map(|_| Tensor::random(shape, Distribution::Normal(0.0, 1.0), device));
+            state.step(views, slim, 0.0);
+            // The first step also allocates and compiles.
+            if step == 0 {
+                device.sync()?;
+                began = Instant::now();
+            }
+        }
+        device.sync()?;
+        Ok(began.elapsed().as_secs_f64() / TIMED as f64)
+    };
+    let per_step = config.slow_start * timed(false)? + (1.0 - config.slow_start) * timed(true)?;
+    spinner.finish_and_clear();
+    Ok((seconds / per_step).floor().max(8.0))
+}

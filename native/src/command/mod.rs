@@ -1,0 +1,6 @@
+//! What the program can do.
+
+pub mod demo;
+pub mod evaluate;
+pub mod pretrain;
+pub mod profile;

@@ -1,0 +1,138 @@
+//! `slimclr pretrain`: trains without labels, and goes on where a run was interrupted.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use clap::{ArgMatches, Args};
+use futures::{StreamExt, channel::mpsc, executor::block_on, pin_mut};
+use slimclr_core::{
+    checkpoint::Checkpoint,
+    config::Config,
+    event::Event,
+    method::moco_v2::MocoV2,
+    train::{Command, Run},
+};
+
+use crate::{
+    data::{Dataset, loader::Loader},
+    device,
+    options::{self, Preset},
+    outcome,
+    run_folder::RunFolder,
+    terminal::Progress,
+};
+
+/// How an interrupted program ends, by custom: 128 + SIGINT.
+pub const INTERRUPTED: u8 = 130;
+
+/// Flags of `slimclr pretrain`.
+#[derive(Args)]
+pub struct Pretrain {
+    /// Options to begin with; the defaults shown below are those of 'cifar10'
+    #[arg(long, value_enum, default_value = "cifar10", conflicts_with = "resume")]
+    preset: Preset,
+    /// TOML file of options, over the preset's; flags go over both
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    config: Option<PathBuf>,
+    /// Folder for the run [default: runs/PRESET-1, or the next free number]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with the run in this folder
+    #[arg(long, value_name = "FOLDER")]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    options: Config,
+}
+
+/// Trains, and writes the report.
+///
+/// # Errors
+/// If options, data or device do not fit, or training fails.
+pub fn pretrain(flags: &Pretrain, matches: &ArgMatches) -> Result<ExitCode> {
+    let (folder, config, state, device, device_name) = match &flags.resume {
+        Some(path) => {
+            let folder = RunFolder::open(path)?;
+            let config = options::merge(&folder.config()?, None, &flags.options, matches)?;
+            let (device, device_name) = device::open(&config.device)?;
+            let state = resumed(&folder, &config, &device)?;
+            (folder, config, state, device, device_name)
+        }
+        None => {
+            let config = options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?;
+            let (device, device_name) = device::open(&config.device)?;
+            let state = fresh(&config, &device)?;
+            let folder = match &flags.out {
+                Some(path) => RunFolder::create(path, &config)?,
+                None => RunFolder::create_numbered(flags.preset.name(), &config)?,
+            };
+            (folder, config, state, device, device_name)
+        }
+    };
+    let loader = Loader::new(Dataset::open(&config.data)?, &config, Some(folder.clone()))?;
+    let (commands, asked) = mpsc::unbounded();
+    let run = Run { config, state, device, device_name, home: loader, commands: asked };
+    let stopped = follow(run, &folder, commands)?;
+    outcome::present(&folder, &[])?;
+    if stopped {
+        eprintln!("stopped; go on with: slimclr pretrain --resume {}", folder.path().display());
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    eprintln!("next, a linear probe: slimclr evaluate {}", folder.path().display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A network and a queue that have seen nothing.
+///
+/// # Errors
+/// If the options describe no network.
+pub fn fresh(config: &Config, device: &Device) -> Result<MocoV2> {
+    Ok(MocoV2::new(config, config.encoder()?.build()?, device))
+}
+
+/// The state that `folder`'s run had reached, or a fresh one if it never kept a checkpoint.
+fn resumed(folder: &RunFolder, config: &Config, device: &Device) -> Result<MocoV2> {
+    if !folder.has_checkpoint() {
+        return fresh(config, device);
+    }
+    let bytes = folder.checkpoint()?;
+    let checkpoint = Checkpoint::read(&bytes).with_context(|| folder.blame_checkpoint())?;
+    options::check_resumable(checkpoint.config(), config)?;
+    checkpoint.resume(device).with_context(|| folder.blame_checkpoint())
+}
+
+/// Trains to the end, drawing and writing the events. Returns whether it was stopped before.
+///
+/// # Errors
+/// If training fails, or the events cannot be written.
+pub fn follow(run: Run<Loader>, folder: &RunFolder, commands: mpsc::UnboundedSender<Command>) -> Result<bool> {
+    stop_on_interrupt(commands);
+    let mut log = folder.log_from(run.state.steps)?;
+    let mut progress = Progress::new();
+    let mut stopped = false;
+    block_on(async {
+        let events = run.events();
+        pin_mut!(events);
+        while let Some(event) = events.next().await {
+            let event = event?;
+            log.append(&event)?;
+            progress.draw(&event);
+            stopped |= matches!(event, Event::Stopped { .. });
+        }
+        anyhow::Ok(())
+    })?;
+    Ok(stopped)
+}
+
+/// The first Ctrl-C lets the step end and keeps a checkpoint; the second ends the program at once.
+fn stop_on_interrupt(commands: mpsc::UnboundedSender<Command>) {
+    let mut asked = false;
+    // Fails only if a handler is set already: the program then keeps that one.
+    let _ = ctrlc::set_handler(move || {
+        if asked || commands.unbounded_send(Command::Stop).is_err() {
+            std::process::exit(INTERRUPTED.into());
+        }
+        asked = true;
+        eprintln!("\nstopping after this step (press again to end at once)");
+    });
+}

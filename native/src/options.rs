@@ -1,0 +1,99 @@
+//! A run's options: a preset, then a TOML file, then the flags that were given.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+use clap::{ArgMatches, parser::ValueSource};
+use slimclr_core::config::Config;
+use toml::Table;
+
+/// Named sets of options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Preset {
+    /// A small network for a few minutes on a laptop
+    Mini,
+    /// ResNet-20 on CIFAR-10, 200 epochs
+    Cifar10,
+    /// ResNet-50 on ImageNet, 200 epochs
+    ImagenetMocov2,
+}
+
+impl Preset {
+    /// The options it stands for.
+    pub fn config(self) -> Config {
+        match self {
+            Self::Mini => Config::mini(),
+            Self::Cifar10 => Config::cifar10(),
+            Self::ImagenetMocov2 => Config::imagenet_mocov2(),
+        }
+    }
+
+    /// As it is written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mini => "mini",
+            Self::Cifar10 => "cifar10",
+            Self::ImagenetMocov2 => "imagenet-mocov2",
+        }
+    }
+}
+
+/// Options that a run may change when it goes on: they say where and how often, not what is trained.
+const FREE_ON_RESUME: [&str; 4] = ["device", "evaluate_every", "checkpoint_every", "knn"];
+
+/// Reads a whole set of options.
+///
+/// # Errors
+/// If the file is missing, is no TOML, or has unknown or missing keys.
+pub fn read(path: &Path) -> Result<Config> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("{} is not a valid configuration", path.display()))
+}
+
+/// `base`, changed by the keys of the TOML file `file`, then by the flags that were given on the command line.
+///
+/// # Errors
+/// If the file cannot be read or has an unknown key, or an option has an impossible value.
+pub fn merge(base: &Config, file: Option<&Path>, flags: &Config, matches: &ArgMatches) -> Result<Config> {
+    let mut table = Table::try_from(base)?;
+    if let Some(path) = file {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let changes: Table =
+            text.parse().with_context(|| format!("{} is not valid TOML", path.display()))?;
+        for (key, value) in changes {
+            if !table.contains_key(&key) {
+                bail!("{}: there is no option '{key}'; those there are: {}", path.display(), known(&table));
+            }
+            table.insert(key, value);
+        }
+    }
+    for (key, value) in Table::try_from(flags)? {
+        if matches.value_source(&key) == Some(ValueSource::CommandLine) {
+            table.insert(key, value);
+        }
+    }
+    let config: Config = table.try_into().context("the configuration has a value of the wrong kind")?;
+    config.check()?;
+    Ok(config)
+}
+
+/// Refuses to go on with other options than the run began with.
+///
+/// # Errors
+/// Naming the options that differ.
+pub fn check_resumable(begun: &Config, wanted: &Config) -> Result<()> {
+    let (begun, wanted) = (Table::try_from(begun)?, Table::try_from(wanted)?);
+    let contradictions: Vec<String> = wanted
+        .iter()
+        .filter(|(key, value)| !FREE_ON_RESUME.contains(&key.as_str()) && begun.get(*key) != Some(*value))
+        .map(|(key, value)| format!("{key} = {value} (the checkpoint has {})", begun[key]))
+        .collect();
+    if !contradictions.is_empty() {
+        bail!("these options contradict the run's checkpoint: {}; begin a new run for them", contradictions.join(", "));
+    }
+    Ok(())
+}
+
+fn known(table: &Table) -> String {
+    table.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}

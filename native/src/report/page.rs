@@ -1,0 +1,333 @@
+//! The page around the figures.
+
+use slimclr_core::{config::Config, encoder::BackboneKind};
+
+use super::{
+    Neighbours, Report, colour,
+    figure::{self, Figure, Missing, swatch, with_error},
+    picture,
+    record::{End, Record},
+    text::{compact, count, duration, escape, list, percent, plural, width},
+};
+
+/// The report as an HTML document.
+pub fn document(report: &Report) -> String {
+    let record = Record::read(&report.events);
+    let widths = record.as_ref().map_or(&[][..], Record::widths);
+    let name = escape(&report.name);
+    let body = match &record {
+        Some(record) => body(record, &report.neighbours),
+        None => missing("The events hold no beginning of a run, so there is nothing to report."),
+    };
+    // The policy makes the browser itself refuse whatever would not be self-contained.
+    format!(
+        r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" 
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{name} – SlimCLR report</title>
+<link rel="icon" href="data:,">
+<style>
+{}
+{}
+</style>
+</head>
+<body>
+<header><p class="kind">SlimCLR report</p><h1>{name}</h1></header>
+<main>
+{body}
+</main>
+</body>
+</html>
+"#,
+        include_str!("style.css"),
+        colour::rules(widths.len()),
+    )
+}
+
+fn body(record: &Record, neighbours: &[Neighbours]) -> String {
+    [
+        headline(record),
+        section("Accuracy against cost", "", figure::accuracy_by_cost(record)),
+        section(
+            "Accuracy over training",
+            "",
+            figure::accuracy_over_training(record),
+        ),
+        section("Loss of each width", "panels", figure::losses(record)),
+        section("Gradient norms", "", figure::gradient_norms(record)),
+        nearest(record, neighbours),
+        configuration(&record.started.config),
+    ]
+    .join("\n")
+}
+
+fn missing(reason: &str) -> String {
+    format!(r#"<p class="missing">{}</p>"#, escape(reason))
+}
+
+fn headline(record: &Record) -> String {
+    let findings = findings(record)
+        .map(|text| format!("<p>{}</p>", escape(&text)))
+        .unwrap_or_default();
+    format!(
+        r#"<section><p class="lead">{}</p>{findings}{}</section>"#,
+        escape(&what_was_trained(record)),
+        table(record)
+    )
+}
+
+fn what_was_trained(record: &Record) -> String {
+    let started = record.started;
+    let config = &started.config;
+    let kind = match config.backbone {
+        BackboneKind::Cifar => "CIFAR ResNet",
+        BackboneKind::Resnet => "ResNet",
+    };
+    let channels = match config.multiplier {
+        1 => String::new(),
+        n => format!(" with {n} times the channels"),
+    };
+    let widths: Vec<String> = record.widths().iter().copied().map(width).collect();
+    let at_widths = match widths.len() {
+        1 => format!("at width {}", list(&widths)),
+        _ => format!("at widths {}", list(&widths)),
+    };
+    let (taken, steps) = (count(record.taken), plural(started.steps, "step"));
+    let epochs = match started.steps_per_epoch {
+        0 => String::new(),
+        per_epoch => format!(" ({:.1} epochs)", record.taken as f64 / per_epoch as f64),
+    };
+    let resumed = match record.resumed {
+        0 => String::new(),
+        1 => ", resumed once".into(),
+        n => format!(", resumed {n} times"),
+    };
+    let course = match record.end {
+        _ if record.taken == 0 => format!("None of {steps} was taken"),
+        End::Finished(seconds) if !seconds.is_finite() => {
+            format!("It took all {taken} steps{epochs}{resumed}")
+        }
+        End::Finished(seconds) if record.resumed > 0 => {
+            // The seconds before the resumption are in no event.
+            format!(
+                "It took {taken} steps{epochs}{resumed}, the last part in {}",
+                duration(seconds)
+            )
+        }
+        End::Finished(seconds) => format!("It took {taken} steps{epochs} in {}", duration(seconds)),
+        End::Stopped => format!("It was stopped after {taken} of {steps}{epochs}{resumed}"),
+        End::Open => format!("Its events end after {taken} of {steps}{epochs}{resumed}"),
+    };
+    format!(
+        "A {kind}-{}{channels} {at_widths} was pre-trained without labels on {}. {course} on {}.",
+        config.depth,
+        plural(started.images as u64, "image"),
+        started.device,
+    )
+}
+
+/// What the run found, where the full and the narrowest network were evaluated after training.
+fn findings(record: &Record) -> Option<String> {
+    let [full, .., narrowest] = record.widths() else {
+        return None;
+    };
+    let (of_full, of_narrowest) = (record.after(*full)?, record.after(*narrowest)?);
+    let macs = |width: f64| {
+        record
+            .started
+            .profile
+            .iter()
+            .find(|p| p.width == width)
+            .map(|p| p.macs as f64)
+    };
+    let share = macs(*narrowest)? / macs(*full)?;
+    [of_full.knn, of_narrowest.knn, share]
+        .iter()
+        .all(|x| x.is_finite())
+        .then(|| {
+            format!(
+                "Width {} classifies {} % of the test images correctly with {} % of the multiply-accumulates \
+             of the full network, which classifies {} %.",
+                width(*narrowest),
+                percent(of_narrowest.knn),
+                percent(share),
+                percent(of_full.knn),
+            )
+        })
+}
+
+fn table(record: &Record) -> String {
+    const DASH: &str = "–";
+    let rows = record.widths().iter().enumerate().map(|(index, value)| {
+        let profile = record
+            .started
+            .profile
+            .iter()
+            .find(|profile| profile.width == *value);
+        let (before, after) = (record.before(*value), record.after(*value));
+        let accuracy = |evaluated: Option<&_>| evaluated.map_or(DASH.into(), |e: &_| with_error(e));
+        let cells = [
+            profile.map_or(DASH.into(), |profile| compact(profile.parameters)),
+            profile.map_or(DASH.into(), |profile| compact(profile.macs)),
+            accuracy(before),
+            accuracy(after),
+            after
+                .and_then(|evaluated| evaluated.probe)
+                .map_or(DASH.into(), percent),
+        ]
+        .map(|cell| format!("<td>{cell}</td>"));
+        format!(
+            r#"<tr><th scope="row">{}{}</th>{}</tr>"#,
+            swatch(index),
+            escape(&width(*value)),
+            cells.concat()
+        )
+    });
+    let rows: String = rows.collect();
+    let columns: String = [
+        "Width",
+        "Parameters",
+        "MACs",
+        "kNN before (%)",
+        "kNN after (%)",
+        "Linear probe (%)",
+    ]
+    .map(|column| format!(r#"<th scope="col">{column}</th>"#))
+    .concat();
+    let steps = |at: fn(&Record, f64) -> Option<u64>| {
+        let mut steps: Vec<u64> = record
+            .widths()
+            .iter()
+            .filter_map(|width| at(record, *width))
+            .collect();
+        steps.sort_unstable();
+        steps.dedup();
+        steps
+    };
+    let after = match steps(|record, width| Some(record.after(width)?.step)).as_slice() {
+        [] => "The run has no evaluation after training.".into(),
+        [step] => format!("After: at step {}.", count(*step)),
+        [first, .., last] => {
+            format!(
+                "After: each width's last evaluation, between steps {} and {}.",
+                count(*first),
+                count(*last)
+            )
+        }
+    };
+    let before = match steps(|record, width| Some(record.before(width)?.step)).as_slice() {
+        [] => " The run has no evaluation before training.",
+        _ => " Before: the untrained network.",
+    };
+    format!(
+        r#"<div class="scroll" role="region" aria-label="Each width in numbers" tabindex="0"><table>
+<thead><tr>{columns}</tr></thead>
+<tbody>{rows}</tbody>
+</table></div>
+<p class="note">Parameters and multiply-accumulates (MACs, one image) include the projection head. kNN: test
+images whose class the {} nearest training images vote for, ± one standard error. {after}{before}</p>"#,
+        count(record.started.config.knn as u64)
+    )
+}
+
+fn section(heading: &str, class: &str, figure: Result<Figure, Missing>) -> String {
+    let body = match figure {
+        Err(reason) => missing(&reason),
+        Ok(Figure {
+            charts,
+            key,
+            reading,
+            notes,
+        }) => {
+            let key = if key.is_empty() {
+                String::new()
+            } else {
+                format!(r#"<ul class="key">{}</ul>"#, key.concat())
+            };
+            let notes: String = notes
+                .iter()
+                .map(|note| format!(r#"<p class="note">{}</p>"#, escape(note)))
+                .collect();
+            format!(
+                r#"<figure class="{class}"><div class="charts">{}</div>
+<figcaption>{key}<p>{}</p>{notes}</figcaption></figure>"#,
+                charts.concat(),
+                escape(&reading)
+            )
+        }
+    };
+    format!("<section><h2>{heading}</h2>{body}</section>")
+}
+
+fn nearest(record: &Record, neighbours: &[Neighbours]) -> String {
+    let body = if neighbours.is_empty() {
+        missing("No neighbours were looked up.")
+    } else {
+        let queries: String = neighbours
+            .iter()
+            .map(|query| query_with_neighbours(record, query))
+            .collect();
+        format!(
+            r#"<p>Each test image and the training images closest to it in the embedding of each width,
+nearest first. A solid frame and a tick mark the same class, a dashed frame and a cross another: look where a
+narrower width starts to confuse classes.</p><div class="queries">{queries}</div>"#
+        )
+    };
+    format!("<section><h2>Nearest neighbours</h2>{body}</section>")
+}
+
+fn query_with_neighbours(
+    record: &Record,
+    Neighbours {
+        query,
+        class,
+        per_width,
+    }: &Neighbours,
+) -> String {
+    let rows = per_width.iter().map(|(value, neighbours)| {
+        let same = neighbours.iter().filter(|(_, other)| other == class).count();
+        let images = neighbours.iter().map(|(image, other)| {
+            let (kind, words) = if other == class {
+                ("same", "same class")
+            } else {
+                ("other", "another class")
+            };
+            format!(
+                r#"<li class="{kind}">{}<span>{}</span></li>"#,
+                picture::element(image, &format!("{other}, {words}")),
+                escape(other)
+            )
+        });
+        let images: String = images.collect();
+        let mark = record
+            .widths()
+            .iter()
+            .position(|width| width == value)
+            .map(swatch)
+            .unwrap_or_default();
+        format!(
+            r#"<h3>{mark}{} <span>{same} of {}</span></h3><ol>{images}</ol>"#,
+            width(*value),
+            neighbours.len()
+        )
+    });
+    let rows: String = rows.collect();
+    format!(
+        r#"<article><div class="query">{}<span>{}</span></div><div class="widths">{rows}</div></article>"#,
+        picture::element(query, &format!("test image of class {class}")),
+        escape(class)
+    )
+}
+
+fn configuration(config: &Config) -> String {
+    let options = match toml::to_string(config) {
+        Ok(options) => format!("<pre>{}</pre>", escape(&options)),
+        Err(error) => missing(&format!("The options cannot be written as TOML: {error}.")),
+    };
+    format!("<section><details><summary><h2>Configuration</h2></summary>{options}</details></section>")
+}

@@ -1,0 +1,259 @@
+//! The program as a user meets it: runs, interruptions, and bad input.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use image::{Rgb, RgbImage};
+use serde_json::Value;
+
+/// Options that make a run a matter of seconds.
+const TINY: &[&str] = &[
+    "--preset", "mini", "--device", "cpu", "--image-size", "8", "--batch", "8", "--queue", "16", "--dim", "8", "--knn", "3",
+];
+
+fn slimclr(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_slimclr")).args(arguments).output().unwrap()
+}
+
+fn pretrain(arguments: &[&str]) -> Output {
+    slimclr(&[&["pretrain"], TINY, arguments].concat())
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().into()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Asserts one clear sentence and exit code 2.
+#[track_caller]
+fn refuses(output: &Output, sentence: &str) {
+    let message = stderr(output);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains(sentence), "'{sentence}' is not in: {message}");
+    assert!(!message.contains("panicked"), "{message}");
+    assert_eq!(message.lines().filter(|line| line.starts_with("error")).count(), 1, "{message}");
+}
+
+#[track_caller]
+fn succeeds(output: &Output) {
+    assert!(output.status.success(), "{}", stderr(output));
+}
+
+/// A folder of classes of pictures, all different.
+fn image_folder(root: &Path, classes: &[&str], images_each: usize, side: u32) {
+    for (label, class) in classes.iter().enumerate() {
+        fs::create_dir_all(root.join(class)).unwrap();
+        for number in 0..images_each {
+            let picture = RgbImage::from_fn(side, side, |x, y| {
+                let shade = (x * 7 + y * 13 + number as u32 * 29) as u8;
+                Rgb([shade, shade.wrapping_mul(3), (label * 90) as u8])
+            });
+            let extension = ["png", "jpg", "webp"][number % 3];
+            picture.save(root.join(class).join(format!("{number:03}.{extension}"))).unwrap();
+        }
+    }
+}
+
+fn events(run: &Path) -> Vec<Value> {
+    let lines = fs::read_to_string(run.join("events.jsonl")).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn losses(run: &Path) -> Vec<Value> {
+    events(run).into_iter().filter(|event| event["event"] == "step").map(|event| event["losses"].clone()).collect()
+}
+
+#[test]
+fn a_run_reports_evaluates_and_repeats() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    image_folder(&images, &["a", "b"], 22, 12);
+    let run = |name: &str, seed: &str, threads: &str| {
+        let out = folder.path().join(name);
+        let output = Command::new(env!("CARGO_BIN_EXE_slimclr"))
+            .arg("pretrain")
+            .args(TINY)
+            .args(["--data", &text(&images), "--out", &text(&out), "--epochs", "2", "--seed", seed])
+            .env("RAYON_NUM_THREADS", threads)
+            .output()
+            .unwrap();
+        succeeds(&output);
+        out
+    };
+    let [first, again, other] = [run("first", "1", "2"), run("again", "1", "1"), run("other", "2", "2")];
+    assert_eq!(losses(&first).len(), 10);
+    assert_eq!(losses(&first), losses(&again), "the same seed, other threads");
+    assert_ne!(losses(&first), losses(&other), "another seed");
+
+    let evaluated: Vec<Value> =
+        events(&first).into_iter().filter(|event| event["event"] == "evaluated").collect();
+    for (step, widths) in [(0, &evaluated[..4]), (10, &evaluated[evaluated.len() - 4..])] {
+        for (event, width) in widths.iter().zip([1.0, 0.75, 0.5, 0.25]) {
+            assert_eq!((event["step"].as_u64(), event["width"].as_f64()), (Some(step), Some(width)));
+            assert!((0.0..=1.0).contains(&event["knn"].as_f64().unwrap()));
+        }
+    }
+    let interference = events(&first).into_iter().filter(|event| event["event"] == "interference").count();
+    assert_eq!(interference, 10);
+
+    let output = slimclr(&["evaluate", &text(&first), "--probe-epochs", "3", "--probe-batch", "8"]);
+    succeeds(&output);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    for width in ["\n    1 ", "\n 0.75 ", "\n  0.5 ", "\n 0.25 "] {
+        assert!(table.contains(width), "{table}");
+    }
+    assert!(events(&first).last().unwrap()["probe"].as_f64().is_some());
+    let report = fs::read_to_string(first.join("report.html")).unwrap();
+    assert!(report.contains("data:image/png;base64,") && !report.contains("http://") && !report.contains("https://"));
+}
+
+#[test]
+fn an_interrupted_run_goes_on_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ["--epochs", "0.12", "--checkpoint-every", "1"];
+    let [whole, broken] = ["whole", "broken"].map(|name| folder.path().join(name));
+    succeeds(&pretrain(&[&options[..], &["--out", &text(&whole)]].concat()));
+
+    let mut child = Command::new(env!("CARGO_BIN_EXE_slimclr"))
+        .arg("pretrain")
+        .args(TINY)
+        .args(options)
+        .args(["--out", &text(&broken)])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let log = broken.join("events.jsonl");
+    let waiting = Instant::now();
+    while !fs::read_to_string(&log).is_ok_and(|log| log.contains("\"event\":\"step\"")) {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it was interrupted");
+        assert!(waiting.elapsed() < Duration::from_secs(120), "no step was taken");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    let status = child.wait().unwrap();
+    let said: Vec<String> = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
+    assert_eq!(status.code(), Some(130), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("--resume")), "{said:?}");
+
+    succeeds(&slimclr(&["pretrain", "--resume", &text(&broken)]));
+    let checkpoint = |run: &Path| fs::read(run.join("checkpoint.safetensors")).unwrap();
+    assert!(checkpoint(&whole) == checkpoint(&broken), "the resumed run ended elsewhere");
+    assert_eq!(losses(&whole), losses(&broken));
+}
+
+#[test]
+fn options_that_cannot_be_are_named() {
+    refuses(&pretrain(&["--queue", "20"]), "queue = 20 is not divisible by batch = 8");
+    refuses(&pretrain(&["--widths", "1.0,1.5"]), "width 1.5 is outside (0, 1]");
+    refuses(&pretrain(&["--widths", "1.0,0.0"]), "width 0 is outside (0, 1]");
+    refuses(&pretrain(&["--widths", "1.0,0.01"]), "width 0.01 leaves none of a layer's 16 channels");
+    refuses(&pretrain(&["--depth", "21"]), "no depth 21");
+    refuses(&pretrain(&["--batch", "4000", "--queue", "4000"]), "batch = 4000 is larger than the data set of 3050 images");
+    refuses(&pretrain(&["--temperature", "0"]), "temperature = 0 must be above 0");
+    refuses(&pretrain(&["--bn-splits", "3"]), "does not divide into bn_splits = 3");
+    refuses(&pretrain(&["--reweighting", "4"]), "there is no loss reweighting 4");
+    refuses(&pretrain(&["--device", "abacus"]), "choose auto, cpu, vulkan, webgpu or cuda");
+    refuses(&pretrain(&["--device", "cpu:x"]), "'x' is no number");
+    refuses(&pretrain(&["--data", "/no/such/folder"]), "there is no such folder");
+    refuses(&slimclr(&["evaluate", "/no/such/run"]), "holds no run");
+    refuses(&slimclr(&["demo", "--minutes", "-1"]), "error");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.toml");
+    fs::write(&file, "batchsize = 3").unwrap();
+    refuses(&pretrain(&["--config", &text(&file)]), "there is no option 'batchsize'");
+    fs::write(&file, "epochs = \"many\"").unwrap();
+    refuses(&pretrain(&["--config", &text(&file)]), "wrong kind");
+    fs::write(&file, "epochs = ").unwrap();
+    refuses(&pretrain(&["--config", &text(&file)]), "not valid TOML");
+}
+
+#[test]
+fn damaged_images_are_skipped_and_hopeless_folders_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    let out = folder.path().join("run");
+    fs::create_dir_all(&images).unwrap();
+    let train = || pretrain(&["--data", &text(&images), "--epochs", "1", "--out", &text(&out)]);
+    refuses(&train(), "no class folders");
+
+    image_folder(&images, &["a", "b"], 12, 12);
+    fs::write(images.join("a/000.png"), b"no picture").unwrap();
+    let whole = fs::read(images.join("a/003.png")).unwrap();
+    fs::write(images.join("a/003.png"), &whole[..whole.len() - 40]).unwrap();
+    RgbImage::new(2, 2).save(images.join("b/000.png")).unwrap();
+    let output = train();
+    succeeds(&output);
+    // Two headers are bad; the third file's header is whole, and its damage shows when it is decoded.
+    assert!(stderr(&output).contains("warning: 2 unreadable images were skipped"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("warning: 1 unreadable images were skipped"), "{}", stderr(&output));
+
+    fs::create_dir(images.join("c")).unwrap();
+    refuses(&train(), "/c is empty");
+    fs::write(images.join("c/x.png"), b"no picture").unwrap();
+    refuses(&train(), "/c has no readable image");
+}
+
+#[test]
+fn a_checkpoint_is_protected() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = text(&folder.path().join("run"));
+    succeeds(&pretrain(&["--epochs", "0.01", "--out", &out]));
+    refuses(&pretrain(&["--epochs", "0.01", "--out", &out]), "already holds a run");
+    refuses(
+        &slimclr(&["pretrain", "--resume", &out, "--temperature", "0.5"]),
+        "temperature = 0.5 (the checkpoint has 0.2)",
+    );
+
+    let path = folder.path().join("run/checkpoint.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    refuses(&slimclr(&["evaluate", &out]), "no intact safetensors file");
+    refuses(&slimclr(&["pretrain", "--resume", &out]), "no intact safetensors file");
+}
+
+#[test]
+fn diverged_runs_stop_and_keep_the_last_good_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let output = pretrain(&[
+        "--epochs", "1", "--slow-start", "0", "--learning-rate", "1e30", "--warmup", "0", "--checkpoint-every", "0.001", "--out",
+        &text(&out),
+    ]);
+    refuses(&output, "training has diverged");
+    assert!(stderr(&output).contains("the loss of width"), "{}", stderr(&output));
+    let bytes = fs::read(out.join("checkpoint.safetensors")).unwrap();
+    slimclr_core::checkpoint::Checkpoint::read(&bytes).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_one_sentence() {
+    // The file size limit stands in for the disk's; the signal that would come with it is ignored.
+    let folder = tempfile::tempdir().unwrap();
+    let out = text(&folder.path().join("run"));
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg("trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"").arg(env!("CARGO_BIN_EXE_slimclr"));
+    let output = shell.arg("pretrain").args(TINY).args(["--epochs", "0.02", "--out", &out]).output().unwrap();
+    refuses(&output, "checkpoint.safetensors");
+}
+
+#[test]
+fn profile_reproduces_the_papers_costs() {
+    let output = slimclr(&["profile", "--preset", "imagenet-mocov2", "--classes", "1000"]);
+    succeeds(&output);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    for figures in ["25.6 M  4.09 G", "6.92 M  1.05 G", "1.99 M   278 M"] {
+        assert!(table.contains(figures), "{table}");
+    }
+}

@@ -1,0 +1,88 @@
+//! Every case of the authors' numbers, read from the folder `SLIMCLR_PARITY_DIR` or `../shared/parity`.
+//!
+//! A case passes, or is pending by name because a part of the program that it needs is still to come, or
+//! fails. Each is run in f32 within the README's tolerances and, where tensors are compared, in f64 within
+//! 1e-7, which is the stricter test of the arithmetic.
+
+mod compare;
+mod fill;
+mod runners;
+
+use std::{fs, path::PathBuf};
+
+use burn::tensor::DType;
+use compare::Differences;
+use serde_json::Value;
+
+/// What became of a case.
+enum Verdict {
+    Compared(Differences),
+    /// Parts of the case that wait for a part of the program, beside what could be compared.
+    Pending(String, Differences),
+}
+
+fn folder() -> PathBuf {
+    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/parity");
+    std::env::var_os("SLIMCLR_PARITY_DIR").map_or_else(default, PathBuf::from)
+}
+
+fn run(case: &Value, dtype: DType) -> Verdict {
+    let compared = match case["case"].as_str() {
+        Some("backbone") => match runners::head(case) {
+            Ok(_) => runners::backbone(case, dtype),
+            Err(head) => return Verdict::Pending(format!("head {head}"), Differences::default()),
+        },
+        Some("mocov2_loss") => runners::mocov2_loss(case, dtype),
+        Some("mocov2_training") => runners::mocov2_training(case, dtype),
+        Some("optimizer") if case["kind"] == "sgd" => runners::sgd(case, dtype),
+        Some("optimizer") => return Verdict::Pending(format!("optimiser {}", case["kind"]), Differences::default()),
+        Some("mocov3_loss") => return Verdict::Pending("method mocov3".into(), Differences::default()),
+        Some("schedule") => runners::schedule(case),
+        Some("grad_norm") => match runners::head(case) {
+            Ok(_) => runners::grad_norm(case, dtype),
+            Err(head) => return Verdict::Pending(format!("head {head}"), Differences::default()),
+        },
+        Some("profile") => {
+            let (compared, absent) = runners::profile(case);
+            if !absent.is_empty() {
+                return Verdict::Pending(format!("models {}", absent.join(", ")), compared);
+            }
+            compared
+        }
+        unknown => panic!("there is no case {unknown:?}"),
+    };
+    Verdict::Compared(compared)
+}
+
+#[test]
+fn every_case() {
+    let folder = folder();
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    assert!(!files.is_empty(), "{} holds no cases", folder.display());
+
+    let mut failures = Vec::new();
+    for file in files {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let case: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        let precisions: &[DType] =
+            if matches!(case["case"].as_str(), Some("schedule" | "profile")) { &[DType::F64] } else { &[DType::F32, DType::F64] };
+        for dtype in precisions {
+            let (pending, differences) = match run(&case, *dtype) {
+                Verdict::Compared(differences) => (None, differences),
+                Verdict::Pending(what, differences) => (Some(what), differences),
+            };
+            let verdict = match (&pending, differences.found.is_empty()) {
+                (_, false) => "FAILED".into(),
+                (Some(what), true) => format!("pending: {what}"),
+                (None, true) => "passed".into(),
+            };
+            println!("{name} in {dtype:?}: {verdict} ({} numbers compared)", differences.compared);
+            assert!(pending.is_some() || differences.compared > 0, "{name} compared nothing");
+            failures.extend(differences.found.into_iter().map(|found| format!("{name} in {dtype:?}: {found}")));
+        }
+    }
+    assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
+}

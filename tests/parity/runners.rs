@@ -1,0 +1,434 @@
+//! How each kind of case is run.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use burn::tensor::{DType, Device, Tensor};
+use futures::executor::block_on;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use slimclr_core::{
+    encoder::{BackboneKind, Encoder, EncoderConfig},
+    gradient::GradientSum,
+    head::HeadKind,
+    interference::magnitude::GradientNorms,
+    loss::{
+        distill::{Distillation, Output, Temperatures},
+        info_nce::logits,
+        normalize,
+        reweight::Reweighting,
+    },
+    method::moco_v2::{MocoV2, Queue, Recipe},
+    optim::{
+        schedule::{Decay, Schedule, cosine_momentum},
+        sgd::Sgd,
+    },
+    parameter::{Layout, ParameterId, ParameterSpec, Parameters, Role},
+    pass::{Mode, Pass},
+    profile::profile as profile_of,
+    width::{Channels, Widths},
+};
+
+use crate::{
+    compare::{Differences, Fingerprint, Stored, What, tolerance, values},
+    fill::{Kind, data, input},
+};
+
+const BATCH_MODE: Mode = Mode::Train { splits: 1 };
+
+fn field<T: DeserializeOwned>(case: &Value, name: &str) -> T {
+    serde_json::from_value(case[name].clone()).unwrap_or_else(|error| panic!("field {name}: {error}"))
+}
+
+fn text<'a>(case: &'a Value, name: &str) -> &'a str {
+    case[name].as_str().unwrap_or_else(|| panic!("field {name} is no text"))
+}
+
+fn widths(case: &Value) -> Widths {
+    Widths::try_from(field::<Vec<f64>>(case, "widths")).unwrap()
+}
+
+/// A width as the cases write it: 1.0, 0.75.
+fn key(width: f64) -> String {
+    format!("{width:?}")
+}
+
+/// The case's head, or the name of one that is still to come.
+pub fn head(case: &Value) -> Result<HeadKind, String> {
+    match text(case, "head") {
+        "mocov2_slim" => Ok(HeadKind::Mocov2),
+        "supervised" | "linear fc to dim" => Ok(HeadKind::Supervised),
+        "supervised_switch" => Ok(HeadKind::SupervisedSwitch),
+        other => Err(other.into()),
+    }
+}
+
+fn encoder(case: &Value, outputs: usize) -> Encoder {
+    let config = EncoderConfig {
+        backbone: match text(case, "variant") {
+            "cifar" => BackboneKind::Cifar,
+            "imagenet" => BackboneKind::Resnet,
+            other => panic!("there is no backbone {other}"),
+        },
+        depth: field(case, "depth"),
+        multiplier: case["width_multiplier"].as_u64().unwrap_or(1) as usize,
+        widths: widths(case),
+        head: head(case).unwrap(),
+        outputs,
+    };
+    config.build().unwrap()
+}
+
+fn filled(encoder: &Encoder, salt: &str, dtype: DType) -> Parameters {
+    let layout = encoder.layout().clone();
+    let shapes: BTreeMap<String, Vec<usize>> =
+        layout.iter().map(|(_, spec)| (spec.name.clone(), spec.named_shape())).collect();
+    Parameters::from_named(layout, &Device::flex(), |name| {
+        let shape = &shapes[name];
+        Some(data(salt, name, shape, Kind::of(name, shape.len()), dtype))
+    })
+    .unwrap()
+}
+
+pub fn backbone(case: &Value, dtype: DType) -> Differences {
+    let (device, salt, variant) = (Device::flex(), text(case, "salt"), text(case, "variant"));
+    let encoder = encoder(case, field(case, "out_dim"));
+    let mut parameters = filled(&encoder, salt, dtype);
+    let widths = encoder.layout().widths().clone();
+    let mut differences = Differences::default();
+
+    let expected: BTreeMap<String, Vec<usize>> = field(case, "params");
+    let found: BTreeMap<String, Vec<usize>> =
+        encoder.layout().iter().map(|(_, spec)| (spec.name.clone(), spec.named_shape())).collect();
+    if found != expected {
+        differences.found.push("the names or shapes of the parameters differ".into());
+    }
+
+    let images: Tensor<4> = input(salt, "input", field(case, "input"), dtype, &device);
+    let outputs: BTreeMap<String, Stored> = field(case, "eval");
+    for (index, width) in widths.iter().enumerate() {
+        let output = encoder.forward(images.clone(), &mut Pass::new(&mut parameters, index, Mode::Eval));
+        let allowed = tolerance(What::EvalOutput, variant, dtype);
+        differences.tensor(&format!("eval output at {width}"), &output, &outputs[&key(width)], allowed);
+    }
+    let outputs: BTreeMap<String, Stored> = field(case, "train");
+    let gradients: BTreeMap<String, BTreeMap<String, Fingerprint>> = field(case, "grad");
+    for (index, width) in widths.iter().enumerate() {
+        let mut pass = Pass::tracked(&mut parameters, index, BATCH_MODE);
+        let output = encoder.forward(images.clone(), &mut pass);
+        let leaves = pass.into_leaves();
+        let allowed = tolerance(What::TrainOutput, variant, dtype);
+        let detached = output.clone().without_autodiff();
+        differences.tensor(&format!("train output at {width}"), &detached, &outputs[&key(width)], allowed);
+        let cotangent: Tensor<2> = input(salt, "cotangent", output.dims(), dtype, &device);
+        let loss = (output * cotangent).sum();
+        let expected = &gradients[&key(width)];
+        let mut compared = 0;
+        for (id, gradient) in leaves.gradients(loss.backward()) {
+            let name = &encoder.layout().spec(id).name;
+            if let Some(expected) = expected.get(name) {
+                let allowed = tolerance(What::Gradient, variant, dtype);
+                differences.fingerprint(&format!("gradient of {name} at {width}"), &values(&gradient), expected, allowed);
+                compared += 1;
+            }
+        }
+        if compared != expected.len() {
+            differences.found.push(format!("{compared} of {} gradients found at {width}", expected.len()));
+        }
+    }
+    let running: BTreeMap<String, Stored> = field(case, "running");
+    for (spec, value) in parameters.named() {
+        if let Some(expected) = running.get(&spec.name) {
+            let value: Tensor<1> = value.clone().flatten(0, 3);
+            differences.tensor(&spec.name, &value, expected, tolerance(What::TrainOutput, variant, dtype));
+        }
+    }
+    differences
+}
+
+fn distillation(case: &Value) -> Distillation {
+    match (case["distill"].as_str(), case["distill_variant"].as_u64()) {
+        (None, _) => Distillation::None,
+        (Some("seed_loss"), _) => Distillation::Seed,
+        (Some("inplace_distill"), _) => Distillation::Inplace,
+        (Some("mse_loss"), Some(1)) => Distillation::MseEmbeddings,
+        (Some("mse_loss"), Some(2)) => Distillation::MseLogits,
+        (Some("dkd_loss"), _) => Distillation::Dkd,
+        (Some("atkd_loss"), _) => Distillation::Atkd,
+        other => panic!("there is no distillation {other:?}"),
+    }
+}
+
+fn recipe(case: &Value) -> Recipe {
+    let reweighting = Reweighting::try_from(field::<u8>(case, "reweighting")).unwrap();
+    Recipe {
+        key_momentum: case["ema_momentum"].as_f64().unwrap_or(0.99),
+        temperature: field(case, "temperature"),
+        bn_splits: 1,
+        distill: distillation(case),
+        distill_weight: field(case, "distill_weight"),
+        temperatures: Temperatures {
+            teacher: field(case, "teacher_temperature"),
+            student: field(case, "student_temperature"),
+        },
+        full_distill: case["full_distill"].as_bool().unwrap_or(false),
+        loss_weights: reweighting.weights(&widths(case)),
+        seed: 0,
+    }
+}
+
+/// The generated queue, `[d, k]`, every key of unit length.
+fn queue(case: &Value, dtype: DType) -> Tensor<2> {
+    let shape = [field(case, "dim"), field(case, "queue")];
+    let queue: Tensor<2> = input(text(case, "salt"), "queue", shape, dtype, &Device::flex());
+    normalize(queue.transpose()).transpose()
+}
+
+pub fn mocov2_loss(case: &Value, dtype: DType) -> Differences {
+    let (device, salt) = (Device::flex(), text(case, "salt"));
+    let shape = [field(case, "n"), field(case, "dim")];
+    let unit = |name: &str| normalize(input(salt, name, shape, dtype, &device));
+    let (keys, queue, recipe) = (unit("k"), queue(case, dtype), recipe(case));
+    let slim: bool = field(case, "slim_enabled");
+    let allowed = tolerance(What::LossOrOptimizer, "", dtype);
+    let recorded: Vec<f64> = field(case, "losses");
+    let gradients: BTreeMap<String, Option<Fingerprint>> = field(case, "grad_q");
+
+    let mut differences = Differences::default();
+    let (mut wider, mut total) = (Vec::new(), 0.0);
+    for (index, width) in widths(case).iter().enumerate() {
+        let key = key(width);
+        if index > 0 && !slim {
+            if recorded[index] != 0.0 || gradients[&key].is_some() {
+                differences.found.push(format!("width {width} is expected to train"));
+            }
+            continue;
+        }
+        let query = unit(&format!("q{key}")).autodiff().require_grad();
+        let logits = logits(query.clone(), keys.clone(), queue.clone());
+        let output = Output { embeddings: query.clone(), logits };
+        let loss = recipe.loss(&output, &wider, if slim { recipe.loss_weights[index] } else { 1.0 });
+        let gradient = query.grad(&loss.backward()).unwrap();
+        let value = values(&loss.without_autodiff())[0];
+        total += value;
+        differences.number(&format!("loss at {width}"), value, recorded[index], allowed);
+        let expected = gradients[&key].as_ref().unwrap();
+        let gradient_allowed = tolerance(What::Gradient, "", dtype);
+        differences.fingerprint(&format!("gradient at {width}"), &values(&gradient), expected, gradient_allowed);
+        wider.push(output.detached());
+    }
+    differences.number("total loss", total, field(case, "loss"), allowed);
+    let weights: Vec<f64> = field(case, "loss_weights");
+    for (found, expected) in recipe.loss_weights.iter().zip(weights) {
+        differences.number("loss weight", *found, expected, 1e-6);
+    }
+    differences
+}
+
+#[derive(Deserialize)]
+struct StepRecord {
+    slim_enabled: bool,
+    loss: f64,
+    losses: Vec<f64>,
+}
+
+pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
+    let (device, salt) = (Device::flex(), text(case, "salt"));
+    let encoder = encoder(case, field(case, "dim"));
+    let query = filled(&encoder, salt, dtype);
+    let mut method = MocoV2 {
+        recipe: recipe(case),
+        key: query.clone(),
+        query,
+        queue: Queue { keys: queue(case, dtype), pointer: 0 },
+        optimizer: Sgd::new(encoder.layout(), field(case, "momentum"), field(case, "weight_decay")),
+        encoder,
+        steps: 0,
+    };
+    let shape = [field(case, "n"), 3, 32, 32];
+    let mut differences = Differences::default();
+    let allowed = tolerance(What::TrainingLoss, "", dtype);
+    for (step, record) in field::<Vec<StepRecord>>(case, "steps").into_iter().enumerate() {
+        let views = ["xq", "xk"].map(|view| input(salt, &format!("{view}{step}"), shape, dtype, &device));
+        let outcome = method.step(views, record.slim_enabled, field(case, "lr"));
+        let mut losses: Vec<f64> = outcome.losses.iter().map(|loss| values(loss)[0]).collect();
+        losses.resize(record.losses.len(), 0.0);
+        differences.number(&format!("loss of step {step}"), losses.iter().sum(), record.loss, allowed);
+        for (found, expected) in losses.iter().zip(&record.losses) {
+            differences.number(&format!("a width's loss of step {step}"), *found, *expected, allowed);
+        }
+    }
+    let allowed = tolerance(What::TrainingParameter, "", dtype);
+    for (name, parameters) in [("encoder_q_after", &method.query), ("encoder_k_after", &method.key)] {
+        let expected: BTreeMap<String, Fingerprint> = field(case, name);
+        let mut compared = 0;
+        for (spec, value) in parameters.named() {
+            if let Some(expected) = expected.get(&spec.name) {
+                differences.fingerprint(&format!("{name} {}", spec.name), &values(value), expected, allowed);
+                compared += 1;
+            }
+        }
+        if compared != expected.len() {
+            differences.found.push(format!("{compared} of {} parameters of {name} found", expected.len()));
+        }
+    }
+    differences.number("queue pointer", method.queue.pointer as f64, field(case, "queue_ptr"), 0.0);
+    let column: Tensor<1> = method.queue.keys.narrow(1, 0, 1).flatten(0, 1);
+    differences.tensor("queue's first column", &column, &field(case, "queue_first_column"), allowed);
+    differences
+}
+
+/// Tensors of any shape as a layout: ranks decide what decays.
+fn layout_of(shapes: &[Vec<usize>]) -> (Arc<Layout>, Vec<ParameterId>) {
+    let mut layout = Layout::new(Widths::full());
+    let ids = shapes
+        .iter()
+        .enumerate()
+        .map(|(place, shape)| {
+            let side = |dim: usize| shape.get(dim).copied().unwrap_or(1);
+            let spec = ParameterSpec {
+                name: format!("p{place}"),
+                role: if shape.len() > 1 { Role::Weight { deviation: 1.0 } } else { Role::PerChannel { initial: 0.0 } },
+                outputs: Channels::Fixed(side(0)),
+                inputs: Channels::Fixed(side(1)),
+                kernel: [side(2), side(3)],
+                rank: shape.len(),
+                only_width: None,
+            };
+            layout.add(spec).unwrap()
+        })
+        .collect();
+    (Arc::new(layout), ids)
+}
+
+pub fn sgd(case: &Value, dtype: DType) -> Differences {
+    let (device, salt) = (Device::flex(), text(case, "salt"));
+    let shapes: Vec<Vec<usize>> = field(case, "shapes");
+    let (layout, ids) = layout_of(&shapes);
+    let named: BTreeMap<String, Vec<usize>> =
+        layout.iter().map(|(_, spec)| (spec.name.clone(), spec.named_shape())).collect();
+    let mut parameters =
+        Parameters::from_named(layout.clone(), &device, |name| Some(data(salt, name, &named[name], Kind::Input, dtype)))
+            .unwrap();
+    let mut optimizer = Sgd::new(&layout, field(case, "momentum"), field(case, "weight_decay"));
+    let mut differences = Differences::default();
+    let allowed = tolerance(What::LossOrOptimizer, "", dtype);
+    for (step, expected) in field::<Vec<Vec<Fingerprint>>>(case, "trajectory").iter().enumerate() {
+        let mut gradients = GradientSum::new(&layout);
+        for (place, id) in ids.iter().enumerate() {
+            let shape = layout.spec(*id).shape();
+            gradients.set(*id, input(salt, &format!("g{place}.{step}"), shape, dtype, &device));
+        }
+        optimizer.step(&mut parameters, &gradients, field(case, "lr"));
+        for (id, expected) in ids.iter().zip(expected) {
+            let name = format!("{} after step {step}", layout.spec(*id).name);
+            differences.fingerprint(&name, &values(parameters.get(*id)), expected, allowed);
+        }
+    }
+    differences
+}
+
+pub fn grad_norm(case: &Value, dtype: DType) -> Differences {
+    let (device, salt) = (Device::flex(), text(case, "salt"));
+    let encoder = encoder(case, field(case, "out_dim"));
+    let layout = encoder.layout();
+    let mut gradients = GradientSum::new(layout);
+    for (id, spec) in layout.iter().filter(|(_, spec)| spec.is_weight()) {
+        let name = format!("g.{}", spec.name);
+        let gradient = data(salt, &name, &spec.named_shape(), Kind::Weight, dtype);
+        gradients.set(id, Tensor::from_data(spec.stored(gradient), (&device, dtype)));
+    }
+    let found = block_on(GradientNorms::measure(layout, &gradients)).unwrap();
+    let mut differences = Differences::default();
+    let allowed = tolerance(What::LossOrOptimizer, "", dtype);
+    for (found, expected) in found.norms.iter().zip(field::<Vec<f64>>(case, "mean_norms")) {
+        differences.number("mean norm", *found, expected, allowed);
+    }
+    differences
+}
+
+#[derive(Deserialize)]
+struct RateRecord {
+    mode: String,
+    init_lr: f64,
+    total_steps: u64,
+    warmup_steps: u64,
+    milestones_epochs: Option<Vec<f64>>,
+    points: Vec<(u64, f64, f64)>,
+}
+
+/// Schedules must agree to this.
+const SCHEDULE: f64 = 1e-6;
+
+pub fn schedule(case: &Value) -> Differences {
+    let mut differences = Differences::default();
+    for record in field::<Vec<RateRecord>>(case, "lr") {
+        let schedule = Schedule {
+            decay: match record.mode.as_str() {
+                "cos" => Decay::Cosine,
+                "step" => Decay::Step,
+                "poly" => Decay::Poly,
+                "HTD" => Decay::Htd,
+                other => panic!("there is no schedule {other}"),
+            },
+            initial: record.init_lr,
+            total_steps: record.total_steps,
+            warmup_steps: record.warmup_steps,
+            milestones: record.milestones_epochs.unwrap_or_default(),
+        };
+        for (step, epoch, rate) in record.points {
+            differences.number(&format!("{} at step {step}", record.mode), schedule.rate(step, epoch), rate, SCHEDULE);
+        }
+    }
+    let momentum = &case["momentum_cosine"];
+    for (epoch, expected) in field::<Vec<(f64, f64)>>(momentum, "points") {
+        let found = cosine_momentum(field(momentum, "initial"), epoch, field(momentum, "epochs"));
+        differences.number(&format!("momentum at epoch {epoch}"), found, expected, SCHEDULE);
+    }
+    for (scheme, cases) in field::<BTreeMap<String, BTreeMap<String, Vec<f64>>>>(case, "loss_weights") {
+        let reweighting: Reweighting = scheme.parse().unwrap();
+        for (widths, expected) in cases {
+            let list = widths.split(',').map(|width| width.parse().unwrap()).collect::<Vec<f64>>();
+            let found = reweighting.weights(&Widths::try_from(list).unwrap());
+            for (found, expected) in found.iter().zip(expected) {
+                differences.number(&format!("loss weight {scheme} of {widths}"), *found, expected, SCHEDULE);
+            }
+        }
+    }
+    differences
+}
+
+#[derive(Deserialize)]
+struct ProfileRecord {
+    model: String,
+    width: f64,
+    image: usize,
+    classes: usize,
+    params: u64,
+    macs: u64,
+}
+
+/// Compares parameters and multiply-accumulates, and names the models that are still to come.
+pub fn profile(case: &Value) -> (Differences, Vec<String>) {
+    let (mut differences, mut absent) = (Differences::default(), Vec::new());
+    for record in field::<Vec<ProfileRecord>>(case, "rows") {
+        let name = record.model.trim_start_matches("slimmable_");
+        let Some(depth) = name.strip_prefix("resnet").and_then(|depth| depth.parse().ok()) else {
+            absent.push(record.model);
+            continue;
+        };
+        let widths = if record.width == 1.0 { vec![1.0] } else { vec![1.0, record.width] };
+        let config = EncoderConfig {
+            backbone: BackboneKind::Resnet,
+            depth,
+            multiplier: 1,
+            widths: Widths::try_from(widths).unwrap(),
+            head: HeadKind::SupervisedSwitch,
+            outputs: record.classes,
+        };
+        let found = profile_of(&config.build().unwrap(), record.image).pop().unwrap();
+        let name = format!("{} at {}", record.model, record.width);
+        differences.number(&format!("{name}: parameters"), found.parameters as f64, record.params as f64, 0.0);
+        differences.number(&format!("{name}: macs"), found.macs as f64, record.macs as f64, 0.0);
+    }
+    (differences, absent)
+}

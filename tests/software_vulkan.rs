@@ -1,0 +1,45 @@
+//! The same steps on WebGPU, over Vulkan in software, as on the CPU.
+//!
+//! Names the WGSL path: the SPIR-V of Burn's own Vulkan path crashes Mesa's software driver.
+
+use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
+use slimclr_core::{
+    augment::view_rng,
+    config::Config,
+    method::moco_v2::{MocoV2, StepOutcome},
+};
+use rand::RngExt;
+
+#[test]
+fn webgpu_agrees_with_the_cpu() {
+    let config = Config {
+        widths: vec![1.0, 0.5],
+        batch: 4,
+        queue: 8,
+        dim: 8,
+        image_size: 8,
+        bn_splits: 2,
+        ..Config::mini()
+    };
+    let losses = |device: Device| -> Vec<f32> {
+        let mut method = MocoV2::new(&config, config.encoder().unwrap().build().unwrap(), &device);
+        let shape = [config.batch, 3, config.image_size, config.image_size];
+        let mut losses = Vec::new();
+        for step in 0..3 {
+            let views = [0, 1].map(|view| {
+                let mut random = view_rng(7, step, 0, view);
+                let pixels: Vec<f32> = (0..shape.iter().product()).map(|_| random.random_range(-1.0..1.0)).collect();
+                Tensor::from_data(TensorData::new(pixels, shape), &device)
+            });
+            let StepOutcome { losses: of_step, .. } = method.step(views, step > 0, 0.05);
+            losses.extend(Tensor::cat(of_step, 0).into_data().iter::<f32>());
+        }
+        losses
+    };
+    let cpu = losses(Device::flex());
+    let gpu = losses(Device::webgpu(DeviceKind::DefaultDevice));
+    assert_eq!(cpu.len(), 1 + 2 + 2);
+    for (cpu, gpu) in cpu.iter().zip(&gpu) {
+        assert!((cpu - gpu).abs() <= 1e-3 * cpu.abs(), "the CPU's losses {cpu}, WebGPU's {gpu}");
+    }
+}

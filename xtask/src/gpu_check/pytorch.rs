@@ -1,0 +1,121 @@
+//! The same training step in PyTorch, as the measure of our speed.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::process::{End, last_words};
+
+/// The Python program. It travels inside this one, which may run where the sources are not.
+pub const STEP: &str = include_str!("../step.py");
+
+/// PyTorch's rates on this machine.
+#[derive(Debug)]
+pub struct PyTorch {
+    /// On the CPU.
+    pub cpu: Rate,
+    /// On the GPU: PyTorch knows no Vulkan or WebGPU, so it is the measure for those too.
+    pub cuda: Rate,
+}
+
+/// A rate of PyTorch's, or why there is none.
+#[derive(Debug, PartialEq)]
+pub enum Rate {
+    /// Nothing to compare it with.
+    NotAsked,
+    /// PyTorch is not there, has no such device, or failed; in Python's words.
+    None(String),
+    /// What was measured.
+    Measured(Measured),
+}
+
+/// The line that the Python program prints.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct Measured {
+    /// Training images per second.
+    pub images_per_second: f64,
+    device: String,
+    /// Whether one backward pass for all widths was the faster way, or one for each.
+    backward: String,
+    version: String,
+    threads: u64,
+    tf32: bool,
+}
+
+impl Rate {
+    /// From how the Python program ended, and what it printed.
+    pub fn read(end: End, words: &str) -> Self {
+        let said = last_words(words).unwrap_or("it printed nothing");
+        match (end, serde_json::from_str(said)) {
+            (End::Code(0), Ok(measured)) => Self::Measured(measured),
+            (End::Code(_), _) => Self::None(said.into()),
+            (end, _) => Self::None(format!("Python {end}: {said}")),
+        }
+    }
+
+    /// Images per second, where there is a figure.
+    pub fn images_per_second(&self) -> Option<f64> {
+        match self {
+            Self::Measured(measured) => Some(measured.images_per_second),
+            Self::NotAsked | Self::None(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self {
+            version,
+            device,
+            threads,
+            backward,
+            ..
+        } = self;
+        let backward = if backward == "joint" {
+            "one backward for all widths"
+        } else {
+            "a backward per width"
+        };
+        write!(f, "{version} on {device}")?;
+        if device == "cpu" {
+            write!(f, " with {threads} threads")?;
+        }
+        write!(f, ", {backward} (the faster way)")?;
+        if self.tf32 {
+            f.write_str(", convolutions in TF32 as by default")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = "{\"images_per_second\": 80.5, \"device\": \"cpu\", \"backward\": \"joint\", \
+                        \"version\": \"2.11.0\", \"threads\": 2, \"tf32\": false}\n";
+
+    #[test]
+    fn the_rate_is_the_last_line() {
+        let rate = Rate::read(End::Code(0), &format!("a warning\n{LINE}"));
+        assert_eq!(rate.images_per_second(), Some(80.5));
+        let Rate::Measured(measured) = rate else {
+            panic!("not measured")
+        };
+        assert!(
+            measured
+                .to_string()
+                .starts_with("2.11.0 on cpu with 2 threads, one backward")
+        );
+    }
+
+    #[test]
+    fn without_pytorch_python_says_so() {
+        let words = "Traceback\nModuleNotFoundError: No module named 'torch'\n";
+        assert_eq!(
+            Rate::read(End::Code(1), words),
+            Rate::None("ModuleNotFoundError: No module named 'torch'".into())
+        );
+    }
+}

@@ -1,0 +1,40 @@
+//! The project's chores, behind `cargo xtask`: a light crate, so that it is built in seconds where the
+//! rest takes minutes.
+
+mod duration;
+mod gpu_check;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The chores of the SlimCLR workspace
+///
+/// Before a change goes in, `cargo xtask test` must pass; it installs what it needs, or says what to
+/// install. On a machine with a GPU, `cargo xtask gpu-check` tells whether the GPU computes what the CPU
+/// computes, and how fast.
+#[derive(Parser)]
+#[command(
+    bin_name = "cargo xtask",
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+enum Chore {
+    Test(test::Test),
+    GpuCheck(gpu_check::GpuCheck),
+}
+
+fn main() -> ExitCode {
+    let done = match Chore::parse() {
+        Chore::Test(chore) => chore.run(),
+        Chore::GpuCheck(chore) => chore.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

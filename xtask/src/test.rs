@@ -1,0 +1,210 @@
+//! `cargo xtask test`: everything that must hold before a change goes in.
+
+mod vulkan;
+
+use std::{
+    env,
+    ffi::OsString,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use crate::duration::InWords;
+
+/// Install what is missing, then check formatting, lints and all tests
+///
+/// Ends at the first stage that fails, with exit code 1. Everything is built in release mode, as the
+/// program itself is, so that one target directory serves both. Tests run under cargo-nextest where it is
+/// installed, under `cargo test` otherwise.
+#[derive(Args)]
+pub struct Test {}
+
+/// One cargo command that must succeed.
+struct Stage {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    /// The rustup component without which the command is not there.
+    component: Option<&'static str>,
+    /// What it means that the command failed, and what to do.
+    failure: &'static str,
+}
+
+const FORMATTING: Stage = Stage {
+    name: "formatting",
+    arguments: &["fmt", "--all", "--check"],
+    component: Some("rustfmt"),
+    failure: "the code is not formatted: run `cargo fmt --all`",
+};
+
+/// `--all-targets` takes in tests, examples and benches, so that none of them rots unseen.
+const LINTS: Stage = Stage {
+    name: "lints",
+    arguments: &[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--release",
+        "--",
+        "-D",
+        "warnings",
+    ],
+    component: Some("clippy"),
+    failure: "the code does not compile without warnings: see clippy's above",
+};
+
+const TESTS: Stage = Stage {
+    name: "tests",
+    arguments: &["test", "--workspace", "--release", "--no-fail-fast"],
+    component: None,
+    failure: "tests failed: see their names above",
+};
+
+/// Nextest leaves out the examples in the documentation. They go first, so that the last line is the count
+/// of all other tests.
+const DOCUMENTATION_TESTS: Stage = Stage {
+    name: "documentation tests",
+    arguments: &["test", "--workspace", "--release", "--doc", "--no-fail-fast"],
+    component: None,
+    failure: "examples in the documentation failed: see their names above",
+};
+
+const NEXTEST: Stage = Stage {
+    arguments: &["nextest", "run", "--workspace", "--release", "--no-fail-fast"],
+    ..TESTS
+};
+
+impl Test {
+    /// Goes through the stages.
+    ///
+    /// # Errors
+    /// The first stage that fails.
+    pub fn run(self) -> Result<()> {
+        let start = Instant::now();
+        timed(
+            "system packages",
+            "a Vulkan driver, for the tests on WebGPU",
+            vulkan::install,
+        )?;
+        let mut stages = vec![FORMATTING, LINTS];
+        if succeeds(cargo().args(["nextest", "--version"])) {
+            stages.extend([DOCUMENTATION_TESTS, NEXTEST]);
+        } else {
+            say(
+                "tests",
+                "cargo-nextest is not installed, so `cargo test` runs them",
+            );
+            stages.push(TESTS);
+        }
+        let mut skipped = Vec::new();
+        for stage in &stages {
+            if stage.is_installed()? {
+                stage.run()?;
+            } else {
+                skipped.push(stage.name);
+            }
+        }
+        let elapsed = InWords(start.elapsed());
+        if skipped.is_empty() {
+            say("test", &format!("everything passed in {elapsed}"));
+        } else {
+            say(
+                "test",
+                &format!("passed in {elapsed}, but NOT CHECKED: {}", skipped.join(", ")),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Stage {
+    /// Whether the command is there, if need be after rustup has added it.
+    ///
+    /// # Errors
+    /// On CI, where a stage must not be left out: nobody reads the log of a run that passed.
+    fn is_installed(&self) -> Result<bool> {
+        let Some(component) = self.component else {
+            return Ok(true);
+        };
+        let is_there = || succeeds(cargo().args([self.arguments[0], "--version"]));
+        if is_there() {
+            return Ok(true);
+        }
+        say(
+            self.name,
+            &format!("missing here, so: rustup component add {component}"),
+        );
+        let added = Command::new("rustup")
+            .args(["component", "add", component])
+            .status();
+        if added.is_ok_and(|status| status.success()) && is_there() {
+            return Ok(true);
+        }
+        let advice = format!("`rustup component add {component}` failed: install {component} by hand");
+        ensure!(!is_ci(), "{} cannot be checked: {advice}", self.name);
+        say(self.name, &format!("SKIPPED: {advice}"));
+        Ok(false)
+    }
+
+    fn run(&self) -> Result<()> {
+        let command = format!("cargo {}", self.arguments.join(" "));
+        timed(self.name, &command, || {
+            let status = cargo()
+                .args(self.arguments)
+                .status()
+                .context("cargo does not start")?;
+            if !status.success() {
+                bail!("{}", self.failure);
+            }
+            Ok("passed".into())
+        })
+    }
+}
+
+/// Announces a stage, does its work, and says how that ended and how long it took.
+fn timed(name: &str, what: &str, work: impl FnOnce() -> Result<String>) -> Result<()> {
+    let start = Instant::now();
+    say(name, what);
+    let done = work();
+    let elapsed = InWords(start.elapsed());
+    match &done {
+        Ok(outcome) => say(name, &format!("{outcome}, in {elapsed}")),
+        Err(_) => say(name, &format!("failed after {elapsed}")),
+    }
+    done.map(drop)
+}
+
+/// On standard error, where cargo and nextest write too, so that the lines stay in order.
+fn say(stage: &str, what: &str) {
+    eprintln!("[{stage}] {what}");
+}
+
+/// Cargo, as if called from the shell.
+///
+/// `cargo run` describes this crate to it in variables. Build scripts that watch them would see other
+/// values than in a plain `cargo build`, and be built again each time the two alternate.
+fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    for (name, _) in env::vars_os() {
+        let is_ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(is_ours) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+fn is_ci() -> bool {
+    env::var("CI").is_ok_and(|value| !["", "0", "false"].contains(&value.as_str()))
+}
