@@ -13,7 +13,20 @@ use serde_json::Value;
 
 /// Options that make a run a matter of seconds.
 const TINY: &[&str] = &[
-    "--preset", "mini", "--device", "cpu", "--image-size", "8", "--batch", "8", "--queue", "16", "--dim", "8", "--knn", "3",
+    "--preset",
+    "mini",
+    "--device",
+    "cpu",
+    "--image-size",
+    "8",
+    "--batch",
+    "8",
+    "--queue",
+    "16",
+    "--dim",
+    "8",
+    "--knn",
+    "3",
 ];
 
 fn slimclr(arguments: &[&str]) -> Output {
@@ -93,8 +106,7 @@ fn a_run_reports_evaluates_and_repeats() {
     assert_eq!(losses(&first), losses(&again), "the same seed, other threads");
     assert_ne!(losses(&first), losses(&other), "another seed");
 
-    let evaluated: Vec<Value> =
-        events(&first).into_iter().filter(|event| event["event"] == "evaluated").collect();
+    let evaluated: Vec<Value> = events(&first).into_iter().filter(|event| event["event"] == "evaluated").collect();
     for (step, widths) in [(0, &evaluated[..4]), (10, &evaluated[evaluated.len() - 4..])] {
         for (event, width) in widths.iter().zip([1.0, 0.75, 0.5, 0.25]) {
             assert_eq!((event["step"].as_u64(), event["width"].as_f64()), (Some(step), Some(width)));
@@ -158,7 +170,10 @@ fn options_that_cannot_be_are_named() {
     refuses(&pretrain(&["--widths", "1.0,0.0"]), "width 0 is outside (0, 1]");
     refuses(&pretrain(&["--widths", "1.0,0.01"]), "width 0.01 leaves none of a layer's 16 channels");
     refuses(&pretrain(&["--depth", "21"]), "no depth 21");
-    refuses(&pretrain(&["--batch", "4000", "--queue", "4000"]), "batch = 4000 is larger than the data set of 3050 images");
+    refuses(
+        &pretrain(&["--batch", "4000", "--queue", "4000"]),
+        "batch = 4000 is larger than the data set of 3050 images",
+    );
     refuses(&pretrain(&["--temperature", "0"]), "temperature = 0 must be above 0");
     refuses(&pretrain(&["--bn-splits", "3"]), "does not divide into bn_splits = 3");
     refuses(&pretrain(&["--reweighting", "4"]), "there is no loss reweighting 4");
@@ -227,7 +242,17 @@ fn diverged_runs_stop_and_keep_the_last_good_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let output = pretrain(&[
-        "--epochs", "1", "--slow-start", "0", "--learning-rate", "1e30", "--warmup", "0", "--checkpoint-every", "0.001", "--out",
+        "--epochs",
+        "1",
+        "--slow-start",
+        "0",
+        "--learning-rate",
+        "1e30",
+        "--warmup",
+        "0",
+        "--checkpoint-every",
+        "0.001",
+        "--out",
         &text(&out),
     ]);
     refuses(&output, "training has diverged");

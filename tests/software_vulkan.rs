@@ -1,26 +1,19 @@
 //! The same steps on WebGPU, over Vulkan in software, as on the CPU.
 //!
-//! Names the WGSL path: the SPIR-V of Burn's own Vulkan path crashes Mesa's software driver.
+//! The default build compiles to WGSL; the SPIR-V of the feature `vulkan` crashes Mesa's software driver.
 
 use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
+use rand::RngExt;
 use slimclr_core::{
     augment::view_rng,
     config::Config,
     method::moco_v2::{MocoV2, StepOutcome},
 };
-use rand::RngExt;
 
 #[test]
 fn webgpu_agrees_with_the_cpu() {
-    let config = Config {
-        widths: vec![1.0, 0.5],
-        batch: 4,
-        queue: 8,
-        dim: 8,
-        image_size: 8,
-        bn_splits: 2,
-        ..Config::mini()
-    };
+    let config =
+        Config { widths: vec![1.0, 0.5], batch: 4, queue: 8, dim: 8, image_size: 8, bn_splits: 2, ..Config::mini() };
     let losses = |device: Device| -> Vec<f32> {
         let mut method = MocoV2::new(&config, config.encoder().unwrap().build().unwrap(), &device);
         let shape = [config.batch, 3, config.image_size, config.image_size];
@@ -37,7 +30,7 @@ fn webgpu_agrees_with_the_cpu() {
         losses
     };
     let cpu = losses(Device::flex());
-    let gpu = losses(Device::webgpu(DeviceKind::DefaultDevice));
+    let gpu = losses(Device::wgpu(DeviceKind::DefaultDevice));
     assert_eq!(cpu.len(), 1 + 2 + 2);
     for (cpu, gpu) in cpu.iter().zip(&gpu) {
         assert!((cpu - gpu).abs() <= 1e-3 * cpu.abs(), "the CPU's losses {cpu}, WebGPU's {gpu}");

@@ -141,5 +141,8 @@ fn damaged_checkpoints_are_refused() {
     let bytes = block_on(checkpoint::save(&method, &deep)).unwrap();
     let error = Checkpoint::read(&bytes).unwrap().resume(&Device::flex()).err().unwrap();
     assert!(error.to_string().contains("features.3.conv2"), "{error}");
-    assert!(matches!(error, checkpoint::CheckpointError::Mismatch(MismatchError::Missing(_) | MismatchError::Shape { .. })));
+    assert!(matches!(
+        error,
+        checkpoint::CheckpointError::Mismatch(MismatchError::Missing(_) | MismatchError::Shape { .. })
+    ));
 }

@@ -61,16 +61,10 @@ pub struct Normalisation {
 
 impl Normalisation {
     /// Statistics of the ImageNet training set, as torchvision's models use them.
-    pub const IMAGENET: Self = Self {
-        mean: [0.485, 0.456, 0.406],
-        std: [0.229, 0.224, 0.225],
-    };
+    pub const IMAGENET: Self = Self { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
     /// Statistics of the CIFAR-10 training set, as MoCo's CIFAR recipe uses them.
-    pub const CIFAR10: Self = Self {
-        mean: [0.4914, 0.4822, 0.4465],
-        std: [0.2023, 0.1994, 0.2010],
-    };
+    pub const CIFAR10: Self = Self { mean: [0.4914, 0.4822, 0.4465], std: [0.2023, 0.1994, 0.2010] };
 }
 
 /// Strengths of the colour jitter, as in torchvision's `ColorJitter`.
@@ -129,13 +123,7 @@ impl Recipe {
     pub fn moco_v2(normalisation: Normalisation, image_size: usize) -> Self {
         Self {
             crop_area: [0.2, 1.0],
-            jitter: Jitter {
-                brightness: 0.4,
-                contrast: 0.4,
-                saturation: 0.4,
-                hue: 0.1,
-                probability: 0.8,
-            },
+            jitter: Jitter { brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1, probability: 0.8 },
             grey_probability: 0.2,
             blur: blur(image_size, 0.5),
             solarise_probability: 0.0,
@@ -150,11 +138,7 @@ impl Recipe {
         let mut first = Self::moco_v2(normalisation, image_size);
         first.jitter.saturation = 0.2;
         first.blur = blur(image_size, 1.0);
-        let second = Self {
-            blur: blur(image_size, 0.1),
-            solarise_probability: 0.2,
-            ..first.clone()
-        };
+        let second = Self { blur: blur(image_size, 0.1), solarise_probability: 0.2, ..first.clone() };
         [first, second]
     }
 
@@ -163,13 +147,7 @@ impl Recipe {
     pub fn simclr(normalisation: Normalisation, image_size: usize) -> Self {
         Self {
             crop_area: [0.08, 1.0],
-            jitter: Jitter {
-                brightness: 0.8,
-                contrast: 0.8,
-                saturation: 0.8,
-                hue: 0.2,
-                probability: 0.8,
-            },
+            jitter: Jitter { brightness: 0.8, contrast: 0.8, saturation: 0.8, hue: 0.2, probability: 0.8 },
             ..Self::moco_v2(normalisation, image_size)
         }
     }
@@ -181,37 +159,15 @@ impl Recipe {
     pub fn check(&self) -> Result<(), AugmentError> {
         let within = |field, value: f32, domain, low: f32, high: f32| {
             // Written so that NaN is outside of every domain.
-            if value >= low && value <= high {
-                Ok(())
-            } else {
-                Err(AugmentError::Recipe {
-                    field,
-                    domain,
-                    value,
-                })
-            }
+            if value >= low && value <= high { Ok(()) } else { Err(AugmentError::Recipe { field, domain, value }) }
         };
         let probability = |field, value| within(field, value, "from 0 to 1", 0.0, 1.0);
         let strength = |field, value| within(field, value, "finite and at least 0", 0.0, f32::MAX);
-        let positive = |field, value| {
-            within(
-                field,
-                value,
-                "finite and above 0",
-                f32::MIN_POSITIVE,
-                f32::MAX,
-            )
-        };
+        let positive = |field, value| within(field, value, "finite and above 0", f32::MIN_POSITIVE, f32::MAX);
 
         let [least, greatest] = self.crop_area;
         within("crop_area[1]", greatest, "above 0, up to 1", 1e-6, 1.0)?;
-        within(
-            "crop_area[0]",
-            least,
-            "above 0, up to crop_area[1]",
-            1e-6,
-            greatest,
-        )?;
+        within("crop_area[0]", least, "above 0, up to crop_area[1]", 1e-6, greatest)?;
         strength("jitter.brightness", self.jitter.brightness)?;
         strength("jitter.contrast", self.jitter.contrast)?;
         strength("jitter.saturation", self.jitter.saturation)?;
@@ -221,13 +177,7 @@ impl Recipe {
         if let Some(blur) = &self.blur {
             let [least, greatest] = blur.sigma;
             positive("blur.sigma[1]", greatest)?;
-            within(
-                "blur.sigma[0]",
-                least,
-                "above 0, up to blur.sigma[1]",
-                f32::MIN_POSITIVE,
-                greatest,
-            )?;
+            within("blur.sigma[0]", least, "above 0, up to blur.sigma[1]", f32::MIN_POSITIVE, greatest)?;
             probability("blur.probability", blur.probability)?;
         }
         probability("solarise_probability", self.solarise_probability)?;
@@ -244,10 +194,7 @@ impl Recipe {
 
 /// The blur that all three recipes share, but for its probability (SimCLR, appendix A).
 fn blur(image_size: usize, probability: f32) -> Option<Blur> {
-    (image_size > LARGEST_UNBLURRED).then_some(Blur {
-        sigma: [0.1, 2.0],
-        probability,
-    })
+    (image_size > LARGEST_UNBLURRED).then_some(Blur { sigma: [0.1, 2.0], probability })
 }
 
 /// Makes views; keeps its buffers, so that nothing is allocated once they have grown to the images' size.
@@ -283,10 +230,7 @@ impl Augmenter {
 
         let crop = Crop::random(image.width, image.height, recipe.crop_area, rng);
         let mirrored = chance(rng, recipe.flip_probability);
-        let (columns, rows) = (
-            crop.left..crop.left + crop.width,
-            crop.top..crop.top + crop.height,
-        );
+        let (columns, rows) = (crop.left..crop.left + crop.width, crop.top..crop.top + crop.height);
         let side = size as u64;
         self.resampler.columns.set(columns, side, 0..side);
         self.resampler.rows.set(rows, side, 0..side);
@@ -335,11 +279,7 @@ impl Augmenter {
         // In 64 bits: resized, the long side of a thin image may exceed the 32 bits of WebAssembly.
         let [width, height, side] = [image.width, image.height, size].map(|length| length as u64);
         let short = width.min(height);
-        let resized_short = if (width, height) == (side, side) {
-            side
-        } else {
-            (16 * side + 7) / 14
-        };
+        let resized_short = if (width, height) == (side, side) { side } else { (16 * side + 7) / 14 };
         // The long side is rounded down and the margin to even, as by torchvision's `Resize` and `CenterCrop`.
         let resized = |length: u64| length * resized_short / short;
         let window = |resized: u64| {
@@ -347,9 +287,7 @@ impl Augmenter {
             start..start + side
         };
         let (columns, rows) = (resized(width), resized(height));
-        self.resampler
-            .columns
-            .set(0..image.width, columns, window(columns));
+        self.resampler.columns.set(0..image.width, columns, window(columns));
         self.resampler.rows.set(0..image.height, rows, window(rows));
         self.resampler.run(image, false, out);
         Planes::of(out).normalise(normalisation);
@@ -360,10 +298,7 @@ impl Augmenter {
 fn check_output(size: usize, out: &[f32]) -> Result<(), AugmentError> {
     let expected = size.checked_mul(size).and_then(|n| n.checked_mul(3));
     if size == 0 || expected != Some(out.len()) {
-        return Err(AugmentError::Output {
-            size,
-            actual: out.len(),
-        });
+        return Err(AugmentError::Output { size, actual: out.len() });
     }
     Ok(())
 }
@@ -418,12 +353,7 @@ impl Crop {
 
         let longest = |side: usize| (side as f64 * Self::WIDEST).round_ties_even() as usize;
         let (crop_width, crop_height) = (width.min(longest(height)), height.min(longest(width)));
-        Self {
-            left: (width - crop_width) / 2,
-            top: (height - crop_height) / 2,
-            width: crop_width,
-            height: crop_height,
-        }
+        Self { left: (width - crop_width) / 2, top: (height - crop_height) / 2, width: crop_width, height: crop_height }
     }
 }
 
@@ -454,8 +384,7 @@ impl Taps {
             let weight = |at: usize| 1.0 - ((at as f64 + 0.5 - centre) / support).abs().min(1.0);
             let sum: f64 = (first..end).map(weight).sum();
             self.spans.push((source.start + first, end - first));
-            self.weights
-                .extend((first..end).map(|at| (weight(at) / sum) as f32));
+            self.weights.extend((first..end).map(|at| (weight(at) / sum) as f32));
         }
     }
 
@@ -495,10 +424,7 @@ impl Resampler {
         let extent = self.columns.extent();
         let width = self.columns.spans.len();
         let Planes { red, green, blue } = Planes::of(out);
-        let outputs = red
-            .chunks_exact_mut(width)
-            .zip(green.chunks_exact_mut(width))
-            .zip(blue.chunks_exact_mut(width));
+        let outputs = red.chunks_exact_mut(width).zip(green.chunks_exact_mut(width)).zip(blue.chunks_exact_mut(width));
         for ((first, weights), ((red, green), blue)) in self.rows.iter().zip(outputs) {
             self.row.clear();
             self.row.resize(3 * extent.len(), 0.0);
@@ -635,11 +561,7 @@ impl<'a> Planes<'a> {
     /// Moves the channels to mean 0 and standard deviation 1.
     fn normalise(&mut self, normalisation: &Normalisation) {
         let planes = [&mut *self.red, &mut *self.green, &mut *self.blue];
-        for ((plane, mean), std) in planes
-            .into_iter()
-            .zip(normalisation.mean)
-            .zip(normalisation.std)
-        {
+        for ((plane, mean), std) in planes.into_iter().zip(normalisation.mean).zip(normalisation.std) {
             for value in plane {
                 *value = (*value - mean) / std;
             }
@@ -687,8 +609,7 @@ impl GaussianFilter {
         };
         let sum = 1.0 + 2.0 * (1..=radius).map(weight).sum::<f64>();
         self.kernel.clear();
-        self.kernel
-            .extend((0..=radius).map(|distance| (weight(distance) / sum) as f32));
+        self.kernel.extend((0..=radius).map(|distance| (weight(distance) / sum) as f32));
     }
 
     /// Blurs a plane of `size` x `size` values in place.
@@ -697,38 +618,24 @@ impl GaussianFilter {
         for (y, out) in self.blurred.chunks_exact_mut(size).enumerate() {
             let row = |y: usize| &plane[y * size..][..size];
             convolve(out, &self.kernel, row(y), |distance| {
-                (
-                    row(y.saturating_sub(distance)),
-                    row((y + distance).min(size - 1)),
-                )
+                (row(y.saturating_sub(distance)), row((y + distance).min(size - 1)))
             });
         }
 
         let radius = self.kernel.len() - 1;
-        for (row, out) in self
-            .blurred
-            .chunks_exact(size)
-            .zip(plane.chunks_exact_mut(size))
-        {
+        for (row, out) in self.blurred.chunks_exact(size).zip(plane.chunks_exact_mut(size)) {
             self.padded.clear();
             self.padded.resize(radius, row[0]);
             self.padded.extend_from_slice(row);
             self.padded.resize(size + 2 * radius, row[size - 1]);
             let shifted = |start: usize| &self.padded[start..][..size];
-            convolve(out, &self.kernel, row, |distance| {
-                (shifted(radius - distance), shifted(radius + distance))
-            });
+            convolve(out, &self.kernel, row, |distance| (shifted(radius - distance), shifted(radius + distance)));
         }
     }
 }
 
 /// Convolves a whole row at once with a symmetric kernel, given the row and its two neighbours at every distance.
-fn convolve<'a>(
-    out: &mut [f32],
-    kernel: &[f32],
-    row: &[f32],
-    neighbours: impl Fn(usize) -> (&'a [f32], &'a [f32]),
-) {
+fn convolve<'a>(out: &mut [f32], kernel: &[f32], row: &[f32], neighbours: impl Fn(usize) -> (&'a [f32], &'a [f32])) {
     for (sum, value) in out.iter_mut().zip(row) {
         *sum = kernel[0] * value;
     }
@@ -761,9 +668,7 @@ pub fn epoch_order(seed: u64, epoch: u64, len: usize) -> Vec<u32> {
 
 /// A generator whose state hashes all words and their number, so that neighbouring words give unrelated generators.
 fn seeded(words: &[u64]) -> ViewRng {
-    let state = words
-        .iter()
-        .fold(words.len() as u64, |state, word| split_mix(state ^ word));
+    let state = words.iter().fold(words.len() as u64, |state, word| split_mix(state ^ word));
     ViewRng::new(state, split_mix(state))
 }
 
@@ -782,21 +687,12 @@ mod tests {
     /// No colour operation happens, and the whole range of areas is drawn.
     const CROP_ONLY: Recipe = Recipe {
         crop_area: [0.2, 1.0],
-        jitter: Jitter {
-            brightness: 0.0,
-            contrast: 0.0,
-            saturation: 0.0,
-            hue: 0.0,
-            probability: 0.0,
-        },
+        jitter: Jitter { brightness: 0.0, contrast: 0.0, saturation: 0.0, hue: 0.0, probability: 0.0 },
         grey_probability: 0.0,
         blur: None,
         solarise_probability: 0.0,
         flip_probability: 0.0,
-        normalisation: Normalisation {
-            mean: [0.0; 3],
-            std: [1.0; 3],
-        },
+        normalisation: Normalisation { mean: [0.0; 3], std: [1.0; 3] },
     };
 
     /// An image of pseudo-random bytes; the figures from Pillow below were taken on the same.
@@ -817,9 +713,7 @@ mod tests {
 
     fn view(image: &Image, recipe: &Recipe, size: usize, rng: &mut ViewRng) -> Vec<f32> {
         let mut out = vec![f32::NAN; 3 * size * size];
-        Augmenter::new()
-            .view(image, recipe, size, rng, &mut out)
-            .unwrap();
+        Augmenter::new().view(image, recipe, size, rng, &mut out).unwrap();
         out
     }
 
@@ -848,10 +742,7 @@ mod tests {
         let expected: Vec<f32> = expected.into_iter().collect();
         assert_eq!(actual.len(), expected.len());
         for (a, e) in actual.iter().zip(&expected) {
-            assert!(
-                (a - e).abs() <= tolerance,
-                "{actual:?}\nis not within {tolerance} of\n{expected:?}"
-            );
+            assert!((a - e).abs() <= tolerance, "{actual:?}\nis not within {tolerance} of\n{expected:?}");
         }
     }
 
@@ -864,9 +755,7 @@ mod tests {
                 let fresh = view(&image, &recipe, size, &mut view_rng(1, 2, 3, 4));
                 let mut out = vec![f32::NAN; fresh.len()];
                 let mut rng = view_rng(1, 2, 3, 4);
-                shared
-                    .view(&image, &recipe, size, &mut rng, &mut out)
-                    .unwrap();
+                shared.view(&image, &recipe, size, &mut rng, &mut out).unwrap();
                 assert_eq!(out, fresh, "used buffers change nothing");
                 for mut other in [
                     view_rng(2, 2, 3, 4),
@@ -885,21 +774,13 @@ mod tests {
     fn draws_and_views_are_pinned() {
         // Whoever changes these figures breaks the repetition of every recorded run.
         let mut rng = view_rng(1, 2, 3, 4);
-        assert_eq!(
-            [rng.random::<u32>(), rng.random()],
-            [78_243_018, 3_480_596_650]
-        );
+        assert_eq!([rng.random::<u32>(), rng.random()], [78_243_018, 3_480_596_650]);
         assert_eq!(epoch_order(1, 2, 8), [3, 6, 2, 4, 7, 5, 0, 1]);
-        let bits = recipes(48)
-            .iter()
-            .zip(0..)
-            .fold(0, |hash, (recipe, number)| {
-                view(&image(40, 30), recipe, 48, &mut view_rng(5, 6, 7, number))
-                    .iter()
-                    .fold(hash, |hash, value| {
-                        split_mix(hash ^ u64::from(value.to_bits()))
-                    })
-            });
+        let bits = recipes(48).iter().zip(0..).fold(0, |hash, (recipe, number)| {
+            view(&image(40, 30), recipe, 48, &mut view_rng(5, 6, 7, number))
+                .iter()
+                .fold(hash, |hash, value| split_mix(hash ^ u64::from(value.to_bits())))
+        });
         assert_eq!(bits, 6_382_846_094_016_008_198);
     }
 
@@ -942,12 +823,7 @@ mod tests {
     fn a_crop_that_never_fits_becomes_the_centre() {
         let mut rng = view_rng(0, 0, 0, 0);
         let mut crop = |width, height| Crop::random(width, height, [0.9, 1.0], &mut rng);
-        let expected = |left, top, width, height| Crop {
-            left,
-            top,
-            width,
-            height,
-        };
+        let expected = |left, top, width, height| Crop { left, top, width, height };
         assert_eq!(crop(3, 500), expected(0, 248, 3, 4));
         assert_eq!(crop(500, 3), expected(248, 0, 4, 3));
         assert_eq!(crop(1, 1), expected(0, 0, 1, 1));
@@ -968,18 +844,15 @@ mod tests {
         assert_near(
             &resample(1..8, 1..6, 3),
             [
-                126., 103., 145., 99., 124., 149., 155., 145., 122., 163., 140., 90., 124., 114.,
-                135., 85., 122., 159., 91., 162., 127., 137., 135., 108., 122., 99., 141.,
+                126., 103., 145., 99., 124., 149., 155., 145., 122., 163., 140., 90., 124., 114., 135., 85., 122.,
+                159., 91., 162., 127., 137., 135., 108., 122., 99., 141.,
             ],
             1.0,
         );
         // Image.crop((2, 3, 4, 5)).resize((4, 4), BILINEAR), red.
         assert_near(
             &resample(2..4, 3..5, 4)[..16],
-            [
-                158., 122., 49., 13., 152., 132., 91., 71., 139., 151., 174., 186., 133., 161.,
-                216., 244.,
-            ],
+            [158., 122., 49., 13., 152., 132., 91., 71., 139., 151., 174., 186., 133., 161., 216., 244.],
             1.0,
         );
     }
@@ -988,16 +861,12 @@ mod tests {
     fn the_centre_view_is_torchvisions() {
         let normalisation = CROP_ONLY.normalisation;
         let mut out = vec![f32::NAN; 3 * 7 * 7];
-        Augmenter::new()
-            .centre(&image(19, 14), 7, &normalisation, &mut out)
-            .unwrap();
+        Augmenter::new().centre(&image(19, 14), 7, &normalisation, &mut out).unwrap();
         out.iter_mut().for_each(|value| *value *= 255.0);
         // Image.resize((10, 8), BILINEAR).crop((2, 0, 9, 7)), first two rows of red.
         assert_near(
             &out[..14],
-            [
-                107., 125., 134., 132., 123., 123., 150., 119., 126., 158., 125., 137., 121., 110.,
-            ],
+            [107., 125., 134., 132., 123., 123., 150., 119., 126., 158., 125., 137., 121., 110.],
             1.0,
         );
     }
@@ -1006,18 +875,12 @@ mod tests {
     fn a_centre_view_of_the_same_size_is_the_normalised_image() {
         let image = image(8, 8);
         let mut out = vec![f32::NAN; 3 * 64];
-        Augmenter::new()
-            .centre(&image, 8, &Normalisation::IMAGENET, &mut out)
-            .unwrap();
+        Augmenter::new().centre(&image, 8, &Normalisation::IMAGENET, &mut out).unwrap();
         // Red, green and blue of pixel (x 2, y 1): 3 * (8 + 2) = 30, so bytes 97, 134 and 171.
         assert_eq!(image.pixels[30..33], [97, 134, 171]);
         assert_near(
             &[out[10], out[64 + 10], out[128 + 10]],
-            [
-                (97.0 / 255.0 - 0.485) / 0.229,
-                (134.0 / 255.0 - 0.456) / 0.224,
-                (171.0 / 255.0 - 0.406) / 0.225,
-            ],
+            [(97.0 / 255.0 - 0.485) / 0.229, (134.0 / 255.0 - 0.456) / 0.224, (171.0 / 255.0 - 0.406) / 0.225],
             1e-5,
         );
     }
@@ -1026,41 +889,22 @@ mod tests {
     fn colour_operations_are_pillows() {
         // Pillow 13: ImageEnhance.{Brightness, Contrast, Color}, its truncation and grey level of one step included.
         let expect = |actual: [[f32; 3]; 4], expected: [[f32; 3]; 4], tolerance| {
-            assert_near(
-                actual.as_flattened(),
-                expected.into_iter().flatten(),
-                tolerance,
-            );
+            assert_near(actual.as_flattened(), expected.into_iter().flatten(), tolerance);
         };
         let white = [255.0; 3];
         expect(
             adjusted(|planes| planes.brightness(0.6)),
-            [
-                [120., 60., 30.],
-                [18., 36., 54.],
-                [6., 150., 76.],
-                [153.; 3],
-            ],
+            [[120., 60., 30.], [18., 36., 54.], [6., 150., 76.], [153.; 3]],
             1.0,
         );
         expect(
             adjusted(|planes| planes.brightness(1.4)),
-            [
-                [255., 140., 70.],
-                [42., 84., 126.],
-                [14., 255., 179.],
-                white,
-            ],
+            [[255., 140., 70.], [42., 84., 126.], [14., 255., 179.], white],
             1.0,
         );
         expect(
             adjusted(|planes| planes.contrast(0.6)),
-            [
-                [179., 119., 89.],
-                [77., 95., 113.],
-                [65., 209., 136.],
-                [212.; 3],
-            ],
+            [[179., 119., 89.], [77., 95., 113.], [65., 209., 136.], [212.; 3]],
             1.0,
         );
         expect(
@@ -1078,11 +922,7 @@ mod tests {
             [[230., 90., 20.], [20., 62., 104.], [0., 255., 113.], white],
             1.0,
         );
-        expect(
-            adjusted(|planes| planes.grey()),
-            [[124.; 3], [54.; 3], [164.; 3], white],
-            0.6,
-        );
+        expect(adjusted(|planes| planes.grey()), [[124.; 3], [54.; 3], [164.; 3], white], 0.6);
         expect(
             adjusted(|planes| planes.solarise()),
             [[55., 100., 50.], [30., 60., 90.], [10., 5., 127.], [0.; 3]],
@@ -1139,8 +979,7 @@ mod tests {
     fn grey_and_solarise_are_idempotent() {
         let once = adjusted(|planes| planes.grey());
         assert!(once.iter().all(|[r, g, b]| r == g && g == b));
-        let operations: [fn(&mut Planes<'_>); 2] =
-            [|planes| planes.grey(), |planes| planes.solarise()];
+        let operations: [fn(&mut Planes<'_>); 2] = [|planes| planes.grey(), |planes| planes.solarise()];
         for operation in operations {
             let once = adjusted(operation);
             let twice = adjusted(|planes| {
@@ -1165,10 +1004,7 @@ mod tests {
             let mut impulse = vec![0.0; size * size];
             impulse[size * 5 + 5] = 1.0;
             filter.run(&mut impulse, size);
-            let (row, column) = (
-                &impulse[5 * size..6 * size],
-                impulse[5..].iter().step_by(size),
-            );
+            let (row, column) = (&impulse[5 * size..6 * size], impulse[5..].iter().step_by(size));
             assert_near(row, column.copied(), 1e-6);
             if sigma < 1.6 {
                 assert!((impulse.iter().sum::<f32>() - 1.0).abs() < 1e-5);
@@ -1182,20 +1018,13 @@ mod tests {
         }
         filter.set(2.0, size);
         filter.run(&mut step, size);
-        assert_near(
-            &step[5 * size..6 * size],
-            [2., 10., 28., 59., 103., 152., 196., 227., 245., 253., 255.],
-            4.0,
-        );
+        assert_near(&step[5 * size..6 * size], [2., 10., 28., 59., 103., 152., 196., 227., 245., 253., 255.], 4.0);
     }
 
     #[test]
     fn a_flip_mirrors_every_row() {
         let (image, size) = (image(40, 30), 16);
-        let mirror = Recipe {
-            flip_probability: 1.0,
-            ..CROP_ONLY
-        };
+        let mirror = Recipe { flip_probability: 1.0, ..CROP_ONLY };
         let plain = view(&image, &CROP_ONLY, size, &mut view_rng(0, 0, 0, 0));
         let mut mirrored = view(&image, &mirror, size, &mut view_rng(0, 0, 0, 0));
         assert_ne!(mirrored, plain);
@@ -1206,10 +1035,7 @@ mod tests {
     #[test]
     fn probabilities_are_kept() {
         let image = image(8, 8);
-        let recipe = Recipe {
-            grey_probability: 0.2,
-            ..CROP_ONLY
-        };
+        let recipe = Recipe { grey_probability: 0.2, ..CROP_ONLY };
         let grey = (0..5000).filter(|&number| {
             let out = view(&image, &recipe, 4, &mut view_rng(0, 0, number, 0));
             out[..16] == out[16..32] && out[..16] == out[32..]
@@ -1228,16 +1054,12 @@ mod tests {
                 for recipe in recipes(size) {
                     for number in 0..20 {
                         let mut rng = view_rng(0, 0, number, 0);
-                        augmenter
-                            .view(&image, &recipe, size, &mut rng, &mut out)
-                            .unwrap();
+                        augmenter.view(&image, &recipe, size, &mut rng, &mut out).unwrap();
                         assert!(out.iter().all(|value| (-3.0..3.0).contains(value)));
                         out.fill(f32::NAN);
                     }
                 }
-                augmenter
-                    .centre(&image, size, &Normalisation::CIFAR10, &mut out)
-                    .unwrap();
+                augmenter.centre(&image, size, &Normalisation::CIFAR10, &mut out).unwrap();
                 assert!(out.iter().all(|value| (-3.0..3.0).contains(value)));
             }
         }
@@ -1256,10 +1078,7 @@ mod tests {
         let [first, second] = Recipe::moco_v3(Normalisation::IMAGENET, 224);
         let blurs = [first.blur, second.blur].map(|blur| blur.map(|blur| blur.probability));
         assert_eq!(blurs, [Some(1.0), Some(0.1)]);
-        assert_eq!(
-            [first.solarise_probability, second.solarise_probability],
-            [0.0, 0.2]
-        );
+        assert_eq!([first.solarise_probability, second.solarise_probability], [0.0, 0.2]);
         assert_eq!(first.jitter, second.jitter);
     }
 
@@ -1273,23 +1092,11 @@ mod tests {
         let good = image(4, 4);
         assert_eq!(attempt(&good, &CROP_ONLY, 2, 12), Ok(()));
         for (size, length) in [(2, 11), (0, 0), (usize::MAX, 3)] {
-            assert_eq!(
-                attempt(&good, &CROP_ONLY, size, length),
-                Err(AugmentError::Output {
-                    size,
-                    actual: length
-                })
-            );
+            assert_eq!(attempt(&good, &CROP_ONLY, size, length), Err(AugmentError::Output { size, actual: length }));
         }
 
-        let torn = Image {
-            width: 5,
-            ..good.clone()
-        };
-        assert!(matches!(
-            attempt(&torn, &CROP_ONLY, 2, 12),
-            Err(AugmentError::Image(_))
-        ));
+        let torn = Image { width: 5, ..good.clone() };
+        assert!(matches!(attempt(&torn, &CROP_ONLY, 2, 12), Err(AugmentError::Image(_))));
 
         let spoilt: [fn(&mut Recipe); 7] = [
             |recipe| recipe.crop_area = [0.5, 0.2],
@@ -1298,20 +1105,14 @@ mod tests {
             |recipe| recipe.jitter.contrast = f32::INFINITY,
             |recipe| recipe.grey_probability = -0.1,
             |recipe| {
-                recipe.blur = Some(Blur {
-                    sigma: [0.0, 2.0],
-                    probability: 1.0,
-                });
+                recipe.blur = Some(Blur { sigma: [0.0, 2.0], probability: 1.0 });
             },
             |recipe| recipe.normalisation.std[1] = 0.0,
         ];
         for spoil in spoilt {
             let mut recipe = CROP_ONLY;
             spoil(&mut recipe);
-            assert!(matches!(
-                attempt(&good, &recipe, 2, 12),
-                Err(AugmentError::Recipe { .. })
-            ));
+            assert!(matches!(attempt(&good, &recipe, 2, 12), Err(AugmentError::Recipe { .. })));
         }
     }
 }

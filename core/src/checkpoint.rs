@@ -86,12 +86,8 @@ pub async fn save(state: &MocoV2, config: &Config) -> Result<Vec<u8>, Checkpoint
     }
     add(QUEUE.into(), state.queue.keys.dims().to_vec(), state.queue.keys.clone().flatten(0, 1)).await?;
 
-    let metadata = Metadata {
-        version: VERSION,
-        step: state.steps,
-        queue_pointer: state.queue.pointer,
-        config: config.clone(),
-    };
+    let metadata =
+        Metadata { version: VERSION, step: state.steps, queue_pointer: state.queue.pointer, config: config.clone() };
     let views = tensors
         .iter()
         .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
@@ -170,10 +166,7 @@ impl<'a> Checkpoint<'a> {
             recipe: Recipe::new(config, layout.widths()),
             query: self.query(&encoder, device)?,
             key: self.parameters(MOMENTUM_ENCODER, &encoder, device)?,
-            queue: Queue {
-                keys: Tensor::from_data(keys, device),
-                pointer: self.metadata.queue_pointer,
-            },
+            queue: Queue { keys: Tensor::from_data(keys, device), pointer: self.metadata.queue_pointer },
             optimizer,
             steps: self.metadata.step,
             encoder,

@@ -86,7 +86,10 @@ pub struct Config {
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.0, help_heading = "Optimisation"))]
     pub warmup: f64,
     /// Epochs at which the step schedule takes a tenth, separated by commas
-    #[cfg_attr(feature = "clap", arg(long, value_delimiter = ',', default_value = "120,160", help_heading = "Optimisation"))]
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_delimiter = ',', default_value = "120,160", help_heading = "Optimisation")
+    )]
     pub milestones: Vec<f64>,
     /// Momentum of the gradient
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.9, help_heading = "Optimisation"))]

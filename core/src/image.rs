@@ -12,9 +12,7 @@ pub enum ImageError {
         height: usize,
     },
     /// The pixels do not fill the image.
-    #[error(
-        "an RGB image of {width} x {height} pixels takes 3 bytes a pixel, but {actual} bytes were given"
-    )]
+    #[error("an RGB image of {width} x {height} pixels takes 3 bytes a pixel, but {actual} bytes were given")]
     Length {
         /// Given width, in pixels.
         width: usize,
@@ -42,11 +40,7 @@ impl Image {
     /// # Errors
     /// When a side is zero or `pixels` is not `3 * width * height` bytes long.
     pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> Result<Self, ImageError> {
-        let image = Self {
-            width,
-            height,
-            pixels,
-        };
+        let image = Self { width, height, pixels };
         image.check()?;
         Ok(image)
     }
@@ -56,21 +50,13 @@ impl Image {
     /// # Errors
     /// When a side is zero or the pixels are not `3 * width * height` bytes long.
     pub fn check(&self) -> Result<(), ImageError> {
-        let Self {
-            width,
-            height,
-            ref pixels,
-        } = *self;
+        let Self { width, height, ref pixels } = *self;
         if width == 0 || height == 0 {
             return Err(ImageError::Empty { width, height });
         }
         let expected = width.checked_mul(height).and_then(|n| n.checked_mul(3));
         if expected != Some(pixels.len()) {
-            return Err(ImageError::Length {
-                width,
-                height,
-                actual: pixels.len(),
-            });
+            return Err(ImageError::Length { width, height, actual: pixels.len() });
         }
         Ok(())
     }
@@ -83,17 +69,8 @@ mod tests {
     #[test]
     fn only_a_filled_image_is_one() {
         assert!(Image::new(2, 3, vec![0; 18]).is_ok());
-        assert_eq!(
-            Image::new(0, 3, vec![]),
-            Err(ImageError::Empty {
-                width: 0,
-                height: 3
-            })
-        );
-        assert!(matches!(
-            Image::new(2, 3, vec![0; 17]),
-            Err(ImageError::Length { actual: 17, .. })
-        ));
+        assert_eq!(Image::new(0, 3, vec![]), Err(ImageError::Empty { width: 0, height: 3 }));
+        assert!(matches!(Image::new(2, 3, vec![0; 17]), Err(ImageError::Length { actual: 17, .. })));
         assert!(Image::new(usize::MAX, 2, vec![0; 6]).is_err());
     }
 }

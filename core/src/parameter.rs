@@ -196,9 +196,7 @@ impl Parameters {
                             .collect();
                         Tensor::from_data(TensorData::new(values, shape), device)
                     }
-                    Role::PerChannel { initial } | Role::Running { initial } => {
-                        Tensor::full(shape, initial, device)
-                    }
+                    Role::PerChannel { initial } | Role::Running { initial } => Tensor::full(shape, initial, device),
                 }
             })
             .collect();
@@ -223,11 +221,7 @@ impl Parameters {
             };
             let expected = spec.named_shape();
             if data.shape().to_vec() != expected {
-                return Err(MismatchError::Shape {
-                    name: spec.name.clone(),
-                    found: data.shape().to_vec(),
-                    expected,
-                });
+                return Err(MismatchError::Shape { name: spec.name.clone(), found: data.shape().to_vec(), expected });
             }
             let dtype = data.dtype();
             values.push(Tensor::from_data(spec.stored(data), (device, dtype)));

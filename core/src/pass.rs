@@ -64,10 +64,7 @@ impl<'a> Pass<'a> {
     /// The slice itself becomes the leaf, so that its gradient has the slice's size, not the full
     /// tensor's padded with zeros.
     pub fn parameter(&mut self, id: ParameterId) -> Tensor<4> {
-        let slice = self
-            .parameters
-            .slice(id, self.width)
-            .expect("a layer asks only for parameters of the pass' width");
+        let slice = self.parameters.slice(id, self.width).expect("a layer asks only for parameters of the pass' width");
         match &mut self.leaves {
             None => slice,
             Some(Leaves(leaves)) => {
@@ -85,8 +82,7 @@ impl<'a> Pass<'a> {
 
     /// Moves the running statistic at `id` by `momentum` towards `batch`.
     pub fn move_running(&mut self, id: ParameterId, batch: Tensor<4>, momentum: f64) {
-        self.parameters
-            .update(id, |running| running.mul_scalar(1.0 - momentum) + batch.mul_scalar(momentum));
+        self.parameters.update(id, |running| running.mul_scalar(1.0 - momentum) + batch.mul_scalar(momentum));
     }
 
     /// The leaves that the pass used; empty if it was not tracked.
@@ -98,8 +94,6 @@ impl<'a> Pass<'a> {
 impl Leaves {
     /// The gradient of every leaf that the loss reached, in the shape of its slice.
     pub fn gradients(self, mut gradients: Gradients) -> impl Iterator<Item = (ParameterId, Tensor<4>)> {
-        self.0
-            .into_iter()
-            .filter_map(move |(id, leaf)| leaf.grad_remove(&mut gradients).map(|gradient| (id, gradient)))
+        self.0.into_iter().filter_map(move |(id, leaf)| leaf.grad_remove(&mut gradients).map(|gradient| (id, gradient)))
     }
 }

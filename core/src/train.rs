@@ -263,7 +263,11 @@ impl<H: Home> Run<H> {
         Ok(())
     }
 
-    async fn evaluate(&mut self, timetable: &Timetable, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
+    async fn evaluate(
+        &mut self,
+        timetable: &Timetable,
+        emitter: &Emitter<H::Error>,
+    ) -> Result<(), TrainError<H::Error>> {
         let bank = self.features(Split::Train).await?;
         let test = self.features(Split::Test).await?;
         for ((bank, test), width) in bank.iter().zip(&test).zip(&self.config.widths) {

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use burn::{
     backend::{CubeDevice, DispatchDevice, WgpuDevice, WgpuDeviceKind},
-    tensor::{Device, DeviceType},
+    tensor::{Device, wgpu::WgpuBackend},
 };
 
 /// The device that `choice` names, with a name for people.
@@ -21,27 +21,42 @@ pub fn open(choice: &str) -> Result<(Device, String)> {
     match kind {
         "auto" => Ok(best()),
         "cpu" => Ok(cpu()),
-        "vulkan" => listed("Vulkan", number, Device::enumerate(DeviceType::Vulkan).into_vec()),
-        "webgpu" => listed("WebGPU", number, Device::enumerate(DeviceType::WebGpu).into_vec()),
+        "vulkan" => nth(number, "Vulkan", adapters(WgpuBackend::Vulkan)),
+        "webgpu" => nth(number, "WebGPU", adapters(WgpuBackend::Auto)),
         "cuda" => cuda(number),
         _ => bail!("device = '{choice}': choose auto, cpu, vulkan, webgpu or cuda, with a number if need be (cuda:1)"),
     }
 }
 
-/// The best GPU there is, else the CPU. Vulkan on a software renderer is far slower than the CPU back end.
+/// The best GPU there is, else the CPU. A software renderer is far slower than the CPU back end.
 fn best() -> (Device, String) {
     #[cfg(feature = "cuda")]
     if let Ok(found) = cuda(0) {
         return found;
     }
-    let gpus: Vec<Device> =
-        Device::enumerate(DeviceType::Vulkan).into_vec().into_iter().filter(|device| !is_software(device)).collect();
-    listed("Vulkan", 0, gpus).unwrap_or_else(|_| cpu())
+    let gpus = adapters(WgpuBackend::Auto).into_iter().filter(|device| !is_software(device)).collect();
+    nth(0, "WebGPU", gpus).unwrap_or_else(|_| cpu())
 }
 
 fn cpu() -> (Device, String) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (Device::flex(), format!("CPU, {cores} cores"))
+}
+
+/// What wgpu finds on a graphics API, or on the best one there is: GPUs first, software last.
+fn adapters(api: WgpuBackend) -> Vec<Device> {
+    let kinds = [
+        WgpuDeviceKind::DiscreteGpu(0),
+        WgpuDeviceKind::IntegratedGpu(0),
+        WgpuDeviceKind::VirtualGpu(0),
+        WgpuDeviceKind::Other(0),
+        WgpuDeviceKind::Cpu,
+    ];
+    kinds
+        .into_iter()
+        .flat_map(|kind| CubeDevice::enumerate(CubeDevice::Wgpu(WgpuDevice::new(kind).on(api)).to_id()))
+        .map(|id| Device::new(CubeDevice::from_id(id)))
+        .collect()
 }
 
 fn is_software(device: &Device) -> bool {
@@ -53,7 +68,7 @@ fn is_software(device: &Device) -> bool {
 
 #[cfg(feature = "cuda")]
 fn cuda(number: usize) -> Result<(Device, String)> {
-    listed("CUDA", number, Device::enumerate(DeviceType::Cuda).into_vec())
+    nth(number, "CUDA", Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec())
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -61,7 +76,7 @@ fn cuda(_: usize) -> Result<(Device, String)> {
     bail!("device = 'cuda': this program was built without CUDA; build it with --features cuda, or use vulkan")
 }
 
-fn listed(api: &str, number: usize, devices: Vec<Device>) -> Result<(Device, String)> {
+fn nth(number: usize, api: &str, devices: Vec<Device>) -> Result<(Device, String)> {
     let count = devices.len();
     let Some(device) = devices.into_iter().nth(number) else {
         bail!("device {number} of {api} was asked for, but this machine has {count}; use --device cpu");

@@ -58,8 +58,7 @@ pub fn merge(base: &Config, file: Option<&Path>, flags: &Config, matches: &ArgMa
     let mut table = Table::try_from(base)?;
     if let Some(path) = file {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let changes: Table =
-            text.parse().with_context(|| format!("{} is not valid TOML", path.display()))?;
+        let changes: Table = text.parse().with_context(|| format!("{} is not valid TOML", path.display()))?;
         for (key, value) in changes {
             if !table.contains_key(&key) {
                 bail!("{}: there is no option '{key}'; those there are: {}", path.display(), known(&table));

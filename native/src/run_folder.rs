@@ -154,7 +154,9 @@ impl RunFolder {
                 Event::Step(event) => event.step > step,
                 Event::Interference(event) => event.step > step,
                 Event::Evaluated(event) => event.step > step,
-                Event::Checkpoint { step: at } | Event::Stopped { step: at } | Event::Finished { step: at, .. } => *at > step,
+                Event::Checkpoint { step: at } | Event::Stopped { step: at } | Event::Finished { step: at, .. } => {
+                    *at > step
+                }
             };
             if !later {
                 serde_json::to_writer(&mut kept, &event)?;

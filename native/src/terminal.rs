@@ -105,7 +105,13 @@ pub fn count(number: u64) -> String {
         n if n >= 1e3 => (n / 1e3, " k"),
         n => return n.to_string(),
     };
-    let digits = if value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 2 };
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
     format!("{value:.digits$}{unit}")
 }
 
@@ -131,7 +137,10 @@ mod tests {
 
     #[test]
     fn counts_have_three_digits() {
-        assert_eq!(["999", "1.00 k", "25.6 M", "4.09 G", "278 M"], [999, 1000, 25_557_032, 4_089_184_256, 278_085_632].map(count).each_ref().map(String::as_str));
+        assert_eq!(
+            ["999", "1.00 k", "25.6 M", "4.09 G", "278 M"],
+            [999, 1000, 25_557_032, 4_089_184_256, 278_085_632].map(count).each_ref().map(String::as_str)
+        );
     }
 
     #[test]

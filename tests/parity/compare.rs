@@ -58,7 +58,9 @@ impl Differences {
         self.compared += 1;
         // Written so that NaN fails.
         if !(difference <= allowed) {
-            self.found.push(format!("{name}: {found} instead of {expected} (off by {difference:.1e}, allowed {allowed:.1e})"));
+            self.found.push(format!(
+                "{name}: {found} instead of {expected} (off by {difference:.1e}, allowed {allowed:.1e})"
+            ));
         }
     }
 

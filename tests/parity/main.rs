@@ -67,8 +67,11 @@ fn every_case() {
     for file in files {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         let case: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-        let precisions: &[DType] =
-            if matches!(case["case"].as_str(), Some("schedule" | "profile")) { &[DType::F64] } else { &[DType::F32, DType::F64] };
+        let precisions: &[DType] = if matches!(case["case"].as_str(), Some("schedule" | "profile")) {
+            &[DType::F64]
+        } else {
+            &[DType::F32, DType::F64]
+        };
         for dtype in precisions {
             let (pending, differences) = match run(&case, *dtype) {
                 Verdict::Compared(differences) => (None, differences),

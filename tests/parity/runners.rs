@@ -127,7 +127,12 @@ pub fn backbone(case: &Value, dtype: DType) -> Differences {
             let name = &encoder.layout().spec(id).name;
             if let Some(expected) = expected.get(name) {
                 let allowed = tolerance(What::Gradient, variant, dtype);
-                differences.fingerprint(&format!("gradient of {name} at {width}"), &values(&gradient), expected, allowed);
+                differences.fingerprint(
+                    &format!("gradient of {name} at {width}"),
+                    &values(&gradient),
+                    expected,
+                    allowed,
+                );
                 compared += 1;
             }
         }
@@ -306,9 +311,10 @@ pub fn sgd(case: &Value, dtype: DType) -> Differences {
     let (layout, ids) = layout_of(&shapes);
     let named: BTreeMap<String, Vec<usize>> =
         layout.iter().map(|(_, spec)| (spec.name.clone(), spec.named_shape())).collect();
-    let mut parameters =
-        Parameters::from_named(layout.clone(), &device, |name| Some(data(salt, name, &named[name], Kind::Input, dtype)))
-            .unwrap();
+    let mut parameters = Parameters::from_named(layout.clone(), &device, |name| {
+        Some(data(salt, name, &named[name], Kind::Input, dtype))
+    })
+    .unwrap();
     let mut optimizer = Sgd::new(&layout, field(case, "momentum"), field(case, "weight_decay"));
     let mut differences = Differences::default();
     let allowed = tolerance(What::LossOrOptimizer, "", dtype);
@@ -339,7 +345,9 @@ pub fn grad_norm(case: &Value, dtype: DType) -> Differences {
     }
     let found = block_on(GradientNorms::measure(layout, &gradients)).unwrap();
     let mut differences = Differences::default();
-    let allowed = tolerance(What::LossOrOptimizer, "", dtype);
+    // The authors' norms are sums in f32, in eight lanes: summed so, ours agree to 1e-8; summed exactly, they are
+    // up to 3e-5 away. So f64 has no tighter bound here.
+    let allowed = tolerance(What::LossOrOptimizer, "", DType::F32);
     for (found, expected) in found.norms.iter().zip(field::<Vec<f64>>(case, "mean_norms")) {
         differences.number("mean norm", *found, expected, allowed);
     }

@@ -25,9 +25,6 @@ mod tests {
     #[test]
     fn each_magnitude_has_its_form() {
         let said = |seconds| InWords(Duration::from_secs_f64(seconds)).to_string();
-        assert_eq!(
-            [0.36, 9.96, 59.4, 59.6, 185.0].map(said),
-            ["0.4 s", "10 s", "59 s", "1 min 00 s", "3 min 05 s"]
-        );
+        assert_eq!([0.36, 9.96, 59.4, 59.6, 185.0].map(said), ["0.4 s", "10 s", "59 s", "1 min 00 s", "3 min 05 s"]);
     }
 }

@@ -57,20 +57,10 @@ pub struct GpuCheck {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Agreement")]
     steps: u64,
     /// Largest relative difference of a loss at the first step, which nothing has amplified yet
-    #[arg(
-        long,
-        value_name = "FRACTION",
-        default_value_t = 1e-3,
-        help_heading = "Agreement"
-    )]
+    #[arg(long, value_name = "FRACTION", default_value_t = 1e-3, help_heading = "Agreement")]
     first_tolerance: f64,
     /// Largest relative difference of a loss at the later steps
-    #[arg(
-        long,
-        value_name = "FRACTION",
-        default_value_t = 1e-2,
-        help_heading = "Agreement"
-    )]
+    #[arg(long, value_name = "FRACTION", default_value_t = 1e-2, help_heading = "Agreement")]
     tolerance: f64,
 
     /// Layers of the CIFAR ResNet that is timed
@@ -113,19 +103,11 @@ struct Timing {
 
 impl Timing {
     fn gpu(steps: u64) -> Self {
-        Self {
-            warmup: 20,
-            steps,
-            stretch: steps.min(10),
-        }
+        Self { warmup: 20, steps, stretch: steps.min(10) }
     }
 
     fn cpu(steps: u64) -> Self {
-        Self {
-            warmup: 2,
-            steps,
-            stretch: 1,
-        }
+        Self { warmup: 2, steps, stretch: 1 }
     }
 }
 
@@ -156,21 +138,14 @@ impl GpuCheck {
         if self.devices.is_empty() {
             return GPUS.to_vec();
         }
-        self.devices
-            .iter()
-            .map(String::as_str)
-            .filter(|device| *device != CPU)
-            .collect()
+        self.devices.iter().map(String::as_str).filter(|device| *device != CPU).collect()
     }
 }
 
 /// The last sentence, and with it the exit code.
 fn conclude(rows: &[Row]) -> Result<()> {
     let named = |verdict: fn(&Verdict) -> bool| -> Vec<&str> {
-        rows.iter()
-            .filter(|row| verdict(&row.verdict))
-            .map(|row| row.device.as_str())
-            .collect()
+        rows.iter().filter(|row| verdict(&row.verdict)).map(|row| row.device.as_str()).collect()
     };
     let wrong = named(Verdict::is_wrong);
     ensure!(wrong.is_empty(), "not as on the CPU: {}", wrong.join(", "));
@@ -213,12 +188,7 @@ impl<'a> Bench<'a> {
                 (temporary.path().to_owned(), Some(temporary))
             }
         };
-        Ok(Self {
-            options,
-            program,
-            folder,
-            _temporary: temporary,
-        })
+        Ok(Self { options, program, folder, _temporary: temporary })
     }
 
     /// The losses of the first steps of the smallest preset.
@@ -233,13 +203,11 @@ impl<'a> Bench<'a> {
             ("--batch", self.options.batch.to_string()),
             ("--queue", QUEUE.to_string()),
         ]);
-        Ok(
-            match self.pretrain("timing", device, timing.warmup + timing.steps, &options)? {
-                Outcome::Ran(log) => events::median_rate(&log.steps, timing.warmup)
-                    .ok_or_else(|| "the timed run logged no step after its warm-up".into()),
-                Outcome::Absent(why) | Outcome::Failed(why) => Err(format!("the timed run failed: {why}")),
-            },
-        )
+        Ok(match self.pretrain("timing", device, timing.warmup + timing.steps, &options)? {
+            Outcome::Ran(log) => events::median_rate(&log.steps, timing.warmup)
+                .ok_or_else(|| "the timed run logged no step after its warm-up".into()),
+            Outcome::Absent(why) | Outcome::Failed(why) => Err(format!("the timed run failed: {why}")),
+        })
     }
 
     fn cpu_row(&self, reference: &Log) -> Result<Row> {
@@ -257,35 +225,21 @@ impl<'a> Bench<'a> {
     }
 
     fn gpu_row(&self, device: &str, reference: &Log) -> Result<Row> {
-        let row = |verdict| Row {
-            device: device.into(),
-            adapter: None,
-            largest: None,
-            images_per_second: None,
-            verdict,
-        };
+        let row =
+            |verdict| Row { device: device.into(), adapter: None, largest: None, images_per_second: None, verdict };
         let log = match self.losses(device)? {
             Outcome::Ran(log) => log,
             Outcome::Absent(why) if self.options.devices.is_empty() => return Ok(row(Verdict::Absent(why))),
             Outcome::Absent(why) => return Ok(row(Verdict::Failed(format!("not there: {why}")))),
             Outcome::Failed(why) => return Ok(row(Verdict::Failed(why))),
         };
-        let row = |verdict| Row {
-            adapter: Some(log.adapter.clone()),
-            ..row(verdict)
-        };
-        let tolerance = Tolerance {
-            first: self.options.first_tolerance,
-            later: self.options.tolerance,
-        };
+        let row = |verdict| Row { adapter: Some(log.adapter.clone()), ..row(verdict) };
+        let tolerance = Tolerance { first: self.options.first_tolerance, later: self.options.tolerance };
         let comparison = match Comparison::new(&reference.steps, &log.steps, tolerance) {
             Ok(comparison) => comparison,
             Err(error) => return Ok(row(Verdict::Failed(error.to_string()))),
         };
-        let row = |verdict| Row {
-            largest: Some(comparison.largest.clone()),
-            ..row(verdict)
-        };
+        let row = |verdict| Row { largest: Some(comparison.largest.clone()), ..row(verdict) };
         if let Some(difference) = comparison.first_beyond {
             return Ok(row(Verdict::Disagrees(difference)));
         }
@@ -294,10 +248,7 @@ impl<'a> Bench<'a> {
             return Ok(row(Verdict::Agrees));
         }
         Ok(match self.rate(device, Timing::gpu(self.options.gpu_steps))? {
-            Ok(rate) => Row {
-                images_per_second: Some(rate),
-                ..row(Verdict::Agrees)
-            },
+            Ok(rate) => Row { images_per_second: Some(rate), ..row(Verdict::Agrees) },
             Err(why) => row(Verdict::Failed(why)),
         })
     }
@@ -318,23 +269,16 @@ impl<'a> Bench<'a> {
 
     fn pytorch(&self, device: &str, timing: Timing) -> Result<Rate> {
         let mut command = Command::new(&self.options.python);
-        command
-            .args(["-c", pytorch::STEP, "--device", device, "--widths", WIDTHS])
-            .args(flat([
-                ("--depth", self.options.depth.to_string()),
-                ("--batch", self.options.batch.to_string()),
-                ("--queue", QUEUE.to_string()),
-                ("--warmup", timing.warmup.to_string()),
-                ("--steps", timing.steps.to_string()),
-                ("--stretch", timing.stretch.to_string()),
-            ]));
+        command.args(["-c", pytorch::STEP, "--device", device, "--widths", WIDTHS]).args(flat([
+            ("--depth", self.options.depth.to_string()),
+            ("--batch", self.options.batch.to_string()),
+            ("--queue", QUEUE.to_string()),
+            ("--warmup", timing.warmup.to_string()),
+            ("--steps", timing.steps.to_string()),
+            ("--stretch", timing.stretch.to_string()),
+        ]));
         let name = format!("pytorch-{device}");
-        let (end, words) = self.finish(
-            &name,
-            &format!("PyTorch on {device}: timing"),
-            &mut command,
-            || false,
-        )?;
+        let (end, words) = self.finish(&name, &format!("PyTorch on {device}: timing"), &mut command, || false)?;
         Ok(Rate::read(end, &words))
     }
 
@@ -346,23 +290,10 @@ impl<'a> Bench<'a> {
         let name = format!("{device}-{purpose}").replace(':', "-");
         let out = self.folder.join(&name);
         let mut command = Command::new(&self.program);
-        command
-            .args(["pretrain", "--preset", "mini", "--device", device, "--out"])
-            .arg(&out);
-        command.args([
-            "--widths",
-            WIDTHS,
-            "--slow-start",
-            "0",
-            "--warmup",
-            "0",
-            "--epochs",
-            FOR_EVER,
-        ]);
+        command.args(["pretrain", "--preset", "mini", "--device", device, "--out"]).arg(&out);
+        command.args(["--widths", WIDTHS, "--slow-start", "0", "--warmup", "0", "--epochs", FOR_EVER]);
         command.args(["--evaluate-every", FOR_EVER, "--checkpoint-every", FOR_EVER]);
-        command
-            .args(["--image-size", "32", "--bn-splits", "1"])
-            .args(arguments);
+        command.args(["--image-size", "32", "--bn-splits", "1"]).args(arguments);
         let lines = || fs::read_to_string(out.join("events.jsonl")).unwrap_or_default();
         let is_done = || Log::read(&lines()).is_ok_and(|log| log.is_some_and(|log| log.has_steps(steps)));
         let (end, words) = self.finish(&name, &format!("{device}: {purpose}"), &mut command, is_done)?;
@@ -394,14 +325,9 @@ fn program(asked: Option<&Path>) -> Result<PathBuf> {
     let candidates: Vec<PathBuf> = match asked {
         Some(path) => vec![path.to_owned()],
         None => {
-            let own = env::current_exe()
-                .ok()
-                .and_then(|own| Some(own.parent()?.to_owned()));
+            let own = env::current_exe().ok().and_then(|own| Some(own.parent()?.to_owned()));
             let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-            own.into_iter()
-                .chain([target.join("release")])
-                .map(|folder| folder.join(&file))
-                .collect()
+            own.into_iter().chain([target.join("release")]).map(|folder| folder.join(&file)).collect()
         }
     };
     // Absolute, because a bare name would be looked for in the folders of PATH.
@@ -417,10 +343,7 @@ fn program(asked: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn flat<const N: usize>(options: [(&str, String); N]) -> Vec<String> {
-    options
-        .into_iter()
-        .flat_map(|(flag, value)| [flag.to_owned(), value])
-        .collect()
+    options.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
 }
 
 #[cfg(test)]
@@ -429,13 +352,8 @@ mod tests {
 
     #[test]
     fn the_last_sentence_follows_the_verdicts() {
-        let row = |verdict| Row {
-            device: "cuda".into(),
-            adapter: None,
-            largest: None,
-            images_per_second: None,
-            verdict,
-        };
+        let row =
+            |verdict| Row { device: "cuda".into(), adapter: None, largest: None, images_per_second: None, verdict };
         assert!(conclude(&[row(Verdict::Reference), row(Verdict::Absent("no driver".into()))]).is_ok());
         assert!(conclude(&[row(Verdict::Reference), row(Verdict::Agrees)]).is_ok());
         let error = conclude(&[row(Verdict::Reference), row(Verdict::Failed("signal".into()))]).unwrap_err();

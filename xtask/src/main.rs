@@ -15,11 +15,7 @@ use clap::Parser;
 /// install. On a machine with a GPU, `cargo xtask gpu-check` tells whether the GPU computes what the CPU
 /// computes, and how fast.
 #[derive(Parser)]
-#[command(
-    bin_name = "cargo xtask",
-    arg_required_else_help = true,
-    disable_help_subcommand = true
-)]
+#[command(bin_name = "cargo xtask", arg_required_else_help = true, disable_help_subcommand = true)]
 enum Chore {
     Test(test::Test),
     GpuCheck(gpu_check::GpuCheck),

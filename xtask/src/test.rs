@@ -5,6 +5,7 @@ mod vulkan;
 use std::{
     env,
     ffi::OsString,
+    path::Path,
     process::{Command, Stdio},
     time::Instant,
 };
@@ -26,39 +27,46 @@ pub struct Test {}
 struct Stage {
     name: &'static str,
     arguments: &'static [&'static str],
-    /// The rustup component without which the command is not there.
-    component: Option<&'static str>,
+    /// What of rustup's the command cannot do without.
+    needs: Option<Needs>,
     /// What it means that the command failed, and what to do.
     failure: &'static str,
+}
+
+/// Something that rustup installs.
+#[derive(Clone, Copy)]
+enum Needs {
+    Component(&'static str),
+    Target(&'static str),
 }
 
 const FORMATTING: Stage = Stage {
     name: "formatting",
     arguments: &["fmt", "--all", "--check"],
-    component: Some("rustfmt"),
+    needs: Some(Needs::Component("rustfmt")),
     failure: "the code is not formatted: run `cargo fmt --all`",
 };
 
 /// `--all-targets` takes in tests, examples and benches, so that none of them rots unseen.
 const LINTS: Stage = Stage {
     name: "lints",
-    arguments: &[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--release",
-        "--",
-        "-D",
-        "warnings",
-    ],
-    component: Some("clippy"),
+    arguments: &["clippy", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"],
+    needs: Some(Needs::Component("clippy")),
     failure: "the code does not compile without warnings: see clippy's above",
+};
+
+/// The science must stay fit for the browser.
+const WASM: Stage = Stage {
+    name: "wasm32",
+    arguments: &["check", "--release", "--package", "slimclr-core", "--target", "wasm32-unknown-unknown"],
+    needs: Some(Needs::Target("wasm32-unknown-unknown")),
+    failure: "core does not compile for wasm32: see the errors above",
 };
 
 const TESTS: Stage = Stage {
     name: "tests",
     arguments: &["test", "--workspace", "--release", "--no-fail-fast"],
-    component: None,
+    needs: None,
     failure: "tests failed: see their names above",
 };
 
@@ -67,14 +75,23 @@ const TESTS: Stage = Stage {
 const DOCUMENTATION_TESTS: Stage = Stage {
     name: "documentation tests",
     arguments: &["test", "--workspace", "--release", "--doc", "--no-fail-fast"],
-    component: None,
+    needs: None,
     failure: "examples in the documentation failed: see their names above",
 };
 
-const NEXTEST: Stage = Stage {
-    arguments: &["nextest", "run", "--workspace", "--release", "--no-fail-fast"],
-    ..TESTS
-};
+const NEXTEST: Stage = Stage { arguments: &["nextest", "run", "--workspace", "--release", "--no-fail-fast"], ..TESTS };
+
+impl Needs {
+    fn is_there(self, arguments: &[&str]) -> bool {
+        match self {
+            Self::Component(_) => succeeds(cargo().args([arguments[0], "--version"])),
+            Self::Target(name) => {
+                let folder = Command::new("rustc").args(["--print", "target-libdir", "--target", name]).output();
+                folder.is_ok_and(|folder| Path::new(String::from_utf8_lossy(&folder.stdout).trim()).is_dir())
+            }
+        }
+    }
+}
 
 impl Test {
     /// Goes through the stages.
@@ -83,19 +100,12 @@ impl Test {
     /// The first stage that fails.
     pub fn run(self) -> Result<()> {
         let start = Instant::now();
-        timed(
-            "system packages",
-            "a Vulkan driver, for the tests on WebGPU",
-            vulkan::install,
-        )?;
-        let mut stages = vec![FORMATTING, LINTS];
+        timed("system packages", "a Vulkan driver, for the tests on WebGPU", vulkan::install)?;
+        let mut stages = vec![FORMATTING, LINTS, WASM];
         if succeeds(cargo().args(["nextest", "--version"])) {
             stages.extend([DOCUMENTATION_TESTS, NEXTEST]);
         } else {
-            say(
-                "tests",
-                "cargo-nextest is not installed, so `cargo test` runs them",
-            );
+            say("tests", "cargo-nextest is not installed, so `cargo test` runs them");
             stages.push(TESTS);
         }
         let mut skipped = Vec::new();
@@ -110,40 +120,37 @@ impl Test {
         if skipped.is_empty() {
             say("test", &format!("everything passed in {elapsed}"));
         } else {
-            say(
-                "test",
-                &format!("passed in {elapsed}, but NOT CHECKED: {}", skipped.join(", ")),
-            );
+            say("test", &format!("passed in {elapsed}, but NOT CHECKED: {}", skipped.join(", ")));
         }
         Ok(())
     }
 }
 
 impl Stage {
-    /// Whether the command is there, if need be after rustup has added it.
+    /// Whether the command can run, if need be after rustup has added what it needs.
     ///
     /// # Errors
-    /// On CI, where a stage must not be left out: nobody reads the log of a run that passed.
+    /// On CI, where a component must not be left out: nobody reads the log of a run that passed. A target may
+    /// be, since a machine may reach no server that has it.
     fn is_installed(&self) -> Result<bool> {
-        let Some(component) = self.component else {
+        let Some(needs) = self.needs else {
             return Ok(true);
         };
-        let is_there = || succeeds(cargo().args([self.arguments[0], "--version"]));
-        if is_there() {
+        if needs.is_there(self.arguments) {
             return Ok(true);
         }
-        say(
-            self.name,
-            &format!("missing here, so: rustup component add {component}"),
-        );
-        let added = Command::new("rustup")
-            .args(["component", "add", component])
-            .status();
-        if added.is_ok_and(|status| status.success()) && is_there() {
+        let [kind, name] = match needs {
+            Needs::Component(name) => ["component", name],
+            Needs::Target(name) => ["target", name],
+        };
+        say(self.name, &format!("missing here, so: rustup {kind} add {name}"));
+        let added = Command::new("rustup").args([kind, "add", name]).status();
+        if added.is_ok_and(|status| status.success()) && needs.is_there(self.arguments) {
             return Ok(true);
         }
-        let advice = format!("`rustup component add {component}` failed: install {component} by hand");
-        ensure!(!is_ci(), "{} cannot be checked: {advice}", self.name);
+        let advice = format!("`rustup {kind} add {name}` failed: install {name} by hand");
+        let must_be_there = matches!(needs, Needs::Component(_)) && is_ci();
+        ensure!(!must_be_there, "{} cannot be checked: {advice}", self.name);
         say(self.name, &format!("SKIPPED: {advice}"));
         Ok(false)
     }
@@ -151,10 +158,7 @@ impl Stage {
     fn run(&self) -> Result<()> {
         let command = format!("cargo {}", self.arguments.join(" "));
         timed(self.name, &command, || {
-            let status = cargo()
-                .args(self.arguments)
-                .status()
-                .context("cargo does not start")?;
+            let status = cargo().args(self.arguments).status().context("cargo does not start")?;
             if !status.success() {
                 bail!("{}", self.failure);
             }
@@ -197,11 +201,7 @@ fn cargo() -> Command {
 }
 
 fn succeeds(command: &mut Command) -> bool {
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 

@@ -18,13 +18,22 @@ const MOMENTUM: f64 = 0.9;
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct ProbeConfig {
     /// Passes of the probe over the training features
-    #[cfg_attr(feature = "clap", arg(id = "probe_epochs", long = "probe-epochs", default_value_t = 100, help_heading = "Linear probe"))]
+    #[cfg_attr(
+        feature = "clap",
+        arg(id = "probe_epochs", long = "probe-epochs", default_value_t = 100, help_heading = "Linear probe")
+    )]
     pub epochs: u64,
     /// Features per step of the probe
-    #[cfg_attr(feature = "clap", arg(id = "probe_batch", long = "probe-batch", default_value_t = 256, help_heading = "Linear probe"))]
+    #[cfg_attr(
+        feature = "clap",
+        arg(id = "probe_batch", long = "probe-batch", default_value_t = 256, help_heading = "Linear probe")
+    )]
     pub batch: usize,
     /// Learning rate of the probe; falls to a tenth after 60% and again after 80% of its epochs
-    #[cfg_attr(feature = "clap", arg(id = "probe_rate", long = "probe-rate", default_value_t = 15.0, help_heading = "Linear probe"))]
+    #[cfg_attr(
+        feature = "clap",
+        arg(id = "probe_rate", long = "probe-rate", default_value_t = 15.0, help_heading = "Linear probe")
+    )]
     pub rate: f64,
 }
 
@@ -68,11 +77,7 @@ impl Classifier {
         let options = (&features.values.device(), features.values.dtype());
         let zeros = |rows| Tensor::zeros([rows, classes], options.clone());
         let inputs = features.values.dims()[1];
-        Self {
-            weight: zeros(inputs),
-            bias: zeros(1),
-            velocity: [zeros(inputs), zeros(1)],
-        }
+        Self { weight: zeros(inputs), bias: zeros(1), velocity: [zeros(inputs), zeros(1)] }
     }
 
     fn probabilities(&self, x: Tensor<2>) -> Tensor<2> {

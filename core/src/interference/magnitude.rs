@@ -1,9 +1,15 @@
 //! Gradient magnitude imbalance (paper figure 3).
 
+use std::ops::Range;
+
 use burn::tensor::{ExecutionError, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{gradient::GradientSum, parameter::Layout};
+use crate::{
+    gradient::GradientSum,
+    parameter::{Layout, ParameterSpec},
+    width::Widths,
+};
 
 /// Gradient norms of one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,7 +35,7 @@ impl GradientNorms {
             let norms: Vec<Tensor<1>> = layout
                 .iter()
                 .filter(|(_, spec)| spec.is_weight())
-                .filter_map(|(id, spec)| Some((gradients.get(id)?, spec.slice(widths, index)?)))
+                .filter_map(|(id, spec)| Some((gradients.get(id)?, measured(spec, widths, index)?)))
                 .map(|(gradient, slice)| gradient.clone().slice(slice).powi_scalar(2).sum().sqrt())
                 .collect();
             Tensor::cat(norms, 0).mean()
@@ -39,4 +45,12 @@ impl GradientNorms {
         let rest = (full.powi(2) - narrowest.powi(2)).max(0.0).sqrt();
         Ok(Self { norms, rest })
     }
+}
+
+/// The slice of a weight's gradient that counts for a width: linear layers keep all their output rows, as the
+/// authors measure them (the head's last layer has them all anyway).
+fn measured(spec: &ParameterSpec, widths: &Widths, index: usize) -> Option<[Range<usize>; 4]> {
+    let [rows, inputs, height, width] = spec.slice(widths, index)?;
+    let rows = if spec.rank == 2 { 0..spec.outputs.full() } else { rows };
+    Some([rows, inputs, height, width])
 }

@@ -1,4 +1,6 @@
 //! Hot operations. Each has a plain tensor form that defines what is right, and may have a fused form
 //! behind the same function, registered as an extension of Burn's back ends.
 
+pub mod conv;
+mod cpu;
 pub mod norm;

@@ -18,6 +18,8 @@ use burn::{
     tensor::{Tensor, activation::relu, module},
 };
 
+use super::cpu;
+
 /// What follows the normalisation.
 #[derive(Debug, Clone)]
 pub enum Then {
@@ -280,20 +282,13 @@ impl<B: NormBackend, C: CheckpointStrategy> NormBackend for Autodiff<B, C> {
     }
 }
 
-mod cpu {
+mod fused {
     //! The fused form on the CPU, for f32.
 
-    use burn::{
-        backend::{
-            Flex,
-            flex::{FlexTensor, Layout},
-        },
-        tensor::{Bytes, DType, Shape},
-    };
-    #[cfg(not(target_family = "wasm"))]
-    use rayon::prelude::*;
+    use burn::backend::{Flex, flex::FlexTensor};
 
     use super::{Forward, Gradient};
+    use crate::kernel::cpu::{self, tensor, values};
 
     /// Batch, channels, pixels of a plane.
     #[derive(Clone, Copy)]
@@ -320,38 +315,14 @@ mod cpu {
         }
     }
 
-    pub(super) fn is_fused(x: &FlexTensor) -> bool {
-        x.dtype() == DType::F32
-    }
-
-    fn values(tensor: &FlexTensor) -> &[f32] {
-        tensor.as_slice().expect("the tensor was just made contiguous")
-    }
-
-    fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
-        FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
-    }
-
-    /// One result a channel, computed on all cores.
-    fn per_channel<T: Send>(channels: usize, compute: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
-        #[cfg(not(target_family = "wasm"))]
-        return (0..channels).into_par_iter().map(compute).collect();
-        #[cfg(target_family = "wasm")]
-        (0..channels).map(compute).collect()
-    }
-
     /// Calls `write` for each plane of `output` with its index, on all cores, an image at a time.
     fn per_plane(extent: Extent, output: &mut [f32], write: impl Fn(usize, &mut [f32]) + Sync + Send) {
         let image_size = extent.channels * extent.plane;
-        let image = |(image, values): (usize, &mut [f32])| {
+        cpu::for_each_chunk(output, image_size, || (), |(), image, values| {
             for (channel, plane) in values.chunks_exact_mut(extent.plane).enumerate() {
                 write(image * extent.channels + channel, plane);
             }
-        };
-        #[cfg(not(target_family = "wasm"))]
-        output.par_chunks_exact_mut(image_size).enumerate().for_each(image);
-        #[cfg(target_family = "wasm")]
-        output.chunks_exact_mut(image_size).enumerate().for_each(image);
+        });
     }
 
     /// Partial sums kept side by side, so that the compiler can use vectors.
@@ -383,7 +354,7 @@ mod cpu {
         let extent = Extent::of(&x);
         let shape = x.layout().shape().clone();
         let (x, gamma, beta) = (values(&x), values(&gamma), values(&beta));
-        let statistics = per_channel(extent.channels, |channel| {
+        let statistics = cpu::map(extent.channels, |channel| {
             let planes = extent.planes(x, channel);
             let mean = planes.clone().map(|plane| sum(plane.len(), |i| plane[i])).sum::<f64>() / extent.samples();
             let mean = mean as f32;
@@ -442,9 +413,11 @@ mod cpu {
         // NaN passes, as in the forward.
         let let_through = |output: f32, gradient: f32| if relu && output <= 0.0 { 0.0 } else { gradient };
         // Sums of the gradient, and of the gradient times the normalised input.
-        let sums = per_channel(extent.channels, |channel| {
-            let planes = || extent.planes(x, channel).zip(extent.planes(output, channel)).zip(extent.planes(gradient, channel));
-            let sums = planes().map(|((_, output), gradient)| sum(extent.plane, |i| let_through(output[i], gradient[i])));
+        let sums = cpu::map(extent.channels, |channel| {
+            let planes =
+                || extent.planes(x, channel).zip(extent.planes(output, channel)).zip(extent.planes(gradient, channel));
+            let sums =
+                planes().map(|((_, output), gradient)| sum(extent.plane, |i| let_through(output[i], gradient[i])));
             let products = planes().map(|((x, output), gradient)| {
                 sum(extent.plane, |i| let_through(output[i], gradient[i]) * (x[i] - mean[channel]))
             });
@@ -481,7 +454,11 @@ impl NormBackend for Flex {
         epsilon: f64,
         relu: bool,
     ) -> Forward<Self> {
-        if cpu::is_fused(&x) { cpu::forward(x, gamma, beta, None, epsilon, relu) } else { plain::norm::<Self>(x, gamma, beta, epsilon, relu) }
+        if cpu::is_f32(&x) {
+            fused::forward(x, gamma, beta, None, epsilon, relu)
+        } else {
+            plain::norm::<Self>(x, gamma, beta, epsilon, relu)
+        }
     }
 
     fn norm_add_relu(
@@ -491,8 +468,8 @@ impl NormBackend for Flex {
         shortcut: FloatTensor<Self>,
         epsilon: f64,
     ) -> Forward<Self> {
-        if cpu::is_fused(&x) {
-            cpu::forward(x, gamma, beta, Some(shortcut), epsilon, true)
+        if cpu::is_f32(&x) {
+            fused::forward(x, gamma, beta, Some(shortcut), epsilon, true)
         } else {
             plain::norm_add_relu::<Self>(x, gamma, beta, shortcut, epsilon)
         }
@@ -508,10 +485,64 @@ impl NormBackend for Flex {
         epsilon: f64,
         relu: bool,
     ) -> Gradient<Self> {
-        if cpu::is_fused(&x) {
-            cpu::backward(x, output, gamma, mean, variance, gradient, epsilon, relu)
+        if cpu::is_f32(&x) {
+            fused::backward(x, output, gamma, mean, variance, gradient, epsilon, relu)
         } else {
             plain::norm_backward::<Self>(x, output, gamma, mean, variance, gradient, epsilon, relu)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+
+    fn close<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> bool {
+        let [found, expected] = [found, expected].map(|tensor| tensor.into_data().iter::<f32>().collect::<Vec<_>>());
+        let largest = expected.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
+        found.len() == expected.len() && found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 2e-5 * largest)
+    }
+
+    #[test]
+    fn the_fused_form_is_the_plain_one_forward_and_backward() {
+        let device = Device::flex();
+        for (batch, channels, height, width) in [(2, 3, 4, 5), (8, 12, 1, 1), (3, 1, 17, 9)] {
+            let shape = [batch, channels, height, width];
+            let random = || Tensor::<4>::random(shape, Distribution::Normal(0.5, 2.0), &device);
+            let vector = || Tensor::<1>::random([channels], Distribution::Normal(1.0, 0.5), &device);
+            let (x, gamma, beta, shortcut, cotangent) = (random(), vector(), vector(), random(), random());
+            type Form = fn(Tensor<4>, Tensor<1>, Tensor<1>, f64, Then) -> Normalised;
+            for kind in 0..3 {
+                let run = |form: Form| {
+                    let [x, shortcut] = [&x, &shortcut].map(|leaf| leaf.clone().autodiff().require_grad());
+                    let [gamma, beta] = [&gamma, &beta].map(|leaf| leaf.clone().autodiff().require_grad());
+                    let then = [Then::Nothing, Then::Relu, Then::AddRelu(shortcut.clone())][kind].clone();
+                    let result = form(x.clone(), gamma.clone(), beta.clone(), 1e-5, then);
+                    let gradients = (result.output.clone() * cotangent.clone()).sum().backward();
+                    let large = [Some(result.output.without_autodiff()), x.grad(&gradients), shortcut.grad(&gradients)];
+                    let small = [Some(result.mean), Some(result.variance), gamma.grad(&gradients), beta.grad(&gradients)];
+                    (large, small)
+                };
+                let (found, expected) = (run(batch_norm_train), run(batch_norm_train_plain));
+                for (found, expected) in found.0.into_iter().zip(expected.0) {
+                    assert_eq!(found.is_some(), expected.is_some());
+                    assert!(found.zip(expected).is_none_or(|(found, expected)| close(found, expected)), "{shape:?}, {kind}");
+                }
+                for (found, expected) in found.1.into_iter().zip(expected.1) {
+                    assert!(close(found.unwrap(), expected.unwrap()), "{shape:?}, {kind}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_number_shows() {
+        let device = Device::flex();
+        let x = Tensor::<4>::full([2, 1, 2, 2], f32::NAN, &device);
+        let one = Tensor::<1>::ones([1], &device);
+        let result = batch_norm_train(x, one.clone(), one, 1e-5, Then::Relu);
+        assert!(result.output.into_data().iter::<f32>().all(f32::is_nan));
     }
 }

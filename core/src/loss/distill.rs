@@ -52,10 +52,7 @@ pub struct Output {
 impl Output {
     /// The same values outside any graph: a teacher.
     pub fn detached(&self) -> Self {
-        Self {
-            embeddings: self.embeddings.clone().without_autodiff(),
-            logits: self.logits.clone().without_autodiff(),
-        }
+        Self { embeddings: self.embeddings.clone().without_autodiff(), logits: self.logits.clone().without_autodiff() }
     }
 }
 

@@ -65,10 +65,8 @@ impl Recipe {
     pub fn loss(&self, student: &Output, wider: &[Output], loss_weight: f64) -> Tensor<1> {
         let contrast = info_nce(student.logits.clone(), self.temperature);
         let teachers = if self.full_distill { wider } else { &wider[..wider.len().min(1)] };
-        let lessons: Vec<Tensor<1>> = teachers
-            .iter()
-            .filter_map(|teacher| self.distill.loss(student, teacher, self.temperatures))
-            .collect();
+        let lessons: Vec<Tensor<1>> =
+            teachers.iter().filter_map(|teacher| self.distill.loss(student, teacher, self.temperatures)).collect();
         let loss = if lessons.is_empty() {
             contrast
         } else {

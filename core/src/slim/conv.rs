@@ -1,8 +1,9 @@
 //! Slimmable convolution.
 
-use burn::tensor::{Tensor, module::conv2d, ops::ConvOptions};
+use burn::tensor::Tensor;
 
 use crate::{
+    kernel::conv::conv,
     parameter::{Layout, ParameterId, ParameterSpec, Role},
     pass::Pass,
     profile::{Cost, Extent},
@@ -47,9 +48,7 @@ impl SlimConv2d {
     /// Shapes: `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`,
     /// rounded up; `in` and `out` are the pass' width's.
     pub fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
-        let padding = self.kernel / 2;
-        let options = ConvOptions::new([self.stride; 2], [padding; 2], [1, 1], 1);
-        conv2d(x, pass.parameter(self.weight), None, options)
+        conv(x, pass.parameter(self.weight), self.stride)
     }
 
     /// Counts the multiply-accumulates for one image.

@@ -6,7 +6,11 @@ use anyhow::{Result, bail};
 use burn::tensor::{Device, Distribution, Tensor};
 use clap::Args;
 use futures::channel::mpsc;
-use slimclr_core::{config::Config, eval::probe::ProbeConfig, train::{Run, Split}};
+use slimclr_core::{
+    config::Config,
+    eval::probe::ProbeConfig,
+    train::{Run, Split},
+};
 
 use super::{evaluate::evaluate, pretrain};
 use crate::{

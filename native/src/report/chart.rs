@@ -25,26 +25,12 @@ pub struct Frame {
 }
 
 /// A figure of its own, with room for labels at the ends of its lines.
-pub const WIDE: Frame = Frame {
-    class: "wide",
-    width: 520.0,
-    height: 316.0,
-    left: 68.0,
-    right: 74.0,
-    top: 26.0,
-    bottom: 46.0,
-};
+pub const WIDE: Frame =
+    Frame { class: "wide", width: 520.0, height: 316.0, left: 68.0, right: 74.0, top: 26.0, bottom: 46.0 };
 
 /// One of several small charts side by side.
-pub const PANEL: Frame = Frame {
-    class: "panel",
-    width: 400.0,
-    height: 220.0,
-    left: 62.0,
-    right: 26.0,
-    top: 22.0,
-    bottom: 44.0,
-};
+pub const PANEL: Frame =
+    Frame { class: "panel", width: 400.0, height: 220.0, left: 62.0, right: 26.0, top: 22.0, bottom: 44.0 };
 
 /// How values map to positions, and where the ticks stand.
 #[derive(Debug, Clone)]
@@ -76,24 +62,14 @@ impl Scale {
         let step = Step125::at_least((high - low) / 5.0);
         let (first, last) = ((low / step.value()).floor(), (high / step.value()).ceil());
         let ticks = step.multiples(first, last);
-        Some(Self {
-            logarithmic: false,
-            from: first * step.value(),
-            to: last * step.value(),
-            ticks,
-        })
+        Some(Self { logarithmic: false, from: first * step.value(), to: last * step.value(), ticks })
     }
 
     /// A linear scale from 0 to exactly `to`, which must be positive.
     pub fn up_to(to: f64) -> Self {
         let step = Step125::at_least(to / 5.0);
         let ticks = step.multiples(0.0, (to / step.value()).floor());
-        Self {
-            logarithmic: false,
-            from: 0.0,
-            to,
-            ticks,
-        }
+        Self { logarithmic: false, from: 0.0, to, ticks }
     }
 
     /// A logarithmic scale that holds the positive `values` and ends on ticks; none if none is positive.
@@ -112,17 +88,9 @@ impl Scale {
         let last = -(-last.0).div_euclid(stride) * stride;
         let ticks: Vec<Tick> = (first..=last)
             .step_by(stride as usize)
-            .map(|n| Tick {
-                value: Step125(n).value(),
-                label: Step125(n).label(),
-            })
+            .map(|n| Tick { value: Step125(n).value(), label: Step125(n).label() })
             .collect();
-        Some(Self {
-            logarithmic: true,
-            from: Step125(first).value(),
-            to: Step125(last).value(),
-            ticks,
-        })
+        Some(Self { logarithmic: true, from: Step125(first).value(), to: Step125(last).value(), ticks })
     }
 
     /// Where `value` lies between the ends of the scale, 0 to 1; nowhere if it is not finite or lacks a
@@ -130,9 +98,7 @@ impl Scale {
     fn position(&self, value: f64) -> Option<f64> {
         let on_axis = |v: f64| if self.logarithmic { v.log10() } else { v };
         let (from, to) = (on_axis(self.from), on_axis(self.to));
-        drawable(value)
-            .then(|| (on_axis(value) - from) / (to - from))
-            .filter(|p| p.is_finite())
+        drawable(value).then(|| (on_axis(value) - from) / (to - from)).filter(|p| p.is_finite())
     }
 }
 
@@ -142,9 +108,7 @@ fn drawable(value: f64) -> bool {
 }
 
 fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    values.fold(None, |extent, v| {
-        Some(extent.map_or((v, v), |(low, high): (f64, f64)| (low.min(v), high.max(v))))
-    })
+    values.fold(None, |extent, v| Some(extent.map_or((v, v), |(low, high): (f64, f64)| (low.min(v), high.max(v)))))
 }
 
 /// The `n`-th number of ..., 0.5, 1, 2, 5, 10, ..., where the 0th is 1.
@@ -154,9 +118,7 @@ struct Step125(i32);
 impl Step125 {
     fn value(self) -> f64 {
         // Parsed, because a product of powers is not always the nearest number to the decimal.
-        format!("{}e{}", self.mantissa(), self.exponent())
-            .parse()
-            .expect("digits and an exponent")
+        format!("{}e{}", self.mantissa(), self.exponent()).parse().expect("digits and an exponent")
     }
 
     fn mantissa(self) -> i32 {
@@ -179,11 +141,7 @@ impl Step125 {
     /// The smallest that is not below `value`, which must be positive.
     fn at_least(value: f64) -> Self {
         let below = Self::at_most(value);
-        if below.value() >= value * (1.0 - 1e-9) {
-            below
-        } else {
-            Self(below.0 + 1)
-        }
+        if below.value() >= value * (1.0 - 1e-9) { below } else { Self(below.0 + 1) }
     }
 
     fn label(self) -> String {
@@ -205,18 +163,12 @@ impl Step125 {
             } else {
                 let exponent = largest.log10().floor() as i32;
                 let digits = usize::try_from(exponent - self.exponent()).unwrap_or(0);
-                scientific(
-                    &format!("{:.digits$}", times * self.value() / 10f64.powi(exponent)),
-                    exponent,
-                )
+                scientific(&format!("{:.digits$}", times * self.value() / 10f64.powi(exponent)), exponent)
             }
         };
         (0..=(last - first) as usize)
             .map(|n| first + n as f64)
-            .map(|times| Tick {
-                value: times * self.value(),
-                label: label(times),
-            })
+            .map(|times| Tick { value: times * self.value(), label: label(times) })
             .collect()
     }
 }
@@ -282,51 +234,32 @@ struct End {
 impl Chart {
     /// Axes without marks.
     pub fn new(frame: Frame, x: Axis, y: Axis) -> Self {
-        Self {
-            frame,
-            x,
-            y,
-            marks: String::new(),
-            ends: Vec::new(),
-        }
+        Self { frame, x, y, marks: String::new(), ends: Vec::new() }
     }
 
     fn across(&self, fraction: f64) -> f64 {
-        let Frame {
-            width, left, right, ..
-        } = self.frame;
+        let Frame { width, left, right, .. } = self.frame;
         left + fraction * (width - left - right)
     }
 
     fn down(&self, fraction: f64) -> f64 {
-        let Frame {
-            height, top, bottom, ..
-        } = self.frame;
+        let Frame { height, top, bottom, .. } = self.frame;
         height - bottom - fraction * (height - top - bottom)
     }
 
     fn place(&self, (x, y): (f64, f64)) -> Option<(f64, f64)> {
-        Some((
-            self.across(self.x.scale.position(x)?),
-            self.down(self.y.scale.position(y)?),
-        ))
+        Some((self.across(self.x.scale.position(x)?), self.down(self.y.scale.position(y)?)))
     }
 
     /// A line through `points`, broken where one cannot be drawn.
     pub fn line(&mut self, points: &[(f64, f64)], class: &str) {
-        let placed: Vec<Option<(f64, f64)>> = thin(points, LINE_POINTS)
-            .into_iter()
-            .map(|point| self.place(point))
-            .collect();
+        let placed: Vec<Option<(f64, f64)>> =
+            thin(points, LINE_POINTS).into_iter().map(|point| self.place(point)).collect();
         let path: String = placed
             .split(Option::is_none)
             .filter(|run| !run.is_empty())
             .map(|run| {
-                let run: Vec<String> = run
-                    .iter()
-                    .flatten()
-                    .map(|(x, y)| format!("{x:.1},{y:.1}"))
-                    .collect();
+                let run: Vec<String> = run.iter().flatten().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
                 // A run of one point is a dot: a line of no length with round ends.
                 let tail = if run.len() == 1 { "h0" } else { "" };
                 format!("M{}{tail}", run.join("L"))
@@ -341,9 +274,8 @@ impl Chart {
     pub fn point(&mut self, at: (f64, f64), shape: Shape, class: &str, tip: &str) {
         if let Some((x, y)) = self.place(at) {
             let (outline, tip) = (shape.outline(), escape(tip));
-            self.marks += &format!(
-                r#"<path class="point {class}" d="M{x:.1},{y:.1}{outline}"><title>{tip}</title></path>"#
-            );
+            self.marks +=
+                &format!(r#"<path class="point {class}" d="M{x:.1},{y:.1}{outline}"><title>{tip}</title></path>"#);
         }
     }
 
@@ -364,12 +296,7 @@ impl Chart {
             ..=0.8 => "middle",
             _ => "end",
         };
-        let (x, top, bottom, label) = (
-            self.across(fraction),
-            self.down(1.0),
-            self.down(0.0),
-            escape(label),
-        );
+        let (x, top, bottom, label) = (self.across(fraction), self.down(1.0), self.down(0.0), escape(label));
         self.marks += &format!(
             r#"<path class="marker" d="M{x:.1},{bottom:.1}V{top:.1}"/>
 <text x="{x:.1}" y="{:.1}" text-anchor="{anchor}">{label}</text>"#,
@@ -381,30 +308,22 @@ impl Chart {
     pub fn label_above(&mut self, at: (f64, f64), label: &str, class: &str) {
         if let Some((x, y)) = self.place(at) {
             let (y, label) = (y - 9.0, escape(label));
-            self.marks += &format!(
-                r#"<text class="label {class}" x="{x:.1}" y="{y:.1}" text-anchor="middle">{label}</text>"#
-            );
+            self.marks +=
+                &format!(r#"<text class="label {class}" x="{x:.1}" y="{y:.1}" text-anchor="middle">{label}</text>"#);
         }
     }
 
     /// Names the line that ends at a point, in the margin to the right of the plot.
     pub fn label_end(&mut self, at: (f64, f64), label: &str, class: &str) {
         if let Some((x, y)) = self.place(at) {
-            self.ends.push(End {
-                x,
-                y,
-                label: escape(label),
-                class: class.into(),
-            });
+            self.ends.push(End { x, y, label: escape(label), class: class.into() });
         }
     }
 
     /// The chart as an SVG element. `id` must be the page's only one; `title` and `description` stand in
     /// for the picture where it cannot be seen.
     pub fn svg(mut self, id: &str, title: &str, description: &str) -> String {
-        let Frame {
-            class, width, height, ..
-        } = self.frame;
+        let Frame { class, width, height, .. } = self.frame;
         let (title, description) = (escape(title), escape(description));
         let ends = std::mem::take(&mut self.ends);
         format!(
@@ -438,11 +357,7 @@ impl Chart {
             ))
         });
         let (middle, half_way) = ((left + right) / 2.0, (top + bottom) / 2.0);
-        let (below, x_title, y_title) = (
-            self.frame.height - 6.0,
-            escape(&self.x.title),
-            escape(&self.y.title),
-        );
+        let (below, x_title, y_title) = (self.frame.height - 6.0, escape(&self.x.title), escape(&self.y.title));
         format!(
             r#"{}{}<path class="axis" d="M{left:.1},{bottom:.1}H{right:.1}"/>
 <text x="{middle:.1}" y="{below:.1}" text-anchor="middle">{x_title}</text>
@@ -521,28 +436,16 @@ mod tests {
         assert_eq!(labels(&scale), ["30", "40", "50", "60", "70", "80"]);
         assert_eq!(scale.position(30.0), Some(0.0));
         assert_eq!(scale.position(80.0), Some(1.0));
-        assert_eq!(
-            labels(&Scale::linear([-0.013, 0.021]).unwrap()),
-            ["-0.02", "-0.01", "0", "0.01", "0.02", "0.03"]
-        );
-        assert_eq!(
-            labels(&Scale::linear([0.0, 3e8]).unwrap()),
-            ["0", "1×10⁸", "2×10⁸", "3×10⁸"]
-        );
+        assert_eq!(labels(&Scale::linear([-0.013, 0.021]).unwrap()), ["-0.02", "-0.01", "0", "0.01", "0.02", "0.03"]);
+        assert_eq!(labels(&Scale::linear([0.0, 3e8]).unwrap()), ["0", "1×10⁸", "2×10⁸", "3×10⁸"]);
         assert_eq!(labels(&Scale::up_to(1170.0)), ["0", "500", "1,000"]);
     }
 
     #[test]
     fn logarithmic_ticks_are_1_2_5_then_powers_of_ten() {
-        assert_eq!(
-            labels(&Scale::logarithmic([2.7, 40.8]).unwrap()),
-            ["2", "5", "10", "20", "50"]
-        );
+        assert_eq!(labels(&Scale::logarithmic([2.7, 40.8]).unwrap()), ["2", "5", "10", "20", "50"]);
         assert_eq!(labels(&Scale::logarithmic([0.06]).unwrap()), ["0.05", "0.1"]);
-        assert_eq!(
-            labels(&Scale::logarithmic([0.003, 40.0]).unwrap()),
-            ["0.001", "0.01", "0.1", "1", "10", "100"]
-        );
+        assert_eq!(labels(&Scale::logarithmic([0.003, 40.0]).unwrap()), ["0.001", "0.01", "0.1", "1", "10", "100"]);
         let long = Scale::logarithmic([1e-30, 1e30]).unwrap();
         assert!(long.ticks.len() <= 8, "{:?}", labels(&long));
         assert_eq!(long.position(0.0), None);
@@ -572,36 +475,21 @@ mod tests {
         points[7_000..7_200].fill((7_000.0, f64::NAN));
         let thinned = thin(&points, LINE_POINTS);
         assert!(thinned.len() <= LINE_POINTS);
-        assert_eq!(
-            (thinned[0], thinned[thinned.len() - 1]),
-            (points[0], points[9_999])
-        );
+        assert_eq!((thinned[0], thinned[thinned.len() - 1]), (points[0], points[9_999]));
         assert!(thinned.contains(&(5_000.0, 9.0)));
         assert!(thinned.iter().any(|(_, y)| y.is_nan()));
         assert_eq!(thin(&points[..LINE_POINTS], LINE_POINTS).len(), LINE_POINTS);
     }
 
     fn chart() -> Chart {
-        let axis = |title: &str| Axis {
-            title: title.into(),
-            scale: Scale::linear([0.0, 10.0]).unwrap(),
-        };
+        let axis = |title: &str| Axis { title: title.into(), scale: Scale::linear([0.0, 10.0]).unwrap() };
         Chart::new(WIDE, axis("x < 1 & \"y\""), axis("y"))
     }
 
     #[test]
     fn the_svg_is_well_formed_and_has_no_nan() {
         let mut chart = chart();
-        chart.line(
-            &[
-                (0.0, 1.0),
-                (1.0, f64::NAN),
-                (2.0, f64::INFINITY),
-                (3.0, 1.0),
-                (4.0, 2.0),
-            ],
-            "w0",
-        );
+        chart.line(&[(0.0, 1.0), (1.0, f64::NAN), (2.0, f64::INFINITY), (3.0, 1.0), (4.0, 2.0)], "w0");
         chart.point((f64::NAN, 1.0), Shape::Circle, "w0", "");
         chart.point((1.0, 1.0), Shape::Diamond, "w0", "<tip>");
         chart.error_bar(1.0, [0.5, f64::NAN], "w0");
@@ -612,10 +500,7 @@ mod tests {
         let svg = chart.svg("f", "t", "d");
         let tree = roxmltree::Document::parse(&svg).unwrap();
         for attribute in tree.descendants().flat_map(|node| node.attributes()) {
-            assert!(
-                !attribute.value().contains("NaN") && !attribute.value().contains("inf"),
-                "{attribute:?}"
-            );
+            assert!(!attribute.value().contains("NaN") && !attribute.value().contains("inf"), "{attribute:?}");
         }
         // A lone point before the gap is a dot, the rest after it a line.
         assert!(svg.contains("h0M"), "{svg}");
@@ -635,10 +520,7 @@ mod tests {
             .filter_map(|node| node.attribute("y")?.parse().ok())
             .collect();
         assert_eq!(rows.len(), 4);
-        assert!(
-            rows.windows(2).all(|pair| pair[1] - pair[0] >= LABEL_GAP - 0.11),
-            "{rows:?}"
-        );
+        assert!(rows.windows(2).all(|pair| pair[1] - pair[0] >= LABEL_GAP - 0.11), "{rows:?}");
         assert!(rows[3] <= WIDE.height - WIDE.bottom);
     }
 }

@@ -6,29 +6,15 @@
 
 type Rgb = [u8; 3];
 
-const ON_WHITE: [Rgb; 4] = [
-    [0x15, 0x1a, 0x6b],
-    [0x7b, 0x2f, 0xd0],
-    [0xd4, 0x2a, 0x78],
-    [0x9a, 0x6a, 0x00],
-];
-const ON_BLACK: [Rgb; 4] = [
-    [0x45, 0x82, 0xff],
-    [0xcf, 0xa0, 0xff],
-    [0xff, 0x94, 0xa8],
-    [0xff, 0xe2, 0x8a],
-];
+const ON_WHITE: [Rgb; 4] = [[0x15, 0x1a, 0x6b], [0x7b, 0x2f, 0xd0], [0xd4, 0x2a, 0x78], [0x9a, 0x6a, 0x00]];
+const ON_BLACK: [Rgb; 4] = [[0x45, 0x82, 0xff], [0xcf, 0xa0, 0xff], [0xff, 0x94, 0xa8], [0xff, 0xe2, 0x8a]];
 
 /// The style rules that give the classes `w0`, `w1`, ... of `widths` widths their colours.
 pub fn rules(widths: usize) -> String {
     let variables = |stops: [Rgb; 4]| -> String {
-        (0..widths)
-            .map(|index| format!("--w{index}:{};", hex(colour(stops, index, widths))))
-            .collect()
+        (0..widths).map(|index| format!("--w{index}:{};", hex(colour(stops, index, widths)))).collect()
     };
-    let classes: String = (0..widths)
-        .map(|index| format!(".w{index}{{color:var(--w{index})}}"))
-        .collect();
+    let classes: String = (0..widths).map(|index| format!(".w{index}{{color:var(--w{index})}}")).collect();
     format!(
         ":root{{{}}}@media screen and (prefers-color-scheme:dark){{:root{{{}}}}}{classes}",
         variables(ON_WHITE),
@@ -41,9 +27,7 @@ fn colour(stops: [Rgb; 4], index: usize, widths: usize) -> Rgb {
     let along = 3.0 * index as f64 / (widths.max(2) - 1) as f64;
     let (stop, part) = (along as usize, along.fract());
     let next = stops[(stop + 1).min(3)];
-    std::array::from_fn(|i| {
-        (f64::from(stops[stop][i]) * (1.0 - part) + f64::from(next[i]) * part).round() as u8
-    })
+    std::array::from_fn(|i| (f64::from(stops[stop][i]) * (1.0 - part) + f64::from(next[i]) * part).round() as u8)
 }
 
 fn hex([red, green, blue]: Rgb) -> String {
@@ -72,14 +56,8 @@ mod tests {
     fn every_colour_can_be_read_as_text() {
         for widths in 1..=8 {
             for index in 0..widths {
-                assert!(
-                    contrast(colour(ON_WHITE, index, widths), [255; 3]) >= 4.5,
-                    "{index} of {widths}"
-                );
-                assert!(
-                    contrast(colour(ON_BLACK, index, widths), [0x15, 0x16, 0x1b]) >= 4.5,
-                    "{index} of {widths}"
-                );
+                assert!(contrast(colour(ON_WHITE, index, widths), [255; 3]) >= 4.5, "{index} of {widths}");
+                assert!(contrast(colour(ON_BLACK, index, widths), [0x15, 0x16, 0x1b]) >= 4.5, "{index} of {widths}");
             }
         }
     }

@@ -35,21 +35,13 @@ pub fn accuracy_by_cost<'a>(record: &Record<'a>) -> Result<Figure, Missing> {
         .iter()
         .enumerate()
         .filter_map(|(index, width)| {
-            let profile = record
-                .started
-                .profile
-                .iter()
-                .find(|profile| profile.width == *width)?;
+            let profile = record.started.profile.iter().find(|profile| profile.width == *width)?;
             Some((index, *width, profile.macs))
         })
         .collect();
     let evaluated = |at: fn(&Record<'a>, f64) -> Option<&'a Evaluated>| {
-        let found = costs
-            .iter()
-            .filter_map(|(index, width, macs)| Some((*index, *macs, at(record, *width)?)));
-        found
-            .filter(|(.., evaluated)| evaluated.knn.is_finite())
-            .collect::<Vec<_>>()
+        let found = costs.iter().filter_map(|(index, width, macs)| Some((*index, *macs, at(record, *width)?)));
+        found.filter(|(.., evaluated)| evaluated.knn.is_finite()).collect::<Vec<_>>()
     };
     let (before, after) = (evaluated(Record::before), evaluated(Record::after));
     let (unit, unit_name) = match costs.iter().map(|(.., macs)| *macs).max().unwrap_or(0) {
@@ -66,21 +58,13 @@ pub fn accuracy_by_cost<'a>(record: &Record<'a>) -> Result<Figure, Missing> {
     };
     let mut chart = Chart::new(
         WIDE,
-        Axis {
-            title: format!("Multiply-accumulates per image ({unit_name})"),
-            scale: x,
-        },
-        Axis {
-            title: "kNN accuracy (%)".into(),
-            scale: y,
-        },
+        Axis { title: format!("Multiply-accumulates per image ({unit_name})"), scale: x },
+        Axis { title: "kNN accuracy (%)".into(), scale: y },
     );
     let mut key = key_of_widths(record);
     for (series, name, class) in [(&before, "before", "hollow"), (&after, "after", "filled")] {
-        let points: Vec<(f64, f64)> = series
-            .iter()
-            .map(|(_, macs, evaluated)| (*macs as f64 / unit, 100.0 * evaluated.knn))
-            .collect();
+        let points: Vec<(f64, f64)> =
+            series.iter().map(|(_, macs, evaluated)| (*macs as f64 / unit, 100.0 * evaluated.knn)).collect();
         chart.line(&points, &format!("plain {class}"));
         for ((index, macs, evaluated), at) in series.iter().zip(&points) {
             let class = format!("w{index} {class}");
@@ -92,11 +76,7 @@ pub fn accuracy_by_cost<'a>(record: &Record<'a>) -> Result<Figure, Missing> {
                 with_error(evaluated)
             );
             chart.point(*at, Shape::of(*index), &class, &tip);
-            chart.label_above(
-                (at.0, interval(evaluated)[1]),
-                &width(evaluated.width),
-                &format!("w{index}"),
-            );
+            chart.label_above((at.0, interval(evaluated)[1]), &width(evaluated.width), &format!("w{index}"));
         }
         if let Some(end) = points.iter().max_by(|a, b| a.0.total_cmp(&b.0)) {
             chart.label_end(*end, name, "plain");
@@ -110,10 +90,7 @@ pub fn accuracy_by_cost<'a>(record: &Record<'a>) -> Result<Figure, Missing> {
             .iter()
             .map(|(_, macs, evaluated)| {
                 let (accuracy, macs) = (with_error(evaluated), compact(*macs));
-                format!(
-                    " Width {}, {name}: {accuracy} % at {macs} MACs.",
-                    width(evaluated.width)
-                )
+                format!(" Width {}, {name}: {accuracy} % at {macs} MACs.", width(evaluated.width))
             })
             .collect()
     };
@@ -125,10 +102,9 @@ pub fn accuracy_by_cost<'a>(record: &Record<'a>) -> Result<Figure, Missing> {
     Ok(Figure {
         charts: vec![chart.svg("accuracy-by-cost", "Accuracy against cost", &description)],
         key,
-        reading:
-            "Higher is more accurate, further left is cheaper (logarithmic axis); the gap between the two \
+        reading: "Higher is more accurate, further left is cheaper (logarithmic axis); the gap between the two \
                   lines is what training gave each width, and bars show ± one standard error."
-                .into(),
+            .into(),
         notes: if after.is_empty() {
             vec!["No evaluation after training is recorded.".into()]
         } else if before.is_empty() {
@@ -149,32 +125,17 @@ pub fn accuracy_over_training(record: &Record) -> Result<Figure, Missing> {
             all.filter(|evaluated| evaluated.knn.is_finite()).collect()
         })
         .collect();
-    let y = Scale::linear(
-        evaluations
-            .iter()
-            .flatten()
-            .flat_map(|evaluated| interval(evaluated)),
-    );
+    let y = Scale::linear(evaluations.iter().flatten().flat_map(|evaluated| interval(evaluated)));
     let (Some(y), true) = (y, evaluations.iter().any(|all| all.len() >= 2)) else {
         return Err("No width was evaluated more than once, so there is no course to draw.".into());
     };
     let (x, unit) = training_axis(record);
-    let mut chart = Chart::new(
-        WIDE,
-        x,
-        Axis {
-            title: "kNN accuracy (%)".into(),
-            scale: y,
-        },
-    );
+    let mut chart = Chart::new(WIDE, x, Axis { title: "kNN accuracy (%)".into(), scale: y });
     mark_slow_start(&mut chart, record, unit);
     let mut description = String::from("kNN accuracy over training steps.");
     for (index, all) in evaluations.iter().enumerate() {
         let class = format!("w{index} filled");
-        let points: Vec<(f64, f64)> = all
-            .iter()
-            .map(|e| (e.step as f64 / unit, 100.0 * e.knn))
-            .collect();
+        let points: Vec<(f64, f64)> = all.iter().map(|e| (e.step as f64 / unit, 100.0 * e.knn)).collect();
         chart.line(&points, &class);
         for (evaluated, at) in all.iter().zip(&points) {
             chart.error_bar(at.0, interval(evaluated), &class);
@@ -201,8 +162,7 @@ pub fn accuracy_over_training(record: &Record) -> Result<Figure, Missing> {
     Ok(Figure {
         charts: vec![chart.svg("accuracy-over-training", "Accuracy over training", &description)],
         key: key_of_widths(record),
-        reading: "Each point is one evaluation with ± one standard error; step 0 is the untrained network."
-            .into(),
+        reading: "Each point is one evaluation with ± one standard error; step 0 is the untrained network.".into(),
         notes: Vec::new(),
     })
 }
@@ -230,30 +190,18 @@ pub fn losses(record: &Record) -> Result<Figure, Missing> {
         let unreal = points.iter().filter(|(_, loss)| !loss.is_finite()).count() as u64;
         if unreal > 0 {
             let steps = plural(unreal, "step");
-            notes.push(format!(
-                "Width {name} has no finite loss at {steps}; its line breaks there."
-            ));
+            notes.push(format!("Width {name} has no finite loss at {steps}; its line breaks there."));
         }
         let Some(y) = Scale::linear(points.iter().map(|(_, loss)| *loss)) else {
             let reason = if points.is_empty() && record.taken <= record.started.slow_start_step {
-                format!(
-                    "Not trained yet: slow start ends at step {}.",
-                    count(record.started.slow_start_step)
-                )
+                format!("Not trained yet: slow start ends at step {}.", count(record.started.slow_start_step))
             } else {
                 "No loss that can be drawn.".into()
             };
             charts.push(format!(r#"<div>{heading}<p class="missing">{reason}</p></div>"#));
             continue;
         };
-        let mut chart = Chart::new(
-            PANEL,
-            x,
-            Axis {
-                title: loss_title(record, index).into(),
-                scale: y,
-            },
-        );
+        let mut chart = Chart::new(PANEL, x, Axis { title: loss_title(record, index).into(), scale: y });
         mark_slow_start(&mut chart, record, unit);
         let turn = record.started.slow_start_step as f64 / unit;
         let (_, window) = trace(&mut chart, &points, turn, &format!("w{index}"));
@@ -263,10 +211,7 @@ pub fn losses(record: &Record) -> Result<Figure, Missing> {
             _ => "A single step.".into(),
         };
         let title = format!("Loss of width {name} over training");
-        charts.push(format!(
-            "<div>{heading}{}</div>",
-            chart.svg(&format!("loss-{index}"), &title, &described)
-        ));
+        charts.push(format!("<div>{heading}{}</div>", chart.svg(&format!("loss-{index}"), &title, &described)));
     }
     Ok(Figure {
         charts,
@@ -302,9 +247,7 @@ pub fn gradient_norms(record: &Record) -> Result<Figure, Missing> {
     let (x, unit) = training_axis(record);
     let over_training = |norm: &dyn Fn(&GradientNorms) -> Option<f64>| {
         let measured = record.interference.iter();
-        measured
-            .filter_map(|at| Some((at.step as f64 / unit, norm(&at.gradient)?)))
-            .collect()
+        measured.filter_map(|at| Some((at.step as f64 / unit, norm(&at.gradient)?))).collect()
     };
     let mut series: Vec<Series> = widths
         .iter()
@@ -322,23 +265,11 @@ pub fn gradient_norms(record: &Record) -> Result<Figure, Missing> {
             points: over_training(&|norms| Some(norms.rest)),
         });
     }
-    let values = || {
-        series
-            .iter()
-            .flat_map(|series| &series.points)
-            .map(|(_, norm)| *norm)
-    };
+    let values = || series.iter().flat_map(|series| &series.points).map(|(_, norm)| *norm);
     let Some(y) = Scale::logarithmic(values()) else {
         return Err("No gradient norms are recorded.".into());
     };
-    let mut chart = Chart::new(
-        WIDE,
-        x,
-        Axis {
-            title: "Mean gradient norm (l2)".into(),
-            scale: y,
-        },
-    );
+    let mut chart = Chart::new(WIDE, x, Axis { title: "Mean gradient norm (l2)".into(), scale: y });
     mark_slow_start(&mut chart, record, unit);
     let mut longest_window = 1;
     let mut description = String::from("Mean gradient norms over training steps.");
@@ -378,10 +309,7 @@ rest, θ<sub>1.0∖{narrowest}</sub></li>"#
         notes: if undrawn == 0 {
             Vec::new()
         } else {
-            vec![format!(
-                "{} without a logarithm (zero or not finite): not drawn.",
-                plural(undrawn, "norm")
-            )]
+            vec![format!("{} without a logarithm (zero or not finite): not drawn.", plural(undrawn, "norm"))]
         },
     })
 }
@@ -393,13 +321,7 @@ fn training_axis(record: &Record) -> (Axis, f64) {
         _ => (1.0, "Training step"),
     };
     let scale = Scale::up_to(record.taken.max(1) as f64 / unit);
-    (
-        Axis {
-            title: title.into(),
-            scale,
-        },
-        unit,
-    )
+    (Axis { title: title.into(), scale }, unit)
 }
 
 fn mark_slow_start(chart: &mut Chart, record: &Record, unit: f64) {
@@ -461,19 +383,13 @@ fn smoothing_in_words(window: usize) -> String {
 
 /// Accuracy minus and plus one standard error, in percent, as far as an accuracy can go.
 fn interval(evaluated: &Evaluated) -> [f64; 2] {
-    let error = Some(evaluated.knn_standard_error)
-        .filter(|error| error.is_finite())
-        .unwrap_or(0.0);
+    let error = Some(evaluated.knn_standard_error).filter(|error| error.is_finite()).unwrap_or(0.0);
     [-error, error].map(|error| 100.0 * (evaluated.knn + error).clamp(0.0, 1.0))
 }
 
 /// Accuracy and standard error, in percent, without the sign.
 pub fn with_error(evaluated: &Evaluated) -> String {
-    format!(
-        "{} ±\u{a0}{}",
-        percent(evaluated.knn),
-        percent(evaluated.knn_standard_error)
-    )
+    format!("{} ±\u{a0}{}", percent(evaluated.knn), percent(evaluated.knn_standard_error))
 }
 
 /// The point that stands for a width.

@@ -53,11 +53,7 @@ fn body(record: &Record, neighbours: &[Neighbours]) -> String {
     [
         headline(record),
         section("Accuracy against cost", "", figure::accuracy_by_cost(record)),
-        section(
-            "Accuracy over training",
-            "",
-            figure::accuracy_over_training(record),
-        ),
+        section("Accuracy over training", "", figure::accuracy_over_training(record)),
         section("Loss of each width", "panels", figure::losses(record)),
         section("Gradient norms", "", figure::gradient_norms(record)),
         nearest(record, neighbours),
@@ -71,9 +67,7 @@ fn missing(reason: &str) -> String {
 }
 
 fn headline(record: &Record) -> String {
-    let findings = findings(record)
-        .map(|text| format!("<p>{}</p>", escape(&text)))
-        .unwrap_or_default();
+    let findings = findings(record).map(|text| format!("<p>{}</p>", escape(&text))).unwrap_or_default();
     format!(
         r#"<section><p class="lead">{}</p>{findings}{}</section>"#,
         escape(&what_was_trained(record)),
@@ -114,10 +108,7 @@ fn what_was_trained(record: &Record) -> String {
         }
         End::Finished(seconds) if record.resumed > 0 => {
             // The seconds before the resumption are in no event.
-            format!(
-                "It took {taken} steps{epochs}{resumed}, the last part in {}",
-                duration(seconds)
-            )
+            format!("It took {taken} steps{epochs}{resumed}, the last part in {}", duration(seconds))
         }
         End::Finished(seconds) => format!("It took {taken} steps{epochs} in {}", duration(seconds)),
         End::Stopped => format!("It was stopped after {taken} of {steps}{epochs}{resumed}"),
@@ -137,38 +128,24 @@ fn findings(record: &Record) -> Option<String> {
         return None;
     };
     let (of_full, of_narrowest) = (record.after(*full)?, record.after(*narrowest)?);
-    let macs = |width: f64| {
-        record
-            .started
-            .profile
-            .iter()
-            .find(|p| p.width == width)
-            .map(|p| p.macs as f64)
-    };
+    let macs = |width: f64| record.started.profile.iter().find(|p| p.width == width).map(|p| p.macs as f64);
     let share = macs(*narrowest)? / macs(*full)?;
-    [of_full.knn, of_narrowest.knn, share]
-        .iter()
-        .all(|x| x.is_finite())
-        .then(|| {
-            format!(
-                "Width {} classifies {} % of the test images correctly with {} % of the multiply-accumulates \
+    [of_full.knn, of_narrowest.knn, share].iter().all(|x| x.is_finite()).then(|| {
+        format!(
+            "Width {} classifies {} % of the test images correctly with {} % of the multiply-accumulates \
              of the full network, which classifies {} %.",
-                width(*narrowest),
-                percent(of_narrowest.knn),
-                percent(share),
-                percent(of_full.knn),
-            )
-        })
+            width(*narrowest),
+            percent(of_narrowest.knn),
+            percent(share),
+            percent(of_full.knn),
+        )
+    })
 }
 
 fn table(record: &Record) -> String {
     const DASH: &str = "–";
     let rows = record.widths().iter().enumerate().map(|(index, value)| {
-        let profile = record
-            .started
-            .profile
-            .iter()
-            .find(|profile| profile.width == *value);
+        let profile = record.started.profile.iter().find(|profile| profile.width == *value);
         let (before, after) = (record.before(*value), record.after(*value));
         let accuracy = |evaluated: Option<&_>| evaluated.map_or(DASH.into(), |e: &_| with_error(e));
         let cells = [
@@ -176,35 +153,17 @@ fn table(record: &Record) -> String {
             profile.map_or(DASH.into(), |profile| compact(profile.macs)),
             accuracy(before),
             accuracy(after),
-            after
-                .and_then(|evaluated| evaluated.probe)
-                .map_or(DASH.into(), percent),
+            after.and_then(|evaluated| evaluated.probe).map_or(DASH.into(), percent),
         ]
         .map(|cell| format!("<td>{cell}</td>"));
-        format!(
-            r#"<tr><th scope="row">{}{}</th>{}</tr>"#,
-            swatch(index),
-            escape(&width(*value)),
-            cells.concat()
-        )
+        format!(r#"<tr><th scope="row">{}{}</th>{}</tr>"#, swatch(index), escape(&width(*value)), cells.concat())
     });
     let rows: String = rows.collect();
-    let columns: String = [
-        "Width",
-        "Parameters",
-        "MACs",
-        "kNN before (%)",
-        "kNN after (%)",
-        "Linear probe (%)",
-    ]
-    .map(|column| format!(r#"<th scope="col">{column}</th>"#))
-    .concat();
+    let columns: String = ["Width", "Parameters", "MACs", "kNN before (%)", "kNN after (%)", "Linear probe (%)"]
+        .map(|column| format!(r#"<th scope="col">{column}</th>"#))
+        .concat();
     let steps = |at: fn(&Record, f64) -> Option<u64>| {
-        let mut steps: Vec<u64> = record
-            .widths()
-            .iter()
-            .filter_map(|width| at(record, *width))
-            .collect();
+        let mut steps: Vec<u64> = record.widths().iter().filter_map(|width| at(record, *width)).collect();
         steps.sort_unstable();
         steps.dedup();
         steps
@@ -213,11 +172,7 @@ fn table(record: &Record) -> String {
         [] => "The run has no evaluation after training.".into(),
         [step] => format!("After: at step {}.", count(*step)),
         [first, .., last] => {
-            format!(
-                "After: each width's last evaluation, between steps {} and {}.",
-                count(*first),
-                count(*last)
-            )
+            format!("After: each width's last evaluation, between steps {} and {}.", count(*first), count(*last))
         }
     };
     let before = match steps(|record, width| Some(record.before(width)?.step)).as_slice() {
@@ -238,21 +193,9 @@ images whose class the {} nearest training images vote for, ± one standard erro
 fn section(heading: &str, class: &str, figure: Result<Figure, Missing>) -> String {
     let body = match figure {
         Err(reason) => missing(&reason),
-        Ok(Figure {
-            charts,
-            key,
-            reading,
-            notes,
-        }) => {
-            let key = if key.is_empty() {
-                String::new()
-            } else {
-                format!(r#"<ul class="key">{}</ul>"#, key.concat())
-            };
-            let notes: String = notes
-                .iter()
-                .map(|note| format!(r#"<p class="note">{}</p>"#, escape(note)))
-                .collect();
+        Ok(Figure { charts, key, reading, notes }) => {
+            let key = if key.is_empty() { String::new() } else { format!(r#"<ul class="key">{}</ul>"#, key.concat()) };
+            let notes: String = notes.iter().map(|note| format!(r#"<p class="note">{}</p>"#, escape(note))).collect();
             format!(
                 r#"<figure class="{class}"><div class="charts">{}</div>
 <figcaption>{key}<p>{}</p>{notes}</figcaption></figure>"#,
@@ -268,10 +211,7 @@ fn nearest(record: &Record, neighbours: &[Neighbours]) -> String {
     let body = if neighbours.is_empty() {
         missing("No neighbours were looked up.")
     } else {
-        let queries: String = neighbours
-            .iter()
-            .map(|query| query_with_neighbours(record, query))
-            .collect();
+        let queries: String = neighbours.iter().map(|query| query_with_neighbours(record, query)).collect();
         format!(
             r#"<p>Each test image and the training images closest to it in the embedding of each width,
 nearest first. A solid frame and a tick mark the same class, a dashed frame and a cross another: look where a
@@ -281,22 +221,11 @@ narrower width starts to confuse classes.</p><div class="queries">{queries}</div
     format!("<section><h2>Nearest neighbours</h2>{body}</section>")
 }
 
-fn query_with_neighbours(
-    record: &Record,
-    Neighbours {
-        query,
-        class,
-        per_width,
-    }: &Neighbours,
-) -> String {
+fn query_with_neighbours(record: &Record, Neighbours { query, class, per_width }: &Neighbours) -> String {
     let rows = per_width.iter().map(|(value, neighbours)| {
         let same = neighbours.iter().filter(|(_, other)| other == class).count();
         let images = neighbours.iter().map(|(image, other)| {
-            let (kind, words) = if other == class {
-                ("same", "same class")
-            } else {
-                ("other", "another class")
-            };
+            let (kind, words) = if other == class { ("same", "same class") } else { ("other", "another class") };
             format!(
                 r#"<li class="{kind}">{}<span>{}</span></li>"#,
                 picture::element(image, &format!("{other}, {words}")),
@@ -304,17 +233,8 @@ fn query_with_neighbours(
             )
         });
         let images: String = images.collect();
-        let mark = record
-            .widths()
-            .iter()
-            .position(|width| width == value)
-            .map(swatch)
-            .unwrap_or_default();
-        format!(
-            r#"<h3>{mark}{} <span>{same} of {}</span></h3><ol>{images}</ol>"#,
-            width(*value),
-            neighbours.len()
-        )
+        let mark = record.widths().iter().position(|width| width == value).map(swatch).unwrap_or_default();
+        format!(r#"<h3>{mark}{} <span>{same} of {}</span></h3><ol>{images}</ol>"#, width(*value), neighbours.len())
     });
     let rows: String = rows.collect();
     format!(

@@ -10,10 +10,7 @@ use super::text::escape;
 pub fn element(image: &Image, alt: &str) -> String {
     let alt = escape(alt);
     match png(image) {
-        Some(bytes) => format!(
-            r#"<img src="data:image/png;base64,{}" alt="{alt}">"#,
-            STANDARD.encode(bytes)
-        ),
+        Some(bytes) => format!(r#"<img src="data:image/png;base64,{}" alt="{alt}">"#, STANDARD.encode(bytes)),
         None => format!(r#"<span class="no-image">{alt}: no image</span>"#),
     }
 }
@@ -24,9 +21,7 @@ fn png(image: &Image) -> Option<Vec<u8>> {
     let (width, height) = (image.width.try_into().ok()?, image.height.try_into().ok()?);
     let mut bytes = Vec::new();
     let encoder = PngEncoder::new(&mut bytes);
-    encoder
-        .write_image(&image.pixels, width, height, ExtendedColorType::Rgb8)
-        .ok()?;
+    encoder.write_image(&image.pixels, width, height, ExtendedColorType::Rgb8).ok()?;
     Some(bytes)
 }
 
@@ -36,11 +31,7 @@ mod tests {
 
     #[test]
     fn a_png_gives_the_pixels_back() {
-        let image = Image {
-            width: 2,
-            height: 1,
-            pixels: vec![1, 2, 3, 250, 251, 252],
-        };
+        let image = Image { width: 2, height: 1, pixels: vec![1, 2, 3, 250, 251, 252] };
         let decoded = image::load_from_memory(&png(&image).unwrap()).unwrap().to_rgb8();
         assert_eq!(decoded.dimensions(), (2, 1));
         assert_eq!(decoded.into_raw(), image.pixels);
@@ -49,15 +40,8 @@ mod tests {
     #[test]
     fn what_is_no_image_is_said_in_words() {
         for (width, height) in [(2, 2), (0, 0), (usize::MAX, 1)] {
-            let image = Image {
-                width,
-                height,
-                pixels: vec![0; 3],
-            };
-            assert_eq!(
-                element(&image, "a <cat>"),
-                r#"<span class="no-image">a &lt;cat&gt;: no image</span>"#
-            );
+            let image = Image { width, height, pixels: vec![0; 3] };
+            assert_eq!(element(&image, "a <cat>"), r#"<span class="no-image">a &lt;cat&gt;: no image</span>"#);
         }
     }
 }

@@ -37,9 +37,7 @@ pub enum End {
 impl<'a> Record<'a> {
     /// Reads `events` in order; none if the run never started.
     pub fn read(events: &'a [Event]) -> Option<Self> {
-        let start = events
-            .iter()
-            .position(|event| matches!(event, Event::Started(_)))?;
+        let start = events.iter().position(|event| matches!(event, Event::Started(_)))?;
         let mut record: Option<Self> = None;
         for event in &events[start..] {
             match (&mut record, event) {
@@ -91,27 +89,17 @@ impl<'a> Record<'a> {
     /// A width's evaluations by step; of two at one step the later stands.
     pub fn evaluations(&self, width: f64) -> Vec<&'a Evaluated> {
         let of_width = self.evaluated.iter().filter(|evaluated| evaluated.width == width);
-        of_width
-            .map(|evaluated| (evaluated.step, *evaluated))
-            .collect::<BTreeMap<_, _>>()
-            .into_values()
-            .collect()
+        of_width.map(|evaluated| (evaluated.step, *evaluated)).collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
     /// A width's evaluation before training.
     pub fn before(&self, width: f64) -> Option<&'a Evaluated> {
-        self.evaluations(width)
-            .first()
-            .copied()
-            .filter(|evaluated| evaluated.step == 0)
+        self.evaluations(width).first().copied().filter(|evaluated| evaluated.step == 0)
     }
 
     /// A width's last evaluation after at least one step.
     pub fn after(&self, width: f64) -> Option<&'a Evaluated> {
-        self.evaluations(width)
-            .last()
-            .copied()
-            .filter(|evaluated| evaluated.step > 0)
+        self.evaluations(width).last().copied().filter(|evaluated| evaluated.step > 0)
     }
 
     /// The step after which sub-networks are trained, where there is such a time and the run reached it.

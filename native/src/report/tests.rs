@@ -13,16 +13,9 @@ use super::{Neighbours, Report, html};
 const WIDTHS: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
 
 fn started(step: u64) -> Event {
-    let cost = |width: f64| Profile {
-        width,
-        parameters: (3e5 * width) as u64,
-        macs: (4e7 * width * width) as u64,
-    };
+    let cost = |width: f64| Profile { width, parameters: (3e5 * width) as u64, macs: (4e7 * width * width) as u64 };
     Event::Started(Started {
-        config: Config {
-            widths: WIDTHS.into(),
-            ..Config::cifar10()
-        },
+        config: Config { widths: WIDTHS.into(), ..Config::cifar10() },
         device: "a <device> & \"more\"".into(),
         images: 5000,
         step,
@@ -37,26 +30,12 @@ fn step(step: u64, loss: f64) -> Event {
     let narrow = if step > 1000 { 10.0 * loss } else { 0.0 };
     let losses = vec![loss, narrow, narrow, narrow];
     let epoch = step as f64 / 40.0;
-    Event::Step(Step {
-        step,
-        epoch,
-        loss,
-        losses,
-        learning_rate: 0.06,
-        images_per_second: 1e3,
-    })
+    Event::Step(Step { step, epoch, loss, losses, learning_rate: 0.06, images_per_second: 1e3 })
 }
 
 fn interference(step: u64, norms: [f64; 4], rest: f64) -> Event {
-    let gradient = GradientNorms {
-        norms: norms.into(),
-        rest,
-    };
-    Event::Interference(Interference {
-        step,
-        epoch: step as f64 / 40.0,
-        gradient,
-    })
+    let gradient = GradientNorms { norms: norms.into(), rest };
+    Event::Interference(Interference { step, epoch: step as f64 / 40.0, gradient })
 }
 
 fn evaluated(step: u64, knn: f64) -> impl Iterator<Item = Event> {
@@ -81,29 +60,19 @@ fn complete() -> Vec<Event> {
         events.push(interference(n, [0.1, 0.08, 0.06, 0.05], 0.07));
     }
     events.extend(evaluated(2000, 0.7));
-    events.push(Event::Finished {
-        step: 2000,
-        seconds: 725.0,
-    });
+    events.push(Event::Finished { step: 2000, seconds: 725.0 });
     events
 }
 
 /// The page of `events`, with SVGs that are well-formed and without NaN, and with no id twice.
 fn page(events: Vec<Event>) -> String {
-    let page = html(&Report {
-        name: "run <1>".into(),
-        events,
-        neighbours: Vec::new(),
-    });
+    let page = html(&Report { name: "run <1>".into(), events, neighbours: Vec::new() });
     let mut ids = Vec::new();
     for (start, _) in page.match_indices("<svg") {
         let end = start + page[start..].find("</svg>").unwrap() + "</svg>".len();
         let tree = roxmltree::Document::parse(&page[start..end]).unwrap();
         for attribute in tree.descendants().flat_map(|node| node.attributes()) {
-            assert!(
-                !attribute.value().contains("NaN") && !attribute.value().contains("inf"),
-                "{attribute:?}"
-            );
+            assert!(!attribute.value().contains("NaN") && !attribute.value().contains("inf"), "{attribute:?}");
             if attribute.name() == "id" {
                 ids.push(attribute.value().to_owned());
             }
@@ -124,25 +93,10 @@ fn says(page: &str, what: &str) {
 fn a_complete_run_has_every_figure_and_only_the_neighbours_missing() {
     let page = page(complete());
     says(&page, "run &lt;1&gt;");
-    says(
-        &page,
-        "It took 2,000 steps (50.0 epochs) in 12 min 5 s on a &lt;device&gt; &amp; &quot;more&quot;.",
-    );
-    says(
-        &page,
-        "Width 0.25 classifies 35.0 % of the test images correctly with 6.2 % of",
-    );
-    says(
-        &page,
-        "<td>30.0 ±\u{a0}0.5</td><td>70.0 ±\u{a0}0.5</td><td>–</td>",
-    );
-    for id in [
-        "accuracy-by-cost",
-        "accuracy-over-training",
-        "loss-0",
-        "loss-3",
-        "gradient-norms",
-    ] {
+    says(&page, "It took 2,000 steps (50.0 epochs) in 12 min 5 s on a &lt;device&gt; &amp; &quot;more&quot;.");
+    says(&page, "Width 0.25 classifies 35.0 % of the test images correctly with 6.2 % of");
+    says(&page, "<td>30.0 ±\u{a0}0.5</td><td>70.0 ±\u{a0}0.5</td><td>–</td>");
+    for id in ["accuracy-by-cost", "accuracy-over-training", "loss-0", "loss-3", "gradient-norms"] {
         says(&page, &format!(r#"id="{id}-title""#));
     }
     says(&page, "slow start ends");
@@ -169,19 +123,10 @@ fn losses_before_the_slow_start_ends_are_not_drawn() {
 
 #[test]
 fn what_was_lost_with_a_run_that_was_cut_off_is_not_reported() {
-    let mut events = vec![
-        started(0),
-        step(500, 3.0),
-        step(900, 123.456),
-        started(500),
-        step(510, 2.0),
-    ];
+    let mut events = vec![started(0), step(500, 3.0), step(900, 123.456), started(500), step(510, 2.0)];
     events.push(Event::Stopped { step: 510 });
     let page = page(events);
-    says(
-        &page,
-        "It was stopped after 510 of 2,000 steps (12.8 epochs), resumed once on",
-    );
+    says(&page, "It was stopped after 510 of 2,000 steps (12.8 epochs), resumed once on");
     says(&page, "From 3.000 to 2.000.");
     says(&page, "Not trained yet: slow start ends at step 1,000.");
 }
@@ -210,15 +155,9 @@ fn numbers_that_are_none_leave_a_page() {
         let mut events = vec![started(0)];
         events.extend(evaluated(0, value));
         events.extend([step(10, value), step(20, 1.0), step(1500, value)]);
-        events.extend([
-            interference(10, [value; 4], value),
-            interference(20, [1.0, value, 1.0, value], 0.0),
-        ]);
+        events.extend([interference(10, [value; 4], value), interference(20, [1.0, value, 1.0, value], 0.0)]);
         events.extend(evaluated(1500, value));
-        events.push(Event::Finished {
-            step: 1500,
-            seconds: value,
-        });
+        events.push(Event::Finished { step: 1500, seconds: value });
         says(&page(events), "Configuration");
     }
     let diverged = page(vec![started(0), step(10, 1.0), step(20, f64::NAN)]);
@@ -237,29 +176,11 @@ fn long_runs_stay_small() {
 
 #[test]
 fn neighbours_of_the_same_class_are_marked_by_more_than_colour() {
-    let image = Image {
-        width: 1,
-        height: 1,
-        pixels: vec![9, 9, 9],
-    };
-    let per_width = vec![(
-        1.0,
-        vec![(image.clone(), "cat".into()), (image.clone(), "<dog>".into())],
-    )];
-    let neighbours = vec![Neighbours {
-        query: image,
-        class: "cat".into(),
-        per_width,
-    }];
-    let page = html(&Report {
-        name: "run".into(),
-        events: complete(),
-        neighbours,
-    });
+    let image = Image { width: 1, height: 1, pixels: vec![9, 9, 9] };
+    let per_width = vec![(1.0, vec![(image.clone(), "cat".into()), (image.clone(), "<dog>".into())])];
+    let neighbours = vec![Neighbours { query: image, class: "cat".into(), per_width }];
+    let page = html(&Report { name: "run".into(), events: complete(), neighbours });
     says(&page, r#"<li class="same"><img"#);
-    says(
-        &page,
-        r#"alt="&lt;dog&gt;, another class"><span>&lt;dog&gt;</span></li>"#,
-    );
+    says(&page, r#"alt="&lt;dog&gt;, another class"><span>&lt;dog&gt;</span></li>"#);
     says(&page, "<span>1 of 2</span>");
 }

@@ -2,20 +2,19 @@
 
 /// `text` with everything replaced that would mean something to HTML or is not allowed in XML.
 pub fn escape(text: &str) -> String {
-    text.chars()
-        .fold(String::with_capacity(text.len()), |mut out, c| {
-            match c {
-                '&' => out.push_str("&amp;"),
-                '<' => out.push_str("&lt;"),
-                '>' => out.push_str("&gt;"),
-                '"' => out.push_str("&quot;"),
-                '\'' => out.push_str("&#39;"),
-                '\n' | '\t' => out.push(c),
-                _ if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
-                _ => out.push(c),
-            }
-            out
-        })
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\n' | '\t' => out.push(c),
+            _ if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
+            _ => out.push(c),
+        }
+        out
+    })
 }
 
 /// `value` with so many decimals and a comma between groups of three digits.
@@ -25,14 +24,8 @@ pub fn thousands(value: f64, decimals: usize) -> String {
     let sign = if value < 0.0 { "-" } else { "" };
     let grouped: Vec<&str> = {
         let head = whole.len() % 3;
-        let tail = (head..whole.len())
-            .step_by(3)
-            .map(|start| &whole[start..start + 3]);
-        (head > 0)
-            .then_some(&whole[..head])
-            .into_iter()
-            .chain(tail)
-            .collect()
+        let tail = (head..whole.len()).step_by(3).map(|start| &whole[start..start + 3]);
+        (head > 0).then_some(&whole[..head]).into_iter().chain(tail).collect()
     };
     format!("{sign}{}{rest}", grouped.join(","))
 }
@@ -53,10 +46,7 @@ pub fn scientific(mantissa: &str, exponent: i32) -> String {
             '2' => '²',
             '3' => '³',
             // The other superscript digits follow one another.
-            digit => digit
-                .to_digit(10)
-                .and_then(|d| char::from_u32(0x2070 + d))
-                .unwrap_or(digit),
+            digit => digit.to_digit(10).and_then(|d| char::from_u32(0x2070 + d)).unwrap_or(digit),
         })
         .collect();
     format!("{mantissa}×10{superscript}")
@@ -65,16 +55,11 @@ pub fn scientific(mantissa: &str, exponent: i32) -> String {
 /// Three significant digits and a letter for thousands, millions and so on.
 pub fn compact(value: u64) -> String {
     let value = value as f64;
-    let (scaled, letter) = [
-        (1e12, "\u{a0}T"),
-        (1e9, "\u{a0}G"),
-        (1e6, "\u{a0}M"),
-        (1e3, "\u{a0}k"),
-    ]
-    .into_iter()
-    // From 999,500 on, thousands would round to "1000 k".
-    .find(|(unit, _)| value >= 0.9995 * unit)
-    .map_or((value, ""), |(unit, letter)| (value / unit, letter));
+    let (scaled, letter) = [(1e12, "\u{a0}T"), (1e9, "\u{a0}G"), (1e6, "\u{a0}M"), (1e3, "\u{a0}k")]
+        .into_iter()
+        // From 999,500 on, thousands would round to "1000 k".
+        .find(|(unit, _)| value >= 0.9995 * unit)
+        .map_or((value, ""), |(unit, letter)| (value / unit, letter));
     let decimals = match scaled {
         _ if letter.is_empty() => 0,
         ..9.995 => 2,
@@ -126,25 +111,18 @@ mod tests {
 
     #[test]
     fn markup_and_control_characters_do_not_pass() {
-        assert_eq!(
-            escape("<a href='x'>\"&\"</a>\0"),
-            "&lt;a href=&#39;x&#39;&gt;&quot;&amp;&quot;&lt;/a&gt;\u{fffd}"
-        );
+        assert_eq!(escape("<a href='x'>\"&\"</a>\0"), "&lt;a href=&#39;x&#39;&gt;&quot;&amp;&quot;&lt;/a&gt;\u{fffd}");
         assert_eq!(escape("plain – Ångström"), "plain – Ångström");
     }
 
     #[test]
     fn numbers_read_as_a_person_would_write_them() {
-        assert_eq!(
-            [0, 999, 1000, 1234567].map(count),
-            ["0", "999", "1,000", "1,234,567"]
-        );
+        assert_eq!([0, 999, 1000, 1234567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(thousands(-1234.5, 1), "-1,234.5");
         assert_eq!(scientific("2", -12), "2×10⁻¹²");
         assert_eq!(
             [0, 999, 1000, 272_474, 999_600, 40_812_544, 4_089_184_256].map(compact),
-            ["0", "999", "1.00 k", "272 k", "1.00 M", "40.8 M", "4.09 G"]
-                .map(|text| text.replace(' ', "\u{a0}"))
+            ["0", "999", "1.00 k", "272 k", "1.00 M", "40.8 M", "4.09 G"].map(|text| text.replace(' ', "\u{a0}"))
         );
         assert_eq!([1.0, 0.75].map(width), ["1.0", "0.75"]);
         assert_eq!([1, 2].map(|n| plural(n, "step")), ["1 step", "2 steps"]);

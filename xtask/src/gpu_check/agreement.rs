@@ -28,13 +28,7 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(
-            f,
-            "{:.1e} (step {}, width {})",
-            self.relative,
-            self.step,
-            self.width + 1
-        )
+        write!(f, "{:.1e} (step {}, width {})", self.relative, self.step, self.width + 1)
     }
 }
 
@@ -53,9 +47,8 @@ impl Comparison {
     /// # Errors
     /// If the runs did not log the same steps and widths.
     pub fn new(reference: &[Step], steps: &[Step], tolerance: Tolerance) -> Result<Self> {
-        let shape = |steps: &[Step]| -> Vec<(u64, usize)> {
-            steps.iter().map(|step| (step.step, step.losses.len())).collect()
-        };
+        let shape =
+            |steps: &[Step]| -> Vec<(u64, usize)> { steps.iter().map(|step| (step.step, step.losses.len())).collect() };
         ensure!(
             shape(reference) == shape(steps),
             "it logged {} steps where the CPU logged {}, or others, or other widths",
@@ -63,48 +56,23 @@ impl Comparison {
             reference.len()
         );
         let differences: Vec<Difference> = reference.iter().zip(steps).flat_map(differences).collect();
-        let largest = differences
-            .iter()
-            .max_by(|a, b| a.relative.total_cmp(&b.relative))
-            .cloned();
+        let largest = differences.iter().max_by(|a, b| a.relative.total_cmp(&b.relative)).cloned();
         let first = reference.first().map(|step| step.step);
         let allowed = |step| {
-            if Some(step) == first {
-                tolerance.first
-            } else {
-                tolerance.later
-            }
+            if Some(step) == first { tolerance.first } else { tolerance.later }
         };
         let first_beyond = differences.into_iter().find(|it| it.relative > allowed(it.step));
-        let Some(largest) = largest else {
-            anyhow::bail!("no losses were logged")
-        };
-        Ok(Self {
-            largest,
-            first_beyond,
-        })
+        let Some(largest) = largest else { anyhow::bail!("no losses were logged") };
+        Ok(Self { largest, first_beyond })
     }
 }
 
 fn differences((reference, step): (&Step, &Step)) -> impl Iterator<Item = Difference> {
     let number = reference.step;
-    reference
-        .losses
-        .iter()
-        .zip(&step.losses)
-        .enumerate()
-        .map(move |(width, (expected, found))| {
-            let relative = (found - expected).abs() / expected.abs();
-            Difference {
-                relative: if relative.is_nan() {
-                    f64::INFINITY
-                } else {
-                    relative
-                },
-                step: number,
-                width,
-            }
-        })
+    reference.losses.iter().zip(&step.losses).enumerate().map(move |(width, (expected, found))| {
+        let relative = (found - expected).abs() / expected.abs();
+        Difference { relative: if relative.is_nan() { f64::INFINITY } else { relative }, step: number, width }
+    })
 }
 
 /// Checks that the CPU's losses are worth comparing with: some for every width, and none of them 0, as the
@@ -132,10 +100,7 @@ pub fn check_reference(steps: &[Step]) -> Result<()> {
 mod tests {
     use super::*;
 
-    const TOLERANCE: Tolerance = Tolerance {
-        first: 1e-3,
-        later: 1e-2,
-    };
+    const TOLERANCE: Tolerance = Tolerance { first: 1e-3, later: 1e-2 };
 
     fn steps(losses: &[[f64; 2]]) -> Vec<Step> {
         let step = |(losses, step): (&[f64; 2], u64)| Step {
@@ -149,12 +114,8 @@ mod tests {
 
     #[test]
     fn the_largest_difference_is_found_and_placed() {
-        let compared = Comparison::new(
-            &steps(&[[2.0, 4.0], [2.0, 4.0]]),
-            &steps(&[[2.0, 4.0], [2.0, 4.02]]),
-            TOLERANCE,
-        )
-        .unwrap();
+        let compared =
+            Comparison::new(&steps(&[[2.0, 4.0], [2.0, 4.0]]), &steps(&[[2.0, 4.0], [2.0, 4.02]]), TOLERANCE).unwrap();
         assert!((compared.largest.relative - 0.005).abs() < 1e-12);
         assert_eq!((compared.largest.step, compared.largest.width), (2, 1));
         assert_eq!(compared.first_beyond, None);

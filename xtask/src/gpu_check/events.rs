@@ -80,10 +80,7 @@ impl Log {
         let (mut started, mut steps) = (None, Vec::new());
         // A program that was killed may leave half a line.
         let whole = lines.rfind('\n').map_or("", |end| &lines[..end]);
-        for (number, line) in (1..)
-            .zip(whole.lines())
-            .filter(|(_, line)| !line.trim().is_empty())
-        {
+        for (number, line) in (1..).zip(whole.lines()).filter(|(_, line)| !line.trim().is_empty()) {
             let event = serde_json::from_str(line)
                 .map_err(|error| format!("line {number} of events.jsonl cannot be read: {error}"))?;
             match event {
@@ -109,20 +106,15 @@ impl Log {
     /// Whether the device is a program on the CPU that plays a GPU.
     pub fn is_software(&self) -> bool {
         let adapter = self.adapter.to_lowercase();
-        ["llvmpipe", "lavapipe", "swiftshader", "basic render"]
-            .iter()
-            .any(|name| adapter.contains(name))
+        ["llvmpipe", "lavapipe", "swiftshader", "basic render"].iter().any(|name| adapter.contains(name))
     }
 }
 
 /// Median of the images per second after a warm-up. Unlike the mean, it minds neither a step that waits for
 /// the disk nor a first event that still speaks of some steps of the warm-up.
 pub fn median_rate(steps: &[Step], warmup: u64) -> Option<f64> {
-    let mut rates: Vec<f64> = steps
-        .iter()
-        .skip_while(|step| step.step <= warmup)
-        .map(|step| step.images_per_second)
-        .collect();
+    let mut rates: Vec<f64> =
+        steps.iter().skip_while(|step| step.step <= warmup).map(|step| step.images_per_second).collect();
     rates.sort_by(f64::total_cmp);
     let middle = rates.len().checked_sub(1)? / 2;
     Some((rates[middle] + rates[rates.len() / 2]) / 2.0)
@@ -132,28 +124,16 @@ pub fn median_rate(steps: &[Step], warmup: u64) -> Option<f64> {
 mod tests {
     use super::*;
 
-    const STARTED: &str =
-        "{\"event\":\"started\",\"device\":\"NVIDIA\",\"images\":3050,\"config\":{\"seed\":0}}\n";
+    const STARTED: &str = "{\"event\":\"started\",\"device\":\"NVIDIA\",\"images\":3050,\"config\":{\"seed\":0}}\n";
     const STEP: &str = "{\"event\":\"step\",\"step\":1,\"epoch\":0.0,\"loss\":3.0,\"losses\":[2.0,1.0],\
                         \"learning_rate\":0.06,\"images_per_second\":80.5}\n";
 
     #[test]
     fn a_run_is_read_and_events_unknown_here_are_passed_over() {
         let lines = format!("{STARTED}{{\"event\":\"evaluated\",\"knn\":0.2}}\n{STEP}");
-        let step = Step {
-            step: 1,
-            loss: 3.0,
-            losses: vec![2.0, 1.0],
-            images_per_second: 80.5,
-        };
-        let log = Log {
-            adapter: "NVIDIA".into(),
-            steps: vec![step],
-        };
-        assert_eq!(
-            Outcome::new(End::Code(0), "", &lines, 1),
-            Outcome::Ran(log.clone())
-        );
+        let step = Step { step: 1, loss: 3.0, losses: vec![2.0, 1.0], images_per_second: 80.5 };
+        let log = Log { adapter: "NVIDIA".into(), steps: vec![step] };
+        assert_eq!(Outcome::new(End::Code(0), "", &lines, 1), Outcome::Ran(log.clone()));
         // Steps beyond those wanted, the last of them cut short.
         let lines = format!("{lines}{STEP}{{\"event\":\"st");
         assert_eq!(Outcome::new(End::Done, "", &lines, 1), Outcome::Ran(log));
@@ -175,18 +155,14 @@ mod tests {
     #[test]
     fn a_loss_that_is_no_number_fails_with_its_line() {
         let lines = format!("{STARTED}{}", STEP.replace("3.0", "null"));
-        let Outcome::Failed(why) = Outcome::new(End::Code(0), "", &lines, 1) else {
-            panic!("not a failure")
-        };
+        let Outcome::Failed(why) = Outcome::new(End::Code(0), "", &lines, 1) else { panic!("not a failure") };
         assert!(why.contains("line 2"), "{why}");
     }
 
     #[test]
     fn a_crash_is_told_with_the_steps_before_it() {
         let lines = format!("{STARTED}{STEP}{STEP}{{\"event\":\"st");
-        let Outcome::Failed(why) = Outcome::new(End::Signal(9), "", &lines, 5) else {
-            panic!("not a failure")
-        };
+        let Outcome::Failed(why) = Outcome::new(End::Signal(9), "", &lines, 5) else { panic!("not a failure") };
         assert!(why.contains("signal 9, after 2 steps"), "{why}");
     }
 
@@ -195,12 +171,7 @@ mod tests {
         let steps: Vec<Step> = [1.0, 2.0, 40.0, 20.0, 30.0, 10.0]
             .iter()
             .zip(1..)
-            .map(|(&rate, step)| Step {
-                step,
-                loss: 0.0,
-                losses: vec![],
-                images_per_second: rate,
-            })
+            .map(|(&rate, step)| Step { step, loss: 0.0, losses: vec![], images_per_second: rate })
             .collect();
         assert_eq!(median_rate(&steps, 2), Some(25.0));
         assert_eq!(median_rate(&steps, 3), Some(20.0));

@@ -55,15 +55,10 @@ pub fn finish(command: &mut Command, log: &Path, limit: Duration, is_done: impl 
     let stdout = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let stderr = stdout.try_clone()?;
     // The last line of the log is shown as the reason for a failure: no colours, and no backtrace after it.
-    command
-        .env("NO_COLOR", "1")
-        .env("RUST_BACKTRACE", "0")
-        .env_remove("RUST_LIB_BACKTRACE");
+    command.env("NO_COLOR", "1").env("RUST_BACKTRACE", "0").env_remove("RUST_LIB_BACKTRACE");
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     let name = command.get_program().to_string_lossy().into_owned();
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("{name} does not start"))?;
+    let mut child = command.spawn().with_context(|| format!("{name} does not start"))?;
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
@@ -84,12 +79,7 @@ pub fn finish(command: &mut Command, log: &Path, limit: Duration, is_done: impl 
 pub fn last_words(output: &str) -> Option<&str> {
     let says_something = |line: &&str| !line.is_empty() && !line.contains("RUST_BACKTRACE");
     let line = output.lines().map(str::trim).rfind(says_something)?;
-    Some(
-        ["error: ", "Error: "]
-            .iter()
-            .find_map(|word| line.strip_prefix(word))
-            .unwrap_or(line),
-    )
+    Some(["error: ", "Error: "].iter().find_map(|word| line.strip_prefix(word)).unwrap_or(line))
 }
 
 #[cfg(test)]
@@ -101,10 +91,7 @@ mod tests {
         let output = "\nthread 'main' panicked at src/main.rs:1:1:\nno such library\n\
                       note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n\n";
         assert_eq!(last_words(output), Some("no such library"));
-        assert_eq!(
-            last_words("step 1\nerror: no such device\n"),
-            Some("no such device")
-        );
+        assert_eq!(last_words("step 1\nerror: no such device\n"), Some("no such device"));
         assert_eq!(last_words("\n \n"), None);
     }
 
@@ -114,12 +101,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let end = |script: &str, limit| {
-            finish(
-                Command::new("sh").args(["-c", script]),
-                &log,
-                Duration::from_millis(limit),
-                || script.contains("# done"),
-            )
+            finish(Command::new("sh").args(["-c", script]), &log, Duration::from_millis(limit), || {
+                script.contains("# done")
+            })
             .unwrap()
         };
         assert_eq!(end("echo out; echo err >&2; exit 3", 60_000), End::Code(3));

@@ -64,28 +64,14 @@ impl Rate {
 
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self {
-            version,
-            device,
-            threads,
-            backward,
-            ..
-        } = self;
-        let backward = if backward == "joint" {
-            "one backward for all widths"
-        } else {
-            "a backward per width"
-        };
+        let Self { version, device, threads, backward, .. } = self;
+        let backward = if backward == "joint" { "one backward for all widths" } else { "a backward per width" };
         write!(f, "{version} on {device}")?;
         if device == "cpu" {
             write!(f, " with {threads} threads")?;
         }
         write!(f, ", {backward} (the faster way)")?;
-        if self.tf32 {
-            f.write_str(", convolutions in TF32 as by default")
-        } else {
-            Ok(())
-        }
+        if self.tf32 { f.write_str(", convolutions in TF32 as by default") } else { Ok(()) }
     }
 }
 
@@ -100,22 +86,13 @@ mod tests {
     fn the_rate_is_the_last_line() {
         let rate = Rate::read(End::Code(0), &format!("a warning\n{LINE}"));
         assert_eq!(rate.images_per_second(), Some(80.5));
-        let Rate::Measured(measured) = rate else {
-            panic!("not measured")
-        };
-        assert!(
-            measured
-                .to_string()
-                .starts_with("2.11.0 on cpu with 2 threads, one backward")
-        );
+        let Rate::Measured(measured) = rate else { panic!("not measured") };
+        assert!(measured.to_string().starts_with("2.11.0 on cpu with 2 threads, one backward"));
     }
 
     #[test]
     fn without_pytorch_python_says_so() {
         let words = "Traceback\nModuleNotFoundError: No module named 'torch'\n";
-        assert_eq!(
-            Rate::read(End::Code(1), words),
-            Rate::None("ModuleNotFoundError: No module named 'torch'".into())
-        );
+        assert_eq!(Rate::read(End::Code(1), words), Rate::None("ModuleNotFoundError: No module named 'torch'".into()));
     }
 }

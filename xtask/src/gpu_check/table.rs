@@ -47,10 +47,7 @@ impl Verdict {
         match self {
             Self::Reference => ("reference", None),
             Self::Agrees => ("agrees", None),
-            Self::Disagrees(difference) => (
-                "DISAGREES",
-                Some(format!("first beyond the tolerance: {difference}")),
-            ),
+            Self::Disagrees(difference) => ("DISAGREES", Some(format!("first beyond the tolerance: {difference}"))),
             Self::Absent(why) => ("absent", Some(why.clone())),
             Self::Failed(why) => ("FAILED", Some(why.clone())),
         }
@@ -72,18 +69,10 @@ pub fn render(rows: &[Row], pytorch: &PyTorch) -> String {
     let cells: Vec<[String; 7]> = rows.iter().map(|row| cells(row, pytorch)).collect();
     let headings = HEADINGS.map(String::from);
     let columns: [usize; 7] = std::array::from_fn(|column| {
-        cells
-            .iter()
-            .chain([&headings])
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
+        cells.iter().chain([&headings]).map(|row| row[column].chars().count()).max().unwrap_or(0)
     });
     let line = |row: &[String; 7]| {
-        let padded = row
-            .iter()
-            .zip(columns)
-            .map(|(cell, width)| format!(" {cell:<width$} "));
+        let padded = row.iter().zip(columns).map(|(cell, width)| format!(" {cell:<width$} "));
         format!("|{}|\n", padded.collect::<Vec<_>>().join("|"))
     };
     let rule = line(&columns.map(|width| "-".repeat(width)));
@@ -100,20 +89,11 @@ pub fn render(rows: &[Row], pytorch: &PyTorch) -> String {
 fn cells(row: &Row, pytorch: &PyTorch) -> [String; 7] {
     let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "–".into());
     let rate = |rate: f64| {
-        if rate < 100.0 {
-            format!("{rate:.1}")
-        } else {
-            format!("{rate:.0}")
-        }
+        if rate < 100.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
     };
     // PyTorch's figure stands beside ours or not at all.
-    let theirs = row
-        .images_per_second
-        .and(beside(row, pytorch).images_per_second());
-    let ratio = row
-        .images_per_second
-        .zip(theirs)
-        .map(|(ours, theirs)| format!("{:.2}", ours / theirs));
+    let theirs = row.images_per_second.and(beside(row, pytorch).images_per_second());
+    let ratio = row.images_per_second.zip(theirs).map(|(ours, theirs)| format!("{:.2}", ours / theirs));
     [
         row.device.clone(),
         or_dash(row.adapter.as_deref().map(in_a_cell)),
@@ -127,19 +107,12 @@ fn cells(row: &Row, pytorch: &PyTorch) -> [String; 7] {
 
 /// PyTorch's rate on the same hardware.
 fn beside<'a>(row: &Row, pytorch: &'a PyTorch) -> &'a Rate {
-    if row.device == CPU {
-        &pytorch.cpu
-    } else {
-        &pytorch.cuda
-    }
+    if row.device == CPU { &pytorch.cpu } else { &pytorch.cuda }
 }
 
 /// Neither line breaks nor the sign that ends a cell.
 fn in_a_cell(text: &str) -> String {
-    text.replace('|', "/")
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    text.replace('|', "/").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn notes(rows: &[Row], pytorch: &PyTorch) -> Vec<String> {
@@ -147,15 +120,13 @@ fn notes(rows: &[Row], pytorch: &PyTorch) -> Vec<String> {
         let (word, why) = row.verdict.words();
         Some(format!("{}: {word}: {}", row.device, why?))
     });
-    let of_pytorch = [("CPU", &pytorch.cpu), ("GPU", &pytorch.cuda)]
-        .into_iter()
-        .filter_map(|(name, rate)| {
-            Some(match rate {
-                Rate::NotAsked => return None,
-                Rate::None(why) => format!("PyTorch was not timed on the {name}: {why}"),
-                Rate::Measured(measured) => format!("PyTorch beside the {name}: {measured}"),
-            })
-        });
+    let of_pytorch = [("CPU", &pytorch.cpu), ("GPU", &pytorch.cuda)].into_iter().filter_map(|(name, rate)| {
+        Some(match rate {
+            Rate::NotAsked => return None,
+            Rate::None(why) => format!("PyTorch was not timed on the {name}: {why}"),
+            Rate::Measured(measured) => format!("PyTorch beside the {name}: {measured}"),
+        })
+    });
     of_rows.chain(of_pytorch).collect()
 }
 
@@ -165,13 +136,7 @@ mod tests {
     use crate::gpu_check::process::End;
 
     fn row(device: &str, images_per_second: Option<f64>, verdict: Verdict) -> Row {
-        Row {
-            device: device.into(),
-            adapter: Some("A|B\nC".into()),
-            largest: None,
-            images_per_second,
-            verdict,
-        }
+        Row { device: device.into(), adapter: Some("A|B\nC".into()), largest: None, images_per_second, verdict }
     }
 
     fn measured(rate: f64) -> Rate {
@@ -184,10 +149,7 @@ mod tests {
 
     #[test]
     fn the_ratio_is_to_the_same_hardware() {
-        let pytorch = PyTorch {
-            cpu: measured(80.0),
-            cuda: measured(10_000.0),
-        };
+        let pytorch = PyTorch { cpu: measured(80.0), cuda: measured(10_000.0) };
         let cells_of = |device| cells(&row(device, Some(5000.0), Verdict::Agrees), &pytorch);
         assert_eq!(&cells_of("cpu")[3..6], ["5000", "80.0", "62.50"]);
         assert_eq!(&cells_of("vulkan")[3..6], ["5000", "10000", "0.50"]);
@@ -195,32 +157,20 @@ mod tests {
 
     #[test]
     fn a_device_that_was_not_timed_has_dashes() {
-        let pytorch = PyTorch {
-            cpu: Rate::NotAsked,
-            cuda: measured(10_000.0),
-        };
+        let pytorch = PyTorch { cpu: Rate::NotAsked, cuda: measured(10_000.0) };
         let cells = cells(&row("cuda", None, Verdict::Absent("no driver".into())), &pytorch);
         assert_eq!(cells, ["cuda", "A/B C", "–", "–", "–", "–", "absent"]);
     }
 
     #[test]
     fn every_line_of_the_table_is_as_long() {
-        let pytorch = PyTorch {
-            cpu: Rate::None("no module".into()),
-            cuda: Rate::NotAsked,
-        };
-        let rows = [
-            row("cpu", Some(80.0), Verdict::Reference),
-            row("cuda", None, Verdict::Absent("no driver".into())),
-        ];
+        let pytorch = PyTorch { cpu: Rate::None("no module".into()), cuda: Rate::NotAsked };
+        let rows = [row("cpu", Some(80.0), Verdict::Reference), row("cuda", None, Verdict::Absent("no driver".into()))];
         let text = render(&rows, &pytorch);
         let (table, notes) = text.split_once("\n\n").unwrap();
         let lengths: Vec<_> = table.lines().map(|line| line.chars().count()).collect();
         assert_eq!(lengths.len(), 4);
         assert!(lengths.iter().all(|length| *length == lengths[0]));
-        assert_eq!(
-            notes,
-            "- cuda: absent: no driver\n- PyTorch was not timed on the CPU: no module\n"
-        );
+        assert_eq!(notes, "- cuda: absent: no driver\n- PyTorch was not timed on the CPU: no module\n");
     }
 }

@@ -16,11 +16,7 @@ use super::say;
 const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
 
 /// Folders in which the Vulkan loader looks for driver manifests.
-const MANIFESTS: [&str; 3] = [
-    "usr/share/vulkan/icd.d",
-    "usr/local/share/vulkan/icd.d",
-    "etc/vulkan/icd.d",
-];
+const MANIFESTS: [&str; 3] = ["usr/share/vulkan/icd.d", "usr/local/share/vulkan/icd.d", "etc/vulkan/icd.d"];
 
 /// Makes sure that there is a Vulkan driver, and says which.
 ///
@@ -31,9 +27,7 @@ pub fn install() -> Result<String> {
         return Ok("nothing to install: WebGPU runs on the system's own graphics interface here".into());
     }
     // With these set, the loader knows the drivers that they name and no others.
-    let named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]
-        .into_iter()
-        .find_map(env::var_os);
+    let named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].into_iter().find_map(env::var_os);
     let find = || Vulkan::find(Path::new("/"), named.as_deref());
     let mut vulkan = find();
     if !vulkan.has_lavapipe() && can_install() {
@@ -60,30 +54,19 @@ impl Vulkan {
     fn find(root: &Path, named: Option<&OsStr>) -> Self {
         let mut drivers: Vec<PathBuf> = match named {
             Some(named) => env::split_paths(named).filter(|path| path.is_file()).collect(),
-            None => MANIFESTS
-                .iter()
-                .flat_map(|folder| entries(&root.join(folder)))
-                .collect(),
+            None => MANIFESTS.iter().flat_map(|folder| entries(&root.join(folder))).collect(),
         };
         drivers.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         drivers.sort();
         // Libraries lie in one of these, or a level deeper in a folder named after the architecture.
         let libraries = ["usr/lib", "usr/lib64", "usr/local/lib"].map(|folder| root.join(folder));
         let deeper = libraries.iter().flat_map(|folder| entries(folder));
-        let has_loader = libraries
-            .iter()
-            .cloned()
-            .chain(deeper)
-            .any(|folder| folder.join("libvulkan.so.1").exists());
+        let has_loader = libraries.iter().cloned().chain(deeper).any(|folder| folder.join("libvulkan.so.1").exists());
         Self { has_loader, drivers }
     }
 
     fn has_lavapipe(&self) -> bool {
-        self.has_loader
-            && self
-                .drivers
-                .iter()
-                .any(|driver| file_name(driver).starts_with("lvp_icd"))
+        self.has_loader && self.drivers.iter().any(|driver| file_name(driver).starts_with("lvp_icd"))
     }
 
     /// What the tests will run on.
@@ -120,12 +103,7 @@ fn is_debian(release: &str) -> bool {
     release
         .lines()
         .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
-        .any(|names| {
-            names
-                .trim_matches(['"', '\''])
-                .split_whitespace()
-                .any(|name| name == "debian")
-        })
+        .any(|names| names.trim_matches(['"', '\'']).split_whitespace().any(|name| name == "debian"))
 }
 
 fn apt_install() -> Result<()> {
@@ -153,10 +131,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -179,10 +154,7 @@ mod tests {
     #[test]
     fn lavapipe_needs_driver_and_loader() {
         // Both names are in use: Debian 12 adds the architecture, later ones do not.
-        for manifest in [
-            "usr/share/vulkan/icd.d/lvp_icd.x86_64.json",
-            "usr/share/vulkan/icd.d/lvp_icd.json",
-        ] {
+        for manifest in ["usr/share/vulkan/icd.d/lvp_icd.x86_64.json", "usr/share/vulkan/icd.d/lvp_icd.json"] {
             assert!(machine(&[LOADER, manifest]).has_lavapipe());
             assert!(!machine(&[manifest]).has_lavapipe());
         }

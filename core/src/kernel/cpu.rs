@@ -1,0 +1,50 @@
+//! What the fused forms on the CPU share: slices of Burn's tensors, and loops over all cores.
+
+use burn::{
+    backend::flex::{FlexTensor, Layout},
+    tensor::{Bytes, DType, Shape},
+};
+#[cfg(not(target_family = "wasm"))]
+use rayon::prelude::*;
+
+/// Whether there is a fused form for a tensor; other precisions take the plain one.
+pub fn is_f32(x: &FlexTensor) -> bool {
+    x.dtype() == DType::F32
+}
+
+/// The values of a contiguous tensor.
+///
+/// # Panics
+/// If the tensor is not contiguous.
+pub fn values(tensor: &FlexTensor) -> &[f32] {
+    tensor.as_slice().expect("the tensor was made contiguous")
+}
+
+/// A tensor of `values`.
+pub fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
+}
+
+/// One result for each of `0..count`, on all cores.
+pub fn map<T: Send>(count: usize, compute: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
+    #[cfg(not(target_family = "wasm"))]
+    return (0..count).into_par_iter().map(compute).collect();
+    #[cfg(target_family = "wasm")]
+    (0..count).map(compute).collect()
+}
+
+/// Calls `work` for each chunk of `size` values with its number, on all cores. Each core keeps a state.
+pub fn for_each_chunk<S>(
+    values: &mut [f32],
+    size: usize,
+    state: impl Fn() -> S + Sync + Send,
+    work: impl Fn(&mut S, usize, &mut [f32]) + Sync + Send,
+) {
+    #[cfg(not(target_family = "wasm"))]
+    values.par_chunks_exact_mut(size).enumerate().for_each_init(state, |state, (number, chunk)| work(state, number, chunk));
+    #[cfg(target_family = "wasm")]
+    {
+        let mut state = state();
+        values.chunks_exact_mut(size).enumerate().for_each(|(number, chunk)| work(&mut state, number, chunk));
+    }
+}
