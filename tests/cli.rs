@@ -124,7 +124,10 @@ fn a_run_reports_evaluates_and_repeats() {
     }
     assert!(events(&first).last().unwrap()["probe"].as_f64().is_some());
     let report = fs::read_to_string(first.join("report.html")).unwrap();
-    assert!(report.contains("data:image/png;base64,") && !report.contains("http://") && !report.contains("https://"));
+    assert!(report.contains("data:image/png;base64,"));
+    for outside in ["src=\"http", "href=\"http", "url(http", "@import"] {
+        assert!(!report.contains(outside), "the report is not self-contained: {outside}");
+    }
 }
 
 #[test]
@@ -211,7 +214,7 @@ fn damaged_images_are_skipped_and_hopeless_folders_refused() {
     succeeds(&output);
     // Two headers are bad; the third file's header is whole, and its damage shows when it is decoded.
     assert!(stderr(&output).contains("warning: 2 unreadable images were skipped"), "{}", stderr(&output));
-    assert!(stderr(&output).contains("warning: 1 unreadable images were skipped"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("warning: 1 unreadable image was skipped"), "{}", stderr(&output));
 
     fs::create_dir(images.join("c")).unwrap();
     refuses(&train(), "/c is empty");

@@ -60,10 +60,7 @@ fn adapters(api: WgpuBackend) -> Vec<Device> {
 }
 
 fn is_software(device: &Device) -> bool {
-    matches!(
-        device.as_dispatch(),
-        DispatchDevice::Cube(CubeDevice::Wgpu(WgpuDevice { kind: WgpuDeviceKind::Cpu, .. }))
-    )
+    matches!(device.as_dispatch(), DispatchDevice::Cube(CubeDevice::Wgpu(WgpuDevice { kind: WgpuDeviceKind::Cpu, .. })))
 }
 
 #[cfg(feature = "cuda")]

@@ -11,13 +11,13 @@ use std::ops::Range;
 use burn::{
     backend::{
         Autodiff, AutodiffBackend, Backend, Cube, Dispatch, Flex, TensorMetadata,
-        flex::FlexTensor,
         autodiff::{
             checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
             grads::Gradients,
             ops::{Backward, Ops, OpsKind},
         },
         backend_extension,
+        flex::FlexTensor,
         ops::ModuleOps,
         tensor::FloatTensor,
     },
@@ -163,26 +163,31 @@ impl ConvBackend for Flex {
         let [weight, gradient] = [weight, gradient].map(|tensor| tensor.to_contiguous());
         let (weight, gradient) = (cpu::values(&weight), cpu::values(&gradient));
         let mut x_gradient = vec![0.0; shape.batch * shape.input_size()];
-        cpu::for_each_chunk(&mut x_gradient, shape.input_size(), Vec::new, |columns: &mut Vec<f32>, image, x_gradient| {
-            let gradient = &gradient[image * shape.output_size()..][..shape.output_size()];
-            for rows in shape.row_chunks() {
-                let pixels = rows.len() * shape.out_width;
-                let product = Product {
-                    rows: shape.patch(),
-                    columns: pixels,
-                    inner: shape.outputs,
-                    left: Matrix::by_columns(weight, shape.patch()),
-                    right: Matrix::by_rows(&gradient[rows.start * shape.out_width..], shape.out_plane()),
-                };
-                if shape.is_pointwise() {
-                    product.write(&mut x_gradient[rows.start * shape.out_width..], shape.out_plane(), false);
-                } else {
-                    columns.resize(shape.patch() * pixels, 0.0);
-                    product.write(columns, pixels, false);
-                    shape.scatter(columns, &rows, x_gradient);
+        cpu::for_each_chunk(
+            &mut x_gradient,
+            shape.input_size(),
+            Vec::new,
+            |columns: &mut Vec<f32>, image, x_gradient| {
+                let gradient = &gradient[image * shape.output_size()..][..shape.output_size()];
+                for rows in shape.row_chunks() {
+                    let pixels = rows.len() * shape.out_width;
+                    let product = Product {
+                        rows: shape.patch(),
+                        columns: pixels,
+                        inner: shape.outputs,
+                        left: Matrix::by_columns(weight, shape.patch()),
+                        right: Matrix::by_rows(&gradient[rows.start * shape.out_width..], shape.out_plane()),
+                    };
+                    if shape.is_pointwise() {
+                        product.write(&mut x_gradient[rows.start * shape.out_width..], shape.out_plane(), false);
+                    } else {
+                        columns.resize(shape.patch() * pixels, 0.0);
+                        product.write(columns, pixels, false);
+                        shape.scatter(columns, &rows, x_gradient);
+                    }
                 }
-            }
-        });
+            },
+        );
         cpu::tensor(x_gradient, [shape.batch, shape.inputs, shape.height, shape.width])
     }
 
@@ -282,7 +287,8 @@ impl Geometry {
 
     /// Output rows, as many at a time as their patches fit the cache.
     fn row_chunks(self) -> impl Iterator<Item = Range<usize>> {
-        let fitting = if self.is_pointwise() { self.out_height } else { COLUMN_VALUES / (self.patch() * self.out_width) };
+        let fitting =
+            if self.is_pointwise() { self.out_height } else { COLUMN_VALUES / (self.patch() * self.out_width) };
         let step = fitting.clamp(1, self.out_height);
         (0..self.out_height).step_by(step).map(move |start| start..(start + step).min(self.out_height))
     }

@@ -41,7 +41,10 @@ pub fn for_each_chunk<S>(
     work: impl Fn(&mut S, usize, &mut [f32]) + Sync + Send,
 ) {
     #[cfg(not(target_family = "wasm"))]
-    values.par_chunks_exact_mut(size).enumerate().for_each_init(state, |state, (number, chunk)| work(state, number, chunk));
+    values
+        .par_chunks_exact_mut(size)
+        .enumerate()
+        .for_each_init(state, |state, (number, chunk)| work(state, number, chunk));
     #[cfg(target_family = "wasm")]
     {
         let mut state = state();

@@ -318,11 +318,16 @@ mod fused {
     /// Calls `write` for each plane of `output` with its index, on all cores, an image at a time.
     fn per_plane(extent: Extent, output: &mut [f32], write: impl Fn(usize, &mut [f32]) + Sync + Send) {
         let image_size = extent.channels * extent.plane;
-        cpu::for_each_chunk(output, image_size, || (), |(), image, values| {
-            for (channel, plane) in values.chunks_exact_mut(extent.plane).enumerate() {
-                write(image * extent.channels + channel, plane);
-            }
-        });
+        cpu::for_each_chunk(
+            output,
+            image_size,
+            || (),
+            |(), image, values| {
+                for (channel, plane) in values.chunks_exact_mut(extent.plane).enumerate() {
+                    write(image * extent.channels + channel, plane);
+                }
+            },
+        );
     }
 
     /// Partial sums kept side by side, so that the compiler can use vectors.
@@ -522,13 +527,17 @@ mod tests {
                     let result = form(x.clone(), gamma.clone(), beta.clone(), 1e-5, then);
                     let gradients = (result.output.clone() * cotangent.clone()).sum().backward();
                     let large = [Some(result.output.without_autodiff()), x.grad(&gradients), shortcut.grad(&gradients)];
-                    let small = [Some(result.mean), Some(result.variance), gamma.grad(&gradients), beta.grad(&gradients)];
+                    let small =
+                        [Some(result.mean), Some(result.variance), gamma.grad(&gradients), beta.grad(&gradients)];
                     (large, small)
                 };
                 let (found, expected) = (run(batch_norm_train), run(batch_norm_train_plain));
                 for (found, expected) in found.0.into_iter().zip(expected.0) {
                     assert_eq!(found.is_some(), expected.is_some());
-                    assert!(found.zip(expected).is_none_or(|(found, expected)| close(found, expected)), "{shape:?}, {kind}");
+                    assert!(
+                        found.zip(expected).is_none_or(|(found, expected)| close(found, expected)),
+                        "{shape:?}, {kind}"
+                    );
                 }
                 for (found, expected) in found.1.into_iter().zip(expected.1) {
                     assert!(close(found.unwrap(), expected.unwrap()), "{shape:?}, {kind}");

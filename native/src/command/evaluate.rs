@@ -113,7 +113,6 @@ pub fn evaluate(
         anyhow::Ok((neighbours(loader.dataset(), &config.widths, &bank, &test).await?, evaluations))
     })?;
     spinner.finish_and_clear();
-    loader.warn_of_skipped();
     evaluations.iter().try_for_each(|event| log.append(event))?;
     Ok(neighbours)
 }

@@ -11,7 +11,7 @@ use slimclr_core::{
     config::Config,
     event::Event,
     method::moco_v2::MocoV2,
-    train::{Command, Run},
+    train::{Command, Run, Split},
 };
 
 use crate::{
@@ -28,6 +28,7 @@ pub const INTERRUPTED: u8 = 130;
 
 /// Flags of `slimclr pretrain`.
 #[derive(Args)]
+#[command(args_override_self = true)]
 pub struct Pretrain {
     /// Options to begin with; the defaults shown below are those of 'cifar10'
     #[arg(long, value_enum, default_value = "cifar10", conflicts_with = "resume")]
@@ -50,26 +51,23 @@ pub struct Pretrain {
 /// # Errors
 /// If options, data or device do not fit, or training fails.
 pub fn pretrain(flags: &Pretrain, matches: &ArgMatches) -> Result<ExitCode> {
-    let (folder, config, state, device, device_name) = match &flags.resume {
+    // Whatever can fail comes before the run's folder is made.
+    let (config, begun) = match &flags.resume {
         Some(path) => {
             let folder = RunFolder::open(path)?;
-            let config = options::merge(&folder.config()?, None, &flags.options, matches)?;
-            let (device, device_name) = device::open(&config.device)?;
-            let state = resumed(&folder, &config, &device)?;
-            (folder, config, state, device, device_name)
+            (options::merge(&folder.config()?, None, &flags.options, matches)?, Some(folder))
         }
-        None => {
-            let config = options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?;
-            let (device, device_name) = device::open(&config.device)?;
-            let state = fresh(&config, &device)?;
-            let folder = match &flags.out {
-                Some(path) => RunFolder::create(path, &config)?,
-                None => RunFolder::create_numbered(flags.preset.name(), &config)?,
-            };
-            (folder, config, state, device, device_name)
-        }
+        None => (options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?, None),
     };
-    let loader = Loader::new(Dataset::open(&config.data)?, &config, Some(folder.clone()))?;
+    let dataset = Dataset::open(&config.data)?;
+    config.timetable(dataset.len(Split::Train))?;
+    let (device, device_name) = device::open(&config.device)?;
+    let (state, folder) = match (begun, &flags.out) {
+        (Some(folder), _) => (resumed(&folder, &config, &device)?, folder),
+        (None, Some(path)) => (fresh(&config, &device)?, RunFolder::create(path, &config)?),
+        (None, None) => (fresh(&config, &device)?, RunFolder::create_numbered(flags.preset.name(), &config)?),
+    };
+    let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
     let (commands, asked) = mpsc::unbounded();
     let run = Run { config, state, device, device_name, home: loader, commands: asked };
     let stopped = follow(run, &folder, commands)?;

@@ -62,12 +62,14 @@ pub fn scan(root: &Path) -> Result<Dataset> {
 
 /// Says which images were left out, by their first three names.
 pub fn warn_of_skipped(skipped: &[PathBuf]) {
-    if skipped.is_empty() {
-        return;
-    }
+    let what = match skipped.len() {
+        0 => return,
+        1 => "1 unreadable image was skipped".into(),
+        many => format!("{many} unreadable images were skipped"),
+    };
     let names: Vec<String> = skipped.iter().take(3).map(|path| path.display().to_string()).collect();
     let more = if skipped.len() > 3 { ", …" } else { "" };
-    eprintln!("warning: {} unreadable images were skipped: {}{more}", skipped.len(), names.join(", "));
+    eprintln!("warning: {what}: {}{more}", names.join(", "));
 }
 
 /// Takes every tenth image of each class out of `train`.

@@ -85,12 +85,6 @@ impl Loader {
         &self.maker.dataset
     }
 
-    /// Warns of the images that could not be decoded when their turn came.
-    pub fn warn_of_skipped(&self) {
-        let skipped = self.maker.skipped.lock().expect("no thread panics while it holds the list");
-        folder::warn_of_skipped(&skipped.iter().cloned().collect::<Vec<_>>());
-    }
-
     fn next(&mut self, step: u64) -> Result<[Vec<f32>; 2]> {
         let batches = self.batches.get_or_insert_with(|| {
             let (send, receive) = sync_channel(AHEAD);
@@ -109,6 +103,14 @@ impl Loader {
             bail!("steps are taken in turn, but {step} was asked for after {}", batch.step);
         }
         Ok(batch.views)
+    }
+}
+
+/// However the run ended, it says which images could not be decoded when their turn came.
+impl Drop for Loader {
+    fn drop(&mut self) {
+        let skipped = self.maker.skipped.lock().expect("no thread panics while it holds the list");
+        folder::warn_of_skipped(&skipped.iter().cloned().collect::<Vec<_>>());
     }
 }
 
