@@ -10,7 +10,7 @@ use crate::{config::Config, interference::magnitude::GradientNorms, profile::Pro
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The run begins, or goes on from a checkpoint.
-    Started(Started),
+    Started(Box<Started>),
     /// A training step was taken.
     Step(Step),
     /// Gradient norms of the latest step.
@@ -34,6 +34,21 @@ pub enum Event {
         /// Seconds since it began or was resumed.
         seconds: f64,
     },
+}
+
+impl Event {
+    /// Steps taken when it happened.
+    pub fn step(&self) -> u64 {
+        match self {
+            Self::Started(started) => started.step,
+            Self::Step(Step { step, .. })
+            | Self::Interference(Interference { step, .. })
+            | Self::Evaluated(Evaluated { step, .. })
+            | Self::Checkpoint { step }
+            | Self::Stopped { step }
+            | Self::Finished { step, .. } => *step,
+        }
+    }
 }
 
 /// What is known when a run begins.

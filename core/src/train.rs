@@ -129,7 +129,7 @@ impl<H: Home> Run<H> {
         let timetable = self.config.timetable(self.home.images())?;
         let began = self.home.now();
         let measure_every = (timetable.steps / NORM_MEASUREMENTS).max(1);
-        emitter.emit(Event::Started(self.started(&timetable))).await;
+        emitter.emit(Event::Started(Box::new(self.started(&timetable)))).await;
         if self.state.steps == 0 {
             self.evaluate(&timetable, emitter).await?;
         }
@@ -152,7 +152,10 @@ impl<H: Home> Run<H> {
 
             let done = self.state.steps;
             let at_end = done == timetable.steps;
-            let evaluates = at_end || done.is_multiple_of(timetable.evaluate_every);
+            // Shortly before the end, the evaluation at the end is near enough.
+            let left = timetable.steps - done;
+            let evaluates =
+                at_end || done.is_multiple_of(timetable.evaluate_every) && left > timetable.evaluate_every / 2;
             let saves = at_end || done.is_multiple_of(timetable.checkpoint_every);
             let measures = step.is_multiple_of(measure_every);
             if evaluates || saves || measures || self.home.now() - log.read_at > READ_EVERY {
@@ -160,7 +163,10 @@ impl<H: Home> Run<H> {
             }
             if measures {
                 let gradient = GradientNorms::measure(self.state.encoder.layout(), &outcome.gradients).await?;
-                emitter.emit(Event::Interference(Interference { step: done, epoch, gradient })).await;
+                // JSON has no infinity; a run whose gradients overflow shows it in the next loss.
+                if gradient.rest.is_finite() {
+                    emitter.emit(Event::Interference(Interference { step: done, epoch, gradient })).await;
+                }
             }
             if saves {
                 self.checkpoint(emitter).await?;

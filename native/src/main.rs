@@ -64,6 +64,11 @@ enum DataTask {
 }
 
 fn main() -> ExitCode {
+    // Where there is no desktop, a layer of Mesa's Vulkan drivers complains of it on standard error.
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: no other thread runs yet that could read the environment.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
     match run() {
         Ok(code) => code,
         Err(error) => {

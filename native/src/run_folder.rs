@@ -148,20 +148,9 @@ impl RunFolder {
     pub fn log_from(&self, step: u64) -> Result<EventLog> {
         let path = self.path.join(EVENTS);
         let mut kept = Vec::new();
-        for event in self.events()? {
-            let later = match &event {
-                Event::Started(_) => false,
-                Event::Step(event) => event.step > step,
-                Event::Interference(event) => event.step > step,
-                Event::Evaluated(event) => event.step > step,
-                Event::Checkpoint { step: at } | Event::Stopped { step: at } | Event::Finished { step: at, .. } => {
-                    *at > step
-                }
-            };
-            if !later {
-                serde_json::to_writer(&mut kept, &event)?;
-                kept.push(b'\n');
-            }
+        for event in self.events()?.iter().filter(|event| event.step() <= step) {
+            serde_json::to_writer(&mut kept, event)?;
+            kept.push(b'\n');
         }
         write_atomically(&path, &kept)?;
         let file = OpenOptions::new().append(true).open(&path);

@@ -56,8 +56,7 @@ pub fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
 impl Differences {
     fn record(&mut self, name: &str, found: f64, expected: f64, difference: f64, allowed: f64) {
         self.compared += 1;
-        // Written so that NaN fails.
-        if !(difference <= allowed) {
+        if difference.is_nan() || difference > allowed {
             self.found.push(format!(
                 "{name}: {found} instead of {expected} (off by {difference:.1e}, allowed {allowed:.1e})"
             ));

@@ -75,7 +75,7 @@ struct Classifier {
 impl Classifier {
     fn new(features: &Features, classes: usize) -> Self {
         let options = (&features.values.device(), features.values.dtype());
-        let zeros = |rows| Tensor::zeros([rows, classes], options.clone());
+        let zeros = |rows| Tensor::zeros([rows, classes], options);
         let inputs = features.values.dims()[1];
         Self { weight: zeros(inputs), bias: zeros(1), velocity: [zeros(inputs), zeros(1)] }
     }

@@ -34,12 +34,8 @@ pub fn conv(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
 
 /// The plain form of [`conv`], of Burn's own operation.
 pub fn conv_plain(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
-    let options = options(weight.dims()[2], stride);
-    module::conv2d(x, weight, None, options)
-}
-
-fn options(kernel: usize, stride: usize) -> ConvOptions<2> {
-    ConvOptions::new([stride; 2], [kernel / 2; 2], [1, 1], 1)
+    let padding = weight.dims()[2] / 2;
+    module::conv2d(x, weight, None, ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1))
 }
 
 /// The convolution and its gradients as operations of a back end; by default of its own.
@@ -47,7 +43,7 @@ fn options(kernel: usize, stride: usize) -> ConvOptions<2> {
 pub trait ConvBackend: Backend {
     /// See [`conv`].
     fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
-        let options = options(kernel::<Self>(&weight), stride);
+        let options = options::<Self>(&weight, stride);
         Self::conv2d(x, weight, None, options)
     }
 
@@ -58,7 +54,7 @@ pub trait ConvBackend: Backend {
         gradient: FloatTensor<Self>,
         stride: usize,
     ) -> FloatTensor<Self> {
-        let options = options(kernel::<Self>(&weight), stride);
+        let options = options::<Self>(&weight, stride);
         Self::conv2d_x_backward(x, weight, gradient, options)
     }
 
@@ -69,13 +65,15 @@ pub trait ConvBackend: Backend {
         gradient: FloatTensor<Self>,
         stride: usize,
     ) -> FloatTensor<Self> {
-        let options = options(kernel::<Self>(&weight), stride);
+        let options = options::<Self>(&weight, stride);
         Self::conv2d_weight_backward(x, weight, gradient, options)
     }
 }
 
-fn kernel<B: Backend>(weight: &FloatTensor<B>) -> usize {
-    weight.shape()[2]
+/// Burn's name for the same convolution.
+fn options<B: Backend>(weight: &FloatTensor<B>, stride: usize) -> ConvOptions<2> {
+    let kernel = weight.shape()[2];
+    ConvOptions::new([stride; 2], [kernel / 2; 2], [1, 1], 1)
 }
 
 impl ConvBackend for Cube {}
@@ -125,7 +123,7 @@ impl<B: ConvBackend, C: CheckpointStrategy> ConvBackend for Autodiff<B, C> {
 impl ConvBackend for Flex {
     fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
         if !cpu::is_f32(&x) {
-            let options = options(kernel::<Self>(&weight), stride);
+            let options = options::<Self>(&weight, stride);
             return Self::conv2d(x, weight, None, options);
         }
         let [x, weight] = [x, weight].map(|tensor| tensor.to_contiguous());
@@ -156,7 +154,7 @@ impl ConvBackend for Flex {
         stride: usize,
     ) -> FloatTensor<Self> {
         if !cpu::is_f32(&x) {
-            let options = options(kernel::<Self>(&weight), stride);
+            let options = options::<Self>(&weight, stride);
             return Self::conv2d_x_backward(x, weight, gradient, options);
         }
         let shape = Geometry::of(&x, &weight, stride);
@@ -198,7 +196,7 @@ impl ConvBackend for Flex {
         stride: usize,
     ) -> FloatTensor<Self> {
         if !cpu::is_f32(&x) {
-            let options = options(kernel::<Self>(&weight), stride);
+            let options = options::<Self>(&weight, stride);
             return Self::conv2d_weight_backward(x, weight, gradient, options);
         }
         let shape = Geometry::of(&x, &weight, stride);

@@ -22,6 +22,7 @@ use super::cpu;
 
 /// What follows the normalisation.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "made and taken apart at once, a few dozen times a pass")]
 pub enum Then {
     /// Nothing.
     Nothing,
@@ -305,7 +306,7 @@ mod fused {
         }
 
         /// The planes of one channel, image by image.
-        fn planes<'a>(self, values: &'a [f32], channel: usize) -> impl Iterator<Item = &'a [f32]> + Clone {
+        fn planes(self, values: &[f32], channel: usize) -> impl Iterator<Item = &[f32]> + Clone {
             let stride = self.channels * self.plane;
             (0..self.batch).map(move |image| &values[image * stride + channel * self.plane..][..self.plane])
         }

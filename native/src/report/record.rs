@@ -78,7 +78,7 @@ impl<'a> Record<'a> {
             Event::Stopped { .. } => self.end = End::Stopped,
             Event::Finished { seconds, .. } => self.end = End::Finished(*seconds),
         }
-        self.taken = self.taken.max(steps_taken(event));
+        self.taken = self.taken.max(event.step());
     }
 
     /// The widths, widest first.
@@ -106,17 +106,5 @@ impl<'a> Record<'a> {
     pub fn slow_start_end(&self) -> Option<u64> {
         let step = self.started.slow_start_step;
         (step > 0 && step <= self.taken && self.widths().len() > 1).then_some(step)
-    }
-}
-
-fn steps_taken(event: &Event) -> u64 {
-    match event {
-        Event::Started(Started { step, .. })
-        | Event::Step(Step { step, .. })
-        | Event::Interference(Interference { step, .. })
-        | Event::Evaluated(Evaluated { step, .. })
-        | Event::Checkpoint { step }
-        | Event::Stopped { step }
-        | Event::Finished { step, .. } => *step,
     }
 }

@@ -14,7 +14,7 @@ const WIDTHS: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
 
 fn started(step: u64) -> Event {
     let cost = |width: f64| Profile { width, parameters: (3e5 * width) as u64, macs: (4e7 * width * width) as u64 };
-    Event::Started(Started {
+    Event::Started(Box::new(Started {
         config: Config { widths: WIDTHS.into(), ..Config::cifar10() },
         device: "a <device> & \"more\"".into(),
         images: 5000,
@@ -23,7 +23,7 @@ fn started(step: u64) -> Event {
         steps_per_epoch: 40,
         slow_start_step: 1000,
         profile: WIDTHS.map(cost).into(),
-    })
+    }))
 }
 
 fn step(step: u64, loss: f64) -> Event {
