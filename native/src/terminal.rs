@@ -75,7 +75,7 @@ pub fn table(profile: &[Profile], events: &[Event]) -> String {
     let rows = profile.iter().map(|Profile { width, parameters, macs }| {
         let of_width = || evaluations().filter(|e| e.width == *width);
         let before = of_width().find(|e| e.step == 0);
-        let after = of_width().filter(|e| e.step > 0).next_back();
+        let after = of_width().rfind(|e| e.step > 0);
         let knn = |e: Option<&Evaluated>| e.map(|e| percent(e.knn, Some(e.knn_standard_error)));
         let probe = of_width().filter_map(|e| e.probe).next_back().map(|probe| percent(probe, None));
         let dash = || "-".to_string();
