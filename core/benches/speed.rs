@@ -56,6 +56,7 @@ fn neighbours(bencher: Bencher) {
     let features = |images: usize| Features {
         values: Tensor::random([images, 64], Distribution::Normal(0.0, 1.0), &Device::flex()),
         labels: (0..images as u32).map(|image| image % 10).collect(),
+        indices: (0..images).collect(),
     };
     let (bank, test) = (features(50_000), features(1000));
     bencher.counter(ItemsCount::new(1000_usize)).bench_local(|| block_on(knn(&bank, &test, 200)).unwrap());

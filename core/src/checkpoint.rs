@@ -31,7 +31,8 @@ struct Metadata {
     version: u32,
     step: u64,
     queue_pointer: usize,
-    config: Config,
+    /// As TOML, which keeps every digit of a number.
+    config: String,
 }
 
 /// Why a checkpoint cannot be written or read.
@@ -49,6 +50,15 @@ pub enum CheckpointError {
     /// Metadata that cannot be understood.
     #[error("the checkpoint's metadata is damaged: {0}")]
     Metadata(#[from] serde_json::Error),
+    /// Options that cannot be understood.
+    #[error("the checkpoint's options are damaged: {0}")]
+    Options(#[from] toml::de::Error),
+    /// Options that cannot be written.
+    #[error("the options cannot be written: {0}")]
+    Unwritable(#[from] toml::ser::Error),
+    /// A place in the queue where no batch of keys begins.
+    #[error("the checkpoint's metadata is damaged: its queue pointer is {0}")]
+    Pointer(usize),
     /// Options that no run can have.
     #[error("the checkpoint's options are not valid: {0}")]
     Config(#[from] ConfigError),
@@ -86,8 +96,12 @@ pub async fn save(state: &MocoV2, config: &Config) -> Result<Vec<u8>, Checkpoint
     }
     add(QUEUE.into(), state.queue.keys.dims().to_vec(), state.queue.keys.clone().flatten(0, 1)).await?;
 
-    let metadata =
-        Metadata { version: VERSION, step: state.steps, queue_pointer: state.queue.pointer, config: config.clone() };
+    let metadata = Metadata {
+        version: VERSION,
+        step: state.steps,
+        queue_pointer: state.queue.pointer,
+        config: toml::to_string(config)?,
+    };
     let views = tensors
         .iter()
         .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
@@ -99,6 +113,7 @@ pub async fn save(state: &MocoV2, config: &Config) -> Result<Vec<u8>, Checkpoint
 pub struct Checkpoint<'a> {
     tensors: SafeTensors<'a>,
     metadata: Metadata,
+    config: Config,
 }
 
 impl<'a> Checkpoint<'a> {
@@ -115,13 +130,18 @@ impl<'a> Checkpoint<'a> {
             return Err(CheckpointError::Newer(version as u32));
         }
         let metadata: Metadata = serde_json::from_str(metadata)?;
-        metadata.config.check()?;
-        Ok(Self { tensors, metadata })
+        let config: Config = toml::from_str(&metadata.config)?;
+        config.check()?;
+        let pointer = metadata.queue_pointer;
+        if pointer >= config.queue || !pointer.is_multiple_of(config.batch) {
+            return Err(CheckpointError::Pointer(pointer));
+        }
+        Ok(Self { tensors, metadata, config })
     }
 
     /// The run's options.
     pub fn config(&self) -> &Config {
-        &self.metadata.config
+        &self.config
     }
 
     /// Steps that the run had taken.

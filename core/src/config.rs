@@ -113,7 +113,7 @@ pub struct Config {
     pub evaluate_every: f64,
 
     /// Seed of everything random: the same seed gives the same run
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0, help_heading = "Run"))]
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64), help_heading = "Run"))]
     pub seed: u64,
     /// Where to compute: auto, cpu, vulkan, webgpu or cuda, with a number for one of several, as in cuda:1
     #[cfg_attr(feature = "clap", arg(long, default_value = "auto", help_heading = "Run"))]
@@ -261,6 +261,14 @@ impl Config {
     /// # Errors
     /// The first option that cannot be.
     pub fn check(&self) -> Result<(), ConfigError> {
+        let up_to =
+            |key, value: usize, most: usize, rule| in_range(key, value as f64, (1..=most).contains(&value), rule);
+        // Before the network is built: a size beyond these is a slip of the finger that would fill the memory.
+        up_to("depth", self.depth, 2000, "between 1 and 2000")?;
+        up_to("multiplier", self.multiplier, 64, "between 1 and 64")?;
+        up_to("dim", self.dim, 1 << 16, "between 1 and 65536")?;
+        up_to("queue", self.queue, 1 << 24, "between 1 and 16777216")?;
+        up_to("batch", self.batch, 1 << 16, "between 1 and 65536")?;
         self.encoder()?.build()?;
         let positive = |key, value: f64| in_range(key, value, value > 0.0 && value.is_finite(), "above 0");
         let at_least_one = |key, value: usize| in_range(key, value as f64, value >= 1, "at least 1");
@@ -272,6 +280,7 @@ impl Config {
         positive("student_temperature", self.student_temperature)?;
         positive("evaluate_every", self.evaluate_every)?;
         positive("checkpoint_every", self.checkpoint_every)?;
+        self.milestones.iter().try_for_each(|epoch| not_negative("milestones", *epoch))?;
         not_negative("learning_rate", self.learning_rate)?;
         not_negative("weight_decay", self.weight_decay)?;
         fraction("slow_start", self.slow_start)?;

@@ -99,11 +99,6 @@ impl Encoder {
         &self.layout
     }
 
-    /// How many features the width at `index` gives.
-    pub fn features_at(&self, index: usize) -> usize {
-        self.backbone.features().at(self.layout.widths(), index)
-    }
-
     /// Backbone only. Shapes: `[batch, 3, height, width]` to `[batch, features]` of the pass' width.
     pub fn features(&self, images: Tensor<4>, pass: &mut Pass) -> Tensor<2> {
         self.backbone.forward(images, pass)

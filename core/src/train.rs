@@ -77,19 +77,22 @@ pub enum TrainError<E: std::error::Error + 'static> {
     /// Images or checkpoints failed.
     #[error(transparent)]
     Home(E),
+    /// Nothing to evaluate on.
+    #[error("none of the {0:?} images can be decoded, so there is nothing to evaluate: check the data folder")]
+    NoImages(Split),
     /// The options do not fit the data.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The device failed.
-    #[error("the device failed: {0}; the last checkpoint stands")]
+    #[error("the device failed: {0}; a checkpoint kept before stands")]
     Device(#[from] ExecutionError),
     /// The state could not be written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// A loss is no number any more.
     #[error(
-        "the loss of width {width} is {loss} at step {step}: training has diverged; the last checkpoint, from before, \
-         stands. Try a lower learning_rate or a longer warmup"
+        "the loss of width {width} is {loss} at step {step}: training has diverged; a checkpoint kept before stands. \
+         Try a lower learning_rate or a longer warmup"
     )]
     Diverged {
         /// The step.
@@ -103,23 +106,36 @@ pub enum TrainError<E: std::error::Error + 'static> {
 
 /// A run about to begin, or to go on.
 pub struct Run<H: Home> {
-    /// Options.
-    pub config: Config,
-    /// What is trained: fresh, or from a checkpoint.
-    pub state: MocoV2,
-    /// Where to compute.
-    pub device: Device,
-    /// The device, in words.
-    pub device_name: String,
-    /// Images, clock, checkpoints.
-    pub home: H,
-    /// Pause, resume and stop; nothing is asked once the sender is dropped.
-    pub commands: UnboundedReceiver<Command>,
+    config: Config,
+    state: MocoV2,
+    device: Device,
+    device_name: String,
+    home: H,
+    /// Nothing is asked once the sender is dropped.
+    commands: UnboundedReceiver<Command>,
+    paused: bool,
+    latest_views: Option<[Tensor<4>; 2]>,
 }
 
 type Emitter<E> = TryStreamEmitter<Event, TrainError<E>>;
 
 impl<H: Home> Run<H> {
+    /// A run of `state` with `config`'s options on `device`, which `device_name` describes.
+    pub fn new(
+        config: Config,
+        state: MocoV2,
+        (device, device_name): (Device, String),
+        home: H,
+        commands: UnboundedReceiver<Command>,
+    ) -> Self {
+        Self { config, state, device, device_name, home, commands, paused: false, latest_views: None }
+    }
+
+    /// Steps taken before: 0, or a checkpoint's.
+    pub fn steps(&self) -> u64 {
+        self.state.steps
+    }
+
     /// Trains to the end, or until it is stopped. Nothing happens until the stream is polled.
     pub fn events(mut self) -> impl Stream<Item = Result<Event, TrainError<H::Error>>> {
         try_fn_stream(|emitter| async move { self.train(&emitter).await })
@@ -147,6 +163,7 @@ impl<H: Home> Run<H> {
             let epoch = timetable.epoch(step);
             let rate = timetable.schedule.rate(step, epoch);
             let views = self.views(step).await?;
+            self.latest_views = Some(views.clone());
             let outcome = self.state.step(views, step >= timetable.slow_start, rate);
             log.steps.push(Pending { step, rate, losses: outcome.losses });
 
@@ -164,15 +181,18 @@ impl<H: Home> Run<H> {
             if measures {
                 let gradient = GradientNorms::measure(self.state.encoder.layout(), &outcome.gradients).await?;
                 // JSON has no infinity; a run whose gradients overflow shows it in the next loss.
-                if gradient.rest.is_finite() {
+                if gradient.norms.iter().all(|norm| norm.is_finite()) {
                     emitter.emit(Event::Interference(Interference { step: done, epoch, gradient })).await;
                 }
+            }
+            // The checkpoint comes last: a run killed before it repeats the evaluation.
+            if evaluates {
+                self.evaluate(&timetable, emitter).await?;
             }
             if saves {
                 self.checkpoint(emitter).await?;
             }
-            if evaluates {
-                self.evaluate(&timetable, emitter).await?;
+            if evaluates || saves {
                 log.read_at = self.home.now();
             }
         }
@@ -196,9 +216,8 @@ impl<H: Home> Run<H> {
 
     /// Obeys what was asked since the last step, waiting out a pause.
     async fn is_stopped(&mut self) -> bool {
-        let mut paused = false;
         loop {
-            let command = if paused {
+            let command = if self.paused {
                 self.commands.next().await
             } else {
                 match self.commands.try_recv() {
@@ -207,10 +226,13 @@ impl<H: Home> Run<H> {
                 }
             };
             match command {
-                Some(Command::Pause) => paused = true,
-                Some(Command::Resume) | None => paused = false,
+                Some(Command::Pause) => self.paused = true,
+                Some(Command::Resume) | None => self.paused = false,
                 Some(Command::Stop) => return true,
-                Some(Command::SingleStep) => return false,
+                Some(Command::SingleStep) => {
+                    self.paused = true;
+                    return false;
+                }
             }
         }
     }
@@ -238,16 +260,13 @@ impl<H: Home> Run<H> {
         let mut losses = losses.into_iter();
         let now = self.home.now();
         let images = (pending.len() * self.config.batch) as f64;
-        let images_per_second = images / (now - log.read_at);
+        // A browser's clock may be too coarse to tell two reads apart.
+        let images_per_second = images / (now - log.read_at).max(1e-3);
         log.read_at = now;
         let widths = &self.config.widths;
         for Pending { step, rate, losses: trained } in pending {
             let mut of_step: Vec<f64> = losses.by_ref().take(trained.len()).collect();
-            for (loss, width) in of_step.iter().zip(widths) {
-                if !loss.is_finite() {
-                    return Err(TrainError::Diverged { step: step + 1, width: *width, loss: *loss });
-                }
-            }
+            self.check_finite(step + 1, &of_step)?;
             of_step.resize(widths.len(), 0.0);
             let event = Step {
                 step: step + 1,
@@ -262,7 +281,22 @@ impl<H: Home> Run<H> {
         Ok(())
     }
 
+    /// An error if one of the widths' losses at `step` is no number any more.
+    fn check_finite(&self, step: u64, losses: &[f64]) -> Result<(), TrainError<H::Error>> {
+        match losses.iter().zip(&self.config.widths).find(|(loss, _)| !loss.is_finite()) {
+            Some((loss, width)) => Err(TrainError::Diverged { step, width: *width, loss: *loss }),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps a checkpoint, after a trial step of a copy: the latest losses are of the weights before the latest
+    /// update, which may have ruined them.
     async fn checkpoint(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
+        if let Some(views) = self.latest_views.clone() {
+            let losses = self.state.clone().step(views, true, 0.0).losses;
+            let losses: Vec<f64> = Tensor::<1>::cat(losses, 0).into_data_async().await?.iter().collect();
+            self.check_finite(self.state.steps + 1, &losses)?;
+        }
         let bytes = checkpoint::save(&self.state, &self.config).await?;
         self.home.keep(bytes).await.map_err(TrainError::Home)?;
         emitter.emit(Event::Checkpoint { step: self.state.steps }).await;
@@ -294,25 +328,25 @@ impl<H: Home> Run<H> {
 
     async fn features(&mut self, split: Split) -> Result<Vec<Features>, TrainError<H::Error>> {
         let MocoV2 { encoder, query, .. } = &mut self.state;
-        features(&mut self.home, split, Extractor::new(encoder, query, &self.device)).await.map_err(TrainError::Home)
+        features(&mut self.home, split, Extractor::new(encoder, query, &self.device)).await
     }
 }
 
 /// Runs all of a split's images through `extractor`.
 ///
 /// # Errors
-/// If images fail.
+/// If images fail, or there are none.
 pub async fn features<H: Home>(
     home: &mut H,
     split: Split,
     mut extractor: Extractor<'_>,
-) -> Result<Vec<Features>, H::Error> {
+) -> Result<Vec<Features>, TrainError<H::Error>> {
     let mut chunk = 0;
-    while let Some(images) = home.labelled(split, chunk).await? {
+    while let Some(images) = home.labelled(split, chunk).await.map_err(TrainError::Home)? {
         extractor.add(images);
         chunk += 1;
     }
-    Ok(extractor.finish())
+    extractor.finish().ok_or(TrainError::NoImages(split))
 }
 
 /// Steps whose losses are still on the device.

@@ -19,6 +19,7 @@ pub fn open(choice: &str) -> Result<(Device, String)> {
         },
     };
     match kind {
+        "auto" | "cpu" if choice != kind => bail!("device = '{choice}': {kind} takes no number"),
         "auto" => Ok(best()),
         "cpu" => Ok(cpu()),
         "vulkan" => nth(number, "Vulkan", adapters(WgpuBackend::Vulkan)),

@@ -65,6 +65,8 @@ pub fn merge(base: &Config, file: Option<&Path>, flags: &Config, matches: &ArgMa
             }
             table.insert(key, value);
         }
+        let _: Config =
+            table.clone().try_into().with_context(|| format!("{} has a value of the wrong kind", path.display()))?;
     }
     for (key, value) in Table::try_from(flags)? {
         if matches.value_source(&key) == Some(ValueSource::CommandLine) {
@@ -85,10 +87,10 @@ pub fn check_resumable(begun: &Config, wanted: &Config) -> Result<()> {
     let contradictions: Vec<String> = wanted
         .iter()
         .filter(|(key, value)| !FREE_ON_RESUME.contains(&key.as_str()) && begun.get(*key) != Some(*value))
-        .map(|(key, value)| format!("{key} = {value} (the checkpoint has {})", begun[key]))
+        .map(|(key, value)| format!("{key} = {value} (the run has {})", begun[key]))
         .collect();
     if !contradictions.is_empty() {
-        bail!("these options contradict the run's checkpoint: {}; begin a new run for them", contradictions.join(", "));
+        bail!("these options contradict the run: {}; begin a new run for them", contradictions.join(", "));
     }
     Ok(())
 }

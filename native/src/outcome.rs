@@ -1,7 +1,6 @@
 //! What a run leaves for people: the table and the report.
 
 use anyhow::Result;
-use slimclr_core::event::Event;
 
 use crate::{
     report::{self, Neighbours, Report},
@@ -15,9 +14,7 @@ use crate::{
 /// If the run's events cannot be read, or the report cannot be written.
 pub fn present(folder: &RunFolder, neighbours: &[Neighbours]) -> Result<()> {
     let events = folder.events()?;
-    if let Some(Event::Started(started)) = events.iter().rfind(|event| matches!(event, Event::Started(_))) {
-        println!("{}", terminal::table(&started.profile, &events));
-    }
+    println!("{}", terminal::table_of(&events, &[]));
     let name = folder.path().file_name().unwrap_or(folder.path().as_os_str());
     let report = Report { name: name.to_string_lossy().into_owned(), events, neighbours: neighbours.to_vec() };
     let path = folder.report_path();

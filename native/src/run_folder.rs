@@ -1,8 +1,8 @@
 //! The folder of a run: its options, its events, its latest checkpoint, its report.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader, Write},
+    fs::{self, File, OpenOptions, TryLockError},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -114,47 +114,60 @@ impl RunFolder {
         self.path.join(CHECKPOINT).is_file()
     }
 
-    /// Everything the run has reported, in order. A last line that was cut short is left out.
+    /// Everything the run has reported, in order. Lines that were cut short or damaged are left out.
     ///
     /// # Errors
-    /// If the file cannot be read, or a line is no event.
+    /// If the file cannot be read.
     pub fn events(&self) -> Result<Vec<Event>> {
+        Ok(self.lines()?.into_iter().map(|(event, _)| event).collect())
+    }
+
+    /// The events, each with its line as it stands in the file.
+    fn lines(&self) -> Result<Vec<(Event, Vec<u8>)>> {
         let path = self.path.join(EVENTS);
-        let file = match File::open(&path) {
-            Ok(file) => file,
+        let text = match fs::read(&path) {
+            Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
-        let lines: Vec<String> = BufReader::new(file)
-            .lines()
-            .collect::<std::io::Result<_>>()
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        let mut events = Vec::with_capacity(lines.len());
-        for (place, line) in lines.iter().enumerate() {
-            match serde_json::from_str(line) {
-                Ok(event) => events.push(event),
-                Err(_) if place + 1 == lines.len() => break,
-                Err(error) => bail!("{}, line {}: {error}", path.display(), place + 1),
-            }
-        }
-        Ok(events)
+        let lines = text.split_inclusive(|byte| *byte == b'\n');
+        Ok(lines.filter_map(|line| Some((serde_json::from_slice(line).ok()?, line.to_vec()))).collect())
     }
 
     /// Opens the log for further events, after dropping those of steps past `step`: an interrupted run goes
     /// on from its checkpoint, so it takes them again.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If another process is training this run, or the file cannot be written.
     pub fn log_from(&self, step: u64) -> Result<EventLog> {
-        let path = self.path.join(EVENTS);
-        let mut kept = Vec::new();
-        for event in self.events()?.iter().filter(|event| event.step() <= step) {
-            serde_json::to_writer(&mut kept, event)?;
-            kept.push(b'\n');
+        let config = File::open(self.path.join(CONFIG)).context("cannot open the run's options")?;
+        if let Err(TryLockError::WouldBlock) = config.try_lock() {
+            bail!("{} is being trained by another process: wait for it, or choose another folder", self.path.display());
         }
-        write_atomically(&path, &kept)?;
-        let file = OpenOptions::new().append(true).open(&path);
-        Ok(EventLog { file: file.with_context(|| format!("cannot write {}", path.display()))?, path })
+        let kept = self.lines()?.into_iter().filter(|(event, _)| event.step() <= step).map(|(_, line)| line);
+        write_atomically(&self.path.join(EVENTS), &kept.collect::<Vec<_>>().concat())?;
+        Ok(EventLog { file: self.open_log()?, path: self.path.join(EVENTS), _lock: config })
+    }
+
+    /// Adds events to the log, also while the run goes on.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn append(&self, events: &[Event]) -> Result<()> {
+        // A process that was killed may have left half a line.
+        let torn = fs::read(self.path.join(EVENTS)).is_ok_and(|text| !text.is_empty() && !text.ends_with(b"\n"));
+        let mut lines = if torn { b"\n".to_vec() } else { Vec::new() };
+        for event in events {
+            serde_json::to_writer(&mut lines, event)?;
+            lines.push(b'\n');
+        }
+        self.open_log()?.write_all(&lines).with_context(|| format!("cannot write the log of {}", self.path.display()))
+    }
+
+    fn open_log(&self) -> Result<File> {
+        let path = self.path.join(EVENTS);
+        let file = OpenOptions::new().append(true).create(true).open(&path);
+        file.with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -162,6 +175,8 @@ impl RunFolder {
 pub struct EventLog {
     file: File,
     path: PathBuf,
+    /// Released when the log is closed, or the process ends.
+    _lock: File,
 }
 
 impl EventLog {
@@ -184,7 +199,11 @@ impl EventLog {
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let mut builder = tempfile::Builder::new();
+        // As any other file would be: whoever may read the folder may read it.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
@@ -208,8 +227,13 @@ mod tests {
         }
         log.file.write_all(b"{\"event\":\"che").unwrap();
         assert_eq!(run.events().unwrap().len(), 3);
+        assert!(run.log_from(2).err().unwrap().to_string().contains("another process"));
+        drop(log);
         drop(run.log_from(2).unwrap());
         assert_eq!(run.events().unwrap(), [Event::Checkpoint { step: 1 }, Event::Checkpoint { step: 2 }]);
+        fs::write(run.path.join(EVENTS), b"{\"event\":\"che").unwrap();
+        run.append(&[Event::Checkpoint { step: 4 }]).unwrap();
+        assert_eq!(run.events().unwrap(), [Event::Checkpoint { step: 4 }]);
         assert!(RunFolder::create(run.path(), &Config::mini()).unwrap_err().to_string().contains("--resume"));
     }
 }

@@ -68,8 +68,14 @@ fn join<T>(items: impl Iterator<Item = T>, show: impl Fn(T) -> String) -> String
     items.map(show).collect::<Vec<_>>().join(", ")
 }
 
-/// The table that a run ends with: one line a width.
-pub fn table(profile: &[Profile], events: &[Event]) -> String {
+/// The table that a run ends with, one line a width, of its events and `further` evaluations; empty if it never began.
+pub fn table_of(events: &[Event], further: &[Event]) -> String {
+    let started = events.iter().rev().find_map(|event| if let Event::Started(s) = event { Some(s) } else { None });
+    let Some(started) = started else { return String::new() };
+    table(&started.profile, &[events, further].concat())
+}
+
+fn table(profile: &[Profile], events: &[Event]) -> String {
     let evaluations = || events.iter().filter_map(|event| if let Event::Evaluated(e) = event { Some(e) } else { None });
     let heads = ["width", "parameters", "MACs", "kNN before", "kNN after", "linear probe"];
     let rows = profile.iter().map(|Profile { width, parameters, macs }| {

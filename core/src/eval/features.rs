@@ -16,6 +16,8 @@ pub struct Labelled {
     pub pixels: Vec<f32>,
     /// The class of each image.
     pub labels: Vec<u32>,
+    /// The place of each image in its set; damaged images are left out.
+    pub indices: Vec<usize>,
     /// Side of the images.
     pub size: usize,
 }
@@ -27,6 +29,8 @@ pub struct Features {
     pub values: Tensor<2>,
     /// The class of each image.
     pub labels: Vec<u32>,
+    /// The place of each image in its set.
+    pub indices: Vec<usize>,
 }
 
 /// Gathers the features of a set of images, chunk by chunk.
@@ -36,13 +40,14 @@ pub struct Extractor<'a> {
     device: &'a Device,
     chunks: Vec<Vec<Tensor<2>>>,
     labels: Vec<u32>,
+    indices: Vec<usize>,
 }
 
 impl<'a> Extractor<'a> {
     /// No images yet.
     pub fn new(encoder: &'a Encoder, parameters: &'a mut Parameters, device: &'a Device) -> Self {
         let widths = encoder.layout().widths().len();
-        Self { encoder, parameters, device, chunks: vec![Vec::new(); widths], labels: Vec::new() }
+        Self { encoder, parameters, device, chunks: vec![Vec::new(); widths], labels: Vec::new(), indices: Vec::new() }
     }
 
     /// Runs every width's backbone, in evaluation mode, over a chunk of images.
@@ -54,14 +59,20 @@ impl<'a> Extractor<'a> {
             features.push(self.encoder.features(images.clone(), &mut pass));
         }
         self.labels.extend(chunk.labels);
+        self.indices.extend(chunk.indices);
     }
 
-    /// The features of each width, widest first.
-    pub fn finish(self) -> Vec<Features> {
-        self.chunks
-            .into_iter()
-            .map(|chunks| Features { values: Tensor::cat(chunks, 0), labels: self.labels.clone() })
-            .collect()
+    /// The features of each width, widest first; none if there was no image.
+    pub fn finish(self) -> Option<Vec<Features>> {
+        if self.labels.is_empty() {
+            return None;
+        }
+        let of_width = |chunks| Features {
+            values: Tensor::cat(chunks, 0),
+            labels: self.labels.clone(),
+            indices: self.indices.clone(),
+        };
+        Some(self.chunks.into_iter().map(of_width).collect())
     }
 }
 

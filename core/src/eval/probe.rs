@@ -165,10 +165,14 @@ pub async fn probe(
     Ok(accuracies)
 }
 
-/// How many classes score higher than `label`; a class that the training images lack comes last.
+/// How many classes score as high as `label` or higher, ties going to the lower class; scores that are no numbers
+/// win over none, and a class that the training images lack comes last.
 fn rank(scores: &[f32], label: usize) -> usize {
     match scores.get(label) {
-        Some(own) => scores.iter().filter(|score| *score > own).count(),
+        Some(own) => {
+            let loses = |class: usize, score: f32| score < *own || (score == *own && class > label);
+            scores.iter().enumerate().filter(|(class, score)| *class != label && !loses(*class, **score)).count()
+        }
         None => scores.len(),
     }
 }

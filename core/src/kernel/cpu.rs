@@ -33,21 +33,19 @@ pub fn map<T: Send>(count: usize, compute: impl Fn(usize) -> T + Sync + Send) ->
     (0..count).map(compute).collect()
 }
 
-/// Calls `work` for each chunk of `size` values with its number, on all cores. Each core keeps a state.
+/// Calls `work` for each chunk of `size` values with its number, as [`map`] does. Each core keeps a state.
 pub fn for_each_chunk<S>(
     values: &mut [f32],
     size: usize,
     state: impl Fn() -> S + Sync + Send,
     work: impl Fn(&mut S, usize, &mut [f32]) + Sync + Send,
 ) {
+    let work = |state: &mut S, (number, chunk): (usize, &mut [f32])| work(state, number, chunk);
     #[cfg(not(target_family = "wasm"))]
-    values
-        .par_chunks_exact_mut(size)
-        .enumerate()
-        .for_each_init(state, |state, (number, chunk)| work(state, number, chunk));
+    values.par_chunks_exact_mut(size).enumerate().for_each_init(state, work);
     #[cfg(target_family = "wasm")]
     {
         let mut state = state();
-        values.chunks_exact_mut(size).enumerate().for_each(|(number, chunk)| work(&mut state, number, chunk));
+        values.chunks_exact_mut(size).enumerate().for_each(|chunk| work(&mut state, chunk));
     }
 }

@@ -335,6 +335,7 @@ mod fused {
     const LANES: usize = 16;
 
     /// Sum of `term` over the elements, in an order that depends on nothing but their number.
+    #[inline(always)]
     fn sum(count: usize, term: impl Fn(usize) -> f32) -> f64 {
         let mut lanes = [0.0_f32; LANES];
         let whole = count - count % LANES;
@@ -361,11 +362,19 @@ mod fused {
         let shape = x.layout().shape().clone();
         let (x, gamma, beta) = (values(&x), values(&gamma), values(&beta));
         let statistics = cpu::map(extent.channels, |channel| {
-            let planes = extent.planes(x, channel);
-            let mean = planes.clone().map(|plane| sum(plane.len(), |i| plane[i])).sum::<f64>() / extent.samples();
-            let mean = mean as f32;
-            let squares = planes.map(|plane| sum(plane.len(), |i| (plane[i] - mean) * (plane[i] - mean)));
-            (mean, (squares.sum::<f64>() / extent.samples()) as f32)
+            // Plane by plane, so that a plane is read from memory once (Chan et al. 1983).
+            let count = extent.plane as f64;
+            let (mut seen, mut mean, mut squares) = (0.0, 0.0, 0.0);
+            for plane in extent.planes(x, channel) {
+                let own = sum(plane.len(), |i| plane[i]) / count;
+                let centre = own as f32;
+                let own_squares = sum(plane.len(), |i| (plane[i] - centre) * (plane[i] - centre));
+                let delta = own - mean;
+                mean += delta * count / (seen + count);
+                squares += own_squares + delta * delta * seen * count / (seen + count);
+                seen += count;
+            }
+            (mean as f32, (squares / seen) as f32)
         });
         let mut output = vec![0.0; x.len()];
         per_plane(extent, &mut output, |index, output| {
@@ -395,6 +404,7 @@ mod fused {
     }
 
     /// Unlike `f32::max`, keeps NaN: a diverged run must show.
+    #[inline(always)]
     fn at_least(x: f32, floor: f32) -> f32 {
         if x < floor { floor } else { x }
     }

@@ -11,7 +11,8 @@ const TINY: f64 = 1e-12;
 
 /// Scales every row to unit length. Shape: `[n, d]`, kept.
 pub fn normalize(x: Tensor<2>) -> Tensor<2> {
-    let norm = x.clone().powi_scalar(2).sum_dim(1).sqrt().clamp_min(TINY);
+    // Bounded before the root, whose slope at zero is infinite: a row of zeros then has gradient zero.
+    let norm = x.clone().powi_scalar(2).sum_dim(1).clamp_min(TINY * TINY).sqrt();
     x / norm
 }
 
@@ -20,4 +21,21 @@ pub fn normalize(x: Tensor<2>) -> Tensor<2> {
 pub fn soft_cross_entropy(logits: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
     let rows = logits.dims()[0] as f64;
     (target * log_softmax(logits, 1)).sum().div_scalar(-rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn a_row_of_zeros_has_a_finite_gradient() {
+        let x = Tensor::<2>::from_data([[0.0, 0.0], [3.0, 4.0]], &Device::flex()).autodiff().require_grad();
+        let unit = normalize(x.clone());
+        let gradient = x.grad(&unit.clone().sum().backward()).unwrap();
+        assert!(gradient.into_data().iter::<f32>().all(f32::is_finite));
+        let unit: Vec<f32> = unit.without_autodiff().into_data().iter().collect();
+        assert_eq!(unit, [0.0, 0.0, 0.6, 0.8]);
+    }
 }

@@ -60,13 +60,14 @@ pub fn run(flags: &Demo) -> Result<ExitCode> {
     let (commands, asked) = mpsc::unbounded();
     let state = pretrain::fresh(&config, &device)?;
     let home = Loader::new(dataset, &config, Some(folder.clone()))?;
-    let run = Run { config: config.clone(), state, device: device.clone(), device_name, home, commands: asked };
+    let run = Run::new(config.clone(), state, (device.clone(), device_name), home, asked);
     if pretrain::follow(run, &folder, commands)? {
         outcome::present(&folder, &[])?;
         return Ok(ExitCode::from(pretrain::INTERRUPTED));
     }
     let loader = Loader::new(Dataset::open(&config.data)?, &config, None)?;
-    let neighbours = evaluate(&folder, &config, &device, loader, &ProbeConfig::default())?;
+    let (evaluations, neighbours) = evaluate(&folder, &config, &device, loader, &ProbeConfig::default())?;
+    folder.append(&evaluations)?;
     outcome::present(&folder, &neighbours)?;
     Ok(ExitCode::SUCCESS)
 }

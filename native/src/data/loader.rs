@@ -191,20 +191,21 @@ impl Maker {
         if start >= end {
             return Ok(None);
         }
-        let images: Vec<(u32, Vec<f32>)> = self.pool.install(|| {
+        let images: Vec<(usize, Vec<f32>)> = self.pool.install(|| {
             (start..end)
                 .into_par_iter()
                 .map_init(Augmenter::new, |augmenter, index| {
                     let Some(image) = self.decoded(split, index) else { return Ok(None) };
                     let mut pixels = vec![0.0; 3 * self.size * self.size];
                     augmenter.centre(&image, self.size, &self.recipe.normalisation, &mut pixels)?;
-                    Ok(Some((self.dataset.label(split, index), pixels)))
+                    Ok(Some((index, pixels)))
                 })
                 .filter_map(|image| image.transpose())
                 .collect::<Result<_>>()
         })?;
-        let labels = images.iter().map(|(label, _)| *label).collect();
+        let indices: Vec<usize> = images.iter().map(|(index, _)| *index).collect();
+        let labels = indices.iter().map(|index| self.dataset.label(split, *index)).collect();
         let pixels = images.into_iter().flat_map(|(_, pixels)| pixels).collect();
-        Ok(Some(Labelled { pixels, labels, size: self.size }))
+        Ok(Some(Labelled { pixels, labels, indices, size: self.size }))
     }
 }
