@@ -32,19 +32,21 @@ pub async fn nearest(bank: Tensor<2>, queries: Tensor<2>, k: usize) -> Result<Ve
     let k = k.min(images);
     let bank = bank.transpose();
     let mut neighbours = Vec::with_capacity(count);
+    // One buffer for all queries: pages fresh from the system for each would cost more than the search.
+    let mut row: Vec<Neighbour> = Vec::with_capacity(images);
     for start in (0..count).step_by(QUERIES_AT_ONCE) {
         let chunk = queries.clone().narrow(0, start, QUERIES_AT_ONCE.min(count - start));
         let similarities = chunk.matmul(bank.clone()).into_data_async().await?.convert::<f32>();
         let similarities = similarities.as_slice::<f32>().expect("the data was just converted to f32");
-        for row in similarities.chunks_exact(images) {
-            let mut row: Vec<Neighbour> =
-                row.iter().enumerate().map(|(image, &similarity)| Neighbour { image, similarity }).collect();
+        for similarities in similarities.chunks_exact(images) {
+            row.clear();
+            row.extend(similarities.iter().enumerate().map(|(image, &similarity)| Neighbour { image, similarity }));
             if k < row.len() {
                 row.select_nth_unstable_by(k, nearer);
                 row.truncate(k);
             }
             row.sort_unstable_by(nearer);
-            neighbours.push(row);
+            neighbours.push(row.clone());
         }
     }
     Ok(neighbours)
@@ -77,4 +79,28 @@ fn vote(neighbours: &[Neighbour], labels: &[u32], classes: usize) -> Option<u32>
         votes[labels[neighbour.image] as usize] += (neighbour.similarity / TEMPERATURE).exp();
     }
     (0..classes as u32).max_by(|a, b| votes[*a as usize].total_cmp(&votes[*b as usize]).then(b.cmp(a)))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use futures::executor::block_on;
+
+    use super::*;
+
+    fn features(values: [[f32; 2]; 4], labels: [u32; 4]) -> Features {
+        let values = Tensor::from_data(values, &Device::flex());
+        Features { values, labels: labels.to_vec(), indices: (0..4).collect() }
+    }
+
+    #[test]
+    fn the_nearest_vote() {
+        let bank = features([[1.0, 0.0], [2.0, 0.1], [0.0, 3.0], [-0.1, 1.0]], [0, 0, 1, 1]);
+        let test = features([[5.0, 0.0], [0.0, 0.5], [1.0, 0.2], [1.0, 0.1]], [0, 1, 0, 1]);
+        let nearest = block_on(nearest(bank.normalized(), test.normalized(), 2)).unwrap();
+        let images: Vec<Vec<usize>> = nearest.iter().map(|row| row.iter().map(|near| near.image).collect()).collect();
+        assert_eq!(images, [[0, 1], [2, 3], [1, 0], [1, 0]]);
+        let accuracy = block_on(knn(&bank, &test, 3)).unwrap();
+        assert_eq!(accuracy, Accuracy::new(3, 4));
+    }
 }
