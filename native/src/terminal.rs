@@ -1,6 +1,6 @@
 //! What a person at the terminal sees of a run: one line that moves, and a table at the end.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use slimclr_core::{
@@ -55,6 +55,11 @@ impl Progress {
             Event::Interference(_) | Event::Checkpoint { .. } => {}
         }
     }
+}
+
+/// Prints a line of the result. Whoever reads it may have seen enough and closed the pipe, which is no error.
+pub fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// A spinner with a message, for work over a second that takes no known number of steps.

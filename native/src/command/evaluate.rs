@@ -68,7 +68,7 @@ pub fn run(flags: &Evaluate) -> Result<()> {
     let (evaluations, neighbours) = evaluate(&folder, &config, &device, loader, &flags.probe)?;
     if flags.data.is_some() || flags.knn.is_some() {
         // Not the run's own measure: shown, but not written into its record.
-        println!("{}", terminal::table_of(&folder.events()?, &evaluations));
+        terminal::print(&terminal::table_of(&folder.events()?, &evaluations));
         return Ok(());
     }
     folder.append(&evaluations)?;

@@ -10,7 +10,7 @@ use slimclr_core::{
 
 use crate::{
     options::{self, Preset},
-    terminal::{aligned, count},
+    terminal::{self, aligned, count},
 };
 
 /// Flags of `slimclr profile`.
@@ -41,6 +41,6 @@ pub fn run(flags: &ProfileFlags, matches: &ArgMatches) -> Result<()> {
         .into_iter()
         .map(|Profile { width, parameters, macs }| [width.to_string(), count(parameters), count(macs)])
         .collect();
-    println!("{}", aligned(&["width", "parameters", "MACs"], &rows));
+    terminal::print(&aligned(&["width", "parameters", "MACs"], &rows));
     Ok(())
 }

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use slimclr_core::{augment::Normalisation, image::Image};
 
 use super::{Dataset, Images};
+use crate::terminal::spinner;
 
 /// Names that a folder of test images may have beside one of training images, `train`.
 const TEST_NAMES: [&str; 3] = ["val", "test", "validation"];
@@ -38,6 +39,7 @@ pub fn scan(root: &Path) -> Result<Dataset> {
     if classes.is_empty() {
         bail!("{}: no class folders are here; give a folder with one sub-folder of images a class", root.display());
     }
+    let spinner = spinner("reading the headers of the images");
     let mut skipped = Vec::new();
     let mut train = images(&train_root, &classes, &mut skipped)?;
     let test = match test_root {
@@ -50,6 +52,7 @@ pub fn scan(root: &Path) -> Result<Dataset> {
             root.display()
         );
     }
+    spinner.finish_and_clear();
     warn_of_skipped(&skipped);
     Ok(Dataset {
         name: root.display().to_string(),
