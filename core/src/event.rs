@@ -37,6 +37,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// The latest beginning among `events`: the run's own, or its last resumption's.
+    pub fn latest_start(events: &[Event]) -> Option<&Started> {
+        events.iter().rev().find_map(|event| if let Self::Started(started) = event { Some(&**started) } else { None })
+    }
+
     /// Steps taken when it happened.
     pub fn step(&self) -> u64 {
         match self {

@@ -8,6 +8,8 @@ use slimclr_core::{
     profile::Profile,
 };
 
+use crate::report::compact;
+
 /// Draws a run's events as a progress line; silent when standard error is no terminal.
 pub struct Progress {
     bar: ProgressBar,
@@ -75,8 +77,7 @@ fn join<T>(items: impl Iterator<Item = T>, show: impl Fn(T) -> String) -> String
 
 /// The table that a run ends with, one line a width, of its events and `further` evaluations; empty if it never began.
 pub fn table_of(events: &[Event], further: &[Event]) -> String {
-    let started = events.iter().rev().find_map(|event| if let Event::Started(s) = event { Some(s) } else { None });
-    let Some(started) = started else { return String::new() };
+    let Some(started) = Event::latest_start(events) else { return String::new() };
     table(&started.profile, &[events, further].concat())
 }
 
@@ -109,21 +110,8 @@ fn percent(fraction: f64, error: Option<f64>) -> String {
 
 /// A count with three digits and its unit: 1.99 M.
 pub fn count(number: u64) -> String {
-    let number = number as f64;
-    let (value, unit) = match number {
-        n if n >= 1e9 => (n / 1e9, " G"),
-        n if n >= 1e6 => (n / 1e6, " M"),
-        n if n >= 1e3 => (n / 1e3, " k"),
-        n => return n.to_string(),
-    };
-    let digits = if value >= 100.0 {
-        0
-    } else if value >= 10.0 {
-        1
-    } else {
-        2
-    };
-    format!("{value:.digits$}{unit}")
+    // The page keeps number and unit on one line; a terminal breaks no cells.
+    compact(number).replace('\u{a0}', " ")
 }
 
 /// Columns flush right under their heads.

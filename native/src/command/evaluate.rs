@@ -91,10 +91,8 @@ pub fn evaluate(
     let checkpoint = Checkpoint::read(&bytes).with_context(|| folder.blame_checkpoint())?;
     let encoder = checkpoint.encoder()?;
     let mut parameters = checkpoint.query(&encoder, device).with_context(|| folder.blame_checkpoint())?;
-    let steps_per_epoch = folder.events()?.iter().rev().find_map(|event| match event {
-        Event::Started(started) => Some(started.steps_per_epoch),
-        _ => None,
-    });
+    let events = folder.events()?;
+    let steps_per_epoch = Event::latest_start(&events).map(|started| started.steps_per_epoch);
     let epoch = checkpoint.step() as f64 / steps_per_epoch.unwrap_or(1) as f64;
 
     let spinner = terminal::spinner("computing features");

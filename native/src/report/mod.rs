@@ -8,6 +8,8 @@ mod picture;
 mod record;
 mod text;
 
+pub use text::compact;
+
 use slimclr_core::{event::Event, image::Image};
 
 /// What a report is made from.
