@@ -13,7 +13,7 @@ use crate::{
     encoder::Encoder,
     method::moco_v2::{MocoV2, Queue, Recipe},
     optim::sgd::Sgd,
-    parameter::{MismatchError, Parameters},
+    parameter::{MismatchError, Parameters, Shapes},
 };
 
 /// The metadata's key.
@@ -120,7 +120,7 @@ impl<'a> Checkpoint<'a> {
     /// Reads the table of contents and the metadata.
     ///
     /// # Errors
-    /// If `bytes` are no checkpoint.
+    /// If `bytes` are no checkpoint, or its tensors are not those of its options' network.
     pub fn read(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let tensors = SafeTensors::deserialize(bytes)?;
@@ -136,7 +136,23 @@ impl<'a> Checkpoint<'a> {
         if pointer >= config.queue || !pointer.is_multiple_of(config.batch) {
             return Err(CheckpointError::Pointer(pointer));
         }
-        Ok(Self { tensors, metadata, config })
+        let checkpoint = Self { tensors, metadata, config };
+        checkpoint.check_tensors()?;
+        Ok(checkpoint)
+    }
+
+    /// Every tensor must be one that [`save`] writes, and of its shape. Velocities may lack: those of
+    /// sub-networks do before the slow start.
+    fn check_tensors(&self) -> Result<(), CheckpointError> {
+        let found: Shapes = self.tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
+        let encoder = self.encoder()?;
+        let with =
+            |prefix| encoder.layout().named_shapes().map(move |(name, shape)| (format!("{prefix}.{name}"), shape));
+        let expected = with(QUERY)
+            .chain(with(MOMENTUM_ENCODER))
+            .chain(with(VELOCITY).filter(|(name, _)| found.contains_key(name)))
+            .chain([(QUEUE.to_owned(), vec![self.config.dim, self.config.queue])]);
+        Ok(MismatchError::check(expected, &found)?)
     }
 
     /// The run's options.
@@ -161,7 +177,7 @@ impl<'a> Checkpoint<'a> {
     /// The trained encoder's parameters.
     ///
     /// # Errors
-    /// If tensors are missing or misshapen.
+    /// If a tensor is not 32-bit floating point.
     pub fn query(&self, encoder: &Encoder, device: &Device) -> Result<Parameters, CheckpointError> {
         self.parameters(QUERY, encoder, device)
     }
@@ -169,24 +185,23 @@ impl<'a> Checkpoint<'a> {
     /// The whole state, to go on training.
     ///
     /// # Errors
-    /// If tensors are missing or misshapen.
+    /// If a tensor is not 32-bit floating point.
     pub fn resume(&self, device: &Device) -> Result<MocoV2, CheckpointError> {
         let encoder = self.encoder()?;
         let config = self.config();
         let layout = encoder.layout();
         let mut optimizer = Sgd::new(layout, config.momentum, config.weight_decay);
         for (id, spec) in layout.iter() {
-            if let Some(velocity) = self.tensor(&format!("{VELOCITY}.{}", spec.name), &spec.named_shape())? {
-                optimizer.set_velocity(id, Tensor::from_data(spec.stored(velocity), device));
+            let name = format!("{VELOCITY}.{}", spec.name);
+            if self.tensors.tensor(&name).is_ok() {
+                optimizer.set_velocity(id, Tensor::from_data(spec.stored(self.tensor(&name)?), device));
             }
         }
-        let shape = [config.dim, config.queue];
-        let keys = self.tensor(QUEUE, &shape)?.ok_or_else(|| MismatchError::Missing(vec![QUEUE.into()]))?;
         Ok(MocoV2 {
             recipe: Recipe::new(config, layout.widths()),
             query: self.query(&encoder, device)?,
             key: self.parameters(MOMENTUM_ENCODER, &encoder, device)?,
-            queue: Queue { keys: Tensor::from_data(keys, device), pointer: self.metadata.queue_pointer },
+            queue: Queue { keys: Tensor::from_data(self.tensor(QUEUE)?, device), pointer: self.metadata.queue_pointer },
             optimizer,
             steps: self.metadata.step,
             encoder,
@@ -194,29 +209,15 @@ impl<'a> Checkpoint<'a> {
     }
 
     fn parameters(&self, prefix: &str, encoder: &Encoder, device: &Device) -> Result<Parameters, CheckpointError> {
-        let mut found = HashMap::new();
-        for (_, spec) in encoder.layout().iter() {
-            if let Some(data) = self.tensor(&format!("{prefix}.{}", spec.name), &spec.named_shape())? {
-                found.insert(spec.name.clone(), data);
-            }
-        }
-        Ok(Parameters::from_named(encoder.layout().clone(), device, |name| found.remove(name))?)
+        Parameters::from_named(encoder.layout().clone(), device, |name| self.tensor(&format!("{prefix}.{name}")))
     }
 
-    /// A tensor's values; none if the file lacks it.
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Option<TensorData>, CheckpointError> {
-        let Ok(view) = self.tensors.tensor(name) else { return Ok(None) };
+    /// A tensor's values.
+    fn tensor(&self, name: &str) -> Result<TensorData, CheckpointError> {
+        let view = self.tensors.tensor(name)?;
         if view.dtype() != Dtype::F32 {
             return Err(CheckpointError::Type(name.into()));
         }
-        if view.shape() != shape {
-            return Err(MismatchError::Shape {
-                name: name.into(),
-                found: view.shape().to_vec(),
-                expected: shape.to_vec(),
-            }
-            .into());
-        }
-        Ok(Some(TensorData::from_bytes_vec(view.data().to_vec(), shape.to_vec(), DType::F32)))
+        Ok(TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), DType::F32))
     }
 }
