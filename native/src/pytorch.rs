@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::Path};
 
 use anyhow::{Context, Result, anyhow, bail};
 use burn::tensor::{DType, TensorData};
-use pytorch_reader::{PickleValue, PytorchError, PytorchReader, Tensor};
+use pytorch_reader::{PickleError, PickleValue, PytorchError, PytorchReader, Tensor};
 use slimclr_core::parameter::Shapes;
 
 /// Keys under which training programs keep a network's tensors, beside an optimiser's state and the like.
@@ -47,26 +47,29 @@ impl StateDict {
     /// If it is no such file or not whole, or if there is anything in it but tensors and plain values.
     pub fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let unreadable = |error: PytorchError| {
+        let refused = |what: String| {
             anyhow!(
-                "{shown} cannot be read as a PyTorch checkpoint: {error}; fetch it anew if it is not whole, \
-                 or name a file that torch.save wrote"
+                "{shown} is refused, for it holds what is neither a plain value nor an ordinary tensor: {what}; \
+                 if you trust it, keep its tensors alone, in Python: \
+                 torch.save(torch.load('{shown}', weights_only=False)['state_dict'], 'weights.pth')"
             )
         };
+        let unreadable = |error| match error {
+            PytorchError::Pickle(PickleError::UnsupportedType(kind)) => refused(kind),
+            error => anyhow!(
+                "{shown} cannot be read as a PyTorch checkpoint: {error}; fetch it anew if it is not whole, \
+                 or name a file that torch.save wrote"
+            ),
+        };
         let root = PytorchReader::read_pickle_data(path, None).map_err(unreadable)?;
+        if let Some((place, kind)) = foreign(&root, "") {
+            let place = if place.is_empty() { "its root" } else { &place };
+            return Err(refused(format!("{kind} at {place}")));
+        }
         let key = match &root {
             PickleValue::Dict(entries) => STATE_DICT.into_iter().find(|key| entries.contains_key(*key)),
             _ => None,
         };
-        if let Some((place, kind)) = foreign(&root, "") {
-            let entry = key.map(|key| format!("['{key}']")).unwrap_or_default();
-            bail!(
-                "{shown} is refused, for it holds more than tensors and plain values: {kind} at {}; if you trust it, \
-                 keep its tensors alone, in Python: \
-                 torch.save(torch.load('{shown}', weights_only=False){entry}, 'weights.pth')",
-                if place.is_empty() { "its root" } else { &place }
-            );
-        }
         let reader = match key {
             Some(key) => PytorchReader::with_top_level_key(path, key),
             None => PytorchReader::new(path),
@@ -198,13 +201,18 @@ mod tests {
     #[test]
     fn other_objects_are_refused_by_name_and_place() {
         let with = |value| file(&Value::dict([("state_dict", weights()), ("args", value)]));
-        let namespace = Value::Pickled(b"cargparse\nNamespace\n)\x81}X\x02\x00\x00\x00lrK\x01sb".to_vec());
+        let rate = Value::Pickled(b"G?\xe0\x00\x00\x00\x00\x00\x00".to_vec());
+        let namespace = Value::Built { class: ["argparse", "Namespace"], state: vec![("lr".into(), rate)] };
         refused(&with(namespace), "argparse.Namespace at args;");
         let groups = Value::dict([("lr", Value::call("numpy._core.multiarray", "scalar"))]);
         refused(&with(Value::dict([("groups", groups)])), "numpy._core.multiarray.scalar at args.groups.lr;");
         let list = Value::Pickled(b"](K\x01cbuiltins\neval\ne".to_vec());
         refused(&with(list), "builtins.eval at args.1; if you trust it");
         refused(&with(Value::call("pathlib", "PosixPath")), "weights_only=False)['state_dict'], 'weights.pth')");
+        // The reader itself gives up on objects that hold tensors.
+        let tensor = Value::Tensor(TensorData::from([1.0f32]));
+        let optimizer = Value::Built { class: ["torch.optim.sgd", "SGD"], state: vec![("state".into(), tensor)] };
+        refused(&with(optimizer), "ordinary tensor: torch.optim.sgd.SGD; if you trust it");
     }
 
     #[test]

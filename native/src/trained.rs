@@ -42,7 +42,7 @@ pub struct Training {
 enum Tensors {
     /// A checkpoint of ours, whole.
     Ours(Vec<u8>),
-    Authors(StateDict, Inferred),
+    Authors(StateDict, Box<Inferred>),
 }
 
 impl Trained {
@@ -68,7 +68,7 @@ impl Trained {
             config: inferred.config.clone(),
             run: None,
             file: path.to_path_buf(),
-            tensors: Tensors::Authors(state_dict, inferred),
+            tensors: Tensors::Authors(state_dict, Box::new(inferred)),
         })
     }
 

@@ -9,6 +9,13 @@ pub enum Value {
     Tensor(TensorData),
     /// A dictionary.
     Dict(Vec<(String, Value)>),
+    /// An object of the class, given as module and name, with these attributes.
+    Built {
+        /// Module and name.
+        class: [&'static str; 2],
+        /// Attributes.
+        state: Vec<(String, Value)>,
+    },
     /// Opcodes that leave one value.
     Pickled(Vec<u8>),
 }
@@ -44,6 +51,10 @@ pub fn file(root: &Value) -> Vec<u8> {
 fn pickle(value: &Value, storages: &mut Vec<Vec<u8>>) -> Vec<u8> {
     match value {
         Value::Pickled(opcodes) => opcodes.clone(),
+        Value::Built { class: [module, name], state } => {
+            let state = pickle(&Value::Dict(state.clone()), storages);
+            [format!("c{module}\n{name}\n)").as_bytes(), b"\x81", &state, b"b"].concat()
+        }
         Value::Dict(entries) => {
             let entries = entries.iter().flat_map(|(key, value)| [string(key), pickle(value, storages)].concat());
             [b"}(".to_vec(), entries.collect(), b"u".to_vec()].concat()
