@@ -2,7 +2,7 @@
 //!
 //! Below the prefix of the method, their names are those of our own layout, so nothing is renamed, and the whole
 //! architecture can be read off. One thing cannot: whether the sub-networks' slices are nested or lie side by side,
-//! for both have the same shapes. Nested is assumed, as in all of the paper's main results.
+//! for both have the same shapes. Nested is assumed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ const WRAPPER: &str = "module.";
 const METHODS: [(&str, &[&str]); 3] =
     [("encoder_q.", &["encoder_k.", "queue"]), ("base_encoder.", &["momentum_encoder."]), ("", &[])];
 
-/// How many batches a norm has seen, of which nothing depends.
+/// How many batches a norm has seen, on which nothing depends.
 const BATCHES_SEEN: &str = ".num_batches_tracked";
 
 const STEM: &str = "conv1.weight";
