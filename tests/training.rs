@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use futures::executor::block_on;
 use slimclr_core::{
-    checkpoint::{self, Checkpoint},
+    checkpoint::{self, Checkpoint, CheckpointError},
     config::{Config, ConfigError},
     loss::{
         contrast::against_queue,
@@ -12,7 +12,7 @@ use slimclr_core::{
     },
     method::{Batch, Method, Plan, Trainer},
     optim::loss_scale::LossScale,
-    parameter::{MismatchError, Parameters},
+    parameter::Parameters,
     pass::{Mode, Pass},
     precision::Precision,
     width::WidthError,
@@ -294,17 +294,26 @@ fn damaged_checkpoints_are_refused() {
     assert!(refused(b"not a checkpoint").contains("no intact safetensors file"));
     assert!(refused(&[]).contains("no intact safetensors file"));
 
-    // A file of another network's tensors, but this one's options.
+    // Files of other networks' tensors, but this one's options.
+    let mismatch = |network: &Config, options: &Config| {
+        let bytes = block_on(checkpoint::save(&fresh(network), options)).unwrap();
+        match Checkpoint::read(&bytes) {
+            Err(CheckpointError::Mismatch(mismatch)) => mismatch,
+            other => panic!("no mismatch: {:?}", other.err()),
+        }
+    };
     let narrow = Config { dim: 4, ..config.clone() };
-    let bytes = block_on(checkpoint::save(&fresh(&narrow), &config)).unwrap();
-    let error = Checkpoint::read(&bytes).unwrap().resume(&Device::flex()).err().unwrap().to_string();
-    assert!(error.contains("has shape"), "{error}");
-    let deep = Config { depth: 14, ..config };
-    let bytes = block_on(checkpoint::save(&method, &deep)).unwrap();
-    let error = Checkpoint::read(&bytes).unwrap().resume(&Device::flex()).err().unwrap();
-    assert!(error.to_string().contains("features.1.conv1.weight has shape"), "{error}");
-    assert!(matches!(
-        error,
-        checkpoint::CheckpointError::Mismatch(MismatchError::Missing(_) | MismatchError::Shape { .. })
-    ));
+    let error = mismatch(&narrow, &config);
+    assert_eq!((error.missing.len(), error.extra.len(), error.misshapen.len()), (0, 0, 5));
+    assert_eq!(
+        error.to_string(),
+        "the tensors do not fit the network: 5 of another shape (encoder_q.fc.2.weight has shape [4, 64], not [8, 64], \
+         encoder_q.fc.2.bias has shape [4], not [8], encoder_k.fc.2.weight has shape [4, 64], not [8, 64], …)"
+    );
+    let deep = Config { depth: 14, ..config.clone() };
+    let [lacks, has_more] = [mismatch(&config, &deep), mismatch(&deep, &config)];
+    assert!(lacks.missing.contains(&"encoder_k.features.5.conv1.weight".into()), "{lacks}");
+    assert!(lacks.extra.contains(&"encoder_k.features.1.shortcut.0.weight".into()), "{lacks}");
+    assert!(has_more.extra.contains(&"encoder_q.features.5.conv1.weight".into()), "{has_more}");
+    assert!(has_more.missing.contains(&"encoder_q.features.1.shortcut.0.weight".into()), "{has_more}");
 }

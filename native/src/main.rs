@@ -5,9 +5,11 @@ mod data;
 mod device;
 mod options;
 mod outcome;
+mod pytorch;
 mod report;
 mod run_folder;
 mod terminal;
+mod trained;
 
 use std::{path::PathBuf, process::ExitCode};
 
