@@ -96,7 +96,6 @@ impl Trained {
     ///
     /// # Errors
     /// If the file is not whole, or has tensors of integers.
-    #[cfg_attr(not(test), expect(dead_code, reason = "until `evaluate` takes any trained network"))]
     pub fn load(&self, device: &Device) -> Result<(Encoder, Parameters)> {
         let load = || -> Result<_> {
             match &self.tensors {
