@@ -85,6 +85,43 @@ fn losses(run: &Path) -> Vec<Value> {
 }
 
 #[test]
+fn every_method_trains_and_is_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    image_folder(&folder.path().join("images/train"), &["cat", "dog", "owl"], 10, 12);
+    image_folder(&folder.path().join("images/test"), &["cat", "dog", "owl"], 3, 12);
+    let images = text(&folder.path().join("images"));
+    for method in ["mocov3", "simclr", "supervised"] {
+        let run = folder.path().join(method);
+        let of_method =
+            ["--method", method, "--hidden", "16", "--data", &images, "--epochs", "2", "--out", &text(&run)];
+        succeeds(&pretrain(&of_method));
+        let losses: Vec<f64> = events(&run).iter().filter_map(|event| event["loss"].as_f64()).collect();
+        assert_eq!(losses.len(), 6, "{method}");
+        succeeds(&slimclr(&["evaluate", &text(&run), "--probe-epochs", "2"]));
+    }
+    // A supervised network has as many outputs as there are classes.
+    let config = fs::read_to_string(folder.path().join("supervised/config.toml")).unwrap();
+    assert!(config.contains("\ndim = 3\n"), "{config}");
+
+    // Its backbone is where another method may begin; not where the widths ask for norms that it lacks.
+    let begun = folder.path().join("begun");
+    let from = text(&folder.path().join("supervised"));
+    succeeds(&pretrain(&["--init", &from, "--data", &images, "--epochs", "1", "--out", &text(&begun)]));
+    let other = pretrain(&[
+        "--init",
+        &from,
+        "--data",
+        &images,
+        "--widths",
+        "1.0,0.9",
+        "--out",
+        &text(&folder.path().join("no")),
+    ]);
+    refuses(&other, "supervised has another backbone: the tensors do not fit the network");
+    assert!(!folder.path().join("no").exists());
+}
+
+#[test]
 fn a_run_reports_evaluates_and_repeats() {
     let folder = tempfile::tempdir().unwrap();
     let images = folder.path().join("images");
@@ -123,6 +160,9 @@ fn a_run_reports_evaluates_and_repeats() {
         assert!(table.contains(width), "{table}");
     }
     assert!(events(&first).last().unwrap()["probe"].as_f64().is_some());
+    let [of_run, of_options] = [slimclr(&["profile", &text(&first)]), slimclr(&[&["profile"], TINY].concat())];
+    succeeds(&of_run);
+    assert_eq!(of_run.stdout, of_options.stdout, "the run's own network and image size");
     let report = fs::read_to_string(first.join("report.html")).unwrap();
     assert!(report.contains("data:image/png;base64,"));
     for outside in ["src=\"http", "href=\"http", "url(http", "@import"] {
@@ -184,6 +224,8 @@ fn options_that_cannot_be_are_named() {
     refuses(&pretrain(&["--device", "cpu:x"]), "'x' is no number");
     refuses(&pretrain(&["--data", "/no/such/folder"]), "there is no such folder");
     refuses(&slimclr(&["evaluate", "/no/such/run"]), "holds no run");
+    refuses(&slimclr(&["profile", "/no/such/run"]), "there is no /no/such/run");
+    refuses(&slimclr(&["profile", "/no/such/run", "--depth", "8"]), "cannot be used with");
     refuses(&slimclr(&["demo", "--minutes", "-1"]), "error");
 
     let folder = tempfile::tempdir().unwrap();

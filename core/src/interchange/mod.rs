@@ -1,0 +1,3 @@
+//! Networks from and for other programs.
+
+pub mod authors;
