@@ -87,7 +87,7 @@ impl Trained {
     pub fn image_size(&self) -> usize {
         let recipe = match self.config.backbone {
             BackboneKind::Cifar => Config::cifar10(),
-            BackboneKind::Resnet => Config::imagenet_mocov2(),
+            BackboneKind::Resnet | BackboneKind::EfficientnetB0 => Config::imagenet_mocov2(),
         };
         self.run.as_ref().map_or(recipe.image_size, |run| run.config.image_size)
     }
