@@ -119,10 +119,13 @@ fn a_run_reports_evaluates_and_repeats() {
     let output = slimclr(&["evaluate", &text(&first), "--probe-epochs", "3", "--probe-batch", "8"]);
     succeeds(&output);
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    for width in ["\n    1 ", "\n 0.75 ", "\n  0.5 ", "\n 0.25 "] {
-        assert!(table.contains(width), "{table}");
+    for part in [" switchable probe ", " slimmable probe ", "\n    1 ", "\n 0.75 ", "\n  0.5 ", "\n 0.25 "] {
+        assert!(table.contains(part), "{table}");
     }
-    assert!(events(&first).last().unwrap()["probe"].as_f64().is_some());
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    for figure in ["probe", "probe_top5", "probe_slimmable", "probe_slimmable_top5", "ridge", "ridge_top5"] {
+        assert!(events(&first).last().unwrap()[figure].as_f64().is_some(), "{figure}");
+    }
     let report = fs::read_to_string(first.join("report.html")).unwrap();
     assert!(report.contains("data:image/png;base64,"));
     for outside in ["src=\"http", "href=\"http", "url(http", "@import"] {
@@ -185,6 +188,8 @@ fn options_that_cannot_be_are_named() {
     refuses(&pretrain(&["--data", "/no/such/folder"]), "there is no such folder");
     refuses(&slimclr(&["evaluate", "/no/such/run"]), "holds no run");
     refuses(&slimclr(&["demo", "--minutes", "-1"]), "error");
+    refuses(&slimclr(&["evaluate", "runs/any", "--probe-rate", "0"]), "probe-rate = 0 must be above 0");
+    refuses(&slimclr(&["evaluate", "runs/any", "--ridge-lambda", "0"]), "--ridge-lambda 0 must be above 0");
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.toml");

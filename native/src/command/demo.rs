@@ -8,7 +8,7 @@ use clap::Args;
 use futures::channel::mpsc;
 use slimclr_core::{
     config::Config,
-    eval::probe::ProbeConfig,
+    eval::{probe::ProbeConfig, ridge::LAMBDA},
     train::{Run, Split},
 };
 
@@ -66,7 +66,7 @@ pub fn run(flags: &Demo) -> Result<ExitCode> {
         return Ok(ExitCode::from(pretrain::INTERRUPTED));
     }
     let loader = Loader::new(Dataset::open(&config.data)?, &config, None)?;
-    let (evaluations, neighbours) = evaluate(&folder, &config, &device, loader, &ProbeConfig::default())?;
+    let (evaluations, neighbours) = evaluate(&folder, &config, &device, loader, &ProbeConfig::moco_v2(), LAMBDA)?;
     folder.append(&evaluations)?;
     outcome::present(&folder, &neighbours)?;
     Ok(ExitCode::SUCCESS)

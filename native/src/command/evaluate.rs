@@ -1,20 +1,24 @@
-//! `slimclr evaluate`: kNN and a switchable linear probe on a run's latest checkpoint, for every width.
+//! `slimclr evaluate`: kNN, linear probes and ridge regression on a run's latest checkpoint, for every width.
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use futures::executor::block_on;
 use slimclr_core::{
     checkpoint::Checkpoint,
     config::Config,
+    encoder::Encoder,
     eval::{
         features::{Extractor, Features},
         knn::{knn, nearest},
         probe::{ProbeConfig, probe},
+        ridge::{self, ridge},
     },
     event::{Evaluated, Event},
+    optim::schedule::Decay,
+    parameter::Parameters,
     train::{Split, features},
 };
 
@@ -47,7 +51,57 @@ pub struct Evaluate {
     #[arg(long)]
     knn: Option<usize>,
     #[command(flatten)]
-    probe: ProbeConfig,
+    probe: ProbeFlags,
+    /// Ridge of the ridge-regression probe, relative to the features' mean variance
+    #[arg(long, default_value_t = ridge::LAMBDA, help_heading = "Ridge regression")]
+    ridge_lambda: f64,
+}
+
+/// The linear probes: a recipe, changed by the flags that were given.
+#[derive(Args)]
+#[command(next_help_heading = "Linear probes")]
+struct ProbeFlags {
+    /// The paper's recipe to start from
+    #[arg(long, default_value = "mocov2")]
+    probe_recipe: ProbeRecipe,
+    /// Passes over the training features, if others than the recipe's
+    #[arg(long)]
+    probe_epochs: Option<u64>,
+    /// Features per step, if others than 256; the recipe's rate changes in proportion
+    #[arg(long)]
+    probe_batch: Option<usize>,
+    /// Learning rate at that batch, if another than the recipe's
+    #[arg(long)]
+    probe_rate: Option<f64>,
+    /// How the rate falls, if otherwise than the recipe's; milestones are at 60% and 80% of the epochs
+    #[arg(long)]
+    probe_decay: Option<Decay>,
+}
+
+/// The paper's probes.
+#[derive(Clone, Copy, ValueEnum)]
+enum ProbeRecipe {
+    /// 100 epochs at rate 60 for a batch of 1024, by steps
+    Mocov2,
+    /// 90 epochs at rate 0.4 for a batch of 1024, along a cosine
+    Mocov3,
+}
+
+impl ProbeFlags {
+    fn config(&self) -> ProbeConfig {
+        let recipe = match self.probe_recipe {
+            ProbeRecipe::Mocov2 => ProbeConfig::moco_v2(),
+            ProbeRecipe::Mocov3 => ProbeConfig::moco_v3(),
+        };
+        let batch = self.probe_batch.unwrap_or(recipe.batch);
+        let recipe = recipe.at_batch(batch);
+        ProbeConfig {
+            epochs: self.probe_epochs.unwrap_or(recipe.epochs),
+            batch,
+            rate: self.probe_rate.unwrap_or(recipe.rate),
+            decay: self.probe_decay.unwrap_or(recipe.decay),
+        }
+    }
 }
 
 /// Evaluates, prints the table and rewrites the report.
@@ -55,7 +109,11 @@ pub struct Evaluate {
 /// # Errors
 /// If the run, its data or the device cannot be used.
 pub fn run(flags: &Evaluate) -> Result<()> {
-    flags.probe.check()?;
+    let probe_config = flags.probe.config();
+    probe_config.check()?;
+    if !(flags.ridge_lambda > 0.0 && flags.ridge_lambda.is_finite()) {
+        bail!("--ridge-lambda {} must be above 0", flags.ridge_lambda);
+    }
     let folder = RunFolder::open(&flags.run)?;
     let bytes = folder.checkpoint()?;
     let mut config = Checkpoint::read(&bytes).with_context(|| folder.blame_checkpoint())?.config().clone();
@@ -65,7 +123,7 @@ pub fn run(flags: &Evaluate) -> Result<()> {
     config.check()?;
     let (device, _) = device::open(&config.device)?;
     let loader = Loader::new(Dataset::open(&config.data)?, &config, None)?;
-    let (evaluations, neighbours) = evaluate(&folder, &config, &device, loader, &flags.probe)?;
+    let (evaluations, neighbours) = evaluate(&folder, &config, &device, loader, &probe_config, flags.ridge_lambda)?;
     if flags.data.is_some() || flags.knn.is_some() {
         // Not the run's own measure: shown, but not written into its record.
         terminal::print(&terminal::table_of(&folder.events()?, &evaluations));
@@ -75,8 +133,8 @@ pub fn run(flags: &Evaluate) -> Result<()> {
     outcome::present(&folder, &neighbours)
 }
 
-/// Evaluates every width of the latest checkpoint. Returns the figures, and the nearest neighbours of a few test
-/// images.
+/// Evaluates every width of the latest checkpoint, with ridge `lambda`. Returns the figures, and the nearest
+/// neighbours of a few test images.
 ///
 /// # Errors
 /// If the checkpoint, the data or the device cannot be used.
@@ -86,42 +144,64 @@ pub fn evaluate(
     device: &Device,
     mut loader: Loader,
     probe_config: &ProbeConfig,
+    lambda: f64,
 ) -> Result<(Vec<Event>, Vec<Neighbours>)> {
     let bytes = folder.checkpoint()?;
     let checkpoint = Checkpoint::read(&bytes).with_context(|| folder.blame_checkpoint())?;
     let encoder = checkpoint.encoder()?;
-    let mut parameters = checkpoint.query(&encoder, device).with_context(|| folder.blame_checkpoint())?;
+    let widths = encoder.layout().widths();
     let events = folder.events()?;
     let steps_per_epoch = Event::latest_start(&events).map(|started| started.steps_per_epoch);
     let epoch = checkpoint.step() as f64 / steps_per_epoch.unwrap_or(1) as f64;
 
-    let spinner = terminal::spinner("computing features");
+    let parameters = checkpoint.query(&encoder, device).with_context(|| folder.blame_checkpoint())?;
+    let [bank, test] = compute_features(&encoder, parameters, device, &mut loader)?;
+
+    let spinner = terminal::spinner("training the linear probes");
     let measured = block_on(async {
-        let mut of_split = async |split| {
-            let extractor = Extractor::new(&encoder, &mut parameters, device);
-            features(&mut loader, split, extractor).await
-        };
-        let (bank, test) = (of_split(Split::Train).await?, of_split(Split::Test).await?);
-        spinner.set_message("training the linear probe");
-        let probes = probe(&bank, &test, probe_config, config.seed).await?;
-        spinner.set_message("looking for neighbours");
+        let probed = probe(&bank, &test, widths, probe_config, config.seed).await?;
+        spinner.set_message("solving for ridge regression and looking for neighbours");
         let mut evaluations = Vec::new();
-        for (((bank, test), probe), width) in bank.iter().zip(&test).zip(probes).zip(&config.widths) {
+        for (index, (bank, test)) in bank.iter().zip(&test).enumerate() {
             let accuracy = knn(bank, test, config.knn).await?;
+            let (switchable, slimmable) = (probed.switchable[index], probed.slimmable[index]);
+            let ridge = ridge(bank, test, lambda).await?;
             evaluations.push(Event::Evaluated(Evaluated {
                 step: checkpoint.step(),
                 epoch,
-                width: *width,
+                width: widths.get(index),
                 knn: accuracy.fraction,
                 knn_standard_error: accuracy.standard_error,
-                probe: Some(probe.top1.fraction),
-                probe_top5: Some(probe.top5.fraction),
+                probe: Some(switchable.top1.fraction),
+                probe_top5: Some(switchable.top5.fraction),
+                probe_slimmable: Some(slimmable.top1.fraction),
+                probe_slimmable_top5: Some(slimmable.top5.fraction),
+                ridge: Some(ridge.top1.fraction),
+                ridge_top5: Some(ridge.top5.fraction),
             }));
         }
         anyhow::Ok((evaluations, neighbours(loader.dataset(), &config.widths, &bank, &test).await?))
     });
     spinner.finish_and_clear();
     measured
+}
+
+/// The features of the training and of the test images at every width, widest first.
+fn compute_features(
+    encoder: &Encoder,
+    mut parameters: Parameters,
+    device: &Device,
+    loader: &mut Loader,
+) -> Result<[Vec<Features>; 2]> {
+    let images: usize = [Split::Train, Split::Test].map(|split| loader.dataset().len(split)).iter().sum();
+    let bar = terminal::bar(images as u64, "images", "computing features");
+    let mut of_split = |split| {
+        let extractor = Extractor::new(encoder, &mut parameters, device);
+        block_on(features(loader, split, extractor, |images| bar.inc(images as u64)))
+    };
+    let computed = of_split(Split::Train).and_then(|bank| Ok([bank, of_split(Split::Test)?]));
+    bar.finish_and_clear();
+    Ok(computed?)
 }
 
 /// For the first test image of each of a few classes, the most similar training images at each width.
