@@ -134,6 +134,39 @@ fn a_run_reports_evaluates_and_repeats() {
 }
 
 #[test]
+fn features_are_kept_between_evaluations() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    let out = folder.path().join("run");
+    image_folder(&images, &["a", "b"], 12, 12);
+    succeeds(&pretrain(&["--data", &text(&images), "--epochs", "1", "--out", &text(&out)]));
+    let evaluate = |options: &[&str]| {
+        succeeds(&slimclr(&[&["evaluate", &text(&out), "--probe-epochs", "2"], options].concat()));
+        events(&out).split_off(events(&out).len() - 4)
+    };
+    let first = evaluate(&[]);
+    let kept = out.join("features.safetensors");
+    let features = fs::read(&kept).unwrap();
+    let written = fs::metadata(&kept).unwrap().modified().unwrap();
+    assert_eq!(evaluate(&[]), first);
+    assert_ne!(evaluate(&["--probe-recipe", "mocov3", "--probe-rate", "1e-9", "--ridge-lambda", "1e9"]), first);
+    assert_eq!(fs::metadata(&kept).unwrap().modified().unwrap(), written, "the features were computed again");
+
+    // One label that is another, one byte less, no file of the kind.
+    let mut flipped = features.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for damaged in [&flipped[..], &features[..features.len() - 1], b"features"] {
+        fs::write(&kept, damaged).unwrap();
+        assert_eq!(evaluate(&[]), first);
+        assert!(fs::read(&kept).unwrap() == features, "the damaged features stand");
+    }
+    // Sound, but of fewer images.
+    fs::remove_file(images.join("a/000.png")).unwrap();
+    evaluate(&[]);
+    assert!(fs::read(&kept).unwrap() != features, "the features of other images stand");
+}
+
+#[test]
 fn an_interrupted_run_goes_on_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let options = ["--epochs", "0.12", "--checkpoint-every", "1"];

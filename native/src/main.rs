@@ -3,6 +3,7 @@
 mod command;
 mod data;
 mod device;
+mod feature_cache;
 mod options;
 mod outcome;
 mod report;

@@ -24,7 +24,9 @@ use slimclr_core::{
 
 use crate::{
     data::{Dataset, loader::Loader},
-    device, outcome,
+    device,
+    feature_cache::FeatureCache,
+    outcome,
     report::Neighbours,
     run_folder::RunFolder,
     terminal,
@@ -133,8 +135,8 @@ pub fn run(flags: &Evaluate) -> Result<()> {
     outcome::present(&folder, &neighbours)
 }
 
-/// Evaluates every width of the latest checkpoint, with ridge `lambda`. Returns the figures, and the nearest
-/// neighbours of a few test images.
+/// Evaluates every width of the latest checkpoint, whose features are kept in `folder`; `lambda` is the ridge. Returns
+/// the figures, and the nearest neighbours of a few test images.
 ///
 /// # Errors
 /// If the checkpoint, the data or the device cannot be used.
@@ -154,8 +156,18 @@ pub fn evaluate(
     let steps_per_epoch = Event::latest_start(&events).map(|started| started.steps_per_epoch);
     let epoch = checkpoint.step() as f64 / steps_per_epoch.unwrap_or(1) as f64;
 
-    let parameters = checkpoint.query(&encoder, device).with_context(|| folder.blame_checkpoint())?;
-    let [bank, test] = compute_features(&encoder, parameters, device, &mut loader)?;
+    let cache = FeatureCache::new(folder, &bytes, config, loader.dataset());
+    let [bank, test] = match cache.read(device) {
+        Some(kept) => kept,
+        None => {
+            let parameters = checkpoint.query(&encoder, device).with_context(|| folder.blame_checkpoint())?;
+            let computed = compute_features(&encoder, parameters, device, &mut loader)?;
+            if let Err(error) = block_on(cache.write(&computed)) {
+                eprintln!("warning: {error:#}; the next evaluation computes the features again");
+            }
+            computed
+        }
+    };
 
     let spinner = terminal::spinner("training the linear probes");
     let measured = block_on(async {
