@@ -69,7 +69,7 @@ struct ProbeFlags {
     /// Passes over the training features, if others than the recipe's
     #[arg(long)]
     probe_epochs: Option<u64>,
-    /// Features per step, if others than 256; the recipe's rate changes in proportion
+    /// Features per step, if others than the recipe's, whose rate changes in proportion
     #[arg(long)]
     probe_batch: Option<usize>,
     /// Learning rate at that batch, if another than the recipe's
@@ -254,4 +254,24 @@ async fn neighbours(
         }
     }
     Ok(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_that_are_given_change_the_recipe() {
+        let given = |probe_batch, probe_rate| ProbeFlags {
+            probe_recipe: ProbeRecipe::Mocov3,
+            probe_epochs: Some(7),
+            probe_batch,
+            probe_rate,
+            probe_decay: None,
+        };
+        let recipe = ProbeConfig { epochs: 7, ..ProbeConfig::moco_v3() };
+        assert_eq!(given(None, None).config(), recipe);
+        assert_eq!(given(Some(512), None).config(), recipe.clone().at_batch(512));
+        assert_eq!(given(Some(512), Some(3.0)).config(), ProbeConfig { batch: 512, rate: 3.0, ..recipe });
+    }
 }

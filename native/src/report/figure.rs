@@ -7,7 +7,7 @@ use slimclr_core::{
 };
 
 use super::{
-    chart::{Axis, Chart, LINE_POINTS, PANEL, Scale, Shape, WIDE},
+    chart::{Axis, Chart, LINE_POINTS, NAMED, PANEL, Scale, Shape, WIDE},
     record::Record,
     text::{compact, count, escape, percent, plural, width},
 };
@@ -158,7 +158,7 @@ fn against_cost(record: &Record, names: &Names, lines: &[Line]) -> Option<(Strin
     let x = Scale::logarithmic(points().map(|point| place(point).0))?;
     let y = Scale::linear(points().flat_map(|point| point.accuracy.interval()))?;
     let mut chart = Chart::new(
-        WIDE,
+        NAMED,
         Axis { title: format!("Multiply-accumulates per image ({unit_name})"), scale: x },
         Axis { title: format!("{} (%)", names.measure), scale: y },
     );

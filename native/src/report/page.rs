@@ -152,7 +152,7 @@ fn table(record: &Record) -> String {
         let [switchable, slimmable, ridge] = after
             .map(Evaluated::probes)
             .unwrap_or_default()
-            .map(|tops| tops.map_or(DASH.into(), |[top1, top5]| format!("{} / {}", percent(top1), percent(top5))));
+            .map(|tops| tops.map_or(DASH.into(), |[top1, top5]| format!("{}\u{a0}/ {}", percent(top1), percent(top5))));
         let cells = [
             profile.map_or(DASH.into(), |profile| compact(profile.parameters)),
             profile.map_or(DASH.into(), |profile| compact(profile.macs)),

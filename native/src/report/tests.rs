@@ -110,8 +110,8 @@ fn a_complete_run_has_every_figure_and_only_the_neighbours_missing() {
     says(&page, "run &lt;1&gt;");
     says(&page, "It took 2,000 steps (50.0 epochs) in 12 min 5 s on a &lt;device&gt; &amp; &quot;more&quot;.");
     says(&page, "Width 0.25 classifies 35.0 % of the test images correctly with 6.2 % of");
-    says(&page, "<td>30.0 ±\u{a0}0.5</td><td>70.0 ±\u{a0}0.5</td><td>80.0 / 95.0</td>");
-    says(&page, "<td>60.0 / 90.0</td><td>70.0 / 92.0</td>");
+    says(&page, "<td>30.0 ±\u{a0}0.5</td><td>70.0 ±\u{a0}0.5</td><td>80.0\u{a0}/ 95.0</td>");
+    says(&page, "<td>60.0\u{a0}/ 90.0</td><td>70.0\u{a0}/ 92.0</td>");
     says(&page, "what sharing the layer costs");
     for id in ["accuracy-by-cost", "probes-by-cost", "accuracy-over-training", "loss-0", "loss-3", "gradient-norms"] {
         says(&page, &format!(r#"id="{id}-title""#));
