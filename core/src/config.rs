@@ -252,6 +252,8 @@ impl Config {
             multiplier: self.multiplier,
             widths: Widths::try_from(self.widths.clone())?,
             head: HeadKind::Mocov2,
+            hidden: HeadKind::Mocov2.paper_hidden(),
+            predictor: false,
             outputs: self.dim,
         })
     }

@@ -8,10 +8,10 @@ use thiserror::Error;
 
 use crate::{
     backbone::{Backbone, cifar::cifar_resnet, resnet::resnet},
-    head::{Head, HeadKind},
+    head::{Head, HeadKind, Perceptron},
     parameter::Layout,
     pass::Pass,
-    profile::{Cost, Extent},
+    walk::Walk,
     width::{WidthError, Widths},
 };
 
@@ -39,6 +39,10 @@ pub struct EncoderConfig {
     pub widths: Widths,
     /// The kind of head.
     pub head: HeadKind,
+    /// Hidden channels of the heads that have their own, and of the predictor.
+    pub hidden: usize,
+    /// Whether a predictor follows the head (MoCo v3's queries).
+    pub predictor: bool,
     /// The head's output dimension, `D`.
     pub outputs: usize,
 }
@@ -69,6 +73,7 @@ pub struct Encoder {
     layout: Arc<Layout>,
     backbone: Backbone,
     head: Head,
+    predictor: Option<Perceptron>,
 }
 
 impl EncoderConfig {
@@ -88,8 +93,10 @@ impl EncoderConfig {
             BackboneKind::Cifar => cifar_resnet(&mut layout, self.depth, self.multiplier)?,
             BackboneKind::Resnet => resnet(&mut layout, self.depth, self.multiplier)?,
         };
-        let head = Head::new(&mut layout, self.head, backbone.features(), self.outputs)?;
-        Ok(Encoder { layout: Arc::new(layout), backbone, head })
+        let head = Head::new(&mut layout, self.head, backbone.features(), self.hidden, self.outputs)?;
+        let predictor =
+            self.predictor.then(|| Perceptron::predictor(&mut layout, self.hidden, self.outputs)).transpose()?;
+        Ok(Encoder { layout: Arc::new(layout), backbone, head, predictor })
     }
 }
 
@@ -99,20 +106,39 @@ impl Encoder {
         &self.layout
     }
 
-    /// Backbone only. Shapes: `[batch, 3, height, width]` to `[batch, features]` of the pass' width.
+    /// The backbone's features. Shapes: `[batch, 3, height, width]` to `[batch, F]` of the pass' width.
     pub fn features(&self, images: Tensor<4>, pass: &mut Pass) -> Tensor<2> {
-        self.backbone.forward(images, pass)
+        self.backbone.walk(images, pass).flatten(1, 3)
     }
 
-    /// Backbone and head. Shapes: `[batch, 3, height, width]` to `[batch, outputs]`.
+    /// The head's outputs: what keys are made of. Shapes: `[batch, 3, height, width]` to `[batch, D]`.
+    pub fn project(&self, images: Tensor<4>, pass: &mut Pass) -> Tensor<2> {
+        self.walk(images, pass).flatten(1, 3)
+    }
+
+    /// The head's outputs after the predictor, if there is one: what queries are made of. Shapes:
+    /// `[batch, 3, height, width]` to `[batch, D]`.
     pub fn forward(&self, images: Tensor<4>, pass: &mut Pass) -> Tensor<2> {
-        let features = self.backbone.forward(images, pass);
-        self.head.forward(features, pass)
+        let projected = self.walk(images, pass);
+        match &self.predictor {
+            Some(predictor) => predictor.walk(projected, pass).flatten(1, 3),
+            None => projected.flatten(1, 3),
+        }
     }
 
-    /// Counts the multiply-accumulates for one image.
-    pub fn cost(&self, image: Extent, cost: &mut Cost) {
-        self.backbone.cost(image, cost);
-        self.head.cost(cost);
+    /// The backbone.
+    pub fn backbone(&self) -> &Backbone {
+        &self.backbone
+    }
+
+    /// The head.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// From images, `[batch, 3, height, width]`, to the head's outputs, `[batch, D, 1, 1]`.
+    pub fn walk<W: Walk>(&self, images: W::Value, walk: &mut W) -> W::Value {
+        let features = self.backbone.walk(images, walk);
+        self.head.walk(features, walk)
     }
 }

@@ -1,13 +1,11 @@
 //! The heads of spec section 1: what follows the backbone.
 
-use burn::tensor::{Tensor, activation::relu};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     parameter::Layout,
-    pass::Pass,
-    profile::Cost,
-    slim::{SlimLinear, SwitchableLinear},
+    slim::{SlimLinear, SwitchableBatchNorm, SwitchableLinear},
+    walk::{Then, Walk},
     width::{Channels, WidthError},
 };
 
@@ -17,10 +15,21 @@ use crate::{
 pub enum HeadKind {
     /// SlimLinear(F, F), ReLU, SlimLinear(F, D): MoCo v2's projection.
     Mocov2,
+    /// SlimLinear(F, H), norm, ReLU, SlimLinear(H, D), norm without affine: MoCo v3's projection, without biases.
+    Mocov3,
+    /// SlimLinear(F, H), norm, ReLU, SlimLinear(H, D) without bias, norm: SimCLR's projection.
+    Simclr,
     /// SlimLinear(F, D).
     Supervised,
     /// One linear layer (F, D) per width.
     SupervisedSwitch,
+}
+
+impl HeadKind {
+    /// Hidden channels that the paper gives it, where they are not the backbone's.
+    pub fn paper_hidden(self) -> usize {
+        if self == Self::Simclr { 2048 } else { 4096 }
+    }
 }
 
 /// A head, from `F` features to `D` outputs.
@@ -33,6 +42,8 @@ pub enum Head {
         /// F to D.
         output: SlimLinear,
     },
+    /// See [`HeadKind::Mocov3`] and [`HeadKind::Simclr`].
+    Projection(Perceptron),
     /// See [`HeadKind::Supervised`].
     Supervised(SlimLinear),
     /// See [`HeadKind::SupervisedSwitch`].
@@ -40,43 +51,95 @@ pub enum Head {
 }
 
 impl Head {
-    /// A head of `kind` from `features` to `outputs` channels, named `fc` as in the authors' code.
+    /// A head of `kind` from `features` by `hidden` to `outputs` channels, named `fc` as in the authors' code.
+    /// Only MoCo v3's and SimCLR's have hidden channels of their own.
     ///
     /// # Errors
     /// If some width would have no channels.
-    pub fn new(layout: &mut Layout, kind: HeadKind, features: Channels, outputs: usize) -> Result<Self, WidthError> {
-        let sides = [features, Channels::Fixed(outputs)];
+    pub fn new(
+        layout: &mut Layout,
+        kind: HeadKind,
+        features: Channels,
+        hidden: usize,
+        outputs: usize,
+    ) -> Result<Self, WidthError> {
+        let [hidden, outputs] = [Channels::Slim(hidden), Channels::Fixed(outputs)];
+        let sides = [features, outputs];
         Ok(match kind {
             HeadKind::Mocov2 => Self::Mocov2 {
                 hidden: SlimLinear::new(layout, "fc.0", [features, features])?,
                 output: SlimLinear::new(layout, "fc.2", sides)?,
             },
+            HeadKind::Mocov3 => {
+                let first = SlimLinear::without_bias(layout, "fc.0", [features, hidden])?;
+                let mut perceptron = Perceptron::new(layout, "fc", first, [hidden, outputs])?;
+                perceptron.output_norm = Some(SwitchableBatchNorm::without_affine(layout, "fc.4", outputs)?);
+                Self::Projection(perceptron)
+            }
+            HeadKind::Simclr => {
+                let first = SlimLinear::new(layout, "fc.0", [features, hidden])?;
+                let mut perceptron = Perceptron::new(layout, "fc", first, [hidden, outputs])?;
+                perceptron.output_norm = Some(SwitchableBatchNorm::new(layout, "fc.4", outputs, 1.0)?);
+                Self::Projection(perceptron)
+            }
             HeadKind::Supervised => Self::Supervised(SlimLinear::new(layout, "fc", sides)?),
             HeadKind::SupervisedSwitch => Self::SupervisedSwitch(SwitchableLinear::new(layout, "fc", sides)?),
         })
     }
 
-    /// Shapes: `[batch, features]` of the pass' width to `[batch, outputs]`.
-    pub fn forward(&self, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+    /// From features, `[batch, F, 1, 1]`, to outputs, `[batch, D, 1, 1]`.
+    pub fn walk<W: Walk>(&self, x: W::Value, walk: &mut W) -> W::Value {
+        walk.stage("head");
         match self {
             Self::Mocov2 { hidden, output } => {
-                let hidden = relu(hidden.forward(x, pass));
-                output.forward(hidden, pass)
+                let x = walk.linear(x, hidden);
+                let x = walk.relu(x);
+                walk.linear(x, output)
             }
-            Self::Supervised(linear) => linear.forward(x, pass),
-            Self::SupervisedSwitch(linear) => linear.forward(x, pass),
+            Self::Projection(perceptron) => perceptron.walk(x, walk),
+            Self::Supervised(linear) => walk.linear(x, linear),
+            Self::SupervisedSwitch(linear) => linear.walk(x, walk),
         }
     }
+}
 
-    /// Counts the multiply-accumulates for one sample.
-    pub fn cost(&self, cost: &mut Cost) {
-        match self {
-            Self::Mocov2 { hidden, output } => {
-                hidden.cost(cost);
-                output.cost(cost);
-            }
-            Self::Supervised(linear) => linear.cost(cost),
-            Self::SupervisedSwitch(linear) => linear.cost(cost),
+/// Two linear layers with a norm and ReLU between them, the second without bias, and perhaps a norm after it.
+#[derive(Debug, Clone)]
+pub struct Perceptron {
+    hidden: SlimLinear,
+    norm: SwitchableBatchNorm,
+    output: SlimLinear,
+    output_norm: Option<SwitchableBatchNorm>,
+}
+
+impl Perceptron {
+    /// MoCo v3's predictor: from the embeddings by `hidden` channels back to their dimension, without biases.
+    ///
+    /// # Errors
+    /// If some width would have no channels.
+    pub fn predictor(layout: &mut Layout, hidden: usize, outputs: usize) -> Result<Self, WidthError> {
+        let [hidden, outputs] = [Channels::Slim(hidden), Channels::Fixed(outputs)];
+        let first = SlimLinear::without_bias(layout, "predictor.0", [outputs, hidden])?;
+        Self::new(layout, "predictor", first, [hidden, outputs])
+    }
+
+    fn new(layout: &mut Layout, name: &str, hidden: SlimLinear, sides: [Channels; 2]) -> Result<Self, WidthError> {
+        Ok(Self {
+            hidden,
+            norm: SwitchableBatchNorm::new(layout, &format!("{name}.1"), sides[0], 1.0)?,
+            output: SlimLinear::without_bias(layout, &format!("{name}.3"), sides)?,
+            output_norm: None,
+        })
+    }
+
+    /// From inputs to outputs, `[batch, channels, 1, 1]` each.
+    pub fn walk<W: Walk>(&self, x: W::Value, walk: &mut W) -> W::Value {
+        let x = walk.linear(x, &self.hidden);
+        let x = walk.norm(x, &self.norm, Then::Relu);
+        let x = walk.linear(x, &self.output);
+        match &self.output_norm {
+            Some(norm) => walk.norm(x, norm, Then::Nothing),
+            None => x,
         }
     }
 }

@@ -139,14 +139,10 @@ impl Layout {
         &self.specs[id.0]
     }
 
-    /// How many parameters the width at `index` uses, its own norms and switchable layers included.
-    pub fn count(&self, index: usize) -> u64 {
-        self.specs
-            .iter()
-            .filter(|spec| spec.is_trained())
-            .filter_map(|spec| spec.slice(&self.widths, index))
-            .map(|slice| slice.iter().map(|range| range.len() as u64).product::<u64>())
-            .sum()
+    /// How many numbers of the parameter at `id` the width at `index` uses.
+    pub fn count_of(&self, id: ParameterId, index: usize) -> u64 {
+        let slice = self.spec(id).slice(&self.widths, index);
+        slice.map_or(0, |slice| slice.iter().map(|range| range.len() as u64).product())
     }
 }
 

@@ -1,10 +1,17 @@
 //! One forward pass through the network at one width.
 
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{
+    Gradients, Tensor,
+    activation::relu,
+    module::{adaptive_avg_pool2d, max_pool2d},
+    ops::MaxPoolOptions,
+};
 
 use crate::{
     parameter::{ParameterId, Parameters},
-    width::Widths,
+    precision::Precision,
+    slim::{SlimConv2d, SlimLinear, SwitchableBatchNorm},
+    walk::{Then, Walk},
 };
 
 /// Where batch norm takes its statistics from.
@@ -26,6 +33,7 @@ pub struct Pass<'a> {
     parameters: &'a mut Parameters,
     width: usize,
     mode: Mode,
+    precision: Precision,
     leaves: Option<Leaves>,
 }
 
@@ -36,22 +44,27 @@ pub struct Leaves(Vec<(ParameterId, Tensor<4>)>);
 impl<'a> Pass<'a> {
     /// A pass that records no graph: evaluation, or the momentum encoder.
     pub fn new(parameters: &'a mut Parameters, width: usize, mode: Mode) -> Self {
-        Self { parameters, width, mode, leaves: None }
+        Self { parameters, width, mode, precision: Precision::F32, leaves: None }
     }
 
     /// A pass whose parameters become leaves of an autodiff graph.
     pub fn tracked(parameters: &'a mut Parameters, width: usize, mode: Mode) -> Self {
-        Self { parameters, width, mode, leaves: Some(Leaves::default()) }
+        Self { leaves: Some(Leaves::default()), ..Self::new(parameters, width, mode) }
+    }
+
+    /// The same pass with convolutions and linear layers in `precision`.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// What convolutions and linear layers compute in.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Index of the width.
     pub fn width(&self) -> usize {
         self.width
-    }
-
-    /// The network's widths.
-    pub fn widths(&self) -> &Widths {
-        self.parameters.layout().widths()
     }
 
     /// Where norms take their statistics from.
@@ -88,6 +101,42 @@ impl<'a> Pass<'a> {
     /// The leaves that the pass used; empty if it was not tracked.
     pub fn into_leaves(self) -> Leaves {
         self.leaves.unwrap_or_default()
+    }
+}
+
+impl Walk for Pass<'_> {
+    type Value = Tensor<4>;
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn conv(&mut self, x: Tensor<4>, conv: &SlimConv2d) -> Tensor<4> {
+        conv.forward(x, self)
+    }
+
+    fn norm(&mut self, x: Tensor<4>, norm: &SwitchableBatchNorm, then: Then<Tensor<4>>) -> Tensor<4> {
+        norm.forward(x, then, self)
+    }
+
+    fn linear(&mut self, x: Tensor<4>, linear: &SlimLinear) -> Tensor<4> {
+        linear.forward(x, self)
+    }
+
+    fn relu(&mut self, x: Tensor<4>) -> Tensor<4> {
+        relu(x)
+    }
+
+    fn add(&mut self, a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+        a + b
+    }
+
+    fn max_pool(&mut self, x: Tensor<4>) -> Tensor<4> {
+        max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]))
+    }
+
+    fn average_pool(&mut self, x: Tensor<4>) -> Tensor<4> {
+        adaptive_avg_pool2d(x, [1, 1])
     }
 }
 

@@ -1,55 +1,27 @@
-//! What a network costs at each width: parameters and multiply-accumulates.
+//! What a network costs at each width and stage: parameters and multiply-accumulates.
 
-use crate::{encoder::Encoder, width::Widths};
+use serde::{Deserialize, Serialize};
 
-/// Height and width of a feature map, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
+use crate::{
+    encoder::Encoder,
+    parameter::{Layout, ParameterId},
+    slim::{SlimConv2d, SlimLinear, SwitchableBatchNorm},
+    walk::{Then, Walk},
+};
 
-impl Extent {
-    /// A square image.
-    pub fn square(side: usize) -> Self {
-        Self { height: side, width: side }
-    }
-}
-
-/// Counts multiply-accumulates of convolutions and linear layers at one width, as the layers are walked.
-#[derive(Debug)]
-pub struct Cost<'a> {
-    widths: &'a Widths,
-    width: usize,
-    macs: u64,
-}
-
-impl<'a> Cost<'a> {
-    /// Nothing counted yet, at the width at `width`.
-    pub fn new(widths: &'a Widths, width: usize) -> Self {
-        Self { widths, width, macs: 0 }
-    }
-
-    /// The network's widths.
-    pub fn widths(&self) -> &'a Widths {
-        self.widths
-    }
-
-    /// Index of the width.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Counts a layer's multiply-accumulates.
-    pub fn add(&mut self, macs: u64) {
-        self.macs += macs;
-    }
+/// One stage of a network, or all of it: the stem, a stage of blocks, the head.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Its name.
+    pub name: String,
+    /// Parameters that the width uses there: its slices, its own norms.
+    pub parameters: u64,
+    /// Multiply-accumulates of convolutions and linear layers for one image.
+    pub macs: u64,
 }
 
 /// One width's line of the profile.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     /// The width.
     pub width: f64,
@@ -57,19 +29,109 @@ pub struct Profile {
     pub parameters: u64,
     /// Multiply-accumulates of convolutions and linear layers for one image.
     pub macs: u64,
+    /// The same by stage.
+    #[serde(default)]
+    pub stages: Vec<Stage>,
 }
 
 /// Profiles every width of `encoder`, head included, on square images of `side` pixels.
 pub fn profile(encoder: &Encoder, side: usize) -> Vec<Profile> {
     let layout = encoder.layout();
-    let widths = layout.widths();
-    widths
-        .iter()
-        .enumerate()
+    (0..)
+        .zip(layout.widths().iter())
         .map(|(index, width)| {
-            let mut cost = Cost::new(widths, index);
-            encoder.cost(Extent::square(side), &mut cost);
-            Profile { width, parameters: layout.count(index), macs: cost.macs }
+            let mut cost = Cost { layout, width: index, stages: Vec::new() };
+            encoder.walk(Extent { height: side, width: side }, &mut cost);
+            let stages = cost.stages;
+            Profile {
+                width,
+                parameters: stages.iter().map(|stage| stage.parameters).sum(),
+                macs: stages.iter().map(|stage| stage.macs).sum(),
+                stages,
+            }
         })
         .collect()
+}
+
+/// Height and width of a feature map, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    height: usize,
+    width: usize,
+}
+
+impl Extent {
+    fn strided(self, stride: usize) -> Self {
+        Self { height: self.height.div_ceil(stride), width: self.width.div_ceil(stride) }
+    }
+}
+
+/// The walk that counts.
+struct Cost<'a> {
+    layout: &'a Layout,
+    width: usize,
+    stages: Vec<Stage>,
+}
+
+impl Cost<'_> {
+    fn current(&mut self) -> &mut Stage {
+        self.stages.last_mut().expect("every walk begins with a stage")
+    }
+
+    /// Counts a layer that applies its weight at every pixel of `output`.
+    fn weight(&mut self, weight: ParameterId, output: Extent) {
+        let parameters = self.layout.count_of(weight, self.width);
+        let stage = self.current();
+        stage.parameters += parameters;
+        stage.macs += parameters * (output.height * output.width) as u64;
+    }
+}
+
+impl Walk for Cost<'_> {
+    type Value = Extent;
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn stage(&mut self, name: &str) {
+        self.stages.push(Stage { name: name.into(), parameters: 0, macs: 0 });
+    }
+
+    fn conv(&mut self, x: Extent, conv: &SlimConv2d) -> Extent {
+        let output = x.strided(conv.stride());
+        self.weight(conv.weight(), output);
+        output
+    }
+
+    fn norm(&mut self, x: Extent, norm: &SwitchableBatchNorm, _: Then<Extent>) -> Extent {
+        for id in norm.affine(self.width).into_iter().flatten() {
+            self.current().parameters += self.layout.count_of(id, self.width);
+        }
+        x
+    }
+
+    fn linear(&mut self, x: Extent, linear: &SlimLinear) -> Extent {
+        self.weight(linear.weight(), x);
+        if let Some(bias) = linear.bias() {
+            self.current().parameters += self.layout.count_of(bias, self.width);
+        }
+        x
+    }
+
+    fn relu(&mut self, x: Extent) -> Extent {
+        x
+    }
+
+    fn add(&mut self, a: Extent, _: Extent) -> Extent {
+        a
+    }
+
+    fn max_pool(&mut self, x: Extent) -> Extent {
+        x.strided(2)
+    }
+
+    fn average_pool(&mut self, _: Extent) -> Extent {
+        Extent { height: 1, width: 1 }
+    }
 }

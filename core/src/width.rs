@@ -2,13 +2,24 @@
 
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The widths of a slimmable network, descending; the first is the full network.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<f64>", into = "Vec<f64>")]
-pub struct Widths(Vec<f64>);
+#[derive(Debug, Clone, PartialEq)]
+pub struct Widths {
+    widths: Vec<f64>,
+    slices: Slices,
+}
+
+/// How the sub-networks' slices of the full network lie to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slices {
+    /// Each width uses the leading channels: a narrower network's are a wider one's too.
+    Nested,
+    /// The sub-networks' channels lie end to end, the narrowest first: they share none with each other,
+    /// only with the full network.
+    Disjoint,
+}
 
 /// Why a list of widths makes no slimmable network.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -30,6 +41,9 @@ pub enum WidthError {
     /// The first width is the teacher and the momentum encoder's: the whole network.
     #[error("the first width must be 1.0, the full network, but it is {0}")]
     NotFull(f64),
+    /// Disjoint sub-networks must fit into the full network side by side.
+    #[error("the widths below 1.0 sum to {0}, but sub-networks that share no channels fit only up to 1.0")]
+    NotDisjoint(f64),
     /// A layer would have no channel at this width.
     #[error("width {width} leaves none of a layer's {channels} channels: use a wider width or network")]
     NoChannels {
@@ -54,48 +68,59 @@ impl TryFrom<Vec<f64>> for Widths {
         if first != 1.0 {
             return Err(WidthError::NotFull(first));
         }
-        Ok(Self(widths))
-    }
-}
-
-impl From<Widths> for Vec<f64> {
-    fn from(widths: Widths) -> Self {
-        widths.0
+        Ok(Self { widths, slices: Slices::Nested })
     }
 }
 
 impl Widths {
     /// Only the full network: an ordinary, non-slimmable one.
     pub fn full() -> Self {
-        Self(vec![1.0])
+        Self { widths: vec![1.0], slices: Slices::Nested }
+    }
+
+    /// The same widths, with slices that lie so to each other.
+    ///
+    /// # Errors
+    /// If disjoint sub-networks do not fit into the full one.
+    pub fn with_slices(self, slices: Slices) -> Result<Self, WidthError> {
+        let sum: f64 = self.widths[1..].iter().sum();
+        if slices == Slices::Disjoint && sum > 1.0 {
+            return Err(WidthError::NotDisjoint(sum));
+        }
+        Ok(Self { slices, ..self })
+    }
+
+    /// How the sub-networks' slices lie to each other.
+    pub fn slices(&self) -> Slices {
+        self.slices
     }
 
     /// How many widths there are; never zero.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.widths.len()
     }
 
     /// The width at `index`, 0 being the full network.
     pub fn get(&self, index: usize) -> f64 {
-        self.0[index]
+        self.widths[index]
     }
 
     /// The widths, widest first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = f64> + '_ {
-        self.0.iter().copied()
+        self.widths.iter().copied()
     }
 
     /// Where `width` stands in the list.
     pub fn position(&self, width: f64) -> Option<usize> {
-        self.0.iter().position(|w| *w == width)
+        self.widths.iter().position(|w| *w == width)
     }
 
     /// Every layer of `channels` channels must keep at least one at every width.
     pub fn check_channels(&self, channels: usize) -> Result<(), WidthError> {
-        let narrowest = self.0.len() - 1;
+        let narrowest = self.len() - 1;
         if Channels::Slim(channels).range(self, narrowest).is_empty() {
-            return Err(WidthError::NoChannels { width: self.0[narrowest], channels });
+            return Err(WidthError::NoChannels { width: self.get(narrowest), channels });
         }
         Ok(())
     }
@@ -106,7 +131,7 @@ impl Widths {
 pub enum Channels {
     /// The same at every width: the image's three, a head's output.
     Fixed(usize),
-    /// Width `w` uses the leading `floor(c * w)`.
+    /// Width `w` uses `floor(c * w)`: the leading ones, or a range of its own ([`Slices`]).
     Slim(usize),
 }
 
@@ -122,7 +147,14 @@ impl Channels {
     pub fn range(self, widths: &Widths, index: usize) -> Range<usize> {
         match self {
             Self::Fixed(channels) => 0..channels,
-            Self::Slim(channels) => 0..(channels as f64 * widths.get(index)).floor() as usize,
+            Self::Slim(channels) => {
+                let count = |index| (channels as f64 * widths.get(index)).floor() as usize;
+                let start = match widths.slices() {
+                    Slices::Disjoint if index > 0 => (index + 1..widths.len()).map(count).sum(),
+                    _ => 0,
+                };
+                start..start + count(index)
+            }
         }
     }
 
@@ -142,6 +174,16 @@ mod tests {
         assert_eq!(Channels::Slim(10).range(&widths, 1), 0..7);
         assert_eq!(Channels::Slim(10).range(&widths, 2), 0..3);
         assert_eq!(Channels::Fixed(3).range(&widths, 2), 0..3);
+    }
+
+    #[test]
+    fn disjoint_slices_lie_end_to_end_inside_the_full_network() {
+        let widths = Widths::try_from(vec![1.0, 0.5, 0.25]).unwrap().with_slices(Slices::Disjoint).unwrap();
+        let ranges: Vec<_> = (0..3).map(|index| Channels::Slim(128).range(&widths, index)).collect();
+        assert_eq!(ranges, [0..128, 32..96, 0..32]);
+        assert_eq!(Channels::Fixed(3).range(&widths, 1), 0..3);
+        let widths = Widths::try_from(vec![1.0, 0.75, 0.5]).unwrap();
+        assert_eq!(widths.with_slices(Slices::Disjoint), Err(WidthError::NotDisjoint(1.25)));
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub fn table_of(events: &[Event], further: &[Event]) -> String {
 fn table(profile: &[Profile], events: &[Event]) -> String {
     let evaluations = || events.iter().filter_map(|event| if let Event::Evaluated(e) = event { Some(e) } else { None });
     let heads = ["width", "parameters", "MACs", "kNN before", "kNN after", "linear probe"];
-    let rows = profile.iter().map(|Profile { width, parameters, macs }| {
+    let rows = profile.iter().map(|Profile { width, parameters, macs, .. }| {
         let of_width = || evaluations().filter(|e| e.width == *width);
         let before = of_width().find(|e| e.step == 0);
         let after = of_width().rfind(|e| e.step > 0);

@@ -28,20 +28,14 @@ fn folder() -> PathBuf {
 
 fn run(case: &Value, dtype: DType) -> Verdict {
     let compared = match case["case"].as_str() {
-        Some("backbone") => match runners::head(case) {
-            Ok(_) => runners::backbone(case, dtype),
-            Err(head) => return Verdict::Pending(format!("head {head}"), Differences::default()),
-        },
+        Some("backbone") => runners::backbone(case, dtype),
         Some("mocov2_loss") => runners::mocov2_loss(case, dtype),
         Some("mocov2_training") => runners::mocov2_training(case, dtype),
         Some("optimizer") if case["kind"] == "sgd" => runners::sgd(case, dtype),
         Some("optimizer") => return Verdict::Pending(format!("optimiser {}", case["kind"]), Differences::default()),
         Some("mocov3_loss") => return Verdict::Pending("method mocov3".into(), Differences::default()),
         Some("schedule") => runners::schedule(case),
-        Some("grad_norm") => match runners::head(case) {
-            Ok(_) => runners::grad_norm(case, dtype),
-            Err(head) => return Verdict::Pending(format!("head {head}"), Differences::default()),
-        },
+        Some("grad_norm") => runners::grad_norm(case, dtype),
         Some("profile") => {
             let (compared, absent) = runners::profile(case);
             if !absent.is_empty() {

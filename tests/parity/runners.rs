@@ -52,13 +52,14 @@ fn key(width: f64) -> String {
     format!("{width:?}")
 }
 
-/// The case's head, or the name of one that is still to come.
-pub fn head(case: &Value) -> Result<HeadKind, String> {
+fn head(case: &Value) -> HeadKind {
     match text(case, "head") {
-        "mocov2_slim" => Ok(HeadKind::Mocov2),
-        "supervised" | "linear fc to dim" => Ok(HeadKind::Supervised),
-        "supervised_switch" => Ok(HeadKind::SupervisedSwitch),
-        other => Err(other.into()),
+        "mocov2_slim" => HeadKind::Mocov2,
+        "mocov3_slim" => HeadKind::Mocov3,
+        "simclr_slim" => HeadKind::Simclr,
+        "supervised" | "linear fc to dim" => HeadKind::Supervised,
+        "supervised_switch" => HeadKind::SupervisedSwitch,
+        other => panic!("there is no head {other}"),
     }
 }
 
@@ -72,7 +73,9 @@ fn encoder(case: &Value, outputs: usize) -> Encoder {
         depth: field(case, "depth"),
         multiplier: case["width_multiplier"].as_u64().unwrap_or(1) as usize,
         widths: widths(case),
-        head: head(case).unwrap(),
+        head: head(case),
+        hidden: head(case).paper_hidden(),
+        predictor: false,
         outputs,
     };
     config.build().unwrap()
@@ -431,6 +434,8 @@ pub fn profile(case: &Value) -> (Differences, Vec<String>) {
             multiplier: 1,
             widths: Widths::try_from(widths).unwrap(),
             head: HeadKind::SupervisedSwitch,
+            hidden: HeadKind::SupervisedSwitch.paper_hidden(),
+            predictor: false,
             outputs: record.classes,
         };
         let found = profile_of(&config.build().unwrap(), record.image).pop().unwrap();

@@ -16,14 +16,17 @@ pub fn cifar_resnet(layout: &mut Layout, depth: usize, multiplier: usize) -> Res
     let stem = ConvNormShape { sides: [IMAGE, Channels::Slim(base)], kernel: 3, stride: 1, gamma: 1.0 };
     let stem = ConvNorm::new(layout, ["conv1", "bn1"], stem)?;
     let mut inputs = Channels::Slim(base);
-    let mut blocks = Vec::new();
+    let mut stages = Vec::new();
     for stage in 0..3 {
         let outputs = Channels::Slim(base << stage);
+        let mut blocks = Vec::with_capacity(per_stage);
         for place in 0..per_stage {
             let stride = if place == 0 && stage > 0 { 2 } else { 1 };
-            blocks.push(Block::cifar(layout, &format!("features.{}", blocks.len()), [inputs, outputs], stride)?);
+            let name = format!("features.{}", stage * per_stage + place);
+            blocks.push(Block::cifar(layout, &name, [inputs, outputs], stride)?);
             inputs = outputs;
         }
+        stages.push(blocks);
     }
-    Ok(Backbone { stem, max_pool: false, blocks, features: inputs })
+    Ok(Backbone { stem, max_pool: false, stages, features: inputs })
 }

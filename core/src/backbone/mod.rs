@@ -3,19 +3,10 @@
 pub mod cifar;
 pub mod resnet;
 
-use burn::tensor::{
-    Tensor,
-    activation::relu,
-    module::{adaptive_avg_pool2d, max_pool2d},
-    ops::MaxPoolOptions,
-};
-
 use crate::{
-    kernel::norm::Then,
     parameter::Layout,
-    pass::Pass,
-    profile::{Cost, Extent},
     slim::{SlimConv2d, SwitchableBatchNorm},
+    walk::{Then, Walk},
     width::{Channels, WidthError},
 };
 
@@ -27,7 +18,7 @@ const IMAGE: Channels = Channels::Fixed(3);
 pub struct Backbone {
     stem: ConvNorm,
     max_pool: bool,
-    blocks: Vec<Block>,
+    stages: Vec<Vec<Block>>,
     features: Channels,
 }
 
@@ -37,27 +28,20 @@ impl Backbone {
         self.features
     }
 
-    /// Shapes: `[batch, 3, height, width]` to `[batch, features]` of the pass' width.
-    pub fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<2> {
-        let mut x = self.stem.forward(x, Then::Relu, pass);
+    /// From images, `[batch, 3, height, width]`, to features, `[batch, F, 1, 1]`.
+    pub fn walk<W: Walk>(&self, images: W::Value, walk: &mut W) -> W::Value {
+        walk.stage("stem");
+        let mut x = self.stem.walk(images, Then::Relu, walk);
         if self.max_pool {
-            x = max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]));
+            x = walk.max_pool(x);
         }
-        for block in &self.blocks {
-            x = block.forward(x, pass);
+        for (number, blocks) in (1..).zip(&self.stages) {
+            walk.stage(&format!("stage {number}"));
+            for block in blocks {
+                x = block.walk(x, walk);
+            }
         }
-        adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3)
-    }
-
-    /// Counts the multiply-accumulates for one image.
-    pub fn cost(&self, mut image: Extent, cost: &mut Cost) {
-        self.stem.conv.cost(&mut image, cost);
-        if self.max_pool {
-            image = Extent { height: image.height.div_ceil(2), width: image.width.div_ceil(2) };
-        }
-        for block in &self.blocks {
-            block.cost(&mut image, cost);
-        }
+        walk.average_pool(x)
     }
 }
 
@@ -85,9 +69,9 @@ impl ConvNorm {
         })
     }
 
-    fn forward(&self, x: Tensor<4>, then: Then, pass: &mut Pass) -> Tensor<4> {
-        let x = self.conv.forward(x, pass);
-        self.norm.forward(x, then, pass)
+    fn walk<W: Walk>(&self, x: W::Value, then: Then<W::Value>, walk: &mut W) -> W::Value {
+        let x = walk.conv(x, &self.conv);
+        walk.norm(x, &self.norm, then)
     }
 }
 
@@ -153,28 +137,21 @@ impl Block {
         Ok(Self { layers, relu_before_sum: false, shortcut })
     }
 
-    fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+    fn walk<W: Walk>(&self, x: W::Value, walk: &mut W) -> W::Value {
         let (last, earlier) = self.layers.split_last().expect("a block has layers");
         let mut inner = x.clone();
         for layer in earlier {
-            inner = layer.forward(inner, Then::Relu, pass);
+            inner = layer.walk(inner, Then::Relu, walk);
         }
         let outer = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x, Then::Nothing, pass),
+            Some(shortcut) => shortcut.walk(x, Then::Nothing, walk),
             None => x,
         };
         if self.relu_before_sum {
-            return relu(last.forward(inner, Then::Relu, pass) + outer);
+            let inner = last.walk(inner, Then::Relu, walk);
+            let sum = walk.add(inner, outer);
+            return walk.relu(sum);
         }
-        last.forward(inner, Then::AddRelu(outer), pass)
-    }
-
-    fn cost(&self, image: &mut Extent, cost: &mut Cost) {
-        if let Some(shortcut) = &self.shortcut {
-            shortcut.conv.cost(&mut image.clone(), cost);
-        }
-        for layer in &self.layers {
-            layer.conv.cost(image, cost);
-        }
+        last.walk(inner, Then::AddRelu(outer), walk)
     }
 }

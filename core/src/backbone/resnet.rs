@@ -12,7 +12,7 @@ const EXPANSION: usize = 4;
 /// # Errors
 /// If the depth is another, or some width would leave a layer without channels.
 pub fn resnet(layout: &mut Layout, depth: usize, multiplier: usize) -> Result<Backbone, BuildError> {
-    let (stages, bottleneck) = match depth {
+    let (counts, bottleneck) = match depth {
         18 => ([2, 2, 2, 2], false),
         34 => ([3, 4, 6, 3], false),
         50 => ([3, 4, 6, 3], true),
@@ -24,13 +24,14 @@ pub fn resnet(layout: &mut Layout, depth: usize, multiplier: usize) -> Result<Ba
     let stem = ConvNormShape { sides: [IMAGE, Channels::Slim(base)], kernel: 7, stride: 2, gamma: 1.0 };
     let stem = ConvNorm::new(layout, ["conv1", "bn1"], stem)?;
     let mut inputs = Channels::Slim(base);
-    let mut blocks = Vec::new();
-    for (stage, count) in stages.into_iter().enumerate() {
+    let (mut stages, mut places) = (Vec::new(), 0..);
+    for (stage, count) in counts.into_iter().enumerate() {
         let middle = Channels::Slim(base << stage);
         let outputs = if bottleneck { Channels::Slim((base << stage) * EXPANSION) } else { middle };
-        for place in 0..count {
+        let mut blocks = Vec::with_capacity(count);
+        for (place, number) in (0..count).zip(&mut places) {
             let stride = if place == 0 && stage > 0 { 2 } else { 1 };
-            let name = format!("features.{}", blocks.len());
+            let name = format!("features.{number}");
             blocks.push(if bottleneck {
                 Block::bottleneck(layout, &name, [inputs, middle, outputs], stride)?
             } else {
@@ -38,6 +39,7 @@ pub fn resnet(layout: &mut Layout, depth: usize, multiplier: usize) -> Result<Ba
             });
             inputs = outputs;
         }
+        stages.push(blocks);
     }
-    Ok(Backbone { stem, max_pool: true, blocks, features: inputs })
+    Ok(Backbone { stem, max_pool: true, stages, features: inputs })
 }

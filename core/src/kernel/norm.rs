@@ -19,20 +19,9 @@ use burn::{
 };
 
 use super::cpu;
+use crate::walk::Then;
 
-/// What follows the normalisation.
-#[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant, reason = "made and taken apart at once, a few dozen times a pass")]
-pub enum Then {
-    /// Nothing.
-    Nothing,
-    /// ReLU.
-    Relu,
-    /// The shortcut is added, `[batch, channels, height, width]`, then ReLU.
-    AddRelu(Tensor<4>),
-}
-
-impl Then {
+impl Then<Tensor<4>> {
     /// The plain form: what follows a normalised `x`.
     pub fn apply(self, x: Tensor<4>) -> Tensor<4> {
         match self {
@@ -55,7 +44,13 @@ pub struct Normalised {
 
 /// Normalises `x`, `[batch, channels, height, width]`, by the batch's own statistics, scales by `gamma`
 /// and shifts by `beta`, `[channels]` each, and does what follows.
-pub fn batch_norm_train(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64, then: Then) -> Normalised {
+pub fn batch_norm_train(
+    x: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+    then: Then<Tensor<4>>,
+) -> Normalised {
     let [x, gamma, beta] = [x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch()];
     let (output, mean, variance) = match then {
         Then::Nothing => Dispatch::norm(x, gamma, beta, epsilon, false),
@@ -70,7 +65,13 @@ pub fn batch_norm_train(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon
 }
 
 /// The plain form of [`batch_norm_train`], of Burn's own operations.
-pub fn batch_norm_train_plain(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64, then: Then) -> Normalised {
+pub fn batch_norm_train_plain(
+    x: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+    then: Then<Tensor<4>>,
+) -> Normalised {
     let plain = module::batch_norm_train(x, gamma, beta, epsilon);
     Normalised {
         output: then.apply(plain.output),

@@ -6,7 +6,6 @@ use crate::{
     kernel::conv::conv,
     parameter::{Layout, ParameterId, ParameterSpec, Role},
     pass::Pass,
-    profile::{Cost, Extent},
     width::{Channels, WidthError},
 };
 
@@ -14,9 +13,6 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct SlimConv2d {
     weight: ParameterId,
-    inputs: Channels,
-    outputs: Channels,
-    kernel: usize,
     stride: usize,
 }
 
@@ -42,23 +38,23 @@ impl SlimConv2d {
             rank: 4,
             only_width: None,
         })?;
-        Ok(Self { weight, inputs, outputs, kernel, stride })
+        Ok(Self { weight, stride })
     }
 
     /// Shapes: `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`,
     /// rounded up; `in` and `out` are the pass' width's.
     pub fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
-        conv(x, pass.parameter(self.weight), self.stride)
+        let weight = pass.parameter(self.weight);
+        pass.precision().product(x, weight, |x, weight| conv(x, weight, self.stride))
     }
 
-    /// Counts the multiply-accumulates for one image.
-    pub fn cost(&self, image: &mut Extent, cost: &mut Cost) {
-        image.height = image.height.div_ceil(self.stride);
-        image.width = image.width.div_ceil(self.stride);
-        let per_pixel = self.inputs.at(cost.widths(), cost.width())
-            * self.outputs.at(cost.widths(), cost.width())
-            * self.kernel
-            * self.kernel;
-        cost.add((per_pixel * image.height * image.width) as u64);
+    /// The weight, `[out, in, kernel, kernel]`.
+    pub fn weight(&self) -> ParameterId {
+        self.weight
+    }
+
+    /// Pixels from one output to the next.
+    pub fn stride(&self) -> usize {
+        self.stride
     }
 }

@@ -1,24 +1,22 @@
 //! Slimmable and switchable linear layers.
 
-use burn::tensor::{Tensor, module::linear};
+use burn::tensor::Tensor;
 
 use crate::{
     parameter::{Layout, ParameterId, ParameterSpec, Role},
     pass::Pass,
-    profile::Cost,
+    walk::Walk,
     width::{Channels, WidthError},
 };
 
 /// Standard deviation of a linear layer's initial weights.
 const DEVIATION: f64 = 0.01;
 
-/// A linear layer with bias, of whose weight and bias each width uses the leading slice.
+/// A linear layer, of whose weight and bias each width uses a slice.
 #[derive(Debug, Clone)]
 pub struct SlimLinear {
     weight: ParameterId,
-    bias: ParameterId,
-    inputs: Channels,
-    outputs: Channels,
+    bias: Option<ParameterId>,
 }
 
 impl SlimLinear {
@@ -30,13 +28,40 @@ impl SlimLinear {
         Self::of_width(layout, name, sides, None)
     }
 
+    /// A layer without bias.
+    ///
+    /// # Errors
+    /// If some width would have no channels.
+    pub fn without_bias(layout: &mut Layout, name: &str, sides: [Channels; 2]) -> Result<Self, WidthError> {
+        Ok(Self { weight: Self::add_weight(layout, name, sides, None)?, bias: None })
+    }
+
     fn of_width(
+        layout: &mut Layout,
+        name: &str,
+        sides: [Channels; 2],
+        only_width: Option<usize>,
+    ) -> Result<Self, WidthError> {
+        let weight = Self::add_weight(layout, name, sides, only_width)?;
+        let bias = layout.add(ParameterSpec {
+            name: format!("{name}.bias"),
+            role: Role::PerChannel { initial: 0.0 },
+            outputs: sides[1],
+            inputs: Channels::Fixed(1),
+            kernel: [1, 1],
+            rank: 1,
+            only_width,
+        })?;
+        Ok(Self { weight, bias: Some(bias) })
+    }
+
+    fn add_weight(
         layout: &mut Layout,
         name: &str,
         [inputs, outputs]: [Channels; 2],
         only_width: Option<usize>,
-    ) -> Result<Self, WidthError> {
-        let weight = layout.add(ParameterSpec {
+    ) -> Result<ParameterId, WidthError> {
+        layout.add(ParameterSpec {
             name: format!("{name}.weight"),
             role: Role::Weight { deviation: DEVIATION },
             outputs,
@@ -44,31 +69,32 @@ impl SlimLinear {
             kernel: [1, 1],
             rank: 2,
             only_width,
-        })?;
-        let bias = layout.add(ParameterSpec {
-            name: format!("{name}.bias"),
-            role: Role::PerChannel { initial: 0.0 },
-            outputs,
-            inputs: Channels::Fixed(1),
-            kernel: [1, 1],
-            rank: 1,
-            only_width,
-        })?;
-        Ok(Self { weight, bias, inputs, outputs })
+        })
     }
 
-    /// Shapes: `[batch, in]` to `[batch, out]`, of the pass' width.
-    pub fn forward(&self, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+    /// Shapes: `[batch, in, 1, 1]` to `[batch, out, 1, 1]`, of the pass' width.
+    pub fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let weight = pass.parameter(self.weight);
         let [outputs, inputs, ..] = weight.dims();
-        let bias = pass.parameter(self.bias).reshape([outputs]);
-        linear(x, weight.reshape([outputs, inputs]).transpose(), Some(bias))
+        let bias = self.bias.map(|bias| pass.parameter(bias).reshape([1, outputs]));
+        let x: Tensor<2> = x.flatten(1, 3);
+        let [batch, _] = x.dims();
+        let product = pass.precision().product(x, weight.reshape([outputs, inputs]).transpose(), Tensor::matmul);
+        let output = match bias {
+            Some(bias) => product + bias,
+            None => product,
+        };
+        output.reshape([batch, outputs, 1, 1])
     }
 
-    /// Counts the multiply-accumulates for one sample.
-    pub fn cost(&self, cost: &mut Cost) {
-        let [inputs, outputs] = [self.inputs, self.outputs].map(|side| side.at(cost.widths(), cost.width()));
-        cost.add((inputs * outputs) as u64);
+    /// The weight, `[out, in]`.
+    pub fn weight(&self) -> ParameterId {
+        self.weight
+    }
+
+    /// The bias, `[out]`, if it has one.
+    pub fn bias(&self) -> Option<ParameterId> {
+        self.bias
     }
 }
 
@@ -94,13 +120,8 @@ impl SwitchableLinear {
         Ok(Self { per_width })
     }
 
-    /// Shapes: `[batch, in]` to `[batch, out]`, of the pass' width.
-    pub fn forward(&self, x: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
-        self.per_width[pass.width()].forward(x, pass)
-    }
-
-    /// Counts the multiply-accumulates for one sample.
-    pub fn cost(&self, cost: &mut Cost) {
-        self.per_width[cost.width()].cost(cost);
+    /// The layer of the walk's width.
+    pub fn walk<W: Walk>(&self, x: W::Value, walk: &mut W) -> W::Value {
+        walk.linear(x, &self.per_width[walk.width()])
     }
 }

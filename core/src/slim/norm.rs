@@ -3,16 +3,17 @@
 use burn::tensor::{Tensor, module::batch_norm};
 
 use crate::{
-    kernel::norm::{Then, batch_norm_train},
+    kernel::norm::batch_norm_train,
     parameter::{Layout, ParameterId, ParameterSpec, Role},
     pass::{Mode, Pass},
+    walk::Then,
     width::{Channels, WidthError},
 };
 
 /// How far running statistics move towards the batch's at each step.
 const MOMENTUM: f64 = 0.1;
 /// Added to the variance before its root is taken.
-const EPSILON: f64 = 1e-5;
+pub const EPSILON: f64 = 1e-5;
 
 /// One complete batch norm per width: scale, shift and running statistics.
 ///
@@ -26,10 +27,10 @@ pub struct SwitchableBatchNorm {
 
 #[derive(Debug, Clone)]
 struct BatchNorm {
-    gamma: ParameterId,
-    beta: ParameterId,
-    mean: ParameterId,
-    variance: ParameterId,
+    /// Scale and shift, where it has them.
+    affine: Option<[ParameterId; 2]>,
+    /// Running mean and variance.
+    running: [ParameterId; 2],
 }
 
 impl SwitchableBatchNorm {
@@ -38,6 +39,18 @@ impl SwitchableBatchNorm {
     /// # Errors
     /// If some width would have no channels.
     pub fn new(layout: &mut Layout, name: &str, channels: Channels, gamma: f64) -> Result<Self, WidthError> {
+        Self::with_scale(layout, name, channels, Some(gamma))
+    }
+
+    /// Norms that neither scale nor shift.
+    ///
+    /// # Errors
+    /// If some width would have no channels.
+    pub fn without_affine(layout: &mut Layout, name: &str, channels: Channels) -> Result<Self, WidthError> {
+        Self::with_scale(layout, name, channels, None)
+    }
+
+    fn with_scale(layout: &mut Layout, name: &str, channels: Channels, gamma: Option<f64>) -> Result<Self, WidthError> {
         let widths = layout.widths().clone();
         let per_width = (0..widths.len())
             .map(|index| {
@@ -52,12 +65,16 @@ impl SwitchableBatchNorm {
                         only_width: Some(index),
                     })
                 };
-                Ok(BatchNorm {
-                    gamma: vector("weight", Role::PerChannel { initial: gamma })?,
-                    beta: vector("bias", Role::PerChannel { initial: 0.0 })?,
-                    mean: vector("running_mean", Role::Running { initial: 0.0 })?,
-                    variance: vector("running_var", Role::Running { initial: 1.0 })?,
-                })
+                let affine = match gamma {
+                    Some(initial) => Some([
+                        vector("weight", Role::PerChannel { initial })?,
+                        vector("bias", Role::PerChannel { initial: 0.0 })?,
+                    ]),
+                    None => None,
+                };
+                let mean = vector("running_mean", Role::Running { initial: 0.0 })?;
+                let variance = vector("running_var", Role::Running { initial: 1.0 })?;
+                Ok(BatchNorm { affine, running: [mean, variance] })
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { per_width })
@@ -65,14 +82,16 @@ impl SwitchableBatchNorm {
 
     /// Normalises, and does what follows. Shape: `[batch, channels, height, width]`, kept. In training
     /// mode the batch must divide into the pass' splits.
-    pub fn forward(&self, x: Tensor<4>, then: Then, pass: &mut Pass) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<4>, then: Then<Tensor<4>>, pass: &mut Pass) -> Tensor<4> {
         let norm = &self.per_width[pass.width()];
         let [batch, channels, height, width] = x.dims();
-        let gamma = pass.parameter(norm.gamma).reshape([channels]);
-        let beta = pass.parameter(norm.beta).reshape([channels]);
+        let [gamma, beta] = match norm.affine {
+            Some(affine) => affine.map(|id| pass.parameter(id).reshape([channels])),
+            None => [1.0, 0.0].map(|constant| Tensor::full([channels], constant, (&x.device(), x.dtype()))),
+        };
         match pass.mode() {
             Mode::Eval => {
-                let [mean, variance] = [norm.mean, norm.variance].map(|id| pass.running(id).reshape([channels]));
+                let [mean, variance] = norm.running.map(|id| pass.running(id).reshape([channels]));
                 then.apply(batch_norm(x, gamma, beta, mean, variance, EPSILON))
             }
             Mode::Train { splits } => {
@@ -89,11 +108,21 @@ impl SwitchableBatchNorm {
                 let averaged = |statistic: Tensor<1>| {
                     statistic.reshape([splits, channels]).mean_dim(0).reshape([channels, 1, 1, 1])
                 };
-                pass.move_running(norm.mean, averaged(result.mean), MOMENTUM);
+                pass.move_running(norm.running[0], averaged(result.mean), MOMENTUM);
                 let unbiased = result.variance.mul_scalar(samples / (samples - 1.0));
-                pass.move_running(norm.variance, averaged(unbiased), MOMENTUM);
+                pass.move_running(norm.running[1], averaged(unbiased), MOMENTUM);
                 result.output.reshape([batch, channels, height, width])
             }
         }
+    }
+
+    /// Scale and shift of the width at `index`, where it has them.
+    pub fn affine(&self, index: usize) -> Option<[ParameterId; 2]> {
+        self.per_width[index].affine
+    }
+
+    /// Running mean and variance of the width at `index`.
+    pub fn running(&self, index: usize) -> [ParameterId; 2] {
+        self.per_width[index].running
     }
 }

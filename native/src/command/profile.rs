@@ -39,7 +39,7 @@ pub fn run(flags: &ProfileFlags, matches: &ArgMatches) -> Result<()> {
     }
     let rows: Vec<[String; 3]> = profile(&encoder.build()?, config.image_size)
         .into_iter()
-        .map(|Profile { width, parameters, macs }| [width.to_string(), count(parameters), count(macs)])
+        .map(|Profile { width, parameters, macs, .. }| [width.to_string(), count(parameters), count(macs)])
         .collect();
     terminal::print(&aligned(&["width", "parameters", "MACs"], &rows));
     Ok(())

@@ -13,7 +13,12 @@ use super::{Neighbours, Report, html};
 const WIDTHS: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
 
 fn started(step: u64) -> Event {
-    let cost = |width: f64| Profile { width, parameters: (3e5 * width) as u64, macs: (4e7 * width * width) as u64 };
+    let cost = |width: f64| Profile {
+        width,
+        parameters: (3e5 * width) as u64,
+        macs: (4e7 * width * width) as u64,
+        stages: Vec::new(),
+    };
     Event::Started(Box::new(Started {
         config: Config { widths: WIDTHS.into(), ..Config::cifar10() },
         device: "a <device> & \"more\"".into(),

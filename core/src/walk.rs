@@ -1,0 +1,51 @@
+//! A walk through an architecture, layer by layer.
+//!
+//! Backbones and heads say once which layer follows which; whoever walks decides what comes of it: a
+//! [`Pass`](crate::pass::Pass) runs the network, a [`Cost`](crate::profile::Cost) counts it.
+
+use crate::slim::{SlimConv2d, SlimLinear, SwitchableBatchNorm};
+
+/// What a walk through an architecture makes of its layers.
+pub trait Walk {
+    /// What flows between layers: a tensor, its extent, its name.
+    type Value: Clone;
+
+    /// Index of the width that is walked.
+    fn width(&self) -> usize;
+
+    /// The layers from here on belong to the stage `name`.
+    fn stage(&mut self, _name: &str) {}
+
+    /// A convolution.
+    fn conv(&mut self, x: Self::Value, conv: &SlimConv2d) -> Self::Value;
+
+    /// A batch norm, and what follows it.
+    fn norm(&mut self, x: Self::Value, norm: &SwitchableBatchNorm, then: Then<Self::Value>) -> Self::Value;
+
+    /// A linear layer over `[batch, channels, 1, 1]`.
+    fn linear(&mut self, x: Self::Value, linear: &SlimLinear) -> Self::Value;
+
+    /// ReLU.
+    fn relu(&mut self, x: Self::Value) -> Self::Value;
+
+    /// The sum of two values of one shape.
+    fn add(&mut self, a: Self::Value, b: Self::Value) -> Self::Value;
+
+    /// 3x3 max pooling of stride 2, padded by 1.
+    fn max_pool(&mut self, x: Self::Value) -> Self::Value;
+
+    /// Global average pooling, to `[batch, channels, 1, 1]`.
+    fn average_pool(&mut self, x: Self::Value) -> Self::Value;
+}
+
+/// What follows a batch norm.
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "made and taken apart at once, a few dozen times a walk")]
+pub enum Then<V> {
+    /// Nothing.
+    Nothing,
+    /// ReLU.
+    Relu,
+    /// The shortcut is added, then ReLU.
+    AddRelu(V),
+}
