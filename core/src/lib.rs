@@ -16,6 +16,7 @@ pub mod event;
 pub mod gradient;
 pub mod head;
 pub mod image;
+pub mod interchange;
 pub mod interference;
 pub mod kernel;
 pub mod loss;

@@ -2,15 +2,15 @@
 //! environment beside cargo's builds.
 
 use std::{
-    env, fmt,
+    fmt,
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
 
-use super::{say, succeeds};
+use super::{cargo, say, succeeds};
 
 /// In which the tests find the Python.
 pub const VARIABLE: &str = "SLIMCLR_PYTHON";
@@ -62,11 +62,12 @@ struct Environment {
 }
 
 impl Environment {
-    /// In the target directory, two levels above this program.
+    /// In cargo's target directory.
     fn beside_builds() -> Result<Self> {
-        let program = env::current_exe()?;
-        let target = program.ancestors().nth(2).context("this program does not lie in a target directory")?;
-        Ok(Self { folder: target.join("python") })
+        let asked = cargo().args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
+        let metadata: serde_json::Value = serde_json::from_slice(&asked.stdout).context("cargo metadata")?;
+        let target = metadata["target_directory"].as_str().context("cargo names no target directory")?;
+        Ok(Self { folder: Path::new(target).join("python") })
     }
 
     fn interpreter(&self) -> PathBuf {
