@@ -3,6 +3,7 @@
 mod command;
 mod data;
 mod device;
+mod model_card;
 mod options;
 mod outcome;
 mod report;
@@ -16,6 +17,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use command::{
     demo::{self, Demo},
     evaluate::{self, Evaluate},
+    export::{self, Export},
     pretrain::{self, Pretrain},
     profile::{self, ProfileFlags},
 };
@@ -30,7 +32,8 @@ A first run:
   slimclr data cifar10                         fetch all of CIFAR-10 into data/cifar10
   slimclr pretrain --data data/cifar10         train on it; Ctrl-C keeps a checkpoint
   slimclr pretrain --resume runs/cifar10-1     go on
-  slimclr evaluate runs/cifar10-1              kNN and linear probe at every width")]
+  slimclr evaluate runs/cifar10-1              kNN and linear probe at every width
+  slimclr export runs/cifar10-1 --width 0.5    that sub-network alone, for PyTorch and ONNX Runtime")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Task>,
@@ -46,6 +49,8 @@ enum Task {
     Pretrain(Box<Pretrain>),
     /// Measure a run's latest checkpoint: kNN and a switchable linear probe, at every width
     Evaluate(Evaluate),
+    /// Write one width of a run's latest checkpoint as files for PyTorch and ONNX Runtime
+    Export(Export),
     /// Count a network's parameters and multiply-accumulates, at every width
     Profile(Box<ProfileFlags>),
     /// Fetch images to train on
@@ -87,6 +92,7 @@ fn run() -> Result<ExitCode> {
         Some(Task::Demo(flags)) => demo::run(flags),
         Some(Task::Pretrain(flags)) => pretrain::pretrain(flags, of_command()),
         Some(Task::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Task::Export(flags)) => export::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Task::Profile(flags)) => profile::run(flags, of_command()).map(|()| ExitCode::SUCCESS),
         Some(Task::Data(DataTask::Cifar10 { out })) => data::fetch::cifar10(out).map(|()| ExitCode::SUCCESS),
     }

@@ -30,7 +30,7 @@ use slimclr_core::{
 
 use crate::{
     compare::{Differences, Fingerprint, Stored, What, tolerance, values},
-    fill::{Kind, data, input},
+    fill::{Kind, data, filled, input},
 };
 
 const BATCH_MODE: Mode = Mode::Train { splits: 1 };
@@ -81,21 +81,10 @@ fn encoder(case: &Value, outputs: usize) -> Encoder {
     config.build().unwrap()
 }
 
-fn filled(encoder: &Encoder, salt: &str, dtype: DType) -> Parameters {
-    let layout = encoder.layout().clone();
-    let shapes: BTreeMap<String, Vec<usize>> =
-        layout.iter().map(|(_, spec)| (spec.name.clone(), spec.named_shape())).collect();
-    Parameters::from_named(layout, &Device::flex(), |name| {
-        let shape = &shapes[name];
-        Some(data(salt, name, shape, Kind::of(name, shape.len()), dtype))
-    })
-    .unwrap()
-}
-
 pub fn backbone(case: &Value, dtype: DType) -> Differences {
     let (device, salt, variant) = (Device::flex(), text(case, "salt"), text(case, "variant"));
     let encoder = encoder(case, field(case, "out_dim"));
-    let mut parameters = filled(&encoder, salt, dtype);
+    let mut parameters = filled(encoder.layout(), salt, dtype);
     let widths = encoder.layout().widths().clone();
     let mut differences = Differences::default();
 
@@ -242,7 +231,7 @@ struct StepRecord {
 pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
     let (device, salt) = (Device::flex(), text(case, "salt"));
     let encoder = encoder(case, field(case, "dim"));
-    let query = filled(&encoder, salt, dtype);
+    let query = filled(encoder.layout(), salt, dtype);
     let mut method = MocoV2 {
         recipe: recipe(case),
         key: query.clone(),
