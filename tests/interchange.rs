@@ -16,7 +16,7 @@ use slimclr_core::{
     config::Config,
     encoder::BackboneKind,
     event::{Event, Started},
-    method::moco_v2::MocoV2,
+    method::{Method, Trainer},
     pass::{Mode, Pass},
 };
 
@@ -32,10 +32,10 @@ fn python(program: &str, arguments: &[&Path]) {
 }
 
 /// Writes the folder of a run whose parameters are generated, as if it had been evaluated and stopped.
-fn write_run(folder: &Path, config: &Config) -> MocoV2 {
+fn write_run(folder: &Path, config: &Config) -> Trainer {
     let encoder = config.encoder().unwrap().build().unwrap();
-    let mut state = MocoV2::new(config, encoder, &Device::flex());
-    state.query = fill::filled(state.encoder.layout(), "interchange/", DType::F32);
+    let parameters = fill::filled(encoder.layout(), "interchange/", DType::F32);
+    let state = Trainer::from_parameters(config, encoder, parameters);
     let started = Event::Started(Box::new(Started {
         config: config.clone(),
         device: "CPU".into(),
@@ -55,20 +55,10 @@ fn write_run(folder: &Path, config: &Config) -> MocoV2 {
 }
 
 /// Exports `widths` of a network, and lets PyTorch and ONNX Runtime compute what it computes.
-fn exports_agree(backbone: BackboneKind, depth: usize, multiplier: usize, widths: &[f64]) {
+fn exports_agree(network: Config, widths: &[f64]) {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
-    let config = Config {
-        backbone,
-        depth,
-        multiplier,
-        image_size: 64,
-        batch: 2,
-        queue: 2,
-        dim: 2,
-        bn_splits: 1,
-        ..Config::mini()
-    };
+    let config = Config { image_size: 64, batch: 4, queue: 4, ..network };
     let mut state = write_run(&run, &config);
     let images: Tensor<4> = fill::input("interchange/", "images", [3, 3, 64, 64], DType::F32, &Device::flex());
     for width in widths {
@@ -85,11 +75,15 @@ fn exports_agree(backbone: BackboneKind, depth: usize, multiplier: usize, widths
         let index = state.encoder.layout().widths().position(*width).unwrap();
         let mut pass = Pass::new(&mut state.query, index, Mode::Eval);
         let features = state.encoder.features(images.clone(), &mut pass);
-        let expected = folder.path().join("expected.safetensors");
-        let tensors = [
+        let mut tensors = vec![
             ("images", images.dims().to_vec(), bytes(images.clone().flatten(0, 3))),
             ("features", features.dims().to_vec(), bytes(features.flatten(0, 1))),
         ];
+        if config.method == Method::Supervised {
+            let logits = state.encoder.forward(images.clone(), &mut pass);
+            tensors.push(("logits", logits.dims().to_vec(), bytes(logits.flatten(0, 1))));
+        }
+        let expected = folder.path().join("expected.safetensors");
         let views: BTreeMap<_, _> = tensors
             .iter()
             .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()))
@@ -103,26 +97,36 @@ fn bytes(tensor: Tensor<1>) -> Vec<u8> {
     tensor.into_data().as_bytes().to_vec()
 }
 
+const RESNET: BackboneKind = BackboneKind::Resnet;
+
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
-fn a_small_basic_network_is_torchvisions() {
-    exports_agree(BackboneKind::Resnet, 18, 1, &[1.0, 0.5]);
+fn a_network_of_basic_blocks_is_torchvisions() {
+    exports_agree(Config { backbone: RESNET, depth: 18, ..Config::mini() }, &[1.0, 0.5]);
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
-fn a_bottleneck_network_is_torchvisions() {
-    exports_agree(BackboneKind::Resnet, 50, 1, &[1.0, 0.5]);
+fn a_network_of_bottlenecks_is_torchvisions() {
+    exports_agree(Config { backbone: RESNET, depth: 50, ..Config::mini() }, &[1.0, 0.5]);
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
-fn a_wider_network_is_torchvisions_with_more_channels() {
-    exports_agree(BackboneKind::Resnet, 18, 2, &[1.0, 0.75]);
+fn a_wider_network_with_a_classifier_is_torchvisions() {
+    let supervised = Config { method: Method::Supervised, dim: 10, ..Config::mini() };
+    exports_agree(Config { backbone: RESNET, depth: 18, multiplier: 2, ..supervised }, &[1.0, 0.75]);
+}
+
+#[test]
+#[ignore = "needs PyTorch: cargo xtask test"]
+fn sub_networks_that_share_no_channels_are_torchvisions() {
+    let widths = vec![1.0, 0.5, 0.25];
+    exports_agree(Config { backbone: RESNET, depth: 18, widths, disjoint: true, ..Config::mini() }, &[0.5]);
 }
 
 #[test]
 #[ignore = "needs ONNX Runtime: cargo xtask test"]
 fn a_network_for_small_images_runs_in_onnx_runtime() {
-    exports_agree(BackboneKind::Cifar, 20, 1, &[0.5]);
+    exports_agree(Config { depth: 20, ..Config::mini() }, &[0.5]);
 }

@@ -7,7 +7,7 @@ use rand::RngExt;
 use slimclr_core::{
     augment::view_rng,
     config::Config,
-    method::moco_v2::{MocoV2, StepOutcome},
+    method::{Batch, Plan, StepOutcome, Trainer},
 };
 
 #[test]
@@ -15,7 +15,7 @@ fn webgpu_agrees_with_the_cpu() {
     let config =
         Config { widths: vec![1.0, 0.5], batch: 4, queue: 8, dim: 8, image_size: 8, bn_splits: 2, ..Config::mini() };
     let losses = |device: Device| -> Vec<f32> {
-        let mut method = MocoV2::new(&config, config.encoder().unwrap().build().unwrap(), &device);
+        let mut method = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &device);
         let shape = [config.batch, 3, config.image_size, config.image_size];
         let mut losses = Vec::new();
         for step in 0..3 {
@@ -24,7 +24,9 @@ fn webgpu_agrees_with_the_cpu() {
                 let pixels: Vec<f32> = (0..shape.iter().product()).map(|_| random.random_range(-1.0..1.0)).collect();
                 Tensor::from_data(TensorData::new(pixels, shape), &device)
             });
-            let StepOutcome { losses: of_step, .. } = method.step(views, step > 0, 0.05);
+            let batch = Batch { views: views.to_vec(), labels: Tensor::zeros([config.batch], &device) };
+            let plan = Plan { slim: step > 0, rate: 0.05, key_momentum: 0.99 };
+            let StepOutcome { losses: of_step, .. } = method.step(batch, plan);
             losses.extend(Tensor::cat(of_step, 0).into_data().iter::<f32>());
         }
         losses

@@ -1,12 +1,12 @@
 //! The training step: width by width equals all at once; a checkpoint holds everything.
 
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Tensor};
 use futures::executor::block_on;
 use slimclr_core::{
     checkpoint::{self, Checkpoint},
     config::Config,
-    loss::{distill::Output, info_nce::logits, normalize},
-    method::moco_v2::MocoV2,
+    loss::{contrast::against_queue, distill::Output, normalize},
+    method::{Batch, Plan, Trainer},
     parameter::{MismatchError, Parameters},
     pass::{Mode, Pass},
 };
@@ -16,13 +16,17 @@ fn config() -> Config {
     Config { batch: 4, queue: 16, dim: 8, image_size: 16, bn_splits: 2, ..Config::mini() }
 }
 
-fn fresh(config: &Config) -> MocoV2 {
-    MocoV2::new(config, config.encoder().unwrap().build().unwrap(), &Device::flex())
+fn fresh(config: &Config) -> Trainer {
+    Trainer::new(config, config.encoder().unwrap().build().unwrap(), &Device::flex())
 }
 
-fn views(config: &Config) -> [Tensor<4>; 2] {
-    let shape = [config.batch, 3, config.image_size, config.image_size];
-    [0, 1].map(|_| Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex()))
+fn batch(config: &Config) -> Batch {
+    Batch::noise(config, &Device::flex())
+}
+
+/// A step at `rate`, of all widths or only the full network.
+fn plan(slim: bool, rate: f64) -> Plan {
+    Plan { slim, rate, key_momentum: 1.0 }
 }
 
 fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
@@ -35,10 +39,12 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// The graph of the total loss over whole parameters, sliced inside it: the textbook form of the step.
-fn joint_gradients(method: &MocoV2, [query_views, key_views]: [Tensor<4>; 2]) -> Vec<Vec<f32>> {
+fn joint_gradients(method: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
+    let [query_views, key_views] = [0, 1].map(|view| batch.views[view].clone());
     let recipe = &method.recipe;
     let mode = Mode::Train { splits: 1 };
-    let mut key = method.key.clone();
+    let mut key = method.key.clone().unwrap();
+    let queue = method.queue.clone().unwrap().keys;
     let keys = normalize(method.encoder.forward(key_views, &mut Pass::new(&mut key, 0, mode)));
 
     let layout = method.encoder.layout();
@@ -53,9 +59,10 @@ fn joint_gradients(method: &MocoV2, [query_views, key_views]: [Tensor<4>; 2]) ->
     for (width, weight) in recipe.loss_weights.iter().enumerate() {
         let mut pass = Pass::new(&mut leaves, width, mode);
         let embeddings = normalize(method.encoder.forward(query_views.clone(), &mut pass));
-        let logits = logits(embeddings.clone(), keys.clone(), method.queue.keys.clone());
+        let targets = Tensor::zeros([keys.dims()[0]], &keys.device());
+        let logits = against_queue(embeddings.clone(), keys.clone(), queue.clone());
         let output = Output { embeddings, logits };
-        let loss = recipe.loss(&output, &wider, *weight);
+        let loss = recipe.loss(&output, &targets, &wider, *weight);
         total = Some(match total {
             Some(total) => total + loss,
             None => loss,
@@ -72,11 +79,11 @@ fn joint_gradients(method: &MocoV2, [query_views, key_views]: [Tensor<4>; 2]) ->
 
 #[test]
 fn width_by_width_gradients_equal_the_joint_backwards() {
-    let config = Config { bn_splits: 1, key_momentum: 1.0, ..config() };
+    let config = Config { bn_splits: 1, ..config() };
     let mut method = fresh(&config);
-    let views = views(&config);
-    let joint = joint_gradients(&method, views.clone());
-    let outcome = method.step(views, true, 0.0);
+    let batch = batch(&config);
+    let joint = joint_gradients(&method, &batch);
+    let outcome = method.step(batch, plan(true, 0.0));
     let layout = method.encoder.layout().clone();
     let trained: Vec<_> = layout.iter().filter(|(_, spec)| spec.is_trained()).collect();
     assert_eq!(trained.len(), joint.len());
@@ -93,7 +100,7 @@ fn slow_start_trains_only_the_full_network() {
     let config = config();
     let mut method = fresh(&config);
     let before = method.query.clone();
-    let outcome = method.step(views(&config), false, 0.1);
+    let outcome = method.step(batch(&config), plan(false, 0.1));
     assert_eq!(outcome.losses.len(), 1);
     for (id, spec) in method.encoder.layout().iter() {
         let moved = values(before.get(id)) != values(method.query.get(id));
@@ -105,18 +112,18 @@ fn slow_start_trains_only_the_full_network() {
 #[test]
 fn a_checkpoint_goes_on_bit_for_bit() {
     let config = config();
-    let batches: Vec<_> = (0..4).map(|_| views(&config)).collect();
+    let batches: Vec<_> = (0..4).map(|_| batch(&config)).collect();
     let mut method = fresh(&config);
-    for views in &batches[..2] {
-        method.step(views.clone(), true, 0.05);
+    for batch in &batches[..2] {
+        method.step(batch.clone(), plan(true, 0.05));
     }
     let bytes = block_on(checkpoint::save(&method, &config)).unwrap();
     let checkpoint = Checkpoint::read(&bytes).unwrap();
     assert_eq!((checkpoint.step(), checkpoint.config()), (2, &config));
     let mut resumed = checkpoint.resume(&Device::flex()).unwrap();
-    for views in &batches[2..] {
-        method.step(views.clone(), true, 0.05);
-        resumed.step(views.clone(), true, 0.05);
+    for batch in &batches[2..] {
+        method.step(batch.clone(), plan(true, 0.05));
+        resumed.step(batch.clone(), plan(true, 0.05));
     }
     let [uninterrupted, resumed] = [method, resumed].map(|state| block_on(checkpoint::save(&state, &config)).unwrap());
     assert!(uninterrupted == resumed, "the resumed run differs");

@@ -10,7 +10,7 @@ use slimclr_core::{
     config::Config,
     eval::{features::Features, knn::knn},
     image::Image,
-    method::moco_v2::MocoV2,
+    method::{Batch, Plan, Trainer},
 };
 
 #[global_allocator]
@@ -26,12 +26,12 @@ fn step(bencher: Bencher, widths: usize) {
     let all = [1.0, 0.75, 0.5, 0.25];
     let config = Config { widths: all[..widths].to_vec(), batch: 64, bn_splits: 1, ..Config::cifar10() };
     let device = Device::flex();
-    let mut method = MocoV2::new(&config, config.encoder().unwrap().build().unwrap(), &device);
-    let shape = [config.batch, 3, config.image_size, config.image_size];
-    let views = [0, 1].map(|_| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device));
-    method.step(views.clone(), true, 0.06);
+    let mut method = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &device);
+    let batch = Batch::noise(&config, &device);
+    let plan = Plan { slim: true, rate: 0.06, key_momentum: config.key_momentum };
+    method.step(batch.clone(), plan);
     bencher.counter(ItemsCount::new(config.batch)).bench_local(|| {
-        method.step(views.clone(), true, 0.06);
+        method.step(batch.clone(), plan);
     });
 }
 

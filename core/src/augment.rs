@@ -152,6 +152,13 @@ impl Recipe {
         }
     }
 
+    /// The view of supervised training (He et al. 2016; Szegedy et al. 2015): crop and flip.
+    pub fn supervised(normalisation: Normalisation, image_size: usize) -> Self {
+        let mut recipe = Self::simclr(normalisation, image_size);
+        recipe.jitter.probability = 0.0;
+        Self { grey_probability: 0.0, blur: None, ..recipe }
+    }
+
     /// Checks that every value lies in its domain; [`Augmenter::view`] does so too.
     ///
     /// # Errors

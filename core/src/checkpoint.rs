@@ -11,8 +11,8 @@ use thiserror::Error;
 use crate::{
     config::{Config, ConfigError},
     encoder::Encoder,
-    method::moco_v2::{MocoV2, Queue, Recipe},
-    optim::sgd::Sgd,
+    method::{Method, Queue, Trainer},
+    optim::loss_scale::LossScale,
     parameter::{MismatchError, Parameters},
 };
 
@@ -25,6 +25,7 @@ const QUERY: &str = "encoder_q";
 const MOMENTUM_ENCODER: &str = "encoder_k";
 const VELOCITY: &str = "velocity";
 const QUEUE: &str = "queue";
+const LOSS_SCALE: &str = "loss_scale";
 
 #[derive(Serialize, Deserialize)]
 struct Metadata {
@@ -77,15 +78,15 @@ pub enum CheckpointError {
 ///
 /// # Errors
 /// If the device fails.
-pub async fn save(state: &MocoV2, config: &Config) -> Result<Vec<u8>, CheckpointError> {
+pub async fn save(state: &Trainer, config: &Config) -> Result<Vec<u8>, CheckpointError> {
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     let mut add = async |name: String, shape: Vec<usize>, value: Tensor<1>| -> Result<(), CheckpointError> {
         let data = value.into_data_async().await?.convert::<f32>();
         tensors.push((name, shape, data.as_bytes().to_vec()));
         Ok(())
     };
-    for (prefix, parameters) in [(QUERY, &state.query), (MOMENTUM_ENCODER, &state.key)] {
-        for (spec, value) in parameters.named() {
+    for (prefix, parameters) in [(QUERY, Some(&state.query)), (MOMENTUM_ENCODER, state.key.as_ref())] {
+        for (spec, value) in parameters.into_iter().flat_map(Parameters::named) {
             add(format!("{prefix}.{}", spec.name), spec.named_shape(), value.clone().flatten(0, 3)).await?;
         }
     }
@@ -94,12 +95,17 @@ pub async fn save(state: &MocoV2, config: &Config) -> Result<Vec<u8>, Checkpoint
             add(format!("{VELOCITY}.{}", spec.name), spec.named_shape(), velocity.clone().flatten(0, 3)).await?;
         }
     }
-    add(QUEUE.into(), state.queue.keys.dims().to_vec(), state.queue.keys.clone().flatten(0, 1)).await?;
+    if let Some(queue) = &state.queue {
+        add(QUEUE.into(), queue.keys.dims().to_vec(), queue.keys.clone().flatten(0, 1)).await?;
+    }
+    if let Some(scale) = &state.loss_scale {
+        add(LOSS_SCALE.into(), scale.state().dims().to_vec(), scale.state().clone()).await?;
+    }
 
     let metadata = Metadata {
         version: VERSION,
         step: state.steps,
-        queue_pointer: state.queue.pointer,
+        queue_pointer: state.queue.as_ref().map_or(0, |queue| queue.pointer),
         config: toml::to_string(config)?,
     };
     let views = tensors
@@ -133,7 +139,7 @@ impl<'a> Checkpoint<'a> {
         let config: Config = toml::from_str(&metadata.config)?;
         config.check()?;
         let pointer = metadata.queue_pointer;
-        if pointer >= config.queue || !pointer.is_multiple_of(config.batch) {
+        if config.method == Method::Mocov2 && (pointer >= config.queue || !pointer.is_multiple_of(config.batch)) {
             return Err(CheckpointError::Pointer(pointer));
         }
         Ok(Self { tensors, metadata, config })
@@ -170,27 +176,31 @@ impl<'a> Checkpoint<'a> {
     ///
     /// # Errors
     /// If tensors are missing or misshapen.
-    pub fn resume(&self, device: &Device) -> Result<MocoV2, CheckpointError> {
+    pub fn resume(&self, device: &Device) -> Result<Trainer, CheckpointError> {
         let encoder = self.encoder()?;
         let config = self.config();
-        let layout = encoder.layout();
-        let mut optimizer = Sgd::new(layout, config.momentum, config.weight_decay);
+        let layout = encoder.layout().clone();
+        let query = self.query(&encoder, device)?;
+        let mut state = Trainer::from_parameters(config, encoder, query);
+        if state.key.is_some() {
+            state.key = Some(self.parameters(MOMENTUM_ENCODER, &state.encoder, device)?);
+        }
         for (id, spec) in layout.iter() {
             if let Some(velocity) = self.tensor(&format!("{VELOCITY}.{}", spec.name), &spec.named_shape())? {
-                optimizer.set_velocity(id, Tensor::from_data(spec.stored(velocity), device));
+                state.optimizer.set_velocity(id, Tensor::from_data(spec.stored(velocity), device));
             }
         }
-        let shape = [config.dim, config.queue];
-        let keys = self.tensor(QUEUE, &shape)?.ok_or_else(|| MismatchError::Missing(vec![QUEUE.into()]))?;
-        Ok(MocoV2 {
-            recipe: Recipe::new(config, layout.widths()),
-            query: self.query(&encoder, device)?,
-            key: self.parameters(MOMENTUM_ENCODER, &encoder, device)?,
-            queue: Queue { keys: Tensor::from_data(keys, device), pointer: self.metadata.queue_pointer },
-            optimizer,
-            steps: self.metadata.step,
-            encoder,
-        })
+        if state.queue.is_some() {
+            let keys = self.needed(QUEUE, &[config.dim, config.queue])?;
+            let keys = Tensor::from_data(keys, device);
+            state.queue = Some(Queue { keys, pointer: self.metadata.queue_pointer });
+        }
+        if state.loss_scale.is_some() {
+            let scale = Tensor::from_data(self.needed(LOSS_SCALE, &[2])?, device);
+            state.loss_scale = Some(LossScale::from_state(scale));
+        }
+        state.steps = self.metadata.step;
+        Ok(state)
     }
 
     fn parameters(&self, prefix: &str, encoder: &Encoder, device: &Device) -> Result<Parameters, CheckpointError> {
@@ -201,6 +211,11 @@ impl<'a> Checkpoint<'a> {
             }
         }
         Ok(Parameters::from_named(encoder.layout().clone(), device, |name| found.remove(name))?)
+    }
+
+    /// A tensor's values.
+    fn needed(&self, name: &str, shape: &[usize]) -> Result<TensorData, CheckpointError> {
+        Ok(self.tensor(name, shape)?.ok_or_else(|| MismatchError::Missing(vec![name.into()]))?)
     }
 
     /// A tensor's values; none if the file lacks it.

@@ -7,15 +7,40 @@ use crate::{
     encoder::{BackboneKind, BuildError, EncoderConfig},
     head::HeadKind,
     loss::{distill::Distillation, reweight::Reweighting},
-    optim::schedule::{Decay, Schedule},
-    width::{WidthError, Widths},
+    method::{Method, Plan},
+    optim::{
+        OptimizerKind,
+        schedule::{Decay, Schedule, cosine_momentum},
+    },
+    precision::Precision,
+    width::{Slices, WidthError, Widths},
 };
 
 /// The options of a pre-training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// What to train for
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value = "mocov2", help_heading = "Method"))]
+    pub method: Method,
+    /// Temperature of the contrastive logits
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.1, help_heading = "Method"))]
+    pub temperature: f64,
+    /// Keys in the queue; a multiple of the batch (MoCo v2)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 4096, help_heading = "Method"))]
+    pub queue: usize,
+    /// Momentum of the key encoder (MoCo v2 and v3)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.99, help_heading = "Method"))]
+    pub key_momentum: f64,
+    /// Let the key encoder's momentum rise to 1 along a cosine
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", help_heading = "Method"))]
+    pub key_momentum_rises: bool,
+    /// Groups of the batch with batch-norm statistics of their own, as if each were on a device of its own; 1 is
+    /// what several devices call synchronised batch norm
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 8, help_heading = "Method"))]
+    pub bn_splits: usize,
+
     /// Kind of backbone
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value = "cifar", help_heading = "Network"))]
     pub backbone: BackboneKind,
@@ -31,22 +56,15 @@ pub struct Config {
         arg(long, value_delimiter = ',', default_value = "1.0,0.75,0.5,0.25", help_heading = "Network")
     )]
     pub widths: Vec<f64>,
-    /// Dimension of the embeddings
+    /// Give the sub-networks channels that they share with the full network only, not with each other
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", help_heading = "Network"))]
+    pub disjoint: bool,
+    /// Dimension of the embeddings; where labels are trained, there is one output a class whatever this says
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 128, help_heading = "Network"))]
     pub dim: usize,
-
-    /// Keys in the queue; a multiple of the batch
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = 4096, help_heading = "MoCo v2"))]
-    pub queue: usize,
-    /// Momentum of the key encoder
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.99, help_heading = "MoCo v2"))]
-    pub key_momentum: f64,
-    /// Temperature of InfoNCE
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.1, help_heading = "MoCo v2"))]
-    pub temperature: f64,
-    /// Groups of the batch with batch-norm statistics of their own, as if each were on a device of its own
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = 8, help_heading = "MoCo v2"))]
-    pub bn_splits: usize,
+    /// Hidden channels of the projection head (SimCLR, MoCo v3) and of the predictor (MoCo v3)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 2048, help_heading = "Network"))]
+    pub hidden: usize,
 
     /// Fraction of the run in which only the full network is trained
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.5, help_heading = "SlimCLR"))]
@@ -76,9 +94,19 @@ pub struct Config {
     /// Images per step
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 512, help_heading = "Optimisation"))]
     pub batch: usize,
+    /// Parts that a batch is computed in, one after the other, to save memory; each has batch-norm statistics of its
+    /// own, and among its own images the negatives of SimCLR and MoCo v3
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 1, help_heading = "Optimisation"))]
+    pub accumulate: usize,
+    /// Optimiser
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value = "sgd", help_heading = "Optimisation"))]
+    pub optimizer: OptimizerKind,
     /// Highest learning rate
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.06, help_heading = "Optimisation"))]
     pub learning_rate: f64,
+    /// The learning rate is multiplied by this once the sub-networks are trained
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 1.0, help_heading = "Optimisation"))]
+    pub slim_rate_factor: f64,
     /// How the learning rate falls
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value = "cosine", help_heading = "Optimisation"))]
     pub decay: Decay,
@@ -97,6 +125,12 @@ pub struct Config {
     /// Weight decay; on weights only, not on norms or biases
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 5e-4, help_heading = "Optimisation"))]
     pub weight_decay: f64,
+    /// Highest norm of the gradient, which is scaled down to it; 0 for none
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0.0, help_heading = "Optimisation"))]
+    pub clip_norm: f64,
+    /// What convolutions and linear layers compute in during training
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value = "f32", help_heading = "Optimisation"))]
+    pub precision: Precision,
 
     /// Side of the square views, in pixels
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 32, help_heading = "Data"))]
@@ -142,6 +176,14 @@ pub enum ConfigError {
         /// What it must be.
         rule: &'static str,
     },
+    /// Contrast needs something to tell apart.
+    #[error("batch = {batch} does not divide into accumulate = {parts} parts of at least 2 images")]
+    Parts {
+        /// Images per step.
+        batch: usize,
+        /// Parts.
+        parts: usize,
+    },
     /// Every batch replaces one batch of the queue.
     #[error("queue = {queue} is not divisible by batch = {batch}: use {}", .batch * (.queue / .batch).max(1))]
     Queue {
@@ -151,10 +193,10 @@ pub enum ConfigError {
         batch: usize,
     },
     /// Each group of the batch has norm statistics of its own.
-    #[error("batch = {batch} does not divide into bn_splits = {splits} groups of at least 2 images")]
+    #[error("a part of {images} images does not divide into bn_splits = {splits} groups of at least 2 images")]
     Splits {
-        /// Images per step.
-        batch: usize,
+        /// Images per part of a step.
+        images: usize,
         /// Groups.
         splits: usize,
     },
@@ -166,6 +208,13 @@ pub enum ConfigError {
         /// Training images.
         images: usize,
     },
+}
+
+/// The CIFAR-10 recipe: what an earlier program's run did where it had no option yet.
+impl Default for Config {
+    fn default() -> Self {
+        Self::cifar10()
+    }
 }
 
 impl Config {
@@ -187,15 +236,19 @@ impl Config {
     /// The CIFAR-10 recipe of spec section 2.
     pub fn cifar10() -> Self {
         Self {
+            method: Method::Mocov2,
+            temperature: 0.1,
+            queue: 4096,
+            key_momentum: 0.99,
+            key_momentum_rises: false,
+            bn_splits: 8,
             backbone: BackboneKind::Cifar,
             depth: 20,
             multiplier: 1,
             widths: vec![1.0, 0.75, 0.5, 0.25],
+            disjoint: false,
             dim: 128,
-            queue: 4096,
-            key_momentum: 0.99,
-            temperature: 0.1,
-            bn_splits: 8,
+            hidden: HeadKind::Simclr.paper_hidden(),
             slow_start: 0.5,
             distill: Distillation::Seed,
             distill_weight: 0.5,
@@ -205,12 +258,17 @@ impl Config {
             reweighting: Reweighting::FullTakesAll,
             epochs: 200.0,
             batch: 512,
+            accumulate: 1,
+            optimizer: OptimizerKind::Sgd,
             learning_rate: 0.06,
+            slim_rate_factor: 1.0,
             decay: Decay::Cosine,
             warmup: 0.0,
             milestones: vec![120.0, 160.0],
             momentum: 0.9,
             weight_decay: 5e-4,
+            clip_norm: 0.0,
+            precision: Precision::F32,
             image_size: 32,
             data: "embedded".into(),
             knn: 200,
@@ -241,6 +299,69 @@ impl Config {
         }
     }
 
+    /// MoCo v3 on CIFAR-10: the ImageNet recipe of spec section 3 at batch 512.
+    pub fn cifar10_mocov3() -> Self {
+        Self { batch: 512, learning_rate: 0.6, epochs: 200.0, ..Self::cifar10().with_mocov3() }
+    }
+
+    /// The ImageNet recipe of spec section 3.
+    pub fn imagenet_mocov3() -> Self {
+        Self { learning_rate: 1.2, epochs: 300.0, ..Self::imagenet_mocov2().with_mocov3() }
+    }
+
+    /// The supervised slimmable network on ImageNet (Yu et al. 2019): the full network learns from the labels, the
+    /// others from the full network.
+    pub fn imagenet_supervised() -> Self {
+        Self {
+            method: Method::Supervised,
+            bn_splits: 1,
+            slow_start: 0.0,
+            distill: Distillation::Inplace,
+            distill_weight: 1.0,
+            teacher_temperature: 1.0,
+            student_temperature: 1.0,
+            reweighting: Reweighting::Equal,
+            epochs: 100.0,
+            learning_rate: 0.4,
+            ..Self::imagenet_mocov2()
+        }
+    }
+
+    /// What spec section 3 has for any data.
+    fn with_mocov3(self) -> Self {
+        Self {
+            method: Method::Mocov3,
+            dim: 256,
+            hidden: HeadKind::Mocov3.paper_hidden(),
+            temperature: 1.0,
+            key_momentum: 0.99,
+            key_momentum_rises: true,
+            bn_splits: 1,
+            teacher_temperature: 1.0,
+            student_temperature: 1.0,
+            optimizer: OptimizerKind::Lars,
+            slim_rate_factor: 3.2 / 1.2,
+            warmup: 0.033,
+            weight_decay: 1e-6,
+            ..self
+        }
+    }
+
+    /// The same options for images of `classes` classes, which set the outputs of a supervised network.
+    pub fn for_classes(self, classes: usize) -> Self {
+        let dim = if self.method == Method::Supervised { classes } else { self.dim };
+        Self { dim, ..self }
+    }
+
+    /// The widths of the network.
+    ///
+    /// # Errors
+    /// If they make no slimmable network.
+    pub fn network_widths(&self) -> Result<Widths, WidthError> {
+        let slices = if self.disjoint { Slices::Disjoint } else { Slices::Nested };
+        Widths::try_from(self.widths.clone())?.with_slices(slices)
+    }
+
     /// The encoder to train.
     ///
     /// # Errors
@@ -250,10 +371,10 @@ impl Config {
             backbone: self.backbone,
             depth: self.depth,
             multiplier: self.multiplier,
-            widths: Widths::try_from(self.widths.clone())?,
-            head: HeadKind::Mocov2,
-            hidden: HeadKind::Mocov2.paper_hidden(),
-            predictor: false,
+            widths: self.network_widths()?,
+            head: self.method.head(),
+            hidden: self.hidden,
+            predictor: self.method == Method::Mocov3,
             outputs: self.dim,
         })
     }
@@ -269,6 +390,7 @@ impl Config {
         up_to("depth", self.depth, 2000, "between 1 and 2000")?;
         up_to("multiplier", self.multiplier, 64, "between 1 and 64")?;
         up_to("dim", self.dim, 1 << 16, "between 1 and 65536")?;
+        up_to("hidden", self.hidden, 1 << 16, "between 1 and 65536")?;
         up_to("queue", self.queue, 1 << 24, "between 1 and 16777216")?;
         up_to("batch", self.batch, 1 << 16, "between 1 and 65536")?;
         self.encoder()?.build()?;
@@ -285,6 +407,8 @@ impl Config {
         self.milestones.iter().try_for_each(|epoch| not_negative("milestones", *epoch))?;
         not_negative("learning_rate", self.learning_rate)?;
         not_negative("weight_decay", self.weight_decay)?;
+        not_negative("clip_norm", self.clip_norm)?;
+        not_negative("slim_rate_factor", self.slim_rate_factor)?;
         fraction("slow_start", self.slow_start)?;
         fraction("distill_weight", self.distill_weight)?;
         fraction("warmup", self.warmup)?;
@@ -292,13 +416,18 @@ impl Config {
         fraction("momentum", self.momentum)?;
         in_range("batch", self.batch as f64, self.batch >= 2, "at least 2")?;
         in_range("image_size", self.image_size as f64, (8..=1024).contains(&self.image_size), "between 8 and 1024")?;
+        at_least_one("accumulate", self.accumulate)?;
         at_least_one("bn_splits", self.bn_splits)?;
         at_least_one("knn", self.knn)?;
-        if self.queue == 0 || !self.queue.is_multiple_of(self.batch) {
+        if self.method == Method::Mocov2 && !self.queue.is_multiple_of(self.batch) {
             return Err(ConfigError::Queue { queue: self.queue, batch: self.batch });
         }
-        if !self.batch.is_multiple_of(self.bn_splits) || self.batch / self.bn_splits < 2 {
-            return Err(ConfigError::Splits { batch: self.batch, splits: self.bn_splits });
+        let images = self.batch / self.accumulate;
+        if !self.batch.is_multiple_of(self.accumulate) || images < 2 {
+            return Err(ConfigError::Parts { batch: self.batch, parts: self.accumulate });
+        }
+        if !images.is_multiple_of(self.bn_splits) || images / self.bn_splits < 2 {
+            return Err(ConfigError::Splits { images, splits: self.bn_splits });
         }
         Ok(())
     }
@@ -318,6 +447,9 @@ impl Config {
             steps_per_epoch,
             steps,
             slow_start: (self.slow_start * steps as f64).round() as u64,
+            slim_rate_factor: self.slim_rate_factor,
+            key_momentum: self.key_momentum,
+            key_momentum_rises: self.key_momentum_rises,
             evaluate_every: in_steps(self.evaluate_every),
             checkpoint_every: in_steps(self.checkpoint_every),
             schedule: Schedule {
@@ -345,11 +477,17 @@ pub struct Timetable {
     pub steps: u64,
     /// The first step that trains the sub-networks.
     pub slow_start: u64,
+    /// Factor on the learning rate from that step on.
+    pub slim_rate_factor: f64,
+    /// The momentum encoder's momentum at first.
+    pub key_momentum: f64,
+    /// Whether it rises to 1.
+    pub key_momentum_rises: bool,
     /// Steps between evaluations.
     pub evaluate_every: u64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
-    /// The learning rate.
+    /// The learning rate before that factor.
     pub schedule: Schedule,
 }
 
@@ -357,5 +495,17 @@ impl Timetable {
     /// The fractional epoch at which `step` begins.
     pub fn epoch(&self, step: u64) -> f64 {
         step as f64 / self.steps_per_epoch as f64
+    }
+
+    /// What it has for `step`.
+    pub fn plan(&self, step: u64) -> Plan {
+        let (slim, epoch) = (step >= self.slow_start, self.epoch(step));
+        let factor = if slim { self.slim_rate_factor } else { 1.0 };
+        let key_momentum = if self.key_momentum_rises {
+            cosine_momentum(self.key_momentum, epoch, self.epoch(self.steps))
+        } else {
+            self.key_momentum
+        };
+        Plan { slim, rate: self.schedule.rate(step, epoch) * factor, key_momentum }
     }
 }

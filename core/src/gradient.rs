@@ -42,6 +42,30 @@ impl GradientSum {
         self.values[id.0].as_ref()
     }
 
+    /// Replaces every gradient by what `change` makes of it.
+    pub fn map(&mut self, mut change: impl FnMut(Tensor<4>) -> Tensor<4>) {
+        for value in self.values.iter_mut().flatten() {
+            value.inplace(&mut change);
+        }
+    }
+
+    /// The l2 norm of all gradients together, `[1]`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn norm(&self) -> Tensor<1> {
+        let squares = self.values.iter().flatten().map(|value| value.clone().powi_scalar(2).sum()).collect();
+        Tensor::cat(squares, 0).sum().sqrt()
+    }
+
+    /// The same gradients, all scaled down so that their norm is at most `highest` (Pascanu et al. 2013).
+    pub fn clipped(&self, highest: f64) -> Self {
+        let factor: Tensor<4> = self.norm().add_scalar(1e-6).recip().mul_scalar(highest).clamp_max(1.0).unsqueeze();
+        let mut clipped = self.clone();
+        clipped.map(|gradient| gradient * factor.clone());
+        clipped
+    }
+
     /// Sets the gradient of `id`, in its full shape.
     pub fn set(&mut self, id: ParameterId, gradient: Tensor<4>) {
         self.values[id.0] = Some(gradient);

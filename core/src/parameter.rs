@@ -228,6 +228,11 @@ impl Parameters {
         Ok(Self { layout, values })
     }
 
+    /// Where the values are.
+    pub fn device(&self) -> Device {
+        self.values[0].device()
+    }
+
     /// The table these are values for.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout

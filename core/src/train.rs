@@ -18,7 +18,7 @@ use crate::{
     },
     event::{Evaluated, Event, Interference, Started, Step},
     interference::magnitude::GradientNorms,
-    method::moco_v2::MocoV2,
+    method::{Batch, Plan, Trainer},
     profile::profile,
 };
 
@@ -52,14 +52,23 @@ pub trait Home {
     /// Seconds since any fixed moment.
     fn now(&self) -> f64;
 
-    /// Two augmented views of the images of `step`'s batch, `[batch, 3, size, size]` each.
-    async fn views(&mut self, step: u64) -> Result<[Vec<f32>; 2], Self::Error>;
+    /// Augmented views of the images of `step`'s batch.
+    async fn batch(&mut self, step: u64) -> Result<Views, Self::Error>;
 
     /// The labelled images of a split, in chunks of any size, numbered from 0; none past the last.
     async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<Labelled>, Self::Error>;
 
     /// Keeps a checkpoint, in place of the one before.
     async fn keep(&mut self, checkpoint: Vec<u8>) -> Result<(), Self::Error>;
+}
+
+/// A batch on the host.
+#[derive(Debug, Clone)]
+pub struct Views {
+    /// As many views of every image as the method looks at, `[batch, 3, size, size]` each.
+    pub pixels: Vec<Vec<f32>>,
+    /// The class of each image.
+    pub labels: Vec<u32>,
 }
 
 /// What may be asked of a run while it goes on.
@@ -111,14 +120,14 @@ pub enum TrainError<E: std::error::Error + 'static> {
 /// A run about to begin, or to go on.
 pub struct Run<H: Home> {
     config: Config,
-    state: MocoV2,
+    state: Trainer,
     device: Device,
     device_name: String,
     home: H,
     /// Nothing is asked once the sender is dropped.
     commands: UnboundedReceiver<Command>,
     paused: bool,
-    latest_views: Option<[Tensor<4>; 2]>,
+    latest_batch: Option<Batch>,
 }
 
 type Emitter<E> = TryStreamEmitter<Event, TrainError<E>>;
@@ -127,12 +136,12 @@ impl<H: Home> Run<H> {
     /// A run of `state` with `config`'s options on `device`, which `device_name` describes.
     pub fn new(
         config: Config,
-        state: MocoV2,
+        state: Trainer,
         (device, device_name): (Device, String),
         home: H,
         commands: UnboundedReceiver<Command>,
     ) -> Self {
-        Self { config, state, device, device_name, home, commands, paused: false, latest_views: None }
+        Self { config, state, device, device_name, home, commands, paused: false, latest_batch: None }
     }
 
     /// Steps taken before: 0, or a checkpoint's.
@@ -165,11 +174,11 @@ impl<H: Home> Run<H> {
 
             let step = self.state.steps;
             let epoch = timetable.epoch(step);
-            let rate = timetable.schedule.rate(step, epoch);
-            let views = self.views(step).await?;
-            self.latest_views = Some(views.clone());
-            let outcome = self.state.step(views, step >= timetable.slow_start, rate);
-            log.steps.push(Pending { step, rate, losses: outcome.losses });
+            let plan = timetable.plan(step);
+            let batch = self.batch(step).await?;
+            self.latest_batch = Some(batch.clone());
+            let outcome = self.state.step(batch, plan);
+            log.steps.push(Pending { step, rate: plan.rate, losses: outcome.losses });
 
             let done = self.state.steps;
             let at_end = done == timetable.steps;
@@ -242,11 +251,15 @@ impl<H: Home> Run<H> {
         }
     }
 
-    async fn views(&mut self, step: u64) -> Result<[Tensor<4>; 2], TrainError<H::Error>> {
-        let size = self.config.image_size;
-        let shape = [self.config.batch, 3, size, size];
-        let views = self.home.views(step).await.map_err(TrainError::Home)?;
-        Ok(views.map(|view| Tensor::from_data(TensorData::new(view, shape), &self.device)))
+    async fn batch(&mut self, step: u64) -> Result<Batch, TrainError<H::Error>> {
+        let Views { pixels, labels } = self.home.batch(step).await.map_err(TrainError::Home)?;
+        let (size, images) = (self.config.image_size, labels.len());
+        let on_device = |view| Tensor::from_data(TensorData::new(view, [images, 3, size, size]), &self.device);
+        let labels: Vec<i32> = labels.into_iter().map(|label| label as i32).collect();
+        Ok(Batch {
+            views: pixels.into_iter().map(on_device).collect(),
+            labels: Tensor::from_data(TensorData::new(labels, [images]), &self.device),
+        })
     }
 
     /// Reads the losses of the steps since the last read, and reports them.
@@ -297,8 +310,9 @@ impl<H: Home> Run<H> {
     /// Keeps a checkpoint, after a trial step of a copy: the latest losses are of the weights before the latest
     /// update, which may have ruined them.
     async fn checkpoint(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
-        if let Some(views) = self.latest_views.clone() {
-            let losses = self.state.clone().step(views, true, 0.0).losses;
+        if let Some(batch) = self.latest_batch.clone() {
+            let plan = Plan { slim: true, rate: 0.0, key_momentum: 1.0 };
+            let losses = self.state.clone().step(batch, plan).losses;
             let losses: Vec<f64> = Tensor::<1>::cat(losses, 0).into_data_async().await?.iter().collect();
             self.check_finite(self.state.steps + 1, &losses)?;
         }
@@ -332,7 +346,7 @@ impl<H: Home> Run<H> {
     }
 
     async fn features(&mut self, split: Split) -> Result<Vec<Features>, TrainError<H::Error>> {
-        let MocoV2 { encoder, query, .. } = &mut self.state;
+        let Trainer { encoder, query, .. } = &mut self.state;
         features(&mut self.home, split, Extractor::new(encoder, query, &self.device)).await
     }
 }

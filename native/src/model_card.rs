@@ -10,6 +10,7 @@ use slimclr_core::{
     encoder::{BackboneKind, EncoderConfig},
     event::Evaluated,
     interchange::onnx::{FEATURES, IMAGES, LOGITS},
+    method::Method,
 };
 
 use crate::data::fetch::hex;
@@ -57,7 +58,7 @@ pub struct Input {
 
 #[derive(Serialize)]
 pub struct Training {
-    pub method: &'static str,
+    pub method: Method,
     pub images: usize,
     /// Steps taken.
     pub steps: u64,

@@ -31,9 +31,8 @@ fn run(case: &Value, dtype: DType) -> Verdict {
         Some("backbone") => runners::backbone(case, dtype),
         Some("mocov2_loss") => runners::mocov2_loss(case, dtype),
         Some("mocov2_training") => runners::mocov2_training(case, dtype),
-        Some("optimizer") if case["kind"] == "sgd" => runners::sgd(case, dtype),
-        Some("optimizer") => return Verdict::Pending(format!("optimiser {}", case["kind"]), Differences::default()),
-        Some("mocov3_loss") => return Verdict::Pending("method mocov3".into(), Differences::default()),
+        Some("mocov3_loss") => runners::mocov3_loss(case, dtype),
+        Some("optimizer") => runners::optimizer(case, dtype),
         Some("schedule") => runners::schedule(case),
         Some("grad_norm") => runners::grad_norm(case, dtype),
         Some("profile") => {

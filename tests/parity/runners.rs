@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use futures::executor::block_on;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -12,18 +12,19 @@ use slimclr_core::{
     head::HeadKind,
     interference::magnitude::GradientNorms,
     loss::{
+        contrast::{against_batch, against_queue},
         distill::{Distillation, Output, Temperatures},
-        info_nce::logits,
         normalize,
         reweight::Reweighting,
     },
-    method::moco_v2::{MocoV2, Queue, Recipe},
+    method::{Batch, Method, Plan, Queue, Recipe, Trainer},
     optim::{
+        Optimizer, OptimizerKind,
         schedule::{Decay, Schedule, cosine_momentum},
-        sgd::Sgd,
     },
     parameter::{Layout, ParameterId, ParameterSpec, Parameters, Role},
     pass::{Mode, Pass},
+    precision::Precision,
     profile::profile as profile_of,
     width::{Channels, Widths},
 };
@@ -155,12 +156,15 @@ fn distillation(case: &Value) -> Distillation {
     }
 }
 
-fn recipe(case: &Value) -> Recipe {
+fn recipe(case: &Value, method: Method) -> Recipe {
     let reweighting = Reweighting::try_from(field::<u8>(case, "reweighting")).unwrap();
     Recipe {
-        key_momentum: case["ema_momentum"].as_f64().unwrap_or(0.99),
+        method,
         temperature: field(case, "temperature"),
         bn_splits: 1,
+        accumulate: 1,
+        clip_norm: 0.0,
+        precision: Precision::F32,
         distill: distillation(case),
         distill_weight: field(case, "distill_weight"),
         temperatures: Temperatures {
@@ -181,10 +185,33 @@ fn queue(case: &Value, dtype: DType) -> Tensor<2> {
 }
 
 pub fn mocov2_loss(case: &Value, dtype: DType) -> Differences {
+    let queue = queue(case, dtype);
+    contrastive_loss(case, dtype, Method::Mocov2, |queries, keys| {
+        let targets = Tensor::zeros([queries.dims()[0]], &queries.device());
+        (against_queue(queries, keys, queue.clone()), targets)
+    })
+}
+
+/// One of the two directions of the symmetric loss.
+pub fn mocov3_loss(case: &Value, dtype: DType) -> Differences {
+    let temperature: f64 = field(case, "temperature");
+    contrastive_loss(case, dtype, Method::Mocov3, |queries, keys| {
+        let targets = Tensor::arange(0..queries.dims()[0] as i64, &queries.device());
+        (against_batch(queries, keys).div_scalar(temperature), targets)
+    })
+}
+
+/// The losses of queries whose logits and right columns `compare` makes from them and their keys.
+fn contrastive_loss(
+    case: &Value,
+    dtype: DType,
+    method: Method,
+    compare: impl Fn(Tensor<2>, Tensor<2>) -> (Tensor<2>, Tensor<1, Int>),
+) -> Differences {
     let (device, salt) = (Device::flex(), text(case, "salt"));
     let shape = [field(case, "n"), field(case, "dim")];
     let unit = |name: &str| normalize(input(salt, name, shape, dtype, &device));
-    let (keys, queue, recipe) = (unit("k"), queue(case, dtype), recipe(case));
+    let (keys, recipe) = (unit("k"), recipe(case, method));
     let slim: bool = field(case, "slim_enabled");
     let allowed = tolerance(What::LossOrOptimizer, "", dtype);
     let recorded: Vec<f64> = field(case, "losses");
@@ -201,9 +228,9 @@ pub fn mocov2_loss(case: &Value, dtype: DType) -> Differences {
             continue;
         }
         let query = unit(&format!("q{key}")).autodiff().require_grad();
-        let logits = logits(query.clone(), keys.clone(), queue.clone());
+        let (logits, targets) = compare(query.clone(), keys.clone());
         let output = Output { embeddings: query.clone(), logits };
-        let loss = recipe.loss(&output, &wider, if slim { recipe.loss_weights[index] } else { 1.0 });
+        let loss = recipe.loss(&output, &targets, &wider, if slim { recipe.loss_weights[index] } else { 1.0 });
         let gradient = query.grad(&loss.backward()).unwrap();
         let value = values(&loss.without_autodiff())[0];
         total += value;
@@ -232,21 +259,26 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
     let (device, salt) = (Device::flex(), text(case, "salt"));
     let encoder = encoder(case, field(case, "dim"));
     let query = filled(encoder.layout(), salt, dtype);
-    let mut method = MocoV2 {
-        recipe: recipe(case),
-        key: query.clone(),
+    let [momentum, weight_decay] = ["momentum", "weight_decay"].map(|name| field(case, name));
+    let mut trainer = Trainer {
+        recipe: recipe(case, Method::Mocov2),
+        key: Some(query.clone()),
         query,
-        queue: Queue { keys: queue(case, dtype), pointer: 0 },
-        optimizer: Sgd::new(encoder.layout(), field(case, "momentum"), field(case, "weight_decay")),
+        queue: Some(Queue { keys: queue(case, dtype), pointer: 0 }),
+        optimizer: Optimizer::new(OptimizerKind::Sgd, encoder.layout(), momentum, weight_decay),
+        loss_scale: None,
         encoder,
         steps: 0,
     };
+    let key_momentum = field(case, "ema_momentum");
     let shape = [field(case, "n"), 3, 32, 32];
     let mut differences = Differences::default();
     let allowed = tolerance(What::TrainingLoss, "", dtype);
     for (step, record) in field::<Vec<StepRecord>>(case, "steps").into_iter().enumerate() {
         let views = ["xq", "xk"].map(|view| input(salt, &format!("{view}{step}"), shape, dtype, &device));
-        let outcome = method.step(views, record.slim_enabled, field(case, "lr"));
+        let batch = Batch { views: views.to_vec(), labels: Tensor::zeros([shape[0]], &device) };
+        let plan = Plan { slim: record.slim_enabled, rate: field(case, "lr"), key_momentum };
+        let outcome = trainer.step(batch, plan);
         let mut losses: Vec<f64> = outcome.losses.iter().map(|loss| values(loss)[0]).collect();
         losses.resize(record.losses.len(), 0.0);
         differences.number(&format!("loss of step {step}"), losses.iter().sum(), record.loss, allowed);
@@ -255,7 +287,8 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
         }
     }
     let allowed = tolerance(What::TrainingParameter, "", dtype);
-    for (name, parameters) in [("encoder_q_after", &method.query), ("encoder_k_after", &method.key)] {
+    for (name, parameters) in [("encoder_q_after", &trainer.query), ("encoder_k_after", trainer.key.as_ref().unwrap())]
+    {
         let expected: BTreeMap<String, Fingerprint> = field(case, name);
         let mut compared = 0;
         for (spec, value) in parameters.named() {
@@ -268,8 +301,9 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
             differences.found.push(format!("{compared} of {} parameters of {name} found", expected.len()));
         }
     }
-    differences.number("queue pointer", method.queue.pointer as f64, field(case, "queue_ptr"), 0.0);
-    let column: Tensor<1> = method.queue.keys.narrow(1, 0, 1).flatten(0, 1);
+    let queue = trainer.queue.unwrap();
+    differences.number("queue pointer", queue.pointer as f64, field(case, "queue_ptr"), 0.0);
+    let column: Tensor<1> = queue.keys.narrow(1, 0, 1).flatten(0, 1);
     differences.tensor("queue's first column", &column, &field(case, "queue_first_column"), allowed);
     differences
 }
@@ -297,7 +331,7 @@ fn layout_of(shapes: &[Vec<usize>]) -> (Arc<Layout>, Vec<ParameterId>) {
     (Arc::new(layout), ids)
 }
 
-pub fn sgd(case: &Value, dtype: DType) -> Differences {
+pub fn optimizer(case: &Value, dtype: DType) -> Differences {
     let (device, salt) = (Device::flex(), text(case, "salt"));
     let shapes: Vec<Vec<usize>> = field(case, "shapes");
     let (layout, ids) = layout_of(&shapes);
@@ -307,7 +341,12 @@ pub fn sgd(case: &Value, dtype: DType) -> Differences {
         Some(data(salt, name, &named[name], Kind::Input, dtype))
     })
     .unwrap();
-    let mut optimizer = Sgd::new(&layout, field(case, "momentum"), field(case, "weight_decay"));
+    let kind = match text(case, "kind") {
+        "sgd" => OptimizerKind::Sgd,
+        "lars" => OptimizerKind::Lars,
+        other => panic!("there is no optimiser {other}"),
+    };
+    let mut optimizer = Optimizer::new(kind, &layout, field(case, "momentum"), field(case, "weight_decay"));
     let mut differences = Differences::default();
     let allowed = tolerance(What::LossOrOptimizer, "", dtype);
     for (step, expected) in field::<Vec<Vec<Fingerprint>>>(case, "trajectory").iter().enumerate() {

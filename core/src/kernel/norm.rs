@@ -530,7 +530,7 @@ mod tests {
             let random = || Tensor::<4>::random(shape, Distribution::Normal(0.5, 2.0), &device);
             let vector = || Tensor::<1>::random([channels], Distribution::Normal(1.0, 0.5), &device);
             let (x, gamma, beta, shortcut, cotangent) = (random(), vector(), vector(), random(), random());
-            type Form = fn(Tensor<4>, Tensor<1>, Tensor<1>, f64, Then) -> Normalised;
+            type Form = fn(Tensor<4>, Tensor<1>, Tensor<1>, f64, Then<Tensor<4>>) -> Normalised;
             for kind in 0..3 {
                 let run = |form: Form| {
                     let [x, shortcut] = [&x, &shortcut].map(|leaf| leaf.clone().autodiff().require_grad());

@@ -2,7 +2,7 @@
 //! 3.3; spec section 4).
 
 use burn::tensor::{
-    Tensor,
+    Int, Tensor,
     activation::{log_softmax, softmax},
 };
 use serde::{Deserialize, Serialize};
@@ -39,13 +39,12 @@ pub struct Temperatures {
     pub student: f64,
 }
 
-/// What a network makes of a batch: normalised embeddings `[n, d]` and similarity logits `[n, 1 + k]`,
-/// before InfoNCE's temperature.
+/// What a network makes of a batch: embeddings `[n, d]` and logits `[n, c]`, of which one a row is right.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// Normalised embeddings.
+    /// Normalised embeddings; class scores where there are labels.
     pub embeddings: Tensor<2>,
-    /// Similarities to the positive key (column 0) and the queue's.
+    /// Similarities to positive and negative keys, or class scores.
     pub logits: Tensor<2>,
 }
 
@@ -57,8 +56,15 @@ impl Output {
 }
 
 impl Distillation {
-    /// The loss that draws `student` towards `teacher`, `[1]`; none for [`Distillation::None`].
-    pub fn loss(self, student: &Output, teacher: &Output, temperatures: Temperatures) -> Option<Tensor<1>> {
+    /// The loss that draws `student` towards `teacher`, `[1]`; none for [`Distillation::None`]. `targets`, `[n]`, are
+    /// the right columns of the logits.
+    pub fn loss(
+        self,
+        student: &Output,
+        teacher: &Output,
+        targets: &Tensor<1, Int>,
+        temperatures: Temperatures,
+    ) -> Option<Tensor<1>> {
         let embeddings = [student.embeddings.clone(), teacher.embeddings.clone()];
         let logits = [student.logits.clone(), teacher.logits.clone()];
         Some(match self {
@@ -67,7 +73,7 @@ impl Distillation {
             Self::Inplace => soft_targets(embeddings, temperatures),
             Self::MseEmbeddings => mean_squared_error(embeddings),
             Self::MseLogits => mean_squared_error(logits),
-            Self::Dkd => decoupled(logits),
+            Self::Dkd => decoupled(logits, targets),
             Self::Atkd => divergence(logits.map(standardised), 4.0),
         })
     }
@@ -101,21 +107,27 @@ const ALPHA: f64 = 1.0;
 /// Weight of the non-target part.
 const BETA: f64 = 0.5;
 
-/// The divergence in two parts: whether it is the positive (column 0) or not, and which negative.
-fn decoupled(logits: [Tensor<2>; 2]) -> Tensor<1> {
-    let rows = logits[0].dims()[0] as f64;
-    let [student, teacher] = logits.map(|logits| {
-        let [_, columns] = logits.dims();
-        let positive = log_softmax(logits.clone(), 1).narrow(1, 0, 1);
-        // log(1 - p) from the negatives' own probabilities: exact where p is close to 1.
-        let negatives = logits.clone().narrow(1, 1, columns - 1);
-        let all = log_sum_exp(logits);
-        let negative = log_sum_exp(negatives.clone()) - all;
-        (Tensor::cat(vec![positive, negative], 1), log_softmax(negatives, 1))
+/// Takes a column out of a softmax, without the NaNs that an infinity would bring into the sums.
+const FAR_BELOW: f64 = -1e4;
+
+/// The divergence in two parts: whether it is the right column or not, and which of the others.
+fn decoupled([student, teacher]: [Tensor<2>; 2], targets: &Tensor<1, Int>) -> Tensor<1> {
+    let [rows, columns] = student.dims();
+    let right: Tensor<2, Int> = targets.clone().unsqueeze_dim(1);
+    let is_right = Tensor::<1, Int>::arange(0..columns as i64, &student.device())
+        .unsqueeze_dim::<2>(0)
+        .expand([rows, columns])
+        .equal(right.clone().expand([rows, columns]));
+    let [student, teacher] = [student, teacher].map(|logits| {
+        let positive = log_softmax(logits.clone(), 1).gather(1, right.clone());
+        let others = logits.clone().mask_fill(is_right.clone(), FAR_BELOW);
+        // log(1 - p) from the others' own probabilities: exact where p is close to 1.
+        let negative = log_sum_exp(others.clone()) - log_sum_exp(logits);
+        (Tensor::cat(vec![positive, negative], 1), log_softmax(others, 1))
     });
     let target = (teacher.0.clone().exp() * (teacher.0 - student.0)).sum();
     let others = (teacher.1.clone().exp() * (teacher.1 - student.1)).sum();
-    (target.mul_scalar(ALPHA) + others.mul_scalar(BETA)).div_scalar(rows)
+    (target.mul_scalar(ALPHA) + others.mul_scalar(BETA)).div_scalar(rows as f64)
 }
 
 /// Shape: `[n, c]` to `[n, 1]`.

@@ -1,7 +1,7 @@
 //! The training losses (spec sections 2 and 4).
 
+pub mod contrast;
 pub mod distill;
-pub mod info_nce;
 pub mod reweight;
 
 use burn::tensor::{Tensor, activation::log_softmax};

@@ -1,4 +1,7 @@
 //! Optimisers and learning-rate schedules.
 
+pub mod loss_scale;
+pub mod optimizer;
 pub mod schedule;
-pub mod sgd;
+
+pub use optimizer::{Optimizer, OptimizerKind};

@@ -3,12 +3,13 @@
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::{Result, bail};
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::Device;
 use clap::Args;
 use futures::channel::mpsc;
 use slimclr_core::{
     config::Config,
     eval::probe::ProbeConfig,
+    method::{Batch, Plan},
     train::{Run, Split},
 };
 
@@ -76,13 +77,12 @@ pub fn run(flags: &Demo) -> Result<ExitCode> {
 fn steps_in(config: &Config, device: &Device, seconds: f64) -> Result<f64> {
     let spinner = spinner("timing a few steps");
     let mut state = pretrain::fresh(config, device)?;
-    let shape = [config.batch, 3, config.image_size, config.image_size];
+    let batch = Batch::noise(config, device);
     let mut timed = |slim: bool| -> Result<f64> {
         const TIMED: usize = 5;
         let mut began = Instant::now();
         for step in 0..=TIMED {
-            let views = [0, 1].map(|_| Tensor::random(shape, Distribution::Normal(0.0, 1.0), device));
-            state.step(views, slim, 0.0);
+            state.step(batch.clone(), Plan { slim, rate: 0.0, key_momentum: 1.0 });
             // The first step also allocates and compiles.
             if step == 0 {
                 device.sync()?;

@@ -89,7 +89,7 @@ pub fn run(flags: &Export) -> Result<()> {
         input: Input::new(config.image_size, normalisation),
         outputs,
         training: Training {
-            method: "SlimCLR-MoCov2",
+            method: config.method,
             images: started.images,
             steps: checkpoint.step(),
             epochs: checkpoint.step() as f64 / started.steps_per_epoch as f64,

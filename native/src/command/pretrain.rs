@@ -10,7 +10,7 @@ use slimclr_core::{
     checkpoint::Checkpoint,
     config::Config,
     event::Event,
-    method::moco_v2::MocoV2,
+    method::Trainer,
     train::{Command, Run, Split},
 };
 
@@ -86,12 +86,12 @@ pub fn pretrain(flags: &Pretrain, matches: &ArgMatches) -> Result<ExitCode> {
 ///
 /// # Errors
 /// If the options describe no network.
-pub fn fresh(config: &Config, device: &Device) -> Result<MocoV2> {
-    Ok(MocoV2::new(config, config.encoder()?.build()?, device))
+pub fn fresh(config: &Config, device: &Device) -> Result<Trainer> {
+    Ok(Trainer::new(config, config.encoder()?.build()?, device))
 }
 
 /// The state that `folder`'s run had reached, or a fresh one if it never kept a checkpoint.
-fn resumed(folder: &RunFolder, config: &Config, device: &Device) -> Result<MocoV2> {
+fn resumed(folder: &RunFolder, config: &Config, device: &Device) -> Result<Trainer> {
     if !folder.has_checkpoint() {
         return fresh(config, device);
     }

@@ -19,7 +19,7 @@ use slimclr_core::{
     config::Config,
     eval::features::Labelled,
     image::Image,
-    train::{Home, Split},
+    train::{Home, Split, Views},
 };
 
 use super::{Dataset, Images, folder};
@@ -40,19 +40,15 @@ pub struct LoadError(anyhow::Error);
 pub struct Loader {
     maker: Arc<Maker>,
     folder: Option<RunFolder>,
-    batches: Option<Receiver<Result<Batch>>>,
+    batches: Option<Receiver<Result<(u64, Views)>>>,
     began: Instant,
-}
-
-struct Batch {
-    step: u64,
-    views: [Vec<f32>; 2],
 }
 
 /// Makes batches; shared with the thread that works ahead.
 struct Maker {
     dataset: Dataset,
-    recipe: Recipe,
+    /// One for each view of an image.
+    recipes: Vec<Recipe>,
     size: usize,
     batch: usize,
     seed: u64,
@@ -69,7 +65,7 @@ impl Loader {
     /// If threads cannot be started.
     pub fn new(dataset: Dataset, config: &Config, folder: Option<RunFolder>) -> Result<Self> {
         let maker = Maker {
-            recipe: Recipe::moco_v2(dataset.normalisation, config.image_size),
+            recipes: config.method.augmentation(dataset.normalisation, config.image_size),
             dataset,
             size: config.image_size,
             batch: config.batch,
@@ -85,24 +81,24 @@ impl Loader {
         &self.maker.dataset
     }
 
-    fn next(&mut self, step: u64) -> Result<[Vec<f32>; 2]> {
+    fn next(&mut self, step: u64) -> Result<Views> {
         let batches = self.batches.get_or_insert_with(|| {
             let (send, receive) = sync_channel(AHEAD);
             let maker = self.maker.clone();
             // Ends by itself: when the loader is dropped, there is nobody left to send to.
             thread::spawn(move || {
                 let mut step = step;
-                while send.send(maker.batch(step).map(|views| Batch { step, views })).is_ok() {
+                while send.send(maker.batch(step).map(|views| (step, views))).is_ok() {
                     step += 1;
                 }
             });
             receive
         });
-        let batch = batches.recv().context("the thread that prepares images has ended")??;
-        if batch.step != step {
-            bail!("steps are taken in turn, but {step} was asked for after {}", batch.step);
+        let (made_for, views) = batches.recv().context("the thread that prepares images has ended")??;
+        if made_for != step {
+            bail!("steps are taken in turn, but {step} was asked for after {made_for}");
         }
-        Ok(batch.views)
+        Ok(views)
     }
 }
 
@@ -129,7 +125,7 @@ impl Home for Loader {
         self.began.elapsed().as_secs_f64()
     }
 
-    async fn views(&mut self, step: u64) -> Result<[Vec<f32>; 2], LoadError> {
+    async fn batch(&mut self, step: u64) -> Result<Views, LoadError> {
         self.next(step).map_err(LoadError)
     }
 
@@ -146,37 +142,44 @@ impl Home for Loader {
 }
 
 impl Maker {
-    /// Two views of each image of `step`'s batch.
-    fn batch(&self, step: u64) -> Result<[Vec<f32>; 2]> {
+    /// The views of each image of `step`'s batch.
+    fn batch(&self, step: u64) -> Result<Views> {
         let images = self.dataset.len(Split::Train);
         let steps_per_epoch = (images / self.batch) as u64;
         let (epoch, place) = (step / steps_per_epoch, (step % steps_per_epoch) as usize * self.batch);
         let order = epoch_order(self.seed, epoch, images);
-        let pixels = 3 * self.size * self.size;
-        let mut views = [vec![0.0; self.batch * pixels], vec![0.0; self.batch * pixels]];
-        let [first, second] = &mut views;
-        self.pool.install(|| {
-            first
-                .par_chunks_exact_mut(pixels)
-                .zip(second.par_chunks_exact_mut(pixels))
+        let length = 3 * self.size * self.size;
+        let mut pixels = vec![vec![0.0; self.batch * length]; self.recipes.len()];
+        // Each image's place in every view, so that it is decoded once.
+        let mut places: Vec<Vec<&mut [f32]>> = (0..self.batch).map(|_| Vec::new()).collect();
+        for view in &mut pixels {
+            for (place, slot) in places.iter_mut().zip(view.chunks_exact_mut(length)) {
+                place.push(slot);
+            }
+        }
+        let labels = self.pool.install(|| {
+            places
+                .into_par_iter()
                 .zip(&order[place..place + self.batch])
-                .try_for_each_init(Augmenter::new, |augmenter, ((first, second), index)| {
-                    let image = self.decodable(*index as usize)?;
-                    for (number, view) in [first, second].into_iter().enumerate() {
-                        let mut rng = view_rng(self.seed, epoch, u64::from(*index), number as u64);
-                        augmenter.view(&image, &self.recipe, self.size, &mut rng, view)?;
+                .map_init(Augmenter::new, |augmenter, (slots, index)| {
+                    let (decoded, image) = self.decodable(*index as usize)?;
+                    for ((slot, recipe), number) in slots.into_iter().zip(&self.recipes).zip(0..) {
+                        let mut rng = view_rng(self.seed, epoch, u64::from(*index), number);
+                        augmenter.view(&image, recipe, self.size, &mut rng, slot)?;
                     }
-                    anyhow::Ok(())
+                    anyhow::Ok(self.dataset.label(Split::Train, decoded))
                 })
+                .collect::<Result<_>>()
         })?;
-        Ok(views)
+        Ok(Views { pixels, labels })
     }
 
-    /// The training image at `index`, or the next one that can be decoded.
-    fn decodable(&self, index: usize) -> Result<Cow<'_, Image>> {
+    /// The training image at `index`, or the next one that can be decoded, with its place.
+    fn decodable(&self, index: usize) -> Result<(usize, Cow<'_, Image>)> {
         let images = self.dataset.len(Split::Train);
         (0..images)
-            .find_map(|further| self.decoded(Split::Train, (index + further) % images))
+            .map(|further| (index + further) % images)
+            .find_map(|index| Some((index, self.decoded(Split::Train, index)?)))
             .ok_or_else(|| anyhow!("{}: no training image can be decoded", self.dataset.name))
     }
 
@@ -201,7 +204,7 @@ impl Maker {
                 .map_init(Augmenter::new, |augmenter, index| {
                     let Some(image) = self.decoded(split, index) else { return Ok(None) };
                     let mut pixels = vec![0.0; 3 * self.size * self.size];
-                    augmenter.centre(&image, self.size, &self.recipe.normalisation, &mut pixels)?;
+                    augmenter.centre(&image, self.size, &self.dataset.normalisation, &mut pixels)?;
                     Ok(Some((index, pixels)))
                 })
                 .filter_map(|image| image.transpose())

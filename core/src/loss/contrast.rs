@@ -1,0 +1,64 @@
+//! Contrastive logits and their cross-entropy (spec sections 2 and 3; van den Oord et al. 2018, MoCo v2 and v3, SimCLR).
+
+use burn::tensor::{Device, Int, Tensor, activation::log_softmax};
+
+/// Similarity of each query to its own key, in column 0, and to every key of the queue.
+///
+/// Shapes: queries `[n, d]`, keys `[n, d]`, queue `[d, k]`, all of unit length over `d`; to `[n, 1 + k]`.
+pub fn against_queue(queries: Tensor<2>, keys: Tensor<2>, queue: Tensor<2>) -> Tensor<2> {
+    let positive = (queries.clone() * keys).sum_dim(1);
+    let negative = queries.matmul(queue);
+    Tensor::cat(vec![positive, negative], 1)
+}
+
+/// Similarity of each query to every key of the batch; its own is on the diagonal.
+///
+/// Shapes: queries `[n, d]`, keys `[n, d]`, to `[n, n]`.
+pub fn against_batch(queries: Tensor<2>, keys: Tensor<2>) -> Tensor<2> {
+    queries.matmul(keys.transpose())
+}
+
+/// Similarity of each view to all others of the batch, itself left out: the first views in the first half, the
+/// second views of the same images, in the same order, in the second.
+///
+/// Shape: `[2 n, d]` to `[2 n, 2 n - 1]`.
+pub fn between_views(embeddings: Tensor<2>) -> Tensor<2> {
+    let [rows, _] = embeddings.dims();
+    let similarities = embeddings.clone().matmul(embeddings.transpose());
+    // From the second element on, every row of `rows + 1` ends on the diagonal.
+    let shifted: Tensor<2> = similarities.reshape([rows * rows]).slice(1..rows * rows).reshape([rows - 1, rows + 1]);
+    shifted.narrow(1, 0, rows).reshape([rows, rows - 1])
+}
+
+/// The columns of [`between_views`] that hold the other view of the same image. Shape: `[2 n]`.
+pub fn other_views(images: usize, device: &Device) -> Tensor<1, Int> {
+    let images = images as i64;
+    // Of a first view, one column to the left: its own is left out before it.
+    Tensor::cat(vec![Tensor::arange(images - 1..2 * images - 1, device), Tensor::arange(0..images, device)], 0)
+}
+
+/// Mean cross-entropy of `logits`, `[n, c]`, to the right column of each row, `[n]`. To `[1]`.
+pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+    log_softmax(logits, 1).gather(1, targets.unsqueeze_dim(1)).mean().neg()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_compared_with_all_but_itself() {
+        let device = Device::flex();
+        let embeddings = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 1.0], [2.0, 0.5], [0.5, 2.0]], &device);
+        let all: Vec<f32> = embeddings.clone().matmul(embeddings.clone().transpose()).into_data().iter().collect();
+        let logits: Vec<f32> = between_views(embeddings).into_data().iter().collect();
+        let expected: Vec<f32> = (0..4)
+            .flat_map(|row| (0..4).filter(move |column| *column != row).map(move |column| (row, column)))
+            .map(|(row, column)| all[4 * row + column])
+            .collect();
+        assert_eq!(logits, expected);
+        let columns: Vec<i64> = other_views(2, &device).into_data().iter().collect();
+        // View 0's other is view 2, column 1 once column 0 is left out; view 3's is view 1, in column 1.
+        assert_eq!(columns, [1, 2, 0, 1]);
+    }
+}

@@ -1,0 +1,224 @@
+//! The training step of every method (paper section 3; spec sections 2 to 4).
+
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+
+use super::{
+    Method, Queue, Recipe,
+    task::{Question, Task},
+};
+use crate::{
+    augment::{Normalisation, epoch_order},
+    config::Config,
+    encoder::Encoder,
+    gradient::GradientSum,
+    loss::normalize,
+    optim::{
+        Optimizer,
+        loss_scale::{LossScale, undo_where},
+    },
+    parameter::Parameters,
+    pass::{Mode, Pass},
+    precision::Precision,
+};
+
+/// Everything that training moves: the encoder that is wanted, and what trains it.
+#[derive(Debug, Clone)]
+pub struct Trainer {
+    /// The architecture.
+    pub encoder: Encoder,
+    /// Options.
+    pub recipe: Recipe,
+    /// The encoder that gradients train.
+    pub query: Parameters,
+    /// The momentum encoder, which makes the keys, where the method has one.
+    pub key: Option<Parameters>,
+    /// Earlier keys, where they are the negatives.
+    pub queue: Option<Queue>,
+    /// Moves the query encoder.
+    pub optimizer: Optimizer,
+    /// Keeps gradients in the range of 16-bit floats.
+    pub loss_scale: Option<LossScale>,
+    /// Steps taken.
+    pub steps: u64,
+}
+
+/// What a step looks at.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Views of the same images, `[n, 3, height, width]` each: as many as [`Method::augmentation`] makes.
+    pub views: Vec<Tensor<4>>,
+    /// The images' classes, `[n]`; used where the method is supervised.
+    pub labels: Tensor<1, Int>,
+}
+
+impl Batch {
+    /// Noise in the shape of a batch, all of the first class: to time or try a step.
+    pub fn noise(config: &Config, device: &Device) -> Self {
+        let shape = [config.batch, 3, config.image_size, config.image_size];
+        let view = |_| Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
+        let views = config.method.augmentation(Normalisation::CIFAR10, config.image_size).iter().map(view).collect();
+        Self { views, labels: Tensor::zeros([config.batch], device) }
+    }
+
+    /// `count` equal parts, in order.
+    fn parts(&self, count: usize) -> impl Iterator<Item = Batch> {
+        let images = self.labels.dims()[0] / count;
+        (0..count).map(move |part| Batch {
+            views: self.views.iter().map(|view| view.clone().narrow(0, part * images, images)).collect(),
+            labels: self.labels.clone().narrow(0, part * images, images),
+        })
+    }
+}
+
+/// What a run's timetable has for a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Plan {
+    /// Whether all widths are trained, or only the full network (slow start).
+    pub slim: bool,
+    /// The learning rate.
+    pub rate: f64,
+    /// How much of itself the momentum encoder keeps.
+    pub key_momentum: f64,
+}
+
+/// What one step leaves to look at.
+pub struct StepOutcome {
+    /// The weighted loss of each width that was trained, widest first: `[1]` each.
+    pub losses: Vec<Tensor<1>>,
+    /// The gradient of the total loss.
+    pub gradients: GradientSum,
+}
+
+impl Trainer {
+    /// A fresh start: key and query encoder alike, a queue of random keys.
+    pub fn new(config: &Config, encoder: Encoder, device: &Device) -> Self {
+        let query = Parameters::init(encoder.layout().clone(), config.seed, device);
+        Self::from_parameters(config, encoder, query)
+    }
+
+    /// A start from given parameters.
+    pub fn from_parameters(config: &Config, encoder: Encoder, query: Parameters) -> Self {
+        let (layout, device) = (encoder.layout().clone(), query.device());
+        Self {
+            recipe: Recipe::new(config, layout.widths()),
+            key: config.method.has_keys().then(|| query.clone()),
+            query,
+            // A seed of its own: the queue must not repeat the weights' random numbers.
+            queue: (config.method == Method::Mocov2)
+                .then(|| Queue::random(config.dim, config.queue, config.seed ^ 0x71756575, &device)),
+            optimizer: Optimizer::new(config.optimizer, &layout, config.momentum, config.weight_decay),
+            loss_scale: (config.precision == Precision::F16).then(|| LossScale::new(&device)),
+            encoder,
+            steps: 0,
+        }
+    }
+
+    /// One training step.
+    ///
+    /// The sub-networks' graphs share nothing but weights, so the step goes width by width, dropping each width's
+    /// activations before the next; the gradient is that of the summed loss.
+    pub fn step(&mut self, batch: Batch, plan: Plan) -> StepOutcome {
+        let layout = self.encoder.layout().clone();
+        if let Some(key) = &mut self.key {
+            key.move_towards(&self.query, plan.key_momentum);
+        }
+        let trained = if plan.slim { layout.widths().len() } else { 1 };
+        let parts = self.recipe.accumulate;
+        let mut gradients = GradientSum::new(&layout);
+        let mut losses: Vec<Vec<Tensor<1>>> = vec![Vec::new(); trained];
+        let mut fresh_keys = Vec::new();
+        for (number, part) in batch.parts(parts).enumerate() {
+            for task in self.tasks(part, number, &mut fresh_keys) {
+                let (targets, mut wider) = (task.targets(), Vec::new());
+                for width in 0..trained {
+                    let mode = Mode::Train { splits: self.recipe.bn_splits };
+                    let pass = Pass::tracked(&mut self.query, width, mode);
+                    let mut pass = pass.in_precision(self.recipe.precision);
+                    let output = task.output(&self.encoder, &mut pass);
+                    let loss_weight = if plan.slim { self.recipe.loss_weights[width] } else { 1.0 };
+                    let loss = self.recipe.loss(&output, &targets, &wider, loss_weight / parts as f64);
+                    losses[width].push(loss.clone().without_autodiff());
+                    let scaled = match &self.loss_scale {
+                        Some(scale) => loss * scale.scale(),
+                        None => loss,
+                    };
+                    for (id, gradient) in pass.into_leaves().gradients(scaled.backward()) {
+                        gradients.add(&layout, id, width, gradient);
+                    }
+                    wider.push(output.detached());
+                }
+            }
+        }
+        self.optimise(&mut gradients, plan.rate);
+        if let Some(queue) = &mut self.queue {
+            queue.replace_oldest(Tensor::cat(fresh_keys, 0));
+        }
+        self.steps += 1;
+        StepOutcome { losses: losses.into_iter().map(|of_width| Tensor::cat(of_width, 0).sum()).collect(), gradients }
+    }
+
+    /// Unscales and clips the gradients, and moves the query encoder; not where a gradient has overflowed.
+    fn optimise(&mut self, gradients: &mut GradientSum, rate: f64) {
+        let guard = self.loss_scale.as_mut().map(|scale| {
+            let overflowed = scale.unscale(gradients);
+            (overflowed, self.query.clone(), self.optimizer.clone())
+        });
+        match self.recipe.clip_norm {
+            0.0 => self.optimizer.step(&mut self.query, gradients, rate),
+            highest => self.optimizer.step(&mut self.query, &gradients.clipped(highest), rate),
+        }
+        if let Some((overflowed, query, optimizer)) = guard {
+            undo_where(&overflowed, (&mut self.query, &mut self.optimizer), (&query, &optimizer));
+        }
+    }
+
+    /// What the widths are asked about a part of the batch. Keys that are to enter the queue are added to
+    /// `fresh_keys`.
+    fn tasks(&mut self, batch: Batch, part: usize, fresh_keys: &mut Vec<Tensor<2>>) -> Vec<Task> {
+        let Batch { views, labels } = batch;
+        match self.recipe.method {
+            Method::Mocov2 => {
+                let keys = self.keys(views[1].clone(), part);
+                fresh_keys.push(keys.clone());
+                let queue = self.queue.as_ref().expect("MoCo v2 has a queue").keys.clone();
+                vec![Task { views: views[..1].to_vec(), question: Question::KeyInQueue { keys, queue } }]
+            }
+            Method::Mocov3 => {
+                // Each view is told from the other's key.
+                let mut keys: Vec<Tensor<2>> = views.iter().map(|view| self.keys(view.clone(), part)).collect();
+                keys.reverse();
+                let temperature = self.recipe.temperature;
+                let task =
+                    |(view, keys)| Task { views: vec![view], question: Question::KeyInBatch { keys, temperature } };
+                views.into_iter().zip(keys).map(task).collect()
+            }
+            Method::Simclr => vec![Task { views, question: Question::OtherView }],
+            Method::Supervised => vec![Task { views, question: Question::Label(labels) }],
+        }
+    }
+
+    /// The momentum encoder's embeddings, `[n, d]`, with batch statistics and without a graph.
+    ///
+    /// Where the batch is split for its statistics, it is shuffled first, so that a query and its
+    /// key are normalised among different images and the statistics leak nothing.
+    fn keys(&mut self, views: Tensor<4>, part: usize) -> Tensor<2> {
+        let splits = self.recipe.bn_splits;
+        let key = self.key.as_mut().expect("the method has a momentum encoder");
+        let mut pass = Pass::new(key, 0, Mode::Train { splits }).in_precision(self.recipe.precision);
+        if splits == 1 {
+            return normalize(self.encoder.project(views, &mut pass));
+        }
+        let round = self.steps * self.recipe.accumulate as u64 + part as u64;
+        let shuffle = epoch_order(self.recipe.seed, round, views.dims()[0]);
+        let mut back = vec![0; shuffle.len()];
+        for (place, image) in shuffle.iter().enumerate() {
+            back[*image as usize] = place as u32;
+        }
+        let [shuffle, back] = [shuffle, back].map(|order| {
+            let order: Vec<i32> = order.into_iter().map(|image| image as i32).collect();
+            let count = order.len();
+            Tensor::<1, Int>::from_data(TensorData::new(order, [count]), &views.device())
+        });
+        normalize(self.encoder.project(views.select(0, shuffle), &mut pass)).select(0, back)
+    }
+}

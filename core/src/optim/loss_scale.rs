@@ -1,0 +1,74 @@
+//! Dynamic loss scaling for 16-bit floats of small range (Micikevicius et al. 2018, section 3.2).
+
+use burn::tensor::{Bool, Device, Tensor};
+
+use crate::{gradient::GradientSum, optim::Optimizer, parameter::Parameters};
+
+/// The scale at first, as in PyTorch.
+const INITIAL: f64 = 65536.0;
+/// Steps without an overflow after which the scale doubles.
+const PATIENCE: f64 = 2000.0;
+
+/// Multiplies the loss, so that small gradients survive in 16 bits; halves when one overflows, doubles after a while
+/// without. All on the device: nothing is read back.
+#[derive(Debug, Clone)]
+pub struct LossScale {
+    /// The scale, and the steps since it last changed: `[2]`.
+    state: Tensor<1>,
+}
+
+impl LossScale {
+    /// The scale at first.
+    pub fn new(device: &Device) -> Self {
+        Self { state: Tensor::from_data([INITIAL, 0.0], device) }
+    }
+
+    /// As a checkpoint has it, `[2]`.
+    pub fn from_state(state: Tensor<1>) -> Self {
+        Self { state }
+    }
+
+    /// What a checkpoint keeps, `[2]`.
+    pub fn state(&self) -> &Tensor<1> {
+        &self.state
+    }
+
+    /// The scale, `[1]`.
+    pub fn scale(&self) -> Tensor<1> {
+        self.state.clone().narrow(0, 0, 1)
+    }
+
+    /// Takes the scale out of `gradients` and adapts it. Returns whether they had overflowed, `[1]`.
+    pub fn unscale(&mut self, gradients: &mut GradientSum) -> Tensor<1, Bool> {
+        let scale = self.scale();
+        let factor: Tensor<4> = scale.clone().recip().unsqueeze();
+        gradients.map(|gradient| gradient * factor.clone());
+        let overflowed = gradients.norm().is_finite().bool_not();
+        let steps = self.state.clone().narrow(0, 1, 1).add_scalar(1.0);
+        let patient = steps.clone().greater_equal_elem(PATIENCE);
+        let grown = scale.clone().mask_where(patient.clone(), scale.clone().mul_scalar(2.0));
+        let adapted = grown.mask_where(overflowed.clone(), scale.div_scalar(2.0));
+        let steps = steps.mask_fill(patient.bool_or(overflowed.clone()), 0.0);
+        self.state = Tensor::cat(vec![adapted, steps], 0);
+        overflowed
+    }
+}
+
+/// Undoes an optimiser's step where the gradients had overflowed.
+pub fn undo_where(
+    overflowed: &Tensor<1, Bool>,
+    (parameters, optimizer): (&mut Parameters, &mut Optimizer),
+    (parameters_before, optimizer_before): (&Parameters, &Optimizer),
+) {
+    let chosen = |now: Tensor<4>, before: Tensor<4>| {
+        let mask: Tensor<4, Bool> = overflowed.clone().unsqueeze();
+        let shape = now.dims();
+        now.mask_where(mask.expand(shape), before)
+    };
+    for (id, _) in parameters.layout().clone().iter() {
+        let Some(velocity) = optimizer.velocity(id).cloned() else { continue };
+        let before = optimizer_before.velocity(id).cloned().unwrap_or_else(|| velocity.zeros_like());
+        optimizer.set_velocity(id, chosen(velocity, before));
+        parameters.update(id, |value| chosen(value, parameters_before.get(id).clone()));
+    }
+}
