@@ -5,7 +5,11 @@
 #[path = "parity/fill.rs"]
 mod fill;
 
-use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use burn::tensor::{DType, Device, Tensor};
 use futures::executor::block_on;
@@ -22,7 +26,7 @@ use slimclr_core::{
 
 /// Runs one of `tests/python`'s programs.
 #[track_caller]
-fn python(program: &str, arguments: &[&Path]) {
+fn python(program: &str, arguments: &[PathBuf]) {
     let interpreter = env::var_os("SLIMCLR_PYTHON").expect("SLIMCLR_PYTHON names a Python with PyTorch");
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/python").join(program);
     let output = Command::new(interpreter).arg(program).args(arguments).output().unwrap();
@@ -61,6 +65,7 @@ fn exports_agree(network: Config, widths: &[f64]) {
     let config = Config { image_size: 64, batch: 4, queue: 4, ..network };
     let mut state = write_run(&run, &config);
     let images: Tensor<4> = fill::input("interchange/", "images", [3, 3, 64, 64], DType::F32, &Device::flex());
+    let mut pairs = Vec::new();
     for width in widths {
         let output = Command::new(env!("CARGO_BIN_EXE_slimclr"))
             .arg("export")
@@ -83,14 +88,14 @@ fn exports_agree(network: Config, widths: &[f64]) {
             let logits = state.encoder.forward(images.clone(), &mut pass);
             tensors.push(("logits", logits.dims().to_vec(), bytes(logits.flatten(0, 1))));
         }
-        let expected = folder.path().join("expected.safetensors");
-        let views: BTreeMap<_, _> = tensors
+        let expected = folder.path().join(format!("expected-{width}.safetensors"));
+        let views = tensors
             .iter()
-            .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()))
-            .collect();
+            .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
         serialize_to_file(views, None, &expected).unwrap();
-        python("check_export.py", &[&expected, Path::new(&format!("{card}.json"))]);
+        pairs.extend([expected, format!("{card}.json").into()]);
     }
+    python("check_export.py", &pairs);
 }
 
 fn bytes(tensor: Tensor<1>) -> Vec<u8> {

@@ -1,8 +1,8 @@
 """Checks exports of `slimclr export` against what the program itself computes.
 
-    check_export.py EXPECTED.safetensors CARD.json
+    check_export.py [EXPECTED.safetensors CARD.json]...
 
-EXPECTED holds `images`, `[batch, 3, height, width]`, and the network's `features` and perhaps `logits` for them. The
+Each EXPECTED holds `images`, `[batch, 3, height, width]`, and the network's `features` and perhaps `logits` for them. The
 networks are loaded by the very lines that the card gives. Differences are relative to the expected tensor's norm.
 """
 
@@ -70,9 +70,9 @@ def check_torchvision(card, expected):
         sys.exit(f"torchvision misses {missing} and does not know {keys.unexpected_keys}")
 
 
-def main():
-    expected, card = (os.path.abspath(path) for path in sys.argv[1:])
+def check(expected, card):
     expected = load_file(expected)
+    # The card's lines name files as they lie beside it.
     os.chdir(os.path.dirname(card))
     with open(card) as file:
         card = json.load(file)
@@ -81,6 +81,12 @@ def main():
     check_onnx(card, expected)
     if "torchvision" in card["loading"]:
         check_torchvision(card, expected)
+
+
+def main():
+    paths = [os.path.abspath(path) for path in sys.argv[1:]]
+    for expected, card in zip(paths[::2], paths[1::2], strict=True):
+        check(expected, card)
 
 
 main()
