@@ -124,6 +124,9 @@ fn a_run_reports_evaluates_and_repeats() {
         assert!(table.contains(width), "{table}");
     }
     assert!(events(&first).last().unwrap()["probe"].as_f64().is_some());
+    let [of_run, of_options] = [slimclr(&["profile", &text(&first)]), slimclr(&[&["profile"], TINY].concat())];
+    succeeds(&of_run);
+    assert_eq!(of_run.stdout, of_options.stdout, "the run's own network and image size");
     let report = fs::read_to_string(first.join("report.html")).unwrap();
     assert!(report.contains("data:image/png;base64,"));
     for outside in ["src=\"http", "href=\"http", "url(http", "@import"] {
@@ -185,6 +188,8 @@ fn options_that_cannot_be_are_named() {
     refuses(&pretrain(&["--device", "cpu:x"]), "'x' is no number");
     refuses(&pretrain(&["--data", "/no/such/folder"]), "there is no such folder");
     refuses(&slimclr(&["evaluate", "/no/such/run"]), "holds no run");
+    refuses(&slimclr(&["profile", "/no/such/run"]), "there is no /no/such/run");
+    refuses(&slimclr(&["profile", "/no/such/run", "--depth", "8"]), "cannot be used with");
     refuses(&slimclr(&["demo", "--minutes", "-1"]), "error");
 
     let folder = tempfile::tempdir().unwrap();

@@ -2,10 +2,8 @@
 //!
 //! The default build compiles to WGSL; the SPIR-V of the feature `vulkan` crashes Mesa's software driver.
 
-use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
-use rand::RngExt;
+use burn::tensor::{Device, DeviceKind, Tensor};
 use slimclr_core::{
-    augment::view_rng,
     config::Config,
     method::{Batch, Plan, StepOutcome, Trainer},
 };
@@ -16,15 +14,9 @@ fn webgpu_agrees_with_the_cpu() {
         Config { widths: vec![1.0, 0.5], batch: 4, queue: 8, dim: 8, image_size: 8, bn_splits: 2, ..Config::mini() };
     let losses = |device: Device| -> Vec<f32> {
         let mut method = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &device);
-        let shape = [config.batch, 3, config.image_size, config.image_size];
         let mut losses = Vec::new();
         for step in 0..3 {
-            let views = [0, 1].map(|view| {
-                let mut random = view_rng(7, step, 0, view);
-                let pixels: Vec<f32> = (0..shape.iter().product()).map(|_| random.random_range(-1.0..1.0)).collect();
-                Tensor::from_data(TensorData::new(pixels, shape), &device)
-            });
-            let batch = Batch { views: views.to_vec(), labels: Tensor::zeros([config.batch], &device) };
+            let batch = Batch::noise(&config, step, &device);
             let plan = Plan { slim: step > 0, rate: 0.05, key_momentum: 0.99 };
             let StepOutcome { losses: of_step, .. } = method.step(batch, plan);
             losses.extend(Tensor::cat(of_step, 0).into_data().iter::<f32>());

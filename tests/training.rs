@@ -3,12 +3,19 @@
 use burn::tensor::{Device, Tensor};
 use futures::executor::block_on;
 use slimclr_core::{
-    checkpoint::{self, Checkpoint},
-    config::Config,
-    loss::{contrast::against_queue, distill::Output, normalize},
-    method::{Batch, Plan, Trainer},
-    parameter::{MismatchError, Parameters},
+    checkpoint::{self, Checkpoint, CheckpointError},
+    config::{Config, ConfigError},
+    loss::{
+        contrast::against_queue,
+        distill::{Distillation, Output},
+        normalize,
+    },
+    method::{Batch, Method, Plan, Trainer},
+    optim::loss_scale::LossScale,
+    parameter::Parameters,
     pass::{Mode, Pass},
+    precision::Precision,
+    width::WidthError,
 };
 
 /// A network and a batch that are small enough to step in no time.
@@ -20,8 +27,8 @@ fn fresh(config: &Config) -> Trainer {
     Trainer::new(config, config.encoder().unwrap().build().unwrap(), &Device::flex())
 }
 
-fn batch(config: &Config) -> Batch {
-    Batch::noise(config, &Device::flex())
+fn batch(config: &Config, seed: u64) -> Batch {
+    Batch::noise(config, seed, &Device::flex())
 }
 
 /// A step at `rate`, of all widths or only the full network.
@@ -81,7 +88,7 @@ fn joint_gradients(method: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
 fn width_by_width_gradients_equal_the_joint_backwards() {
     let config = Config { bn_splits: 1, ..config() };
     let mut method = fresh(&config);
-    let batch = batch(&config);
+    let batch = batch(&config, 0);
     let joint = joint_gradients(&method, &batch);
     let outcome = method.step(batch, plan(true, 0.0));
     let layout = method.encoder.layout().clone();
@@ -95,12 +102,157 @@ fn width_by_width_gradients_equal_the_joint_backwards() {
     }
 }
 
+/// Every method, slimmable and not, with nested slices and disjoint ones.
+fn every_kind_of_run() -> Vec<Config> {
+    // Noise of few images: what is learnt shows within some steps only where nothing else makes it harder.
+    let gentle = Config { batch: 8, bn_splits: 1, distill: Distillation::None, ..config() };
+    let methods = [Method::Mocov2, Method::Mocov3, Method::Simclr, Method::Supervised];
+    let networks = [(vec![1.0], false), (vec![1.0, 0.5], false), (vec![1.0, 0.5, 0.25], true)];
+    let of_method = |method| {
+        networks.clone().map(|(widths, disjoint)| Config { method, widths, disjoint, hidden: 16, ..gentle.clone() })
+    };
+    methods.into_iter().flat_map(of_method).map(|config| config.for_classes(8)).collect()
+}
+
+fn total_loss(trainer: &mut Trainer, batch: &Batch, plan: Plan) -> f32 {
+    trainer.step(batch.clone(), plan).losses.iter().map(|loss| values(loss)[0]).sum()
+}
+
+#[test]
+fn every_method_learns_every_width() {
+    for config in every_kind_of_run() {
+        config.check().unwrap();
+        let mut trainer = fresh(&config);
+        let batch = batch(&config, 0);
+        let before = trainer.query.clone();
+        // The same images over and over would fill the queue with their own keys.
+        let queue = trainer.queue.clone();
+        let first = total_loss(&mut trainer, &batch, plan(true, 0.02));
+        for _ in 0..25 {
+            trainer.queue = queue.clone();
+            total_loss(&mut trainer, &batch, plan(true, 0.02));
+        }
+        trainer.queue = queue;
+        let last = total_loss(&mut trainer, &batch, plan(true, 0.0));
+        assert!(last < first, "{config:?}: the loss went from {first} to {last}");
+        for (id, spec) in trainer.encoder.layout().iter() {
+            let moved = values(before.get(id)) != values(trainer.query.get(id));
+            assert!(moved, "{} has not moved: {config:?}", spec.name);
+        }
+    }
+}
+
+#[test]
+fn disjoint_sub_networks_share_weights_with_the_full_one_only() {
+    let mut config = Config { widths: vec![1.0, 0.5, 0.25], disjoint: true, ..config() };
+    let mut trainer = fresh(&config);
+    let images = batch(&config, 0).views.remove(0);
+    let outputs = |trainer: &mut Trainer| {
+        [0, 1, 2].map(|width| {
+            let mut pass = Pass::new(&mut trainer.query, width, Mode::Eval);
+            values(&trainer.encoder.features(images.clone(), &mut pass))
+        })
+    };
+    let before = outputs(&mut trainer);
+    let layout = trainer.encoder.layout().clone();
+    for (id, spec) in layout.iter().filter(|(_, spec)| spec.is_weight()) {
+        let narrowest = spec.slice(layout.widths(), 2).unwrap();
+        trainer.query.update(id, |value| {
+            let halved = value.clone().slice(narrowest.clone()).mul_scalar(0.5);
+            value.slice_assign(narrowest, halved)
+        });
+    }
+    let after = outputs(&mut trainer);
+    assert_eq!([0, 1, 2].map(|width| before[width] == after[width]), [false, true, false]);
+    config.widths = vec![1.0, 0.75, 0.5];
+    assert_eq!(config.check(), Err(ConfigError::Width(WidthError::NotDisjoint(1.25))));
+}
+
+#[test]
+fn a_batch_in_two_equal_parts_has_the_gradient_of_one() {
+    for method in [Method::Mocov2, Method::Mocov3, Method::Simclr, Method::Supervised] {
+        let half = Config { method, hidden: 16, bn_splits: 1, ..config() };
+        let whole = Config { batch: 2 * half.batch, accumulate: 2, ..half.clone() };
+        let part = batch(&half, 0);
+        let twice = |tensor: &Tensor<4>| Tensor::cat(vec![tensor.clone(); 2], 0);
+        let both = Batch {
+            views: part.views.iter().map(twice).collect(),
+            labels: Tensor::cat(vec![part.labels.clone(); 2], 0),
+        };
+        let [of_part, of_both] =
+            [(&half, part), (&whole, both)].map(|(config, batch)| fresh(config).step(batch, plan(true, 0.0)));
+        for (id, spec) in fresh(&half).encoder.layout().iter() {
+            let [of_part, of_both] = [&of_part, &of_both].map(|outcome| outcome.gradients.get(id).map(values));
+            let Some((of_part, of_both)) = of_part.zip(of_both) else { continue };
+            let off = difference(&of_both, &of_part);
+            assert!(off < 1e-4 || of_part.iter().all(|g| g.abs() < 1e-5), "{method:?}, {}: off by {off}", spec.name);
+        }
+    }
+}
+
+/// How far a step at rate 1 moves the parameters, all in one row, and the norm of the gradient it reports.
+fn movement(config: &Config, batch: &Batch) -> (Vec<f32>, f32) {
+    let mut trainer = fresh(config);
+    let before = trainer.query.clone();
+    let outcome = trainer.step(batch.clone(), plan(true, 1.0));
+    let trained = before.layout().iter().filter(|(_, spec)| spec.is_trained());
+    let moved = trained.flat_map(|(id, _)| values(&(trainer.query.get(id).clone() - before.get(id).clone())));
+    (moved.collect(), values(&outcome.gradients.norm())[0])
+}
+
+#[test]
+fn a_clipped_step_is_shorter_in_the_same_direction() {
+    let free = Config { weight_decay: 0.0, ..config() };
+    let batch = batch(&free, 0);
+    let (moved, norm) = movement(&free, &batch);
+    let clipped = |share: f64| movement(&Config { clip_norm: share * f64::from(norm), ..free.clone() }, &batch);
+    let (shorter, reported) = clipped(0.25);
+    assert_eq!(norm, reported, "the gradient is reported as it was");
+    let expected: Vec<f32> = moved.iter().map(|step| step * 0.25).collect();
+    assert!(difference(&shorter, &expected) < 1e-3);
+    assert!(difference(&clipped(4.0).0, &moved) < 1e-6, "a gradient below the clip is left alone");
+}
+
+#[test]
+fn sixteen_bits_train_as_thirty_two_do() {
+    let config = config();
+    let batch = batch(&config, 0);
+    let losses = |precision| -> Vec<f32> {
+        let mut trainer = fresh(&Config { precision, ..config.clone() });
+        (0..3).flat_map(|_| trainer.step(batch.clone(), plan(true, 0.05)).losses).map(|loss| values(&loss)[0]).collect()
+    };
+    let full = losses(Precision::F32);
+    for precision in [Precision::Bf16, Precision::F16] {
+        let off = difference(&losses(precision), &full);
+        assert!(off > 0.0 && off < 2e-2, "{precision:?} is off by {off}");
+    }
+}
+
+#[test]
+fn an_overflow_skips_the_step_and_halves_the_scale() {
+    let config = Config { precision: Precision::F16, ..config() };
+    let mut trainer = fresh(&config);
+    trainer.loss_scale = Some(LossScale::from_state(Tensor::from_data([1e30, 7.0], &Device::flex())));
+    let (before, batch) = (trainer.query.clone(), batch(&config, 0));
+    trainer.step(batch.clone(), plan(true, 0.05));
+    let state = values(trainer.loss_scale.as_ref().unwrap().state());
+    assert_eq!(state, [5e29, 0.0]);
+    for (id, spec) in before.layout().iter().filter(|(_, spec)| spec.is_trained()) {
+        assert_eq!(values(before.get(id)), values(trainer.query.get(id)), "{}", spec.name);
+    }
+    trainer.loss_scale = Some(LossScale::from_state(Tensor::from_data([8.0, 1999.0], &Device::flex())));
+    trainer.step(batch, plan(true, 0.05));
+    assert_eq!(values(trainer.loss_scale.as_ref().unwrap().state()), [16.0, 0.0]);
+    let moved = before.layout().iter().any(|(id, _)| values(before.get(id)) != values(trainer.query.get(id)));
+    assert!(moved, "a step without an overflow is taken");
+}
+
 #[test]
 fn slow_start_trains_only_the_full_network() {
     let config = config();
     let mut method = fresh(&config);
     let before = method.query.clone();
-    let outcome = method.step(batch(&config), plan(false, 0.1));
+    let outcome = method.step(batch(&config, 0), plan(false, 0.1));
     assert_eq!(outcome.losses.len(), 1);
     for (id, spec) in method.encoder.layout().iter() {
         let moved = values(before.get(id)) != values(method.query.get(id));
@@ -111,22 +263,25 @@ fn slow_start_trains_only_the_full_network() {
 
 #[test]
 fn a_checkpoint_goes_on_bit_for_bit() {
-    let config = config();
-    let batches: Vec<_> = (0..4).map(|_| batch(&config)).collect();
-    let mut method = fresh(&config);
-    for batch in &batches[..2] {
-        method.step(batch.clone(), plan(true, 0.05));
+    let mixed = Config { precision: Precision::F16, ..config() };
+    for config in every_kind_of_run().into_iter().chain([mixed]) {
+        let batches: Vec<_> = (0..4).map(|seed| batch(&config, seed)).collect();
+        let mut trainer = fresh(&config);
+        for batch in &batches[..2] {
+            trainer.step(batch.clone(), plan(true, 0.05));
+        }
+        let bytes = block_on(checkpoint::save(&trainer, &config)).unwrap();
+        let checkpoint = Checkpoint::read(&bytes).unwrap();
+        assert_eq!((checkpoint.step(), checkpoint.config()), (2, &config));
+        let mut resumed = checkpoint.resume(&Device::flex()).unwrap();
+        for batch in &batches[2..] {
+            trainer.step(batch.clone(), plan(true, 0.05));
+            resumed.step(batch.clone(), plan(true, 0.05));
+        }
+        let [uninterrupted, resumed] =
+            [trainer, resumed].map(|state| block_on(checkpoint::save(&state, &config)).unwrap());
+        assert!(uninterrupted == resumed, "the resumed run differs: {config:?}");
     }
-    let bytes = block_on(checkpoint::save(&method, &config)).unwrap();
-    let checkpoint = Checkpoint::read(&bytes).unwrap();
-    assert_eq!((checkpoint.step(), checkpoint.config()), (2, &config));
-    let mut resumed = checkpoint.resume(&Device::flex()).unwrap();
-    for batch in &batches[2..] {
-        method.step(batch.clone(), plan(true, 0.05));
-        resumed.step(batch.clone(), plan(true, 0.05));
-    }
-    let [uninterrupted, resumed] = [method, resumed].map(|state| block_on(checkpoint::save(&state, &config)).unwrap());
-    assert!(uninterrupted == resumed, "the resumed run differs");
 }
 
 #[test]
@@ -139,17 +294,26 @@ fn damaged_checkpoints_are_refused() {
     assert!(refused(b"not a checkpoint").contains("no intact safetensors file"));
     assert!(refused(&[]).contains("no intact safetensors file"));
 
-    // A file of another network's tensors, but this one's options.
+    // Files of other networks' tensors, but this one's options.
+    let mismatch = |network: &Config, options: &Config| {
+        let bytes = block_on(checkpoint::save(&fresh(network), options)).unwrap();
+        match Checkpoint::read(&bytes) {
+            Err(CheckpointError::Mismatch(mismatch)) => mismatch,
+            other => panic!("no mismatch: {:?}", other.err()),
+        }
+    };
     let narrow = Config { dim: 4, ..config.clone() };
-    let bytes = block_on(checkpoint::save(&fresh(&narrow), &config)).unwrap();
-    let error = Checkpoint::read(&bytes).unwrap().resume(&Device::flex()).err().unwrap().to_string();
-    assert!(error.contains("has shape"), "{error}");
-    let deep = Config { depth: 14, ..config };
-    let bytes = block_on(checkpoint::save(&method, &deep)).unwrap();
-    let error = Checkpoint::read(&bytes).unwrap().resume(&Device::flex()).err().unwrap();
-    assert!(error.to_string().contains("features.1.conv1.weight has shape"), "{error}");
-    assert!(matches!(
-        error,
-        checkpoint::CheckpointError::Mismatch(MismatchError::Missing(_) | MismatchError::Shape { .. })
-    ));
+    let error = mismatch(&narrow, &config);
+    assert_eq!((error.missing.len(), error.extra.len(), error.misshapen.len()), (0, 0, 5));
+    assert_eq!(
+        error.to_string(),
+        "the tensors do not fit the network: 5 of another shape (encoder_q.fc.2.weight has shape [4, 64], not [8, 64], \
+         encoder_q.fc.2.bias has shape [4], not [8], encoder_k.fc.2.weight has shape [4, 64], not [8, 64], …)"
+    );
+    let deep = Config { depth: 14, ..config.clone() };
+    let [lacks, has_more] = [mismatch(&config, &deep), mismatch(&deep, &config)];
+    assert!(lacks.missing.contains(&"encoder_k.features.5.conv1.weight".into()), "{lacks}");
+    assert!(lacks.extra.contains(&"encoder_k.features.1.shortcut.0.weight".into()), "{lacks}");
+    assert!(has_more.extra.contains(&"encoder_q.features.5.conv1.weight".into()), "{has_more}");
+    assert!(has_more.missing.contains(&"encoder_q.features.1.shortcut.0.weight".into()), "{has_more}");
 }

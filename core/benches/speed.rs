@@ -27,7 +27,7 @@ fn step(bencher: Bencher, widths: usize) {
     let config = Config { widths: all[..widths].to_vec(), batch: 64, bn_splits: 1, ..Config::cifar10() };
     let device = Device::flex();
     let mut method = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &device);
-    let batch = Batch::noise(&config, &device);
+    let batch = Batch::noise(&config, 0, &device);
     let plan = Plan { slim: true, rate: 0.06, key_momentum: config.key_momentum };
     method.step(batch.clone(), plan);
     bencher.counter(ItemsCount::new(config.batch)).bench_local(|| {

@@ -13,7 +13,8 @@ use crate::{
     encoder::Encoder,
     method::{Method, Queue, Trainer},
     optim::loss_scale::LossScale,
-    parameter::{MismatchError, Parameters},
+    parameter::{MismatchError, Parameters, Shapes},
+    precision::Precision,
 };
 
 /// The metadata's key.
@@ -126,7 +127,7 @@ impl<'a> Checkpoint<'a> {
     /// Reads the table of contents and the metadata.
     ///
     /// # Errors
-    /// If `bytes` are no checkpoint.
+    /// If `bytes` are no checkpoint, or its tensors are not those of its options' network.
     pub fn read(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let tensors = SafeTensors::deserialize(bytes)?;
@@ -142,7 +143,26 @@ impl<'a> Checkpoint<'a> {
         if config.method == Method::Mocov2 && (pointer >= config.queue || !pointer.is_multiple_of(config.batch)) {
             return Err(CheckpointError::Pointer(pointer));
         }
-        Ok(Self { tensors, metadata, config })
+        let checkpoint = Self { tensors, metadata, config };
+        checkpoint.check_tensors()?;
+        Ok(checkpoint)
+    }
+
+    /// Every tensor must be one that [`save`] writes, and of its shape. Velocities may lack: those of
+    /// sub-networks do before the slow start.
+    fn check_tensors(&self) -> Result<(), CheckpointError> {
+        let found: Shapes = self.tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
+        let encoder = self.encoder()?;
+        let with =
+            |prefix| encoder.layout().named_shapes().map(move |(name, shape)| (format!("{prefix}.{name}"), shape));
+        let config = &self.config;
+        let queue = (QUEUE.to_owned(), vec![config.dim, config.queue]);
+        let expected = with(QUERY)
+            .chain(with(MOMENTUM_ENCODER).filter(|_| config.method.has_keys()))
+            .chain(with(VELOCITY).filter(|(name, _)| found.contains_key(name)))
+            .chain((config.method == Method::Mocov2).then_some(queue))
+            .chain((config.precision == Precision::F16).then(|| (LOSS_SCALE.to_owned(), vec![2])));
+        Ok(MismatchError::check(expected, &found)?)
     }
 
     /// The run's options.
@@ -167,7 +187,7 @@ impl<'a> Checkpoint<'a> {
     /// The trained encoder's parameters.
     ///
     /// # Errors
-    /// If tensors are missing or misshapen.
+    /// If a tensor is not 32-bit floating point.
     pub fn query(&self, encoder: &Encoder, device: &Device) -> Result<Parameters, CheckpointError> {
         self.parameters(QUERY, encoder, device)
     }
@@ -175,7 +195,7 @@ impl<'a> Checkpoint<'a> {
     /// The whole state, to go on training.
     ///
     /// # Errors
-    /// If tensors are missing or misshapen.
+    /// If a tensor is not 32-bit floating point.
     pub fn resume(&self, device: &Device) -> Result<Trainer, CheckpointError> {
         let encoder = self.encoder()?;
         let config = self.config();
@@ -186,52 +206,32 @@ impl<'a> Checkpoint<'a> {
             state.key = Some(self.parameters(MOMENTUM_ENCODER, &state.encoder, device)?);
         }
         for (id, spec) in layout.iter() {
-            if let Some(velocity) = self.tensor(&format!("{VELOCITY}.{}", spec.name), &spec.named_shape())? {
-                state.optimizer.set_velocity(id, Tensor::from_data(spec.stored(velocity), device));
+            let name = format!("{VELOCITY}.{}", spec.name);
+            if self.tensors.tensor(&name).is_ok() {
+                state.optimizer.set_velocity(id, Tensor::from_data(spec.stored(self.tensor(&name)?), device));
             }
         }
         if state.queue.is_some() {
-            let keys = self.needed(QUEUE, &[config.dim, config.queue])?;
-            let keys = Tensor::from_data(keys, device);
+            let keys = Tensor::from_data(self.tensor(QUEUE)?, device);
             state.queue = Some(Queue { keys, pointer: self.metadata.queue_pointer });
         }
         if state.loss_scale.is_some() {
-            let scale = Tensor::from_data(self.needed(LOSS_SCALE, &[2])?, device);
-            state.loss_scale = Some(LossScale::from_state(scale));
+            state.loss_scale = Some(LossScale::from_state(Tensor::from_data(self.tensor(LOSS_SCALE)?, device)));
         }
         state.steps = self.metadata.step;
         Ok(state)
     }
 
     fn parameters(&self, prefix: &str, encoder: &Encoder, device: &Device) -> Result<Parameters, CheckpointError> {
-        let mut found = HashMap::new();
-        for (_, spec) in encoder.layout().iter() {
-            if let Some(data) = self.tensor(&format!("{prefix}.{}", spec.name), &spec.named_shape())? {
-                found.insert(spec.name.clone(), data);
-            }
-        }
-        Ok(Parameters::from_named(encoder.layout().clone(), device, |name| found.remove(name))?)
+        Parameters::from_named(encoder.layout().clone(), device, |name| self.tensor(&format!("{prefix}.{name}")))
     }
 
     /// A tensor's values.
-    fn needed(&self, name: &str, shape: &[usize]) -> Result<TensorData, CheckpointError> {
-        Ok(self.tensor(name, shape)?.ok_or_else(|| MismatchError::Missing(vec![name.into()]))?)
-    }
-
-    /// A tensor's values; none if the file lacks it.
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Option<TensorData>, CheckpointError> {
-        let Ok(view) = self.tensors.tensor(name) else { return Ok(None) };
+    fn tensor(&self, name: &str) -> Result<TensorData, CheckpointError> {
+        let view = self.tensors.tensor(name)?;
         if view.dtype() != Dtype::F32 {
             return Err(CheckpointError::Type(name.into()));
         }
-        if view.shape() != shape {
-            return Err(MismatchError::Shape {
-                name: name.into(),
-                found: view.shape().to_vec(),
-                expected: shape.to_vec(),
-            }
-            .into());
-        }
-        Ok(Some(TensorData::from_bytes_vec(view.data().to_vec(), shape.to_vec(), DType::F32)))
+        Ok(TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), DType::F32))
     }
 }

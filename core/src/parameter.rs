@@ -6,7 +6,12 @@
 //! optimiser's velocity. Every entry is stored as `[out, in, height, width]`, with trailing ones for
 //! linear layers and vectors: then one slice rule covers them all.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::Range,
+    sync::Arc,
+};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
@@ -134,6 +139,11 @@ impl Layout {
         self.specs.iter().enumerate().map(|(index, spec)| (ParameterId(index), spec))
     }
 
+    /// Name and shape of every parameter, as a file holds them.
+    pub fn named_shapes(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
+        self.specs.iter().map(|spec| (spec.name.clone(), spec.named_shape()))
+    }
+
     /// The parameter at `id`.
     pub fn spec(&self, id: ParameterId) -> &ParameterSpec {
         &self.specs[id.0]
@@ -153,27 +163,77 @@ pub struct Parameters {
     values: Vec<Tensor<4>>,
 }
 
-/// Why named tensors do not fit a network.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum MismatchError {
+/// Shapes of tensors by name, as a file lists them.
+pub type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// How named tensors fail to fit a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Error)]
+pub struct MismatchError {
     /// Tensors that the network needs.
-    #[error("{} of the network's tensors are missing: {}", .0.len(), first_three(.0))]
-    Missing(Vec<String>),
-    /// A tensor of another shape.
-    #[error("tensor {name} has shape {found:?}, but the network's is {expected:?}")]
-    Shape {
-        /// The tensor's name.
-        name: String,
-        /// Its shape in the file.
-        found: Vec<usize>,
-        /// The network's.
-        expected: Vec<usize>,
-    },
+    pub missing: Vec<String>,
+    /// Tensors that the network has no place for.
+    pub extra: Vec<String>,
+    /// Tensors of another shape than the network's.
+    pub misshapen: Vec<Misshapen>,
 }
 
-fn first_three(names: &[String]) -> String {
-    let more = if names.len() > 3 { ", …" } else { "" };
-    format!("{}{more}", names[..names.len().min(3)].join(", "))
+/// A tensor of the wrong shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misshapen {
+    /// Its name.
+    pub name: String,
+    /// Its shape in the file.
+    pub found: Vec<usize>,
+    /// The network's.
+    pub expected: Vec<usize>,
+}
+
+impl MismatchError {
+    /// Compares what a network needs with what there is.
+    ///
+    /// # Errors
+    /// If tensors are missing, left over or of another shape.
+    pub fn check(expected: impl IntoIterator<Item = (String, Vec<usize>)>, found: &Shapes) -> Result<(), Self> {
+        let mut mismatch = Self::default();
+        let mut extra: BTreeSet<&String> = found.keys().collect();
+        for (name, expected) in expected {
+            extra.remove(&name);
+            match found.get(&name) {
+                None => mismatch.missing.push(name),
+                Some(found) if *found != expected => {
+                    mismatch.misshapen.push(Misshapen { name, found: found.clone(), expected });
+                }
+                Some(_) => {}
+            }
+        }
+        mismatch.extra = extra.into_iter().cloned().collect();
+        if mismatch == Self::default() { Ok(()) } else { Err(mismatch) }
+    }
+}
+
+impl fmt::Display for MismatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            (self.missing.len(), "missing", first_three(&self.missing)),
+            (self.extra.len(), "unknown", first_three(&self.extra)),
+            (self.misshapen.len(), "of another shape", first_three(&self.misshapen)),
+        ];
+        let kinds = kinds.iter().filter(|(count, ..)| *count > 0);
+        let kinds: Vec<String> = kinds.map(|(count, kind, names)| format!("{count} {kind} ({names})")).collect();
+        write!(f, "the tensors do not fit the network: {}", kinds.join("; "))
+    }
+}
+
+impl fmt::Display for Misshapen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} has shape {:?}, not {:?}", self.name, self.found, self.expected)
+    }
+}
+
+fn first_three(items: &[impl ToString]) -> String {
+    let shown: Vec<String> = items.iter().take(3).map(ToString::to_string).collect();
+    let more = if items.len() > 3 { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 impl Parameters {
@@ -199,32 +259,25 @@ impl Parameters {
         Self { layout, values }
     }
 
-    /// Values from tensors found by name.
+    /// Values that `read` finds by name, each of the shape that the layout promises
+    /// ([`MismatchError::check`] tells beforehand).
     ///
     /// # Errors
-    /// If tensors are missing or of another shape.
-    pub fn from_named(
+    /// Those of `read`.
+    pub fn from_named<E>(
         layout: Arc<Layout>,
         device: &Device,
-        mut find: impl FnMut(&str) -> Option<TensorData>,
-    ) -> Result<Self, MismatchError> {
-        let mut missing = Vec::new();
-        let mut values = Vec::with_capacity(layout.specs.len());
-        for spec in &layout.specs {
-            let Some(data) = find(&spec.name) else {
-                missing.push(spec.name.clone());
-                continue;
-            };
-            let expected = spec.named_shape();
-            if data.shape().to_vec() != expected {
-                return Err(MismatchError::Shape { name: spec.name.clone(), found: data.shape().to_vec(), expected });
-            }
-            let dtype = data.dtype();
-            values.push(Tensor::from_data(spec.stored(data), (device, dtype)));
-        }
-        if !missing.is_empty() {
-            return Err(MismatchError::Missing(missing));
-        }
+        mut read: impl FnMut(&str) -> Result<TensorData, E>,
+    ) -> Result<Self, E> {
+        let values = layout
+            .specs
+            .iter()
+            .map(|spec| {
+                let data = read(&spec.name)?;
+                let dtype = data.dtype();
+                Ok(Tensor::from_data(spec.stored(data), (device, dtype)))
+            })
+            .collect::<Result<_, E>>()?;
         Ok(Self { layout, values })
     }
 

@@ -6,9 +6,11 @@ mod device;
 mod model_card;
 mod options;
 mod outcome;
+mod pytorch;
 mod report;
 mod run_folder;
 mod terminal;
+mod trained;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -45,7 +47,7 @@ struct Cli {
 enum Task {
     /// Train a small network on embedded images for a few minutes, and show what came of it
     Demo(Demo),
-    /// Pre-train a slimmable network on images without labels (SlimCLR-MoCov2)
+    /// Pre-train a slimmable network: SlimCLR by MoCo v2 or v3, SimCLR, or with labels
     Pretrain(Box<Pretrain>),
     /// Measure a run's latest checkpoint: kNN and a switchable linear probe, at every width
     Evaluate(Evaluate),

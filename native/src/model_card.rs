@@ -20,7 +20,7 @@ use crate::data::fetch::hex;
 pub struct ModelCard {
     /// What its files are called, without their endings.
     pub name: String,
-    pub program: String,
+    pub program: &'static str,
     pub architecture: Architecture,
     pub width: f64,
     pub parameters: u64,
@@ -29,7 +29,8 @@ pub struct ModelCard {
     pub input: Input,
     /// Names and channels.
     pub outputs: BTreeMap<String, usize>,
-    pub training: Training,
+    /// How it was trained, if by this program.
+    pub training: Option<Training>,
     /// Latest accuracies of these very weights, if they were measured.
     pub evaluation: Option<Evaluated>,
     pub files: Vec<FileEntry>,
@@ -60,9 +61,8 @@ pub struct Input {
 pub struct Training {
     pub method: Method,
     pub images: usize,
-    /// Steps taken.
+    /// Those taken.
     pub steps: u64,
-    /// Epochs that these make.
     pub epochs: f64,
     pub options: Config,
 }

@@ -12,10 +12,16 @@ use toml::Table;
 pub enum Preset {
     /// A small network for a few minutes on a laptop
     Mini,
-    /// ResNet-20 on CIFAR-10, 200 epochs
+    /// ResNet-20 on CIFAR-10 by MoCo v2, 200 epochs
     Cifar10,
-    /// ResNet-50 on ImageNet, 200 epochs
+    /// ResNet-20 on CIFAR-10 by MoCo v3, 200 epochs
+    Cifar10Mocov3,
+    /// ResNet-50 on ImageNet by MoCo v2, 200 epochs
     ImagenetMocov2,
+    /// ResNet-50 on ImageNet by MoCo v3, 300 epochs
+    ImagenetMocov3,
+    /// ResNet-50 on ImageNet with labels, 100 epochs: the slimmable network that the paper compares with
+    ImagenetSupervised,
 }
 
 impl Preset {
@@ -24,17 +30,17 @@ impl Preset {
         match self {
             Self::Mini => Config::mini(),
             Self::Cifar10 => Config::cifar10(),
+            Self::Cifar10Mocov3 => Config::cifar10_mocov3(),
             Self::ImagenetMocov2 => Config::imagenet_mocov2(),
+            Self::ImagenetMocov3 => Config::imagenet_mocov3(),
+            Self::ImagenetSupervised => Config::imagenet_supervised(),
         }
     }
 
     /// As it is written on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mini => "mini",
-            Self::Cifar10 => "cifar10",
-            Self::ImagenetMocov2 => "imagenet-mocov2",
-        }
+    pub fn name(self) -> String {
+        let value = clap::ValueEnum::to_possible_value(&self).expect("no preset is hidden");
+        value.get_name().to_owned()
     }
 }
 

@@ -92,7 +92,12 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be written.
     pub fn keep_checkpoint(&self, bytes: &[u8]) -> Result<()> {
-        write_atomically(&self.path.join(CHECKPOINT), bytes)
+        write_atomically(&self.checkpoint_path(), bytes)
+    }
+
+    /// Where the latest checkpoint is.
+    pub fn checkpoint_path(&self) -> PathBuf {
+        self.path.join(CHECKPOINT)
     }
 
     /// The bytes of the latest checkpoint.
@@ -100,18 +105,18 @@ impl RunFolder {
     /// # Errors
     /// If there is none.
     pub fn checkpoint(&self) -> Result<Vec<u8>> {
-        let path = self.path.join(CHECKPOINT);
+        let path = self.checkpoint_path();
         fs::read(&path).with_context(|| format!("cannot read the checkpoint {}", path.display()))
     }
 
     /// Names the checkpoint in an error that came of it.
     pub fn blame_checkpoint(&self) -> String {
-        format!("{} cannot be used", self.path.join(CHECKPOINT).display())
+        format!("{} cannot be used", self.checkpoint_path().display())
     }
 
     /// Whether a checkpoint has been kept.
     pub fn has_checkpoint(&self) -> bool {
-        self.path.join(CHECKPOINT).is_file()
+        self.checkpoint_path().is_file()
     }
 
     /// Everything the run has reported, in order. Lines that were cut short or damaged are left out.

@@ -1,6 +1,6 @@
 //! How each kind of case is run.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
 use burn::tensor::{DType, Device, Int, Tensor};
 use futures::executor::block_on;
@@ -22,7 +22,7 @@ use slimclr_core::{
         Optimizer, OptimizerKind,
         schedule::{Decay, Schedule, cosine_momentum},
     },
-    parameter::{Layout, ParameterId, ParameterSpec, Parameters, Role},
+    parameter::{Layout, ParameterId, ParameterSpec, Parameters, Role, Shapes},
     pass::{Mode, Pass},
     precision::Precision,
     profile::profile as profile_of,
@@ -89,10 +89,8 @@ pub fn backbone(case: &Value, dtype: DType) -> Differences {
     let widths = encoder.layout().widths().clone();
     let mut differences = Differences::default();
 
-    let expected: BTreeMap<String, Vec<usize>> = field(case, "params");
-    let found: BTreeMap<String, Vec<usize>> =
-        encoder.layout().iter().map(|(_, spec)| (spec.name.clone(), spec.named_shape())).collect();
-    if found != expected {
+    let expected: Shapes = field(case, "params");
+    if encoder.layout().named_shapes().collect::<Shapes>() != expected {
         differences.found.push("the names or shapes of the parameters differ".into());
     }
 
@@ -335,10 +333,9 @@ pub fn optimizer(case: &Value, dtype: DType) -> Differences {
     let (device, salt) = (Device::flex(), text(case, "salt"));
     let shapes: Vec<Vec<usize>> = field(case, "shapes");
     let (layout, ids) = layout_of(&shapes);
-    let named: BTreeMap<String, Vec<usize>> =
-        layout.iter().map(|(_, spec)| (spec.name.clone(), spec.named_shape())).collect();
+    let named: Shapes = layout.named_shapes().collect();
     let mut parameters = Parameters::from_named(layout.clone(), &device, |name| {
-        Some(data(salt, name, &named[name], Kind::Input, dtype))
+        Ok::<_, Infallible>(data(salt, name, &named[name], Kind::Input, dtype))
     })
     .unwrap();
     let kind = match text(case, "kind") {

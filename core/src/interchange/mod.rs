@@ -1,5 +1,6 @@
-//! What other programs read and write: PyTorch's tensors, ONNX's graphs.
+//! Networks from and for other programs.
 
+pub mod authors;
 pub mod onnx;
 pub mod sub_network;
 pub mod torchvision;

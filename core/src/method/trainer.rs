@@ -1,6 +1,9 @@
 //! The training step of every method (paper section 3; spec sections 2 to 4).
 
-use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+use rand_pcg::Pcg64Mcg;
 
 use super::{
     Method, Queue, Recipe,
@@ -52,12 +55,16 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Noise in the shape of a batch, all of the first class: to time or try a step.
-    pub fn noise(config: &Config, device: &Device) -> Self {
+    /// Normal noise in the shape of a batch, all of the first class: to time or try a step.
+    pub fn noise(config: &Config, seed: u64, device: &Device) -> Self {
+        let mut random = Pcg64Mcg::seed_from_u64(seed);
         let shape = [config.batch, 3, config.image_size, config.image_size];
-        let view = |_| Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
-        let views = config.method.augmentation(Normalisation::CIFAR10, config.image_size).iter().map(view).collect();
-        Self { views, labels: Tensor::zeros([config.batch], device) }
+        let mut view = |_| {
+            let pixels: Vec<f32> = (0..shape.iter().product()).map(|_| random.sample(StandardNormal)).collect();
+            Tensor::from_data(TensorData::new(pixels, shape), device)
+        };
+        let count = config.method.augmentation(Normalisation::CIFAR10, config.image_size).len();
+        Self { views: (0..count).map(&mut view).collect(), labels: Tensor::zeros([config.batch], device) }
     }
 
     /// `count` equal parts, in order.

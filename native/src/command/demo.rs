@@ -77,7 +77,7 @@ pub fn run(flags: &Demo) -> Result<ExitCode> {
 fn steps_in(config: &Config, device: &Device, seconds: f64) -> Result<f64> {
     let spinner = spinner("timing a few steps");
     let mut state = pretrain::fresh(config, device)?;
-    let batch = Batch::noise(config, device);
+    let batch = Batch::noise(config, 0, device);
     let mut timed = |slim: bool| -> Result<f64> {
         const TIMED: usize = 5;
         let mut began = Instant::now();

@@ -1,31 +1,40 @@
-//! `slimclr export`: takes one width out of a run, as files that other programs read.
+//! `slimclr export`: takes one width out of a trained network, as files that other programs read.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::Args;
 use futures::executor::block_on;
 use slimclr_core::{
-    checkpoint::Checkpoint, event::Event, head::HEAD, interchange::sub_network::SubNetwork, profile::profile,
+    augment::Normalisation,
+    encoder::BackboneKind,
+    event::{Event, Started},
+    head::HEAD,
+    interchange::sub_network::SubNetwork,
+    profile::profile,
 };
 
 use crate::{
     model_card::{Architecture, FileEntry, Input, Loading, ModelCard, Training, name_of},
     run_folder::{RunFolder, write_atomically},
     terminal::{self, count},
+    trained::Trained,
 };
 
 /// Flags of `slimclr export`.
 #[derive(Args)]
 pub struct Export {
-    /// The run's folder
+    /// A run's folder, or a PyTorch file of the authors'
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// The width to take out
     #[arg(long, value_name = "W")]
     width: f64,
-    /// Folder to write to [default: the folder 'export' of the run]
+    /// Folder to write to [default: the folder 'export' of the run, or beside the file]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Replace files of an earlier export
@@ -36,33 +45,31 @@ pub struct Export {
 /// Writes the sub-network's tensors, its graph and its card.
 ///
 /// # Errors
-/// If the run lacks the width, or the files are there already or cannot be written.
+/// If the network lacks the width, or the files are there already or cannot be written.
 pub fn run(flags: &Export) -> Result<()> {
-    let folder = RunFolder::open(&flags.run)?;
-    let bytes = folder.checkpoint()?;
-    let checkpoint = Checkpoint::read(&bytes).with_context(|| folder.blame_checkpoint())?;
-    let config = checkpoint.config();
-    let encoder = checkpoint.encoder()?;
-    let Some(index) = encoder.layout().widths().position(flags.width) else {
-        let widths: Vec<String> = config.widths.iter().map(f64::to_string).collect();
+    let trained = Trained::open(&flags.run)?;
+    let (encoder, parameters) = trained.load(&Device::flex())?;
+    let widths = encoder.layout().widths();
+    let Some(index) = widths.position(flags.width) else {
+        let widths: Vec<String> = widths.iter().map(|width| width.to_string()).collect();
         bail!("{} has no width {}: choose from {}", flags.run.display(), flags.width, widths.join(", "));
     };
-    let name = format!("{}-w{}", name_of(&config.encoder()?), flags.width);
-    let out = flags.out.clone().unwrap_or_else(|| folder.path().join("export"));
-    let file = |ending: &str| out.join(format!("{name}.{ending}"));
-    let paths = ["safetensors", "onnx", "json"].map(file);
+    let name = format!("{}-w{}", name_of(&trained.config), flags.width);
+    let out = flags.out.clone().unwrap_or_else(|| beside(&flags.run));
+    let paths = ["safetensors", "onnx", "json"].map(|ending| out.join(format!("{name}.{ending}")));
     if let Some(path) = paths.iter().find(|path| path.exists() && !flags.force) {
         bail!("{} is there already: replace it by --force, or choose another folder with --out", path.display());
     }
-    let events = folder.events()?;
-    let Some((started, normalisation)) = Event::latest_start(&events).and_then(|s| Some((s, s.normalisation?))) else {
-        bail!(
-            "{0} has no record of how its images were normalised: `slimclr pretrain --resume {0}` adds it",
+    let events = if flags.run.is_dir() { RunFolder::open(&flags.run)?.events()? } else { Vec::new() };
+    let started = Event::latest_start(&events);
+    let normalisation = normalisation(&trained, started).with_context(|| {
+        format!(
+            "{} does not say how its images were normalised: name the folder of the run; if that is what you did, \
+             `slimclr pretrain --resume` adds it to the run's record",
             flags.run.display()
-        );
-    };
+        )
+    })?;
 
-    let parameters = checkpoint.query(&encoder, &Device::flex()).with_context(|| folder.blame_checkpoint())?;
     let network = block_on(SubNetwork::take(&encoder, &parameters, index))?;
     let has_classifier = encoder.head().is_classifier();
     let outputs = network.outputs().map(|(output, channels)| (output.to_owned(), channels)).collect();
@@ -73,35 +80,36 @@ pub fn run(flags: &Export) -> Result<()> {
         ("std", serde_json::to_string(&normalisation.std)?),
     ]);
 
-    let stages = profile(&encoder, config.image_size).swap_remove(index).stages;
+    let image_size = trained.image_size();
+    let stages = profile(&encoder, image_size).swap_remove(index).stages;
     let exported = || stages.iter().filter(|stage| has_classifier || stage.name != HEAD);
+    let step = trained.run.as_ref().map(|run| run.step);
     let of_these_weights = |event: &Event| match event {
-        Event::Evaluated(it) if it.width == flags.width && it.step == checkpoint.step() => Some(it.clone()),
+        Event::Evaluated(it) if it.width == flags.width && Some(it.step) == step => Some(it.clone()),
         _ => None,
     };
-    let described = config.encoder()?;
     let card = ModelCard {
-        program: concat!("slimclr ", env!("CARGO_PKG_VERSION")).into(),
-        architecture: Architecture::of(&described),
+        program: concat!("slimclr ", env!("CARGO_PKG_VERSION")),
+        architecture: Architecture::of(&trained.config),
         width: flags.width,
         parameters: exported().map(|stage| stage.parameters).sum(),
         macs: exported().map(|stage| stage.macs).sum(),
-        input: Input::new(config.image_size, normalisation),
+        input: Input::new(image_size, normalisation),
         outputs,
-        training: Training {
-            method: config.method,
+        training: trained.run.as_ref().zip(started).map(|(run, started)| Training {
+            method: run.config.method,
             images: started.images,
-            steps: checkpoint.step(),
-            epochs: checkpoint.step() as f64 / started.steps_per_epoch as f64,
-            options: config.clone(),
-        },
+            steps: run.step,
+            epochs: run.step as f64 / started.steps_per_epoch as f64,
+            options: run.config.clone(),
+        }),
         // An evaluation with a probe says more than one without.
         evaluation: events.iter().filter_map(of_these_weights).max_by_key(|it| it.probe.is_some()),
         files: vec![
             FileEntry::of(format!("{name}.safetensors"), &tensors),
             FileEntry::of(format!("{name}.onnx"), &graph),
         ],
-        loading: Loading::of(&described, &name, has_classifier),
+        loading: Loading::of(&trained.config, &name, has_classifier),
         name,
     };
     fs::create_dir_all(&out).with_context(|| format!("cannot make the folder {}", out.display()))?;
@@ -111,4 +119,19 @@ pub fn run(flags: &Export) -> Result<()> {
         terminal::print(&format!("{}  {}B", path.display(), count(contents.len() as u64)));
     }
     Ok(())
+}
+
+/// Where files go that were taken out of `network`, a folder or a file.
+fn beside(network: &Path) -> PathBuf {
+    let folder = if network.is_dir() { Some(network) } else { network.parent() };
+    folder.unwrap_or(Path::new("")).join("export")
+}
+
+/// As the run's record has it; the authors' code uses the statistics of what the backbone is made for.
+fn normalisation(trained: &Trained, started: Option<&Started>) -> Option<Normalisation> {
+    match (&trained.run, trained.config.backbone) {
+        (Some(_), _) => started?.normalisation,
+        (None, BackboneKind::Cifar) => Some(Normalisation::CIFAR10),
+        (None, BackboneKind::Resnet) => Some(Normalisation::IMAGENET),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::{ArgMatches, Args};
 use futures::{StreamExt, channel::mpsc, executor::block_on, pin_mut};
@@ -63,12 +63,16 @@ pub fn pretrain(flags: &Pretrain, matches: &ArgMatches) -> Result<ExitCode> {
         None => (options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?, None),
     };
     let dataset = Dataset::open(&config.data)?;
+    let config = config.for_classes(dataset.classes.len());
     config.timetable(dataset.len(Split::Train))?;
     let (device, device_name) = device::open(&config.device)?;
+    if !config.precision.is_supported_by(&device) {
+        bail!("{device_name} does not compute in {:?}: use --precision f32", config.precision);
+    }
     let (state, folder) = match (begun, &flags.out) {
         (Some(folder), _) => (resumed(&folder, &config, &device)?, folder),
         (None, Some(path)) => (fresh(&config, &device)?, RunFolder::create(path, &config)?),
-        (None, None) => (fresh(&config, &device)?, RunFolder::create_numbered(flags.preset.name(), &config)?),
+        (None, None) => (fresh(&config, &device)?, RunFolder::create_numbered(&flags.preset.name(), &config)?),
     };
     let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
     let (commands, asked) = mpsc::unbounded();

@@ -1,5 +1,7 @@
 //! `slimclr profile`: what a network costs at each width.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::{ArgMatches, Args};
 use slimclr_core::{
@@ -11,11 +13,18 @@ use slimclr_core::{
 use crate::{
     options::{self, Preset},
     terminal::{self, aligned, count},
+    trained::Trained,
 };
 
 /// Flags of `slimclr profile`.
 #[derive(Args)]
 pub struct ProfileFlags {
+    /// A trained network in place of the options': a run's folder, a checkpoint, or a PyTorch file of the authors'
+    #[arg(
+        value_name = "RUN",
+        conflicts_with_all = ["preset", "backbone", "depth", "multiplier", "widths", "dim"]
+    )]
+    run: Option<PathBuf>,
     /// Options to begin with; the defaults shown below are those of 'cifar10'
     #[arg(long, value_enum, default_value = "cifar10")]
     preset: Preset,
@@ -29,10 +38,18 @@ pub struct ProfileFlags {
 /// Prints parameters and multiply-accumulates per width.
 ///
 /// # Errors
-/// If the options describe no network.
+/// If the options describe no network, or the trained one cannot be read.
 pub fn run(flags: &ProfileFlags, matches: &ArgMatches) -> Result<()> {
-    let config = options::merge(&flags.preset.config(), None, &flags.options, matches)?;
-    let mut encoder = config.encoder()?;
+    let trained = flags.run.as_deref().map(Trained::open).transpose()?;
+    let mut base = flags.preset.config();
+    if let Some(trained) = &trained {
+        base.image_size = trained.image_size();
+    }
+    let config = options::merge(&base, None, &flags.options, matches)?;
+    let mut encoder = match trained {
+        Some(trained) => trained.config,
+        None => config.encoder()?,
+    };
     if let Some(classes) = flags.classes {
         encoder.head = HeadKind::SupervisedSwitch;
         encoder.outputs = classes;

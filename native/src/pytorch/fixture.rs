@@ -1,0 +1,101 @@
+//! Files as `torch.save` writes them, for tests: its older format, a stream of pickles and then the tensors' bytes.
+
+use burn::tensor::{DType, TensorData};
+
+/// A value in a pickle.
+#[derive(Clone)]
+pub enum Value {
+    /// A tensor of floating point.
+    Tensor(TensorData),
+    /// A dictionary.
+    Dict(Vec<(String, Value)>),
+    /// An object of the class, given as module and name, with these attributes.
+    Built {
+        /// Module and name.
+        class: [&'static str; 2],
+        /// Attributes.
+        state: Vec<(String, Value)>,
+    },
+    /// Opcodes that leave one value.
+    Pickled(Vec<u8>),
+}
+
+impl Value {
+    /// A dictionary.
+    pub fn dict<const N: usize>(entries: [(&str, Value); N]) -> Self {
+        Self::Dict(entries.map(|(key, value)| (key.to_owned(), value)).into())
+    }
+
+    /// The result of calling the global `module.name` without arguments.
+    pub fn call(module: &str, name: &str) -> Self {
+        Self::Pickled(format!("c{module}\n{name}\n)R").into_bytes())
+    }
+}
+
+/// The file of `root`.
+pub fn file(root: &Value) -> Vec<u8> {
+    let mut storages = Vec::new();
+    let root = pickle(root, &mut storages);
+    let keys: Vec<u8> = (0..storages.len()).flat_map(|key| string(&key.to_string())).collect();
+    let pickles: [&[u8]; 5] = [
+        b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19",
+        &integer(1001),
+        &[b"}".as_slice(), &string("little_endian"), b"\x88s"].concat(),
+        &root,
+        &[b"](".as_slice(), &keys, b"e"].concat(),
+    ];
+    let pickles = pickles.into_iter().flat_map(|opcodes| [b"\x80\x02", opcodes, b"."].concat());
+    pickles.chain(storages.into_iter().flatten()).collect()
+}
+
+fn pickle(value: &Value, storages: &mut Vec<Vec<u8>>) -> Vec<u8> {
+    match value {
+        Value::Pickled(opcodes) => opcodes.clone(),
+        Value::Built { class: [module, name], state } => {
+            let state = pickle(&Value::Dict(state.clone()), storages);
+            [format!("c{module}\n{name}\n)").as_bytes(), b"\x81", &state, b"b"].concat()
+        }
+        Value::Dict(entries) => {
+            let entries = entries.iter().flat_map(|(key, value)| [string(key), pickle(value, storages)].concat());
+            [b"}(".to_vec(), entries.collect(), b"u".to_vec()].concat()
+        }
+        Value::Tensor(data) => {
+            let class = match data.dtype() {
+                DType::F64 => "Double",
+                DType::F32 => "Float",
+                DType::F16 => "Half",
+                DType::BF16 => "BFloat16",
+                DType::I64 => "Long",
+                other => panic!("no fixture of {other:?}"),
+            };
+            let shape = data.shape().to_vec();
+            let strides: Vec<usize> = (1..=shape.len()).map(|next| shape[next..].iter().product()).collect();
+            let elements = data.num_elements();
+            let key = string(&storages.len().to_string());
+            storages.push([&(elements as i64).to_le_bytes()[..], data.as_bytes()].concat());
+            let storage = format!("ctorch\n{class}Storage\n").into_bytes();
+            let id = [string("storage"), storage, key, string("cpu"), integer(elements)].concat();
+            [
+                b"ctorch._utils\n_rebuild_tensor_v2\n((".as_slice(),
+                &id,
+                b"tQK\x00",
+                &integers(&shape),
+                &integers(&strides),
+                b"\x89ccollections\nOrderedDict\n)RtR",
+            ]
+            .concat()
+        }
+    }
+}
+
+fn string(text: &str) -> Vec<u8> {
+    [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+fn integer(value: usize) -> Vec<u8> {
+    [b"J", &(value as i32).to_le_bytes()[..]].concat()
+}
+
+fn integers(values: &[usize]) -> Vec<u8> {
+    [b"(".to_vec(), values.iter().flat_map(|value| integer(*value)).collect(), b"t".to_vec()].concat()
+}

@@ -1,0 +1,220 @@
+//! A trained network, as commands take it: a run's folder, one of our checkpoints, or a PyTorch file.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use slimclr_core::{
+    checkpoint::Checkpoint,
+    config::Config,
+    encoder::{BackboneKind, Encoder, EncoderConfig},
+    interchange::authors::{self, Inferred},
+    parameter::Parameters,
+};
+
+use crate::{pytorch::StateDict, run_folder::RunFolder};
+
+/// A trained encoder, whose parameters are read on demand.
+#[derive(Debug)]
+pub struct Trained {
+    /// What the encoder is built from.
+    pub config: EncoderConfig,
+    /// The run that trained it, if it was one of ours.
+    pub run: Option<Training>,
+    file: PathBuf,
+    tensors: Tensors,
+}
+
+/// How far a run has come.
+#[derive(Debug)]
+pub struct Training {
+    /// Its options.
+    pub config: Config,
+    /// The steps taken.
+    pub step: u64,
+}
+
+#[derive(Debug)]
+enum Tensors {
+    /// A checkpoint of ours, whole.
+    Ours(Vec<u8>),
+    Authors(StateDict, Box<Inferred>),
+}
+
+impl Trained {
+    /// Opens a run's folder, one of our checkpoints (`.safetensors`), or a checkpoint of the authors' PyTorch code.
+    ///
+    /// # Errors
+    /// If it is none of these, or not whole.
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            let folder = RunFolder::open(path)?;
+            return Self::ours(folder.checkpoint_path(), folder.checkpoint()?);
+        }
+        if !path.exists() {
+            bail!("there is no {}: name a run's folder, a checkpoint or a PyTorch file", path.display());
+        }
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
+            let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            return Self::ours(path.to_path_buf(), bytes);
+        }
+        let state_dict = StateDict::open(path)?;
+        let inferred = authors::infer(&state_dict.shapes()).with_context(|| blame(path))?;
+        Ok(Self {
+            config: inferred.config.clone(),
+            run: None,
+            file: path.to_path_buf(),
+            tensors: Tensors::Authors(state_dict, Box::new(inferred)),
+        })
+    }
+
+    fn ours(file: PathBuf, bytes: Vec<u8>) -> Result<Self> {
+        let checkpoint = Checkpoint::read(&bytes).with_context(|| blame(&file))?;
+        let (config, step) = (checkpoint.config().clone(), checkpoint.step());
+        Ok(Self {
+            config: config.encoder()?,
+            run: Some(Training { config, step }),
+            file,
+            tensors: Tensors::Ours(bytes),
+        })
+    }
+
+    /// Side of the images it was trained on, in pixels; of its backbone's recipe where the file does not tell.
+    pub fn image_size(&self) -> usize {
+        let recipe = match self.config.backbone {
+            BackboneKind::Cifar => Config::cifar10(),
+            BackboneKind::Resnet => Config::imagenet_mocov2(),
+        };
+        self.run.as_ref().map_or(recipe.image_size, |run| run.config.image_size)
+    }
+
+    /// The encoder and its parameters.
+    ///
+    /// # Errors
+    /// If the file is not whole, or has tensors of integers.
+    pub fn load(&self, device: &Device) -> Result<(Encoder, Parameters)> {
+        let load = || -> Result<_> {
+            match &self.tensors {
+                Tensors::Ours(bytes) => {
+                    let checkpoint = Checkpoint::read(bytes)?;
+                    let encoder = checkpoint.encoder()?;
+                    let parameters = checkpoint.query(&encoder, device)?;
+                    Ok((encoder, parameters))
+                }
+                Tensors::Authors(state_dict, inferred) => {
+                    Ok((inferred.encoder.clone(), inferred.parameters(device, |name| state_dict.read(name))?))
+                }
+            }
+        };
+        load().with_context(|| blame(&self.file))
+    }
+}
+
+/// Names the file in an error that came of it.
+fn blame(file: &Path) -> String {
+    format!("{} cannot be used", file.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+    use futures::executor::block_on;
+    use slimclr_core::{checkpoint, head::HeadKind, method::Trainer, width::Widths};
+
+    use super::*;
+    use crate::pytorch::fixture::{self, Value};
+
+    fn values(parameters: &Parameters) -> Vec<(String, TensorData)> {
+        parameters.named().map(|(spec, value)| (spec.name.clone(), value.clone().into_data())).collect()
+    }
+
+    #[test]
+    fn a_run_and_its_checkpoint_are_the_same_network() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Config { image_size: 16, ..Config::mini() };
+        let run = RunFolder::create(&folder.path().join("run"), &options).unwrap();
+        let error = format!("{:#}", Trained::open(run.path()).unwrap_err());
+        assert!(error.contains("cannot read the checkpoint"), "{error}");
+
+        let encoder = options.encoder().unwrap();
+        let mut state = Trainer::new(&options, encoder.build().unwrap(), &Device::flex());
+        state.steps = 7;
+        run.keep_checkpoint(&block_on(checkpoint::save(&state, &options)).unwrap()).unwrap();
+        for path in [run.path(), &run.checkpoint_path()] {
+            let trained = Trained::open(path).unwrap();
+            let training = trained.run.as_ref().unwrap();
+            assert_eq!((&training.config, training.step), (&options, 7));
+            assert_eq!((&trained.config, trained.image_size()), (&encoder, 16));
+            let (_, parameters) = trained.load(&Device::flex()).unwrap();
+            assert_eq!(values(&parameters), values(&state.query));
+        }
+    }
+
+    #[test]
+    fn the_authors_files_need_no_options() {
+        let config = EncoderConfig {
+            backbone: BackboneKind::Cifar,
+            depth: 8,
+            multiplier: 1,
+            widths: Widths::try_from(vec![1.0, 0.75, 0.3]).unwrap(),
+            head: HeadKind::Mocov2,
+            hidden: HeadKind::Mocov2.paper_hidden(),
+            predictor: false,
+            outputs: 8,
+        };
+        let layout = config.build().unwrap().layout().clone();
+        let [query, key] = [1, 2].map(|seed| Parameters::init(layout.clone(), seed, &Device::flex()));
+        let under = |prefix: &str, parameters: &Parameters| -> Vec<(String, Value)> {
+            let named = parameters.named();
+            named
+                .map(|(spec, value)| {
+                    let data = value.clone().into_data();
+                    (
+                        format!("{prefix}{}", spec.name),
+                        Value::Tensor(TensorData::new(data.iter::<f32>().collect(), spec.named_shape())),
+                    )
+                })
+                .collect()
+        };
+        let mut tensors = [under("module.encoder_q.", &query), under("module.encoder_k.", &key)].concat();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint_0199.pth.tar");
+        let save = |tensors: &[(String, Value)]| {
+            let root = Value::dict([("state_dict", Value::Dict(tensors.to_vec()))]);
+            fs::write(&path, fixture::file(&root)).unwrap();
+        };
+        save(&tensors);
+        let trained = Trained::open(&path).unwrap();
+        assert!(trained.run.is_none());
+        assert_eq!((&trained.config, trained.image_size()), (&config, 32));
+        let (encoder, parameters) = trained.load(&Device::flex()).unwrap();
+        assert_eq!(encoder.layout().iter().count(), layout.iter().count());
+        assert_eq!(values(&parameters), values(&query));
+
+        tensors.retain(|(name, _)| name != "module.encoder_q.fc.2.bias");
+        save(&tensors);
+        let error = format!("{:#}", Trained::open(&path).unwrap_err());
+        assert!(
+            error.ends_with(
+                "checkpoint_0199.pth.tar cannot be used: the tensors do not fit the network: 1 missing (fc.2.bias)"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_trained_network_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| format!("{:#}", Trained::open(path).unwrap_err());
+        assert!(refused(folder.path()).contains("holds no run"));
+        assert!(
+            refused(&folder.path().join("nowhere.pth")).contains("name a run's folder, a checkpoint or a PyTorch file")
+        );
+        let file = folder.path().join("weights.safetensors");
+        fs::write(&file, "no tensors").unwrap();
+        assert!(refused(&file).contains("weights.safetensors cannot be used: this is no intact safetensors file"));
+    }
+}
