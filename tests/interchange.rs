@@ -29,7 +29,8 @@ use slimclr_core::{
 fn python(program: &str, arguments: &[PathBuf]) {
     let interpreter = env::var_os("SLIMCLR_PYTHON").expect("SLIMCLR_PYTHON names a Python with PyTorch");
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/python").join(program);
-    let output = Command::new(interpreter).arg(program).args(arguments).output().unwrap();
+    // -B: no compiled files beside the sources.
+    let output = Command::new(interpreter).arg("-B").arg(program).args(arguments).output().unwrap();
     let [said, complained] = [output.stdout, output.stderr].map(|words| String::from_utf8(words).unwrap());
     assert!(output.status.success(), "{said}{complained}");
     print!("{said}");
@@ -58,6 +59,17 @@ fn write_run(folder: &Path, config: &Config) -> Trainer {
     state
 }
 
+/// Exports one width of a trained network. Returns the card's path.
+#[track_caller]
+fn export(network: &Path, width: f64) -> PathBuf {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_slimclr"));
+    let output = program.arg("export").arg(network).args(["--width", &width.to_string()]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let card = said.lines().find_map(|line| Some(line.split_once(".json")?.0)).unwrap();
+    format!("{card}.json").into()
+}
+
 /// Exports `widths` of a network, and lets PyTorch and ONNX Runtime compute what it computes.
 fn exports_agree(network: Config, widths: &[f64]) {
     let folder = tempfile::tempdir().unwrap();
@@ -67,16 +79,7 @@ fn exports_agree(network: Config, widths: &[f64]) {
     let images: Tensor<4> = fill::input("interchange/", "images", [3, 3, 64, 64], DType::F32, &Device::flex());
     let mut pairs = Vec::new();
     for width in widths {
-        let output = Command::new(env!("CARGO_BIN_EXE_slimclr"))
-            .arg("export")
-            .arg(&run)
-            .args(["--width", &width.to_string()])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let said = String::from_utf8(output.stdout).unwrap();
-        let card = said.lines().find_map(|line| Some(line.split_once(".json")?.0)).unwrap();
-
+        let card = export(&run, *width);
         let index = state.encoder.layout().widths().position(*width).unwrap();
         let mut pass = Pass::new(&mut state.query, index, Mode::Eval);
         let features = state.encoder.features(images.clone(), &mut pass);
@@ -93,13 +96,29 @@ fn exports_agree(network: Config, widths: &[f64]) {
             .iter()
             .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
         serialize_to_file(views, None, &expected).unwrap();
-        pairs.extend([expected, format!("{card}.json").into()]);
+        pairs.extend([expected, card]);
     }
     python("check_export.py", &pairs);
 }
 
 fn bytes(tensor: Tensor<1>) -> Vec<u8> {
     tensor.into_data().as_bytes().to_vec()
+}
+
+/// Loads a checkpoint of the authors' layout with a parity case's parameters, and compares what its widths compute
+/// with the authors' outputs.
+fn checkpoint_agrees(case: &str) {
+    let cases = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/parity");
+    let case = env::var_os("SLIMCLR_PARITY_DIR").map_or_else(cases, PathBuf::from).join(case);
+    let widths = serde_json::from_slice::<serde_json::Value>(&fs::read(&case).unwrap()).unwrap()["widths"].take();
+    let widths: Vec<f64> = serde_json::from_value(widths).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("checkpoint_0199.pth.tar");
+    python("authors_checkpoint.py", &[case.clone(), checkpoint.clone()]);
+    let cards = widths.iter().map(|width| export(&checkpoint, *width));
+    let arguments: Vec<PathBuf> = [case, checkpoint.clone()].into_iter().chain(cards).collect();
+    python("check_authors.py", &arguments);
 }
 
 const RESNET: BackboneKind = BackboneKind::Resnet;
@@ -134,4 +153,22 @@ fn sub_networks_that_share_no_channels_are_torchvisions() {
 #[ignore = "needs ONNX Runtime: cargo xtask test"]
 fn a_network_for_small_images_runs_in_onnx_runtime() {
     exports_agree(Config { depth: 20, ..Config::mini() }, &[0.5]);
+}
+
+#[test]
+#[ignore = "needs PyTorch: cargo xtask test"]
+fn the_authors_small_network_computes_what_it_did() {
+    checkpoint_agrees("backbone-cifar20.json");
+}
+
+#[test]
+#[ignore = "needs PyTorch: cargo xtask test"]
+fn the_authors_switchable_classifiers_compute_what_they_did() {
+    checkpoint_agrees("backbone-resnet50-switch.json");
+}
+
+#[test]
+#[ignore = "needs PyTorch: cargo xtask test"]
+fn the_authors_mocov2_network_computes_what_it_did() {
+    checkpoint_agrees("backbone-resnet50-mocov2.json");
 }

@@ -4,44 +4,19 @@
 """
 
 import json
-import math
 import sys
 from collections import OrderedDict
 
-import numpy
 import torch
 
-
-def fill(name, shape, salt):
-    """A parameter as the parity folder's README generates it, of the kind that its name tells."""
-    state = 0xCBF29CE484222325
-    for byte in (salt + name).encode():
-        state = (state ^ byte) * 0x100000001B3 % 2**64
-    places = numpy.arange(1, math.prod(shape) + 1, dtype=numpy.uint64)
-    # NumPy's unsigned integers wrap around, as SplitMix64 wants it.
-    z = numpy.uint64(state) + places * numpy.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
-    u = ((z ^ (z >> numpy.uint64(31))) >> numpy.uint64(40)) / 2**24
-    s = 2 * u - 1
-    if name.endswith("running_mean"):
-        values = 0.25 * s
-    elif name.endswith("running_var"):
-        values = 1 + 0.5 * u
-    elif len(shape) > 1:
-        values = s * math.sqrt(3 / math.prod(shape[1:]))
-    elif name.endswith("weight"):
-        values = 1 + 0.25 * s
-    else:
-        values = 0.25 * s
-    return torch.from_numpy(values.astype(numpy.float32).reshape(shape))
+from fill import fill
 
 
 def encoder(params, salt):
     """A slimmable encoder's state dict, with the counter that PyTorch adds to every norm."""
     state = OrderedDict()
     for name, shape in params.items():
-        state[name] = fill(name, shape, salt)
+        state[name] = torch.from_numpy(fill(name, shape, salt))
         if name.endswith("running_var"):
             state[name.removesuffix("running_var") + "num_batches_tracked"] = torch.tensor(1000)
     return state
