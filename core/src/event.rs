@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::Config, interference::magnitude::GradientNorms, profile::Profile};
+use crate::{augment::Normalisation, config::Config, interference::magnitude::GradientNorms, profile::Profile};
 
 /// One line of `events.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +65,9 @@ pub struct Started {
     pub device: String,
     /// Training images.
     pub images: usize,
+    /// What their channels are normalised with; earlier programs did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<Normalisation>,
     /// Steps already taken: 0, or a checkpoint's.
     pub step: u64,
     /// Steps of the whole run.

@@ -9,6 +9,7 @@ use futures::{StreamExt, channel::mpsc::UnboundedReceiver, stream::Stream};
 use thiserror::Error;
 
 use crate::{
+    augment::Normalisation,
     checkpoint::{self, CheckpointError},
     config::{Config, ConfigError, Timetable},
     eval::{
@@ -44,6 +45,9 @@ pub trait Home {
 
     /// Training images.
     fn images(&self) -> usize;
+
+    /// What the channels of all images are normalised with.
+    fn normalisation(&self) -> Normalisation;
 
     /// Seconds since any fixed moment.
     fn now(&self) -> f64;
@@ -215,6 +219,7 @@ impl<H: Home> Run<H> {
             config: self.config.clone(),
             device: self.device_name.clone(),
             images: self.home.images(),
+            normalisation: Some(self.home.normalisation()),
             step: self.state.steps,
             steps: timetable.steps,
             steps_per_epoch: timetable.steps_per_epoch,

@@ -23,6 +23,7 @@ fn started(step: u64) -> Event {
         config: Config { widths: WIDTHS.into(), ..Config::cifar10() },
         device: "a <device> & \"more\"".into(),
         images: 5000,
+        normalisation: None,
         step,
         steps: 2000,
         steps_per_epoch: 40,
