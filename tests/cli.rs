@@ -9,6 +9,7 @@ use std::{
 };
 
 use image::{Rgb, RgbImage};
+use safetensors::SafeTensors;
 use serde_json::Value;
 
 /// Options that make a run a matter of seconds.
@@ -156,10 +157,13 @@ fn a_run_reports_evaluates_and_repeats() {
     let output = slimclr(&["evaluate", &text(&first), "--probe-epochs", "3", "--probe-batch", "8"]);
     succeeds(&output);
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    for width in ["\n    1 ", "\n 0.75 ", "\n  0.5 ", "\n 0.25 "] {
-        assert!(table.contains(width), "{table}");
+    for part in [" switchable probe ", " slimmable probe ", "\n    1 ", "\n 0.75 ", "\n  0.5 ", "\n 0.25 "] {
+        assert!(table.contains(part), "{table}");
     }
-    assert!(events(&first).last().unwrap()["probe"].as_f64().is_some());
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    for figure in ["probe", "probe_top5", "probe_slimmable", "probe_slimmable_top5", "ridge", "ridge_top5"] {
+        assert!(events(&first).last().unwrap()[figure].as_f64().is_some(), "{figure}");
+    }
     let [of_run, of_options] = [slimclr(&["profile", &text(&first)]), slimclr(&[&["profile"], TINY].concat())];
     succeeds(&of_run);
     assert_eq!(of_run.stdout, of_options.stdout, "the run's own network and image size");
@@ -168,6 +172,39 @@ fn a_run_reports_evaluates_and_repeats() {
     for outside in ["src=\"http", "href=\"http", "url(http", "@import"] {
         assert!(!report.contains(outside), "the report is not self-contained: {outside}");
     }
+}
+
+#[test]
+fn features_are_kept_between_evaluations() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    let out = folder.path().join("run");
+    image_folder(&images, &["a", "b"], 12, 12);
+    succeeds(&pretrain(&["--data", &text(&images), "--epochs", "1", "--out", &text(&out)]));
+    let evaluate = |options: &[&str]| {
+        succeeds(&slimclr(&[&["evaluate", &text(&out), "--probe-epochs", "2"], options].concat()));
+        events(&out).split_off(events(&out).len() - 4)
+    };
+    let first = evaluate(&[]);
+    let kept = out.join("features.safetensors");
+    let features = fs::read(&kept).unwrap();
+    let written = fs::metadata(&kept).unwrap().modified().unwrap();
+    assert_eq!(evaluate(&[]), first);
+    assert_ne!(evaluate(&["--probe-recipe", "mocov3", "--probe-rate", "1e-9", "--ridge-lambda", "1e9"]), first);
+    assert_eq!(fs::metadata(&kept).unwrap().modified().unwrap(), written, "the features were computed again");
+
+    // One label that is another, one byte less, no file of the kind.
+    let mut flipped = features.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for damaged in [&flipped[..], &features[..features.len() - 1], b"features"] {
+        fs::write(&kept, damaged).unwrap();
+        assert_eq!(evaluate(&[]), first);
+        assert!(fs::read(&kept).unwrap() == features, "the damaged features stand");
+    }
+    // Sound, but of fewer images.
+    fs::remove_file(images.join("a/000.png")).unwrap();
+    evaluate(&[]);
+    assert!(fs::read(&kept).unwrap() != features, "the features of other images stand");
 }
 
 #[test]
@@ -223,10 +260,12 @@ fn options_that_cannot_be_are_named() {
     refuses(&pretrain(&["--device", "abacus"]), "choose auto, cpu, vulkan, webgpu or cuda");
     refuses(&pretrain(&["--device", "cpu:x"]), "'x' is no number");
     refuses(&pretrain(&["--data", "/no/such/folder"]), "there is no such folder");
-    refuses(&slimclr(&["evaluate", "/no/such/run"]), "holds no run");
+    refuses(&slimclr(&["evaluate", "/no/such/run"]), "there is no /no/such/run");
     refuses(&slimclr(&["profile", "/no/such/run"]), "there is no /no/such/run");
     refuses(&slimclr(&["profile", "/no/such/run", "--depth", "8"]), "cannot be used with");
     refuses(&slimclr(&["demo", "--minutes", "-1"]), "error");
+    refuses(&slimclr(&["evaluate", "runs/any", "--probe-rate", "0"]), "probe-rate = 0 must be above 0");
+    refuses(&slimclr(&["evaluate", "runs/any", "--ridge-lambda", "0"]), "--ridge-lambda 0 must be above 0");
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.toml");
@@ -262,6 +301,37 @@ fn damaged_images_are_skipped_and_hopeless_folders_refused() {
     refuses(&train(), "/c is empty");
     fs::write(images.join("c/x.png"), b"no picture").unwrap();
     refuses(&train(), "/c has no readable image");
+}
+
+#[test]
+fn an_export_is_one_width_and_protected() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = text(&folder.path().join("run"));
+    succeeds(&pretrain(&["--epochs", "0.01", "--out", &run]));
+    let export = |width: &str, flags: &[&str]| slimclr(&[&["export", &run, "--width", width], flags].concat());
+    refuses(&export("0.3", &[]), "has no width 0.3: choose from 1, 0.75, 0.5, 0.25");
+    let output = export("0.5", &[]);
+    succeeds(&output);
+
+    let out = folder.path().join("run/export");
+    let card: Value = serde_json::from_slice(&fs::read(out.join("cifar-resnet8-w0.5.json")).unwrap()).unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    for (line, ending) in said.lines().zip(["safetensors", "onnx", "json"]) {
+        assert!(line.contains(&format!("cifar-resnet8-w0.5.{ending}  ")), "{said}");
+    }
+    let bytes = fs::read(out.join("cifar-resnet8-w0.5.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let trained = tensors.iter().filter(|(name, _)| !name.contains("running"));
+    let count: usize = trained.map(|(_, tensor)| tensor.shape().iter().product::<usize>()).sum();
+    assert_eq!(card["parameters"].as_u64(), Some(count as u64));
+    assert_eq!(tensors.tensor("layer3.0.downsample.1.running_var").unwrap().shape(), [32]);
+    assert_eq!(card["outputs"]["features"], 32);
+    assert_eq!(card["training"]["options"]["seed"], 0);
+    assert!((0.0..=1.0).contains(&card["evaluation"]["knn"].as_f64().unwrap()), "{card}");
+
+    refuses(&export("0.5", &[]), "is there already: replace it by --force");
+    succeeds(&export("0.5", &["--force"]));
+    succeeds(&export("0.5", &["--out", &text(&folder.path().join("elsewhere"))]));
 }
 
 #[test]

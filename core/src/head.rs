@@ -9,6 +9,9 @@ use crate::{
     width::{Channels, WidthError},
 };
 
+/// Name of the walk's last stage.
+pub const HEAD: &str = "head";
+
 /// The kinds of head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,9 +90,14 @@ impl Head {
         })
     }
 
+    /// Whether its outputs are classes, so that it belongs to the network that is used in the end.
+    pub fn is_classifier(&self) -> bool {
+        matches!(self, Self::Supervised(_) | Self::SupervisedSwitch(_))
+    }
+
     /// From features, `[batch, F, 1, 1]`, to outputs, `[batch, D, 1, 1]`.
     pub fn walk<W: Walk>(&self, x: W::Value, walk: &mut W) -> W::Value {
-        walk.stage("head");
+        walk.stage(HEAD);
         match self {
             Self::Mocov2 { hidden, output } => {
                 let x = walk.linear(x, hidden);

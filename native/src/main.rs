@@ -3,6 +3,8 @@
 mod command;
 mod data;
 mod device;
+mod feature_cache;
+mod model_card;
 mod options;
 mod outcome;
 mod pytorch;
@@ -18,6 +20,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use command::{
     demo::{self, Demo},
     evaluate::{self, Evaluate},
+    export::{self, Export},
     pretrain::{self, Pretrain},
     profile::{self, ProfileFlags},
 };
@@ -32,7 +35,8 @@ A first run:
   slimclr data cifar10                         fetch all of CIFAR-10 into data/cifar10
   slimclr pretrain --data data/cifar10         train on it; Ctrl-C keeps a checkpoint
   slimclr pretrain --resume runs/cifar10-1     go on
-  slimclr evaluate runs/cifar10-1              kNN and linear probe at every width")]
+  slimclr evaluate runs/cifar10-1              kNN and linear probes at every width
+  slimclr export runs/cifar10-1 --width 0.5    that sub-network alone, for PyTorch and ONNX Runtime")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Task>,
@@ -46,8 +50,10 @@ enum Task {
     Demo(Demo),
     /// Pre-train a slimmable network: SlimCLR by MoCo v2 or v3, SimCLR, or with labels
     Pretrain(Box<Pretrain>),
-    /// Measure a run's latest checkpoint: kNN and a switchable linear probe, at every width
+    /// Measure a trained network: kNN, linear probes and ridge regression, at every width
     Evaluate(Evaluate),
+    /// Write one width of a trained network as files for PyTorch and ONNX Runtime
+    Export(Export),
     /// Count a network's parameters and multiply-accumulates, at every width
     Profile(Box<ProfileFlags>),
     /// Fetch images to train on
@@ -89,6 +95,7 @@ fn run() -> Result<ExitCode> {
         Some(Task::Demo(flags)) => demo::run(flags),
         Some(Task::Pretrain(flags)) => pretrain::pretrain(flags, of_command()),
         Some(Task::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Task::Export(flags)) => export::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Task::Profile(flags)) => profile::run(flags, of_command()).map(|()| ExitCode::SUCCESS),
         Some(Task::Data(DataTask::Cifar10 { out })) => data::fetch::cifar10(out).map(|()| ExitCode::SUCCESS),
     }

@@ -31,7 +31,7 @@ use slimclr_core::{
 
 use crate::{
     compare::{Differences, Fingerprint, Stored, What, tolerance, values},
-    fill::{Kind, data, input},
+    fill::{Kind, data, filled, input},
 };
 
 const BATCH_MODE: Mode = Mode::Train { splits: 1 };
@@ -82,20 +82,10 @@ fn encoder(case: &Value, outputs: usize) -> Encoder {
     config.build().unwrap()
 }
 
-fn filled(encoder: &Encoder, salt: &str, dtype: DType) -> Parameters {
-    let layout = encoder.layout().clone();
-    let shapes: Shapes = layout.named_shapes().collect();
-    Parameters::from_named(layout, &Device::flex(), |name| {
-        let shape = &shapes[name];
-        Ok::<_, Infallible>(data(salt, name, shape, Kind::of(name, shape.len()), dtype))
-    })
-    .unwrap()
-}
-
 pub fn backbone(case: &Value, dtype: DType) -> Differences {
     let (device, salt, variant) = (Device::flex(), text(case, "salt"), text(case, "variant"));
     let encoder = encoder(case, field(case, "out_dim"));
-    let mut parameters = filled(&encoder, salt, dtype);
+    let mut parameters = filled(encoder.layout(), salt, dtype);
     let widths = encoder.layout().widths().clone();
     let mut differences = Differences::default();
 
@@ -266,7 +256,7 @@ struct StepRecord {
 pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
     let (device, salt) = (Device::flex(), text(case, "salt"));
     let encoder = encoder(case, field(case, "dim"));
-    let query = filled(&encoder, salt, dtype);
+    let query = filled(encoder.layout(), salt, dtype);
     let [momentum, weight_decay] = ["momentum", "weight_decay"].map(|name| field(case, name));
     let mut trainer = Trainer {
         recipe: recipe(case, Method::Mocov2),

@@ -1,10 +1,12 @@
 //! `cargo xtask test`: everything that must hold before a change goes in.
 
+mod python;
 mod vulkan;
 
 use std::{
     env,
     ffi::OsString,
+    fmt::Display,
     path::Path,
     process::{Command, Stdio},
     time::Instant,
@@ -13,6 +15,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
+use self::python::Python;
 use crate::duration::InWords;
 
 /// Install what is missing, then check formatting, lints and all tests
@@ -79,6 +82,14 @@ const DOCUMENTATION_TESTS: Stage = Stage {
     failure: "examples in the documentation failed: see their names above",
 };
 
+/// Those that run Python are marked as ignored, so that a plain `cargo test` needs none.
+const PYTHON_TESTS: Stage = Stage {
+    name: "python tests",
+    arguments: &["test", "--workspace", "--release", "--test", "interchange", "--", "--ignored"],
+    needs: None,
+    failure: "tests of exchange with Python failed: see their names above",
+};
+
 const NEXTEST: Stage = Stage { arguments: &["nextest", "run", "--workspace", "--release", "--no-fail-fast"], ..TESTS };
 
 impl Needs {
@@ -101,17 +112,22 @@ impl Test {
     pub fn run(self) -> Result<()> {
         let start = Instant::now();
         timed("system packages", "a Vulkan driver, for the tests on WebGPU", vulkan::install)?;
+        let python = timed("python", "PyTorch and ONNX Runtime, for the tests of interchange", python::install)?;
         let mut stages = vec![FORMATTING, LINTS, WASM];
+        let mut skipped = Vec::new();
+        match &python {
+            Python::Ready(_) => stages.push(PYTHON_TESTS),
+            Python::Absent => skipped.push(PYTHON_TESTS.name),
+        }
         if succeeds(cargo().args(["nextest", "--version"])) {
             stages.extend([DOCUMENTATION_TESTS, NEXTEST]);
         } else {
             say("tests", "cargo-nextest is not installed, so `cargo test` runs them");
             stages.push(TESTS);
         }
-        let mut skipped = Vec::new();
         for stage in &stages {
             if stage.is_installed()? {
-                stage.run()?;
+                stage.run(&python)?;
             } else {
                 skipped.push(stage.name);
             }
@@ -155,20 +171,25 @@ impl Stage {
         Ok(false)
     }
 
-    fn run(&self) -> Result<()> {
-        let command = format!("cargo {}", self.arguments.join(" "));
-        timed(self.name, &command, || {
-            let status = cargo().args(self.arguments).status().context("cargo does not start")?;
+    fn run(&self, python: &Python) -> Result<()> {
+        let words = format!("cargo {}", self.arguments.join(" "));
+        timed(self.name, &words, || {
+            let mut command = cargo();
+            if let Python::Ready(interpreter) = python {
+                command.env(python::VARIABLE, interpreter);
+            }
+            let status = command.args(self.arguments).status().context("cargo does not start")?;
             if !status.success() {
                 bail!("{}", self.failure);
             }
-            Ok("passed".into())
+            Ok("passed")
         })
+        .map(drop)
     }
 }
 
 /// Announces a stage, does its work, and says how that ended and how long it took.
-fn timed(name: &str, what: &str, work: impl FnOnce() -> Result<String>) -> Result<()> {
+fn timed<T: Display>(name: &str, what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let start = Instant::now();
     say(name, what);
     let done = work();
@@ -177,7 +198,7 @@ fn timed(name: &str, what: &str, work: impl FnOnce() -> Result<String>) -> Resul
         Ok(outcome) => say(name, &format!("{outcome}, in {elapsed}")),
         Err(_) => say(name, &format!("failed after {elapsed}")),
     }
-    done.map(drop)
+    done
 }
 
 /// On standard error, where cargo and nextest write too, so that the lines stay in order.

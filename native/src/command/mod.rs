@@ -2,5 +2,6 @@
 
 pub mod demo;
 pub mod evaluate;
+pub mod export;
 pub mod pretrain;
 pub mod profile;

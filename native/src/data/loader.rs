@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use rayon::{ThreadPool, prelude::*};
 use slimclr_core::{
-    augment::{Augmenter, Recipe, epoch_order, view_rng},
+    augment::{Augmenter, Normalisation, Recipe, epoch_order, view_rng},
     config::Config,
     eval::features::Labelled,
     image::Image,
@@ -115,6 +115,10 @@ impl Home for Loader {
 
     fn images(&self) -> usize {
         self.maker.dataset.len(Split::Train)
+    }
+
+    fn normalisation(&self) -> Normalisation {
+        self.maker.dataset.normalisation
     }
 
     fn now(&self) -> f64 {

@@ -1,0 +1,237 @@
+//! A sub-network as an ONNX graph, which is one more walk through the architecture.
+
+mod proto;
+
+use prost::Message;
+
+use self::proto::{Attribute, Extent, FLOAT, Node, ValueInfo};
+use super::{sub_network::NamedTensor, torchvision::Names};
+use crate::{
+    encoder::Encoder,
+    parameter::{Layout, ParameterId},
+    slim::{SlimConv2d, SlimLinear, SwitchableBatchNorm, norm::EPSILON},
+    walk::{Then, Walk},
+};
+
+/// Version of the operators, and that of the format that came with it (2021): old enough for every runtime.
+const OPERATORS: i64 = 17;
+const FORMAT: i64 = 8;
+
+/// Name of the graph's input, `[batch, 3, height, width]`.
+pub const IMAGES: &str = "images";
+/// Name of the backbone's output, `[batch, F]`.
+pub const FEATURES: &str = "features";
+/// Name of the classifier's output, `[batch, classes]`.
+pub const LOGITS: &str = "logits";
+
+/// The operations of one width in evaluation mode, in order, and the parameters that they use.
+pub(super) struct Graph {
+    nodes: Vec<Node>,
+    outputs: Vec<Value>,
+    /// With their names, torchvision's.
+    pub(super) parameters: Vec<(ParameterId, String)>,
+}
+
+impl Graph {
+    /// Writes down the width at `index` of `encoder`: from images to features, and to logits if its head is a
+    /// classifier.
+    pub(super) fn of(encoder: &Encoder, index: usize) -> Self {
+        let layout = encoder.layout();
+        let graph = Self { nodes: Vec::new(), outputs: Vec::new(), parameters: Vec::new() };
+        let mut writer = Writer { layout, names: Names::of(layout), width: index, graph };
+        let images = Value { name: IMAGES.into(), channels: 3 };
+        let pooled = encoder.backbone().walk(images, &mut writer);
+        let channels = pooled.channels;
+        let features = writer.node("Flatten", FEATURES, vec![pooled.name], vec![Attribute::int("axis", 1)], channels);
+        writer.graph.outputs.push(features.clone());
+        if encoder.head().is_classifier() {
+            let mut logits = encoder.head().walk(features, &mut writer);
+            logits.name = LOGITS.into();
+            writer.graph.nodes.last_mut().expect("a classifier has a layer").output = vec![LOGITS.into()];
+            writer.graph.outputs.push(logits);
+        }
+        writer.graph
+    }
+
+    /// Name and channels of each output.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.outputs.iter().map(|output| (output.name.as_str(), output.channels))
+    }
+
+    /// The file: the graph with the values of its parameters, and what is to be known of it as key and value.
+    pub(super) fn encode(self, tensors: Vec<NamedTensor>, properties: &[(&str, String)]) -> Vec<u8> {
+        let free = |name: &str| Extent::Free(name.into());
+        let initializer = tensors.into_iter().map(|NamedTensor { name, shape, values }| proto::Tensor {
+            dims: shape.into_iter().map(|extent| extent as i64).collect(),
+            data_type: FLOAT,
+            name,
+            raw_data: values,
+        });
+        let output = self.outputs.iter();
+        let graph = proto::Graph {
+            node: self.nodes,
+            name: "slimclr".into(),
+            initializer: initializer.collect(),
+            input: vec![ValueInfo::floats(IMAGES, [free("batch"), Extent::Fixed(3), free("height"), free("width")])],
+            output: output
+                .map(|Value { name, channels }| {
+                    ValueInfo::floats(name, [free("batch"), Extent::Fixed(*channels as i64)])
+                })
+                .collect(),
+        };
+        let properties = properties.iter();
+        proto::Model {
+            ir_version: FORMAT,
+            producer_name: "slimclr".into(),
+            producer_version: env!("CARGO_PKG_VERSION").into(),
+            graph,
+            opset_import: vec![proto::OperatorSet { version: OPERATORS }],
+            metadata_props: properties
+                .map(|(key, value)| proto::Property { key: (*key).into(), value: value.clone() })
+                .collect(),
+        }
+        .encode_to_vec()
+    }
+}
+
+/// What flows along an edge of the graph: its name, and how many channels it has.
+#[derive(Debug, Clone)]
+struct Value {
+    name: String,
+    channels: usize,
+}
+
+/// The walk that writes the graph.
+struct Writer<'a> {
+    layout: &'a Layout,
+    names: Names,
+    width: usize,
+    graph: Graph,
+}
+
+impl Writer<'_> {
+    /// Adds an operation, whose output bears its name.
+    fn node(
+        &mut self,
+        operator: &str,
+        name: &str,
+        input: Vec<String>,
+        attribute: Vec<Attribute>,
+        channels: usize,
+    ) -> Value {
+        self.graph.nodes.push(Node {
+            input,
+            output: vec![name.into()],
+            name: name.into(),
+            op_type: operator.into(),
+            attribute,
+        });
+        Value { name: name.into(), channels }
+    }
+
+    /// Adds an operation without parameters, which is named by its place.
+    fn unnamed(&mut self, operator: &str, input: Vec<String>, attribute: Vec<Attribute>, channels: usize) -> Value {
+        let name = format!("{operator}_{}", self.graph.nodes.len());
+        self.node(operator, &name, input, attribute, channels)
+    }
+
+    /// Notes that a parameter is used, and names it.
+    fn parameter(&mut self, id: ParameterId) -> String {
+        let name = self.names.name(self.layout.spec(id));
+        self.graph.parameters.push((id, name.clone()));
+        name
+    }
+
+    /// Output channels of the layer with the weight at `id`.
+    fn outputs(&self, id: ParameterId) -> usize {
+        self.layout.spec(id).outputs.at(self.layout.widths(), self.width)
+    }
+}
+
+/// The layer of a tensor: `layer1.0.conv1` for `layer1.0.conv1.weight`.
+fn layer(tensor: &str) -> String {
+    tensor.rsplit_once('.').map_or(tensor, |(layer, _)| layer).into()
+}
+
+impl Walk for Writer<'_> {
+    type Value = Value;
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn conv(&mut self, x: Value, conv: &SlimConv2d) -> Value {
+        let spec = self.layout.spec(conv.weight());
+        let (kernel, group_inputs) = (spec.kernel, spec.inputs.at(self.layout.widths(), self.width));
+        let padding = kernel.map(|side| side / 2);
+        let weight = self.parameter(conv.weight());
+        let name = layer(&weight);
+        let bias = conv.bias().map(|id| self.parameter(id));
+        let attributes = vec![
+            Attribute::int("group", (x.channels / group_inputs) as i64),
+            Attribute::ints("kernel_shape", &kernel),
+            Attribute::ints("strides", &[conv.stride(); 2]),
+            // Before and after, of height and width.
+            Attribute::ints("pads", &[padding, padding].concat()),
+        ];
+        let inputs = [x.name, weight].into_iter().chain(bias).collect();
+        self.node("Conv", &name, inputs, attributes, self.outputs(conv.weight()))
+    }
+
+    fn norm(&mut self, x: Value, norm: &SwitchableBatchNorm, then: Then<Value>) -> Value {
+        let affine = norm.affine(self.width).expect("the norms of backbones scale and shift");
+        let [scale, shift] = affine.map(|id| self.parameter(id));
+        let [mean, variance] = norm.running(self.width).map(|id| self.parameter(id));
+        let name = layer(&scale);
+        let inputs = vec![x.name, scale, shift, mean, variance];
+        let epsilon = vec![Attribute::float("epsilon", EPSILON as f32)];
+        let x = self.node("BatchNormalization", &name, inputs, epsilon, x.channels);
+        match then {
+            Then::Nothing => x,
+            Then::Relu => self.relu(x),
+            Then::AddRelu(shortcut) => {
+                let sum = self.add(x, shortcut);
+                self.relu(sum)
+            }
+        }
+    }
+
+    /// Over `[batch, channels]`: what follows the features is flat.
+    fn linear(&mut self, x: Value, linear: &SlimLinear) -> Value {
+        let weight = self.parameter(linear.weight());
+        let name = layer(&weight);
+        let bias = linear.bias().map(|id| self.parameter(id));
+        let inputs = [x.name, weight].into_iter().chain(bias).collect();
+        // PyTorch's weights are `[out, in]`.
+        self.node("Gemm", &name, inputs, vec![Attribute::int("transB", 1)], self.outputs(linear.weight()))
+    }
+
+    fn relu(&mut self, x: Value) -> Value {
+        self.unnamed("Relu", vec![x.name], Vec::new(), x.channels)
+    }
+
+    fn sigmoid(&mut self, x: Value) -> Value {
+        self.unnamed("Sigmoid", vec![x.name], Vec::new(), x.channels)
+    }
+
+    fn multiply(&mut self, x: Value, factor: Value) -> Value {
+        self.unnamed("Mul", vec![x.name, factor.name], Vec::new(), x.channels)
+    }
+
+    fn add(&mut self, a: Value, b: Value) -> Value {
+        self.unnamed("Add", vec![a.name, b.name], Vec::new(), a.channels)
+    }
+
+    fn max_pool(&mut self, x: Value) -> Value {
+        let attributes = vec![
+            Attribute::ints("kernel_shape", &[3; 2]),
+            Attribute::ints("strides", &[2; 2]),
+            Attribute::ints("pads", &[1; 4]),
+        ];
+        self.unnamed("MaxPool", vec![x.name], attributes, x.channels)
+    }
+
+    fn average_pool(&mut self, x: Value) -> Value {
+        self.unnamed("GlobalAveragePool", vec![x.name], Vec::new(), x.channels)
+    }
+}

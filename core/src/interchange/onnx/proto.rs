@@ -1,0 +1,164 @@
+//! The messages and fields of `onnx.proto` that a network needs, with their numbers there.
+//!
+//! The file is of protobuf's second version: a field that is there is written even if it is zero, and numbers
+//! in a list are not packed.
+
+use prost::{Message, Oneof};
+
+/// `TensorProto.DataType.FLOAT`.
+pub const FLOAT: i32 = 1;
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Model {
+    #[prost(int64, tag = "1")]
+    pub ir_version: i64,
+    #[prost(string, tag = "2")]
+    pub producer_name: String,
+    #[prost(string, tag = "3")]
+    pub producer_version: String,
+    #[prost(message, required, tag = "7")]
+    pub graph: Graph,
+    #[prost(message, repeated, tag = "8")]
+    pub opset_import: Vec<OperatorSet>,
+    #[prost(message, repeated, tag = "14")]
+    pub metadata_props: Vec<Property>,
+}
+
+/// The default domain's, which has no name.
+#[derive(Clone, PartialEq, Message)]
+pub struct OperatorSet {
+    #[prost(int64, tag = "2")]
+    pub version: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Property {
+    #[prost(string, tag = "1")]
+    pub key: String,
+    #[prost(string, tag = "2")]
+    pub value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Graph {
+    #[prost(message, repeated, tag = "1")]
+    pub node: Vec<Node>,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(message, repeated, tag = "5")]
+    pub initializer: Vec<Tensor>,
+    #[prost(message, repeated, tag = "11")]
+    pub input: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "12")]
+    pub output: Vec<ValueInfo>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Node {
+    #[prost(string, repeated, tag = "1")]
+    pub input: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    pub output: Vec<String>,
+    #[prost(string, tag = "3")]
+    pub name: String,
+    #[prost(string, tag = "4")]
+    pub op_type: String,
+    #[prost(message, repeated, tag = "5")]
+    pub attribute: Vec<Attribute>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Attribute {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(float, optional, tag = "2")]
+    pub f: Option<f32>,
+    #[prost(int64, optional, tag = "3")]
+    pub i: Option<i64>,
+    #[prost(int64, repeated, packed = "false", tag = "8")]
+    pub ints: Vec<i64>,
+    /// Which of the fields above holds the value.
+    #[prost(int32, tag = "20")]
+    pub r#type: i32,
+}
+
+impl Attribute {
+    pub fn float(name: &str, value: f32) -> Self {
+        Self { name: name.into(), f: Some(value), r#type: 1, ..Self::default() }
+    }
+
+    pub fn int(name: &str, value: i64) -> Self {
+        Self { name: name.into(), i: Some(value), r#type: 2, ..Self::default() }
+    }
+
+    pub fn ints(name: &str, values: &[usize]) -> Self {
+        let ints = values.iter().map(|value| *value as i64).collect();
+        Self { name: name.into(), ints, r#type: 7, ..Self::default() }
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Tensor {
+    #[prost(int64, repeated, packed = "false", tag = "1")]
+    pub dims: Vec<i64>,
+    #[prost(int32, tag = "2")]
+    pub data_type: i32,
+    #[prost(string, tag = "8")]
+    pub name: String,
+    /// Little-endian.
+    #[prost(bytes = "vec", tag = "9")]
+    pub raw_data: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ValueInfo {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(message, required, tag = "2")]
+    pub r#type: Type,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Type {
+    #[prost(message, required, tag = "1")]
+    pub tensor_type: TensorType,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct TensorType {
+    #[prost(int32, tag = "1")]
+    pub elem_type: i32,
+    #[prost(message, required, tag = "2")]
+    pub shape: Shape,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Shape {
+    #[prost(message, repeated, tag = "1")]
+    pub dim: Vec<Dimension>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Dimension {
+    #[prost(oneof = "Extent", tags = "1, 2")]
+    pub extent: Option<Extent>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub enum Extent {
+    /// Always so many.
+    #[prost(int64, tag = "1")]
+    Fixed(i64),
+    /// As many as the input has, under this name.
+    #[prost(string, tag = "2")]
+    Free(String),
+}
+
+impl ValueInfo {
+    /// A value of 32-bit floating point numbers.
+    pub fn floats(name: &str, shape: impl IntoIterator<Item = Extent>) -> Self {
+        let dim = shape.into_iter().map(|extent| Dimension { extent: Some(extent) }).collect();
+        let tensor_type = TensorType { elem_type: FLOAT, shape: Shape { dim } };
+        Self { name: name.into(), r#type: Type { tensor_type } }
+    }
+}

@@ -1,0 +1,64 @@
+//! One width of an encoder, taken out of it.
+
+use burn::tensor::{ExecutionError, Tensor};
+use safetensors::{Dtype, SafeTensorError, serialize, tensor::TensorView};
+
+use super::onnx::Graph;
+use crate::{encoder::Encoder, parameter::Parameters};
+
+/// A network of one width in evaluation mode: the backbone, and the classifier of a supervised head.
+pub struct SubNetwork {
+    graph: Graph,
+    tensors: Vec<NamedTensor>,
+}
+
+/// A tensor of a sub-network.
+pub(super) struct NamedTensor {
+    /// torchvision's name.
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+    /// 32-bit floating point numbers, little-endian.
+    pub(super) values: Vec<u8>,
+}
+
+impl SubNetwork {
+    /// Takes the width at `index` out of `encoder`: the slices that it uses, and its own norms.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn take(encoder: &Encoder, parameters: &Parameters, index: usize) -> Result<Self, ExecutionError> {
+        let graph = Graph::of(encoder, index);
+        let mut tensors = Vec::with_capacity(graph.parameters.len());
+        for (id, name) in &graph.parameters {
+            let slice = parameters.slice(*id, index).expect("a walk meets only parameters of its width");
+            let shape = slice.dims()[..encoder.layout().spec(*id).rank].to_vec();
+            let flat: Tensor<1> = slice.flatten(0, 3);
+            let values = flat.into_data_async().await?.convert::<f32>().as_bytes().to_vec();
+            tensors.push(NamedTensor { name: name.clone(), shape, values });
+        }
+        Ok(Self { graph, tensors })
+    }
+
+    /// Name and channels of each output: the features, and the logits if there is a classifier.
+    pub fn outputs(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.graph.outputs()
+    }
+
+    /// The tensors as a safetensors file, under torchvision's names.
+    ///
+    /// # Errors
+    /// If the file would be too large for the format.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>, SafeTensorError> {
+        let views = self
+            .tensors
+            .iter()
+            .map(|NamedTensor { name, shape, values }| Ok((name, TensorView::new(Dtype::F32, shape.clone(), values)?)))
+            .collect::<Result<Vec<_>, SafeTensorError>>()?;
+        serialize(views, None)
+    }
+
+    /// The network as an ONNX file, with `properties` of it as key and value.
+    pub fn into_onnx(self, properties: &[(&str, String)]) -> Vec<u8> {
+        self.graph.encode(self.tensors, properties)
+    }
+}

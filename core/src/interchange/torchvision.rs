@@ -1,0 +1,112 @@
+//! The names that torchvision gives a ResNet's tensors.
+
+use std::collections::BTreeSet;
+
+use crate::parameter::{Layout, ParameterSpec};
+
+/// Renames a layout's parameters as torchvision names those of a network of one width.
+///
+/// Our names are the authors': blocks are numbered through the network, shortcuts are called so, and a norm or
+/// a linear layer of one width has the width's place in its name. torchvision numbers blocks within their
+/// stage (`layer1.0`), says `downsample`, and knows no widths. Names that follow none of this are kept.
+pub struct Names {
+    /// Numbers of the first blocks of the stages.
+    first_blocks: BTreeSet<usize>,
+}
+
+impl Names {
+    /// Reads off `layout` where the stages begin: with the first block, and wherever the shape changes, so
+    /// with every block that has a shortcut.
+    pub fn of(layout: &Layout) -> Self {
+        let with_shortcut = layout.iter().filter_map(|(_, spec)| {
+            let (block, rest) = residual_block(&spec.name)?;
+            rest.starts_with("shortcut.").then_some(block)
+        });
+        Self { first_blocks: with_shortcut.chain([0]).collect() }
+    }
+
+    /// The name of `spec`, for instance `layer2.0.bn1.weight` for `features.3.bn1.bn.1.weight`.
+    pub fn name(&self, spec: &ParameterSpec) -> String {
+        let mut name = spec.name.clone();
+        if let Some(index) = spec.only_width {
+            // A switchable norm, or a switchable linear layer.
+            name = name.replace(&format!(".bn.{index}."), ".").replace(&format!(".linears.{index}."), ".");
+        }
+        let Some((block, rest)) = residual_block(&name) else { return name };
+        let stage = self.first_blocks.range(..=block).count();
+        let first = self.first_blocks.range(..=block).next_back().expect("block 0 begins the first stage");
+        format!("layer{stage}.{}.{}", block - first, rest.replace("shortcut.", "downsample."))
+    }
+}
+
+/// Number and remainder of the name of a tensor in a residual block: 3 and `conv1.weight` for
+/// `features.3.conv1.weight`.
+fn residual_block(name: &str) -> Option<(usize, &str)> {
+    let (block, rest) = name.strip_prefix("features.")?.split_once('.')?;
+    let is_residual = ["conv", "bn", "shortcut."].iter().any(|layer| rest.starts_with(layer));
+    is_residual.then_some((block.parse().ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backbone::{cifar::cifar_resnet, resnet::resnet},
+        width::Widths,
+    };
+
+    /// Those at the second width.
+    fn names(build: impl FnOnce(&mut Layout)) -> Vec<String> {
+        let mut layout = Layout::new(Widths::try_from(vec![1.0, 0.5]).unwrap());
+        build(&mut layout);
+        let names = Names::of(&layout);
+        let of_width = layout.iter().filter(|(_, spec)| spec.slice(layout.widths(), 1).is_some());
+        of_width.map(|(_, spec)| names.name(spec)).collect()
+    }
+
+    /// Blocks as they are named, each once.
+    fn blocks(names: &[String]) -> Vec<&str> {
+        let mut blocks: Vec<&str> =
+            names.iter().filter(|name| name.starts_with("layer")).map(|name| &name[..name.len().min(8)]).collect();
+        blocks.dedup();
+        blocks
+    }
+
+    #[test]
+    fn blocks_are_numbered_within_their_stage() {
+        let names = names(|layout| drop(resnet(layout, 18, 1).unwrap()));
+        assert_eq!(
+            blocks(&names),
+            ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1", "layer4.0", "layer4.1"]
+        );
+        let of_block: Vec<&str> = names.iter().filter_map(|name| name.strip_prefix("layer2.0.")).collect();
+        let norm = |layer| ["weight", "bias", "running_mean", "running_var"].map(|part| format!("{layer}.{part}"));
+        let mut expected = Vec::new();
+        for (conv, bn) in [("conv1", "bn1"), ("conv2", "bn2"), ("downsample.0", "downsample.1")] {
+            expected.push(format!("{conv}.weight"));
+            expected.extend(norm(bn));
+        }
+        assert_eq!(of_block, expected);
+        assert_eq!(names[..5].concat(), "conv1.weightbn1.weightbn1.biasbn1.running_meanbn1.running_var");
+    }
+
+    #[test]
+    fn stages_begin_where_the_shape_changes_in_every_backbone() {
+        let bottlenecks = names(|layout| drop(resnet(layout, 50, 2).unwrap()));
+        let blocks_of = |names: &[String], stage: &str| blocks(names).iter().filter(|b| b.starts_with(stage)).count();
+        assert_eq!(["layer1", "layer2", "layer3", "layer4"].map(|stage| blocks_of(&bottlenecks, stage)), [3, 4, 6, 3]);
+        assert!(bottlenecks.contains(&"layer1.0.downsample.0.weight".into()));
+        let cifar = names(|layout| drop(cifar_resnet(layout, 20, 1).unwrap()));
+        assert_eq!(["layer1", "layer2", "layer3", "layer4"].map(|stage| blocks_of(&cifar, stage)), [3, 3, 3, 0]);
+    }
+
+    #[test]
+    fn a_switchable_classifier_is_the_widths_own() {
+        let mut layout = Layout::new(Widths::try_from(vec![1.0, 0.5]).unwrap());
+        let channels = crate::width::Channels::Fixed(8);
+        crate::slim::SwitchableLinear::new(&mut layout, "fc", [channels; 2]).unwrap();
+        let names = Names::of(&layout);
+        let found: Vec<String> = layout.iter().map(|(_, spec)| names.name(spec)).collect();
+        assert_eq!(found, ["fc.weight", "fc.bias", "fc.weight", "fc.bias"]);
+    }
+}
