@@ -86,6 +86,43 @@ fn losses(run: &Path) -> Vec<Value> {
 }
 
 #[test]
+fn every_method_trains_and_is_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    image_folder(&folder.path().join("images/train"), &["cat", "dog", "owl"], 10, 12);
+    image_folder(&folder.path().join("images/test"), &["cat", "dog", "owl"], 3, 12);
+    let images = text(&folder.path().join("images"));
+    for method in ["mocov3", "simclr", "supervised"] {
+        let run = folder.path().join(method);
+        let of_method =
+            ["--method", method, "--hidden", "16", "--data", &images, "--epochs", "2", "--out", &text(&run)];
+        succeeds(&pretrain(&of_method));
+        let losses: Vec<f64> = events(&run).iter().filter_map(|event| event["loss"].as_f64()).collect();
+        assert_eq!(losses.len(), 6, "{method}");
+        succeeds(&slimclr(&["evaluate", &text(&run), "--probe-epochs", "2"]));
+    }
+    // A supervised network has as many outputs as there are classes.
+    let config = fs::read_to_string(folder.path().join("supervised/config.toml")).unwrap();
+    assert!(config.contains("\ndim = 3\n"), "{config}");
+
+    // Its backbone is where another method may begin; not where the widths ask for norms that it lacks.
+    let begun = folder.path().join("begun");
+    let from = text(&folder.path().join("supervised"));
+    succeeds(&pretrain(&["--init", &from, "--data", &images, "--epochs", "1", "--out", &text(&begun)]));
+    let other = pretrain(&[
+        "--init",
+        &from,
+        "--data",
+        &images,
+        "--widths",
+        "1.0,0.9",
+        "--out",
+        &text(&folder.path().join("no")),
+    ]);
+    refuses(&other, "supervised has another backbone: the tensors do not fit the network");
+    assert!(!folder.path().join("no").exists());
+}
+
+#[test]
 fn a_run_reports_evaluates_and_repeats() {
     let folder = tempfile::tempdir().unwrap();
     let images = folder.path().join("images");
@@ -120,10 +157,13 @@ fn a_run_reports_evaluates_and_repeats() {
     let output = slimclr(&["evaluate", &text(&first), "--probe-epochs", "3", "--probe-batch", "8"]);
     succeeds(&output);
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    for width in ["\n    1 ", "\n 0.75 ", "\n  0.5 ", "\n 0.25 "] {
-        assert!(table.contains(width), "{table}");
+    for part in [" switchable probe ", " slimmable probe ", "\n    1 ", "\n 0.75 ", "\n  0.5 ", "\n 0.25 "] {
+        assert!(table.contains(part), "{table}");
     }
-    assert!(events(&first).last().unwrap()["probe"].as_f64().is_some());
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    for figure in ["probe", "probe_top5", "probe_slimmable", "probe_slimmable_top5", "ridge", "ridge_top5"] {
+        assert!(events(&first).last().unwrap()[figure].as_f64().is_some(), "{figure}");
+    }
     let [of_run, of_options] = [slimclr(&["profile", &text(&first)]), slimclr(&[&["profile"], TINY].concat())];
     succeeds(&of_run);
     assert_eq!(of_run.stdout, of_options.stdout, "the run's own network and image size");
@@ -132,6 +172,39 @@ fn a_run_reports_evaluates_and_repeats() {
     for outside in ["src=\"http", "href=\"http", "url(http", "@import"] {
         assert!(!report.contains(outside), "the report is not self-contained: {outside}");
     }
+}
+
+#[test]
+fn features_are_kept_between_evaluations() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    let out = folder.path().join("run");
+    image_folder(&images, &["a", "b"], 12, 12);
+    succeeds(&pretrain(&["--data", &text(&images), "--epochs", "1", "--out", &text(&out)]));
+    let evaluate = |options: &[&str]| {
+        succeeds(&slimclr(&[&["evaluate", &text(&out), "--probe-epochs", "2"], options].concat()));
+        events(&out).split_off(events(&out).len() - 4)
+    };
+    let first = evaluate(&[]);
+    let kept = out.join("features.safetensors");
+    let features = fs::read(&kept).unwrap();
+    let written = fs::metadata(&kept).unwrap().modified().unwrap();
+    assert_eq!(evaluate(&[]), first);
+    assert_ne!(evaluate(&["--probe-recipe", "mocov3", "--probe-rate", "1e-9", "--ridge-lambda", "1e9"]), first);
+    assert_eq!(fs::metadata(&kept).unwrap().modified().unwrap(), written, "the features were computed again");
+
+    // One label that is another, one byte less, no file of the kind.
+    let mut flipped = features.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for damaged in [&flipped[..], &features[..features.len() - 1], b"features"] {
+        fs::write(&kept, damaged).unwrap();
+        assert_eq!(evaluate(&[]), first);
+        assert!(fs::read(&kept).unwrap() == features, "the damaged features stand");
+    }
+    // Sound, but of fewer images.
+    fs::remove_file(images.join("a/000.png")).unwrap();
+    evaluate(&[]);
+    assert!(fs::read(&kept).unwrap() != features, "the features of other images stand");
 }
 
 #[test]
@@ -187,10 +260,12 @@ fn options_that_cannot_be_are_named() {
     refuses(&pretrain(&["--device", "abacus"]), "choose auto, cpu, vulkan, webgpu or cuda");
     refuses(&pretrain(&["--device", "cpu:x"]), "'x' is no number");
     refuses(&pretrain(&["--data", "/no/such/folder"]), "there is no such folder");
-    refuses(&slimclr(&["evaluate", "/no/such/run"]), "holds no run");
+    refuses(&slimclr(&["evaluate", "/no/such/run"]), "there is no /no/such/run");
     refuses(&slimclr(&["profile", "/no/such/run"]), "there is no /no/such/run");
     refuses(&slimclr(&["profile", "/no/such/run", "--depth", "8"]), "cannot be used with");
     refuses(&slimclr(&["demo", "--minutes", "-1"]), "error");
+    refuses(&slimclr(&["evaluate", "runs/any", "--probe-rate", "0"]), "probe-rate = 0 must be above 0");
+    refuses(&slimclr(&["evaluate", "runs/any", "--ridge-lambda", "0"]), "--ridge-lambda 0 must be above 0");
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.toml");

@@ -126,6 +126,16 @@ impl Encoder {
         }
     }
 
+    /// Whether its outputs are scores of classes.
+    pub fn is_classifier(&self) -> bool {
+        matches!(self.head, Head::Supervised(_) | Head::SupervisedSwitch(_))
+    }
+
+    /// The head's outputs for features. Shapes: `[batch, F]` of the pass' width to `[batch, D]`.
+    pub fn classify(&self, features: Tensor<2>, pass: &mut Pass) -> Tensor<2> {
+        self.head.walk(features.unsqueeze_dims(&[2, 3]), pass).flatten(1, 3)
+    }
+
     /// The backbone.
     pub fn backbone(&self) -> &Backbone {
         &self.backbone

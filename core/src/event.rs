@@ -110,7 +110,7 @@ pub struct Interference {
 }
 
 /// One width's accuracies.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluated {
     /// Steps taken before the evaluation; 0 is the untrained network.
     pub step: u64,
@@ -128,4 +128,53 @@ pub struct Evaluated {
     /// Fraction whose class is among the probe's first five.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_top5: Option<f64>,
+    /// Fraction that the slimmable linear probe gets right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_slimmable: Option<f64>,
+    /// Fraction whose class is among the slimmable probe's first five.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_slimmable_top5: Option<f64>,
+    /// Fraction that the ridge-regression probe gets right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ridge: Option<f64>,
+    /// Fraction whose class is among the ridge-regression probe's first five.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ridge_top5: Option<f64>,
+    /// Fraction that the network's own classifier gets right, where it was trained with labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier: Option<f64>,
+    /// Fraction whose class is among its first five.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier_top5: Option<f64>,
+}
+
+impl Evaluated {
+    /// Top-1 and top-5 of the network's own classifier, where it was trained with labels.
+    pub fn own_classifier(&self) -> Option<[f64; 2]> {
+        Some([self.classifier?, self.classifier_top5?])
+    }
+
+    /// Top-1 and top-5 of the switchable, the slimmable and the ridge-regression probe, of those there were.
+    pub fn probes(&self) -> [Option<[f64; 2]>; 3] {
+        [
+            [self.probe, self.probe_top5],
+            [self.probe_slimmable, self.probe_slimmable_top5],
+            [self.ridge, self.ridge_top5],
+        ]
+        .map(|[top1, top5]| Some([top1?, top5?]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evaluations_of_earlier_programs_can_be_read() {
+        let line = r#"{"event":"evaluated","step":9,"epoch":1.5,"width":0.5,"knn":0.25,"knn_standard_error":0.01,
+                       "probe":0.5,"probe_top5":0.75}"#;
+        let evaluated = Evaluated { step: 9, epoch: 1.5, width: 0.5, knn: 0.25, ..Evaluated::default() };
+        let expected = Evaluated { knn_standard_error: 0.01, probe: Some(0.5), probe_top5: Some(0.75), ..evaluated };
+        assert_eq!(serde_json::from_str::<Event>(line).unwrap(), Event::Evaluated(expected));
+    }
 }

@@ -86,6 +86,11 @@ impl ParameterSpec {
         Some([self.outputs.range(widths, index), self.inputs.range(widths, index), 0..height, 0..width])
     }
 
+    /// Whether it belongs to the head or the predictor, not to the backbone.
+    pub fn is_of_head(&self) -> bool {
+        ["fc.", "predictor."].iter().any(|part| self.name.starts_with(part))
+    }
+
     /// Whether the optimiser moves it.
     pub fn is_trained(&self) -> bool {
         !matches!(self.role, Role::Running { .. })
@@ -315,6 +320,29 @@ impl Parameters {
     /// Name and value of every parameter, in the layout's order.
     pub fn named(&self) -> impl Iterator<Item = (&ParameterSpec, &Tensor<4>)> {
         self.layout.specs.iter().zip(&self.values)
+    }
+
+    /// Takes over `other`'s backbone, and what of its head has the same names and shapes.
+    ///
+    /// # Errors
+    /// If a tensor of the backbone is missing there, or of another shape.
+    pub fn adopt(&mut self, other: &Parameters) -> Result<(), MismatchError> {
+        let theirs: BTreeMap<&str, ParameterId> =
+            other.layout.iter().map(|(id, spec)| (spec.name.as_str(), id)).collect();
+        let backbone = || self.layout.iter().filter(|(_, spec)| !spec.is_of_head()).map(|(_, spec)| spec);
+        let found = backbone().filter_map(|spec| {
+            let id = theirs.get(spec.name.as_str())?;
+            Some((spec.name.clone(), other.layout.spec(*id).named_shape()))
+        });
+        let found = found.collect();
+        MismatchError::check(backbone().map(|spec| (spec.name.clone(), spec.named_shape())), &found)?;
+        for (id, spec) in self.layout.clone().iter() {
+            let Some(their) = theirs.get(spec.name.as_str()) else { continue };
+            if other.layout.spec(*their).shape() == spec.shape() {
+                self.values[id.0] = other.get(*their).clone();
+            }
+        }
+        Ok(())
     }
 
     /// Moves towards `source`: `m * self + (1 - m) * source`. Running statistics stay each network's own.

@@ -337,8 +337,7 @@ impl<H: Home> Run<H> {
                 width: *width,
                 knn: accuracy.fraction,
                 knn_standard_error: accuracy.standard_error,
-                probe: None,
-                probe_top5: None,
+                ..Evaluated::default()
             };
             emitter.emit(Event::Evaluated(event)).await;
         }
@@ -347,11 +346,11 @@ impl<H: Home> Run<H> {
 
     async fn features(&mut self, split: Split) -> Result<Vec<Features>, TrainError<H::Error>> {
         let Trainer { encoder, query, .. } = &mut self.state;
-        features(&mut self.home, split, Extractor::new(encoder, query, &self.device)).await
+        features(&mut self.home, split, Extractor::new(encoder, query, &self.device), |_| {}).await
     }
 }
 
-/// Runs all of a split's images through `extractor`.
+/// Runs all of a split's images through `extractor`; `on_chunk` is told how many images each chunk had.
 ///
 /// # Errors
 /// If images fail, or there are none.
@@ -359,10 +358,13 @@ pub async fn features<H: Home>(
     home: &mut H,
     split: Split,
     mut extractor: Extractor<'_>,
+    on_chunk: impl Fn(usize),
 ) -> Result<Vec<Features>, TrainError<H::Error>> {
     let mut chunk = 0;
     while let Some(images) = home.labelled(split, chunk).await.map_err(TrainError::Home)? {
+        let count = images.labels.len();
         extractor.add(images);
+        on_chunk(count);
         chunk += 1;
     }
     extractor.finish().ok_or(TrainError::NoImages(split))

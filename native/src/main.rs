@@ -3,6 +3,7 @@
 mod command;
 mod data;
 mod device;
+mod feature_cache;
 mod model_card;
 mod options;
 mod outcome;
@@ -34,7 +35,7 @@ A first run:
   slimclr data cifar10                         fetch all of CIFAR-10 into data/cifar10
   slimclr pretrain --data data/cifar10         train on it; Ctrl-C keeps a checkpoint
   slimclr pretrain --resume runs/cifar10-1     go on
-  slimclr evaluate runs/cifar10-1              kNN and linear probe at every width
+  slimclr evaluate runs/cifar10-1              kNN and linear probes at every width
   slimclr export runs/cifar10-1 --width 0.5    that sub-network alone, for PyTorch and ONNX Runtime")]
 struct Cli {
     #[command(subcommand)]
@@ -49,9 +50,9 @@ enum Task {
     Demo(Demo),
     /// Pre-train a slimmable network: SlimCLR by MoCo v2 or v3, SimCLR, or with labels
     Pretrain(Box<Pretrain>),
-    /// Measure a run's latest checkpoint: kNN and a switchable linear probe, at every width
+    /// Measure a run's latest checkpoint: kNN, linear probes and ridge regression, at every width
     Evaluate(Evaluate),
-    /// Write one width of a run's latest checkpoint as files for PyTorch and ONNX Runtime
+    /// Write one width of a trained network as files for PyTorch and ONNX Runtime
     Export(Export),
     /// Count a network's parameters and multiply-accumulates, at every width
     Profile(Box<ProfileFlags>),

@@ -1,4 +1,4 @@
-//! The folder of a run: its options, its events, its latest checkpoint, its report.
+//! The folder of a run: its options, its events, its latest checkpoint with its features, its report.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -12,6 +12,7 @@ use slimclr_core::{config::Config, event::Event};
 const CONFIG: &str = "config.toml";
 const EVENTS: &str = "events.jsonl";
 const CHECKPOINT: &str = "checkpoint.safetensors";
+const FEATURES: &str = "features.safetensors";
 const REPORT: &str = "report.html";
 
 /// A run's folder.
@@ -69,6 +70,11 @@ impl RunFolder {
     /// Where the report goes.
     pub fn report_path(&self) -> PathBuf {
         self.path.join(REPORT)
+    }
+
+    /// Where the latest checkpoint's features go.
+    pub fn features_path(&self) -> PathBuf {
+        self.path.join(FEATURES)
     }
 
     /// The run's options.

@@ -26,13 +26,10 @@ impl Progress {
     pub fn draw(&mut self, event: &Event) {
         match event {
             Event::Started(started) => {
-                let template = "{bar:24} {pos}/{len} steps  {eta} left  {msg}";
-                let style = ProgressStyle::with_template(template).expect("the template is valid");
                 self.widths = started.config.widths.clone();
-                self.bar = ProgressBar::new(started.steps).with_style(style);
+                self.bar = bar(started.steps, "steps", "evaluating the untrained network");
                 self.bar.set_position(started.step);
                 self.bar.reset_eta();
-                self.bar.enable_steady_tick(Duration::from_millis(250));
                 self.bar.println(format!(
                     "{} images, {} steps, widths {}, on {}",
                     started.images,
@@ -40,7 +37,6 @@ impl Progress {
                     join(started.config.widths.iter(), |width| width.to_string()),
                     started.device
                 ));
-                self.bar.set_message("evaluating the untrained network");
             }
             Event::Step(step) => {
                 self.bar.set_position(step.step);
@@ -64,6 +60,15 @@ pub fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// A bar with a message, for work on so many `things`.
+pub fn bar(count: u64, things: &str, message: &'static str) -> ProgressBar {
+    let template = format!("{{bar:24}} {{pos}}/{{len}} {things}  {{eta}} left  {{msg}}");
+    let style = ProgressStyle::with_template(&template).expect("the template is valid");
+    let bar = ProgressBar::new(count).with_style(style).with_message(message);
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
+}
+
 /// A spinner with a message, for work over a second that takes no known number of steps.
 pub fn spinner(message: &'static str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(message);
@@ -81,31 +86,41 @@ pub fn table_of(events: &[Event], further: &[Event]) -> String {
     table(&started.profile, &[events, further].concat())
 }
 
-fn table(profile: &[Profile], events: &[Event]) -> String {
+/// A table of one line a width: what it costs, and what its evaluations among `events` have found.
+pub fn table(profile: &[Profile], events: &[Event]) -> String {
     let evaluations = || events.iter().filter_map(|event| if let Event::Evaluated(e) = event { Some(e) } else { None });
-    let heads = ["width", "parameters", "MACs", "kNN before", "kNN after", "linear probe"];
+    let heads =
+        ["width", "params", "MACs", "kNN before", "kNN after", "switchable probe", "slimmable probe", "ridge probe"];
     let rows = profile.iter().map(|Profile { width, parameters, macs, .. }| {
         let of_width = || evaluations().filter(|e| e.width == *width);
         let before = of_width().find(|e| e.step == 0);
         let after = of_width().rfind(|e| e.step > 0);
-        let knn = |e: Option<&Evaluated>| e.map(|e| percent(e.knn, Some(e.knn_standard_error)));
-        let probe = of_width().filter_map(|e| e.probe).next_back().map(|probe| percent(probe, None));
+        // All of one evaluation, so that they compare.
+        let probed = of_width().rfind(|e| e.probe.is_some());
         let dash = || "-".to_string();
-        [
-            width.to_string(),
-            count(*parameters),
-            count(*macs),
-            knn(before).unwrap_or_else(dash),
-            knn(after).unwrap_or_else(dash),
-            probe.unwrap_or_else(dash),
-        ]
+        let [before, after] = [before, after]
+            .map(|e| e.map_or_else(dash, |e| format!("{:.1} ± {:.1}%", 100.0 * e.knn, 100.0 * e.knn_standard_error)));
+        let [switchable, slimmable, ridge] =
+            probed.map(Evaluated::probes).unwrap_or_default().map(|tops| tops.map_or_else(dash, two_percentages));
+        [width.to_string(), count(*parameters), count(*macs), before, after, switchable, slimmable, ridge]
     });
-    aligned(&heads, &rows.collect::<Vec<_>>())
+    let mut lines = vec![aligned(&heads, &rows.collect::<Vec<_>>())];
+    if evaluations().any(|e| e.probe.is_some()) {
+        lines.push("probes: top-1 / top-5".into());
+    }
+    let own = profile.iter().filter_map(|Profile { width, .. }| {
+        let tops = evaluations().filter(|e| e.width == *width).filter_map(Evaluated::own_classifier).next_back()?;
+        Some(format!("{} at {width}", two_percentages(tops)))
+    });
+    let own: Vec<String> = own.collect();
+    if !own.is_empty() {
+        lines.push(format!("the network's own classifier: {}", own.join(", ")));
+    }
+    lines.join("\n")
 }
 
-fn percent(fraction: f64, error: Option<f64>) -> String {
-    let error = error.map(|error| format!(" ± {:.1}", 100.0 * error)).unwrap_or_default();
-    format!("{:.1}{error}%", 100.0 * fraction)
+fn two_percentages([top1, top5]: [f64; 2]) -> String {
+    format!("{:.1} / {:.1}%", 100.0 * top1, 100.0 * top5)
 }
 
 /// A count with three digits and its unit: 1.99 M.
@@ -140,6 +155,29 @@ mod tests {
             ["999", "1.00 k", "25.6 M", "4.09 G", "278 M"],
             [999, 1000, 25_557_032, 4_089_184_256, 278_085_632].map(count).each_ref().map(String::as_str)
         );
+    }
+
+    #[test]
+    fn the_table_compares_the_probes_of_one_evaluation_in_a_hundred_columns() {
+        let cost = |width| Profile { width, parameters: 25_557_032, macs: 4_089_184_256, stages: Vec::new() };
+        let evaluated =
+            |step, width, knn| Evaluated { step, width, knn, knn_standard_error: 0.01, ..Default::default() };
+        let probed = Evaluated {
+            probe: Some(0.361),
+            probe_top5: Some(0.852),
+            probe_slimmable: Some(0.3),
+            probe_slimmable_top5: Some(0.8),
+            ..evaluated(9, 1.0, 0.3)
+        };
+        let events = [evaluated(0, 1.0, 0.2), probed, evaluated(12, 1.0, 0.4)].map(Event::Evaluated);
+        let table = table(&[1.0, 0.25].map(cost), &events);
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= 100), "{table}");
+        assert!(
+            lines[2].contains("20.0 ± 1.0%  40.0 ± 1.0%      36.1 / 85.2%     30.0 / 80.0%            -"),
+            "{table}"
+        );
+        assert_eq!(lines[4], "probes: top-1 / top-5");
     }
 
     #[test]

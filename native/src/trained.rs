@@ -82,13 +82,13 @@ impl Trained {
         })
     }
 
-    /// Side of the images it was trained on, in pixels; of its backbone's recipe where the file does not tell.
-    pub fn image_size(&self) -> usize {
-        let recipe = match self.config.backbone {
-            BackboneKind::Cifar => Config::cifar10(),
-            BackboneKind::Resnet => Config::imagenet_mocov2(),
-        };
-        self.run.as_ref().map_or(recipe.image_size, |run| run.config.image_size)
+    /// The options it was trained with, or those of its backbone's recipe where the file does not tell.
+    pub fn options(&self) -> Config {
+        match (&self.run, self.config.backbone) {
+            (Some(run), _) => run.config.clone(),
+            (None, BackboneKind::Cifar) => Config::cifar10(),
+            (None, BackboneKind::Resnet) => Config::imagenet_mocov2(),
+        }
     }
 
     /// The encoder and its parameters.
@@ -147,7 +147,7 @@ mod tests {
             let trained = Trained::open(path).unwrap();
             let training = trained.run.as_ref().unwrap();
             assert_eq!((&training.config, training.step), (&options, 7));
-            assert_eq!((&trained.config, trained.image_size()), (&encoder, 16));
+            assert_eq!((&trained.config, trained.options().image_size), (&encoder, 16));
             let (_, parameters) = trained.load(&Device::flex()).unwrap();
             assert_eq!(values(&parameters), values(&state.query));
         }
@@ -189,7 +189,7 @@ mod tests {
         save(&tensors);
         let trained = Trained::open(&path).unwrap();
         assert!(trained.run.is_none());
-        assert_eq!((&trained.config, trained.image_size()), (&config, 32));
+        assert_eq!((&trained.config, trained.options().image_size), (&config, 32));
         let (encoder, parameters) = trained.load(&Device::flex()).unwrap();
         assert_eq!(encoder.layout().iter().count(), layout.iter().count());
         assert_eq!(values(&parameters), values(&query));

@@ -77,6 +77,21 @@ impl<'a> Extractor<'a> {
 }
 
 impl Features {
+    /// How many classes the labels tell apart.
+    pub fn classes(&self) -> usize {
+        self.labels.iter().max().map_or(0, |highest| *highest as usize + 1)
+    }
+
+    /// The classes of `images` as targets, one-hot: `[images, classes]`.
+    pub fn one_hot(&self, images: impl ExactSizeIterator<Item = usize>, classes: usize) -> Tensor<2> {
+        let shape = [images.len(), classes];
+        let mut targets = vec![0.0_f32; shape[0] * classes];
+        for (row, image) in images.enumerate() {
+            targets[row * classes + self.labels[image] as usize] = 1.0;
+        }
+        Tensor::from_data(TensorData::new(targets, shape), (&self.values.device(), self.values.dtype()))
+    }
+
     /// The same features, each of unit length.
     pub fn normalized(&self) -> Tensor<2> {
         normalize(self.values.clone())

@@ -63,7 +63,7 @@ fn nearer(a: &Neighbour, b: &Neighbour) -> Ordering {
 /// If the device fails.
 pub async fn knn(bank: &Features, test: &Features, k: usize) -> Result<Accuracy, ExecutionError> {
     let neighbours = nearest(bank.normalized(), test.normalized(), k).await?;
-    let classes = bank.labels.iter().max().map_or(0, |highest| *highest as usize + 1);
+    let classes = bank.classes();
     let right = neighbours
         .iter()
         .zip(&test.labels)

@@ -3,6 +3,9 @@
 pub mod features;
 pub mod knn;
 pub mod probe;
+pub mod ridge;
+
+use burn::tensor::{ExecutionError, Tensor};
 
 /// A share of test images, with its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,5 +21,62 @@ impl Accuracy {
     pub fn new(right: usize, total: usize) -> Self {
         let fraction = right as f64 / total as f64;
         Self { fraction, standard_error: (fraction * (1.0 - fraction) / total as f64).sqrt() }
+    }
+}
+
+/// How well one width's linear classifier does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ProbeAccuracy {
+    /// The class with the highest score is right.
+    pub top1: Accuracy,
+    /// The right class is among the five highest.
+    pub top5: Accuracy,
+}
+
+impl ProbeAccuracy {
+    /// Of the classes' `scores`, `[n, classes]`, for images of the classes `labels`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn of(scores: Tensor<2>, labels: &[u32]) -> Result<Self, ExecutionError> {
+        let [_, classes] = scores.dims();
+        let scores = scores.into_data_async().await?.convert::<f32>();
+        let scores = scores.as_slice::<f32>().expect("the data was just converted to f32");
+        let ranks: Vec<usize> =
+            scores.chunks_exact(classes).zip(labels).map(|(row, label)| rank(row, *label as usize)).collect();
+        let within = |top: usize| Accuracy::new(ranks.iter().filter(|rank| **rank < top).count(), ranks.len());
+        Ok(Self { top1: within(1), top5: within(5) })
+    }
+}
+
+/// How many classes score as high as `label` or higher, ties going to the lower class; scores that are no numbers
+/// win over none, and a class that the training images lack has no place.
+fn rank(scores: &[f32], label: usize) -> usize {
+    match scores.get(label) {
+        Some(own) => {
+            let loses = |class: usize, score: f32| score < *own || (score == *own && class > label);
+            scores.iter().enumerate().filter(|(class, score)| *class != label && !loses(*class, **score)).count()
+        }
+        None => usize::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use futures::executor::block_on;
+
+    use super::*;
+
+    #[test]
+    fn the_right_class_counts_by_its_place() {
+        let falling = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0];
+        let scores = Tensor::<2>::from_data([falling, falling, falling, [1.0; 6], [f32::NAN; 6]], &Device::flex());
+        // First, fifth, last; a tie that the lower classes win; no number at all.
+        let accuracy = block_on(ProbeAccuracy::of(scores.clone(), &[0, 4, 5, 1, 0])).unwrap();
+        assert_eq!(accuracy, ProbeAccuracy { top1: Accuracy::new(1, 5), top5: Accuracy::new(3, 5) });
+        // A class that the scores lack is not among five of three.
+        let accuracy = block_on(ProbeAccuracy::of(scores.slice([0..1, 0..3]), &[3])).unwrap();
+        assert_eq!(accuracy.top5, Accuracy::new(0, 1));
     }
 }

@@ -1,50 +1,56 @@
-//! The switchable linear probe: how well a linear classifier separates frozen features (spec section 7).
+//! The linear probe: how well a linear classifier, trained by SGD, separates frozen features (spec section 7).
+//!
+//! Two kinds are trained on the same batches. The *switchable* probe has a layer for each width. The *slimmable* one has
+//! one layer, of which each width uses its slice; the paper's appendix A says why that is not enough for sub-networks,
+//! and the difference between the two measures it.
+
+use std::ops::Range;
 
 use burn::tensor::{ExecutionError, Int, Tensor, TensorData, activation::softmax};
-use serde::{Deserialize, Serialize};
 
-use super::{Accuracy, features::Features};
+use super::{ProbeAccuracy, features::Features};
 use crate::{
     augment::epoch_order,
     config::{ConfigError, in_range},
     optim::schedule::{Decay, Schedule},
+    width::{Channels, Widths},
 };
 
 /// Momentum of the probe's SGD.
 const MOMENTUM: f64 = 0.9;
 
-/// How the probe is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "clap", derive(clap::Args))]
-pub struct ProbeConfig {
-    /// Passes of the probe over the training features
-    #[cfg_attr(
-        feature = "clap",
-        arg(id = "probe_epochs", long = "probe-epochs", default_value_t = 100, help_heading = "Linear probe")
-    )]
-    pub epochs: u64,
-    /// Features per step of the probe
-    #[cfg_attr(
-        feature = "clap",
-        arg(id = "probe_batch", long = "probe-batch", default_value_t = 256, help_heading = "Linear probe")
-    )]
-    pub batch: usize,
-    /// Learning rate of the probe; falls to a tenth after 60% and again after 80% of its epochs
-    #[cfg_attr(
-        feature = "clap",
-        arg(id = "probe_rate", long = "probe-rate", default_value_t = 15.0, help_heading = "Linear probe")
-    )]
-    pub rate: f64,
-}
+/// Features per step of the recipes: fewer than their publications' 1024, as most sets are smaller than ImageNet.
+const BATCH: usize = 256;
 
-impl Default for ProbeConfig {
-    /// The paper's protocol: a rate of 60 at batch 1024, scaled to the batch.
-    fn default() -> Self {
-        Self { epochs: 100, batch: 256, rate: 15.0 }
-    }
+/// How the probe is trained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeConfig {
+    /// Passes over the training features.
+    pub epochs: u64,
+    /// Features per step.
+    pub batch: usize,
+    /// The highest learning rate.
+    pub rate: f64,
+    /// How the rate falls; by steps, to a tenth after 60% and again after 80% of the epochs.
+    pub decay: Decay,
 }
 
 impl ProbeConfig {
+    /// The paper's probe for MoCov2's features.
+    pub fn moco_v2() -> Self {
+        Self { epochs: 100, batch: 1024, rate: 60.0, decay: Decay::Step }.at_batch(BATCH)
+    }
+
+    /// The paper's probe for MoCov3's features.
+    pub fn moco_v3() -> Self {
+        Self { epochs: 90, batch: 1024, rate: 0.4, decay: Decay::Cosine }.at_batch(BATCH)
+    }
+
+    /// The same probe with `batch` features per step, and the rate in proportion.
+    pub fn at_batch(self, batch: usize) -> Self {
+        Self { batch, rate: self.rate * batch as f64 / self.batch as f64, ..self }
+    }
+
     /// Checks the options.
     ///
     /// # Errors
@@ -56,123 +62,243 @@ impl ProbeConfig {
     }
 }
 
-/// One width's probe accuracy.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ProbeAccuracy {
-    /// The most probable class is right.
-    pub top1: Accuracy,
-    /// The right class is among the five most probable.
-    pub top5: Accuracy,
+/// What the two kinds of probe reach, widest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probed {
+    /// One layer for each width.
+    pub switchable: Vec<ProbeAccuracy>,
+    /// One layer for all widths.
+    pub slimmable: Vec<ProbeAccuracy>,
 }
 
-/// One width's classifier: softmax of `x weight + bias`.
-struct Classifier {
-    weight: Tensor<2>,
-    bias: Tensor<2>,
+/// A linear layer and its momentum.
+struct Layer {
+    /// Weight `[inputs, classes]` and bias `[1, classes]`.
+    values: [Tensor<2>; 2],
     velocity: [Tensor<2>; 2],
 }
 
-impl Classifier {
+impl Layer {
+    /// A layer of zeros for `features`.
     fn new(features: &Features, classes: usize) -> Self {
         let options = (&features.values.device(), features.values.dtype());
-        let zeros = |rows| Tensor::zeros([rows, classes], options);
-        let inputs = features.values.dims()[1];
-        Self { weight: zeros(inputs), bias: zeros(1), velocity: [zeros(inputs), zeros(1)] }
-    }
-
-    fn probabilities(&self, x: Tensor<2>) -> Tensor<2> {
-        softmax(x.matmul(self.weight.clone()) + self.bias.clone(), 1)
-    }
-
-    /// One SGD step of the cross-entropy to `target`. For a softmax its gradient is `x^T (p - target) / n`,
-    /// so no graph is needed.
-    fn step(&mut self, x: Tensor<2>, probabilities: Tensor<2>, target: Tensor<2>, rate: f64) {
-        let error = (probabilities - target).div_scalar(x.dims()[0] as f64);
-        let gradients = [x.transpose().matmul(error.clone()), error.sum_dim(0)];
-        for ((velocity, gradient), value) in
-            self.velocity.iter_mut().zip(gradients).zip([&mut self.weight, &mut self.bias])
-        {
-            velocity.inplace(|velocity| velocity.mul_scalar(MOMENTUM) + gradient);
-            value.inplace(|value| value - velocity.clone().mul_scalar(rate));
-        }
+        let zeros = || [features.values.dims()[1], 1].map(|rows| Tensor::zeros([rows, classes], options));
+        Self { values: zeros(), velocity: zeros() }
     }
 }
 
-/// Trains a classifier for every width at once on `train` and scores it on `test`, both widest first.
-///
-/// The full network learns from the labels; a sub-network half from the labels and half from the full
-/// network's classifier.
+/// Every width's classifier: softmax of `x weight + bias`.
+struct Classifiers {
+    layers: Vec<Layer>,
+    /// For each width, its layer and the rows of that layer's weight which it uses.
+    of_width: Vec<(usize, Range<usize>)>,
+}
+
+impl Classifiers {
+    fn switchable(train: &[Features], classes: usize) -> Self {
+        Self {
+            layers: train.iter().map(|features| Layer::new(features, classes)).collect(),
+            of_width: train.iter().map(|features| 0..features.values.dims()[1]).enumerate().collect(),
+        }
+    }
+
+    fn slimmable(train: &[Features], classes: usize, widths: &Widths) -> Self {
+        let inputs = Channels::Slim(train[0].values.dims()[1]);
+        Self {
+            layers: vec![Layer::new(&train[0], classes)],
+            of_width: (0..widths.len()).map(|width| (0, inputs.range(widths, width))).collect(),
+        }
+    }
+
+    /// Shapes: `[n, inputs]` of the width to `[n, classes]`.
+    fn scores(&self, width: usize, x: Tensor<2>) -> Tensor<2> {
+        let (layer, rows) = &self.of_width[width];
+        let [weight, bias] = self.layers[*layer].values.clone();
+        x.matmul(weight.slice([rows.clone()])) + bias
+    }
+
+    /// One SGD step on the sum of the widths' losses, each at its own features of the batch, `[n, inputs]`. The full
+    /// network learns from the labels, `[n, classes]`; a sub-network half from them and half from the full network's
+    /// classifier.
+    ///
+    /// The gradient of a softmax' cross-entropy to `target` is `x^T (p - target) / n`, so no graph is needed.
+    fn step(&mut self, batch: &[Tensor<2>], labels: &Tensor<2>, rate: f64) {
+        for velocity in self.layers.iter_mut().flat_map(|layer| &mut layer.velocity) {
+            velocity.inplace(|velocity| velocity.mul_scalar(MOMENTUM));
+        }
+        let mut teacher: Option<Tensor<2>> = None;
+        for (width, x) in batch.iter().enumerate() {
+            let probabilities = softmax(self.scores(width, x.clone()), 1);
+            let target = match &teacher {
+                None => labels.clone(),
+                Some(teacher) => (labels.clone() + teacher.clone()).div_scalar(2.0),
+            };
+            teacher.get_or_insert_with(|| probabilities.clone());
+            let error = (probabilities - target).div_scalar(x.dims()[0] as f64);
+            let (layer, rows) = &self.of_width[width];
+            let [weight, bias] = &mut self.layers[*layer].velocity;
+            let gradient = x.clone().transpose().matmul(error.clone());
+            weight.inplace(|weight| {
+                let sum = weight.clone().slice([rows.clone()]) + gradient;
+                weight.slice_assign([rows.clone()], sum)
+            });
+            bias.inplace(|bias| bias + error.sum_dim(0));
+        }
+        for Layer { values, velocity } in &mut self.layers {
+            for (value, velocity) in values.iter_mut().zip(velocity) {
+                value.inplace(|value| value - velocity.clone().mul_scalar(rate));
+            }
+        }
+    }
+
+    async fn accuracies(&self, test: &[Features]) -> Result<Vec<ProbeAccuracy>, ExecutionError> {
+        let mut accuracies = Vec::with_capacity(test.len());
+        for (width, features) in test.iter().enumerate() {
+            let scores = self.scores(width, features.values.clone());
+            accuracies.push(ProbeAccuracy::of(scores, &features.labels).await?);
+        }
+        Ok(accuracies)
+    }
+}
+
+/// Trains both kinds of probe for all `widths` at once on `train` and scores them on `test`; each holds the features of
+/// every width, widest first.
 ///
 /// # Errors
 /// If the device fails.
 pub async fn probe(
     train: &[Features],
     test: &[Features],
+    widths: &Widths,
     config: &ProbeConfig,
     seed: u64,
-) -> Result<Vec<ProbeAccuracy>, ExecutionError> {
-    let Some(first) = train.first() else { return Ok(Vec::new()) };
-    let (device, dtype) = (first.values.device(), first.values.dtype());
-    let images = first.labels.len();
-    let classes = first.labels.iter().max().map_or(0, |highest| *highest as usize + 1);
-    let batch = config.batch.min(images);
-    let steps_per_epoch = images / batch;
+) -> Result<Probed, ExecutionError> {
+    let device = train[0].values.device();
+    let (images, classes) = (train[0].labels.len(), train[0].classes());
+    let config = config.clone().at_batch(config.batch.min(images));
+    // The rate changes from epoch to epoch, not from step to step, as in the authors' code.
     let schedule = Schedule {
-        decay: Decay::Step,
+        decay: config.decay,
         initial: config.rate,
-        total_steps: config.epochs * steps_per_epoch as u64,
+        total_steps: config.epochs,
         warmup_steps: 0,
         milestones: [0.6, 0.8].map(|share| share * config.epochs as f64).to_vec(),
     };
-    let one_hot: Vec<f32> = first
-        .labels
-        .iter()
-        .flat_map(|label| (0..classes as u32).map(move |class| f32::from(class == *label)))
-        .collect();
-    let one_hot = Tensor::<2>::from_data(TensorData::new(one_hot, [images, classes]), (&device, dtype));
-
-    let mut classifiers: Vec<Classifier> = train.iter().map(|features| Classifier::new(features, classes)).collect();
+    let mut switchable = Classifiers::switchable(train, classes);
+    let mut slimmable = Classifiers::slimmable(train, classes, widths);
     for epoch in 0..config.epochs {
-        let order = epoch_order(seed, epoch, images);
-        let rate = schedule.rate(epoch * steps_per_epoch as u64, epoch as f64);
-        for chunk in order.chunks_exact(batch) {
+        let rate = schedule.rate(epoch, epoch as f64);
+        for chunk in epoch_order(seed, epoch, images).chunks_exact(config.batch) {
+            let labels = train[0].one_hot(chunk.iter().map(|image| *image as usize), classes);
             let chunk: Vec<i32> = chunk.iter().map(|image| *image as i32).collect();
-            let chunk = Tensor::<1, Int>::from_data(TensorData::new(chunk, [batch]), &device);
-            let labels = one_hot.clone().select(0, chunk.clone());
-            let mut teacher: Option<Tensor<2>> = None;
-            for (classifier, features) in classifiers.iter_mut().zip(train) {
-                let x = features.values.clone().select(0, chunk.clone());
-                let probabilities = classifier.probabilities(x.clone());
-                let target = match &teacher {
-                    None => labels.clone(),
-                    Some(teacher) => (labels.clone() + teacher.clone()).div_scalar(2.0),
-                };
-                teacher.get_or_insert_with(|| probabilities.clone());
-                classifier.step(x, probabilities, target, rate);
+            let chunk = Tensor::<1, Int>::from_data(TensorData::new(chunk, [config.batch]), &device);
+            let batch: Vec<Tensor<2>> =
+                train.iter().map(|features| features.values.clone().select(0, chunk.clone())).collect();
+            for probe in [&mut switchable, &mut slimmable] {
+                probe.step(&batch, &labels, rate);
             }
         }
     }
-
-    let mut accuracies = Vec::with_capacity(test.len());
-    for (classifier, features) in classifiers.iter().zip(test) {
-        let scores = classifier.probabilities(features.values.clone()).into_data_async().await?.convert::<f32>();
-        let scores = scores.as_slice::<f32>().expect("the data was just converted to f32");
-        let ranks: Vec<usize> =
-            scores.chunks_exact(classes).zip(&features.labels).map(|(row, label)| rank(row, *label as usize)).collect();
-        let within = |top: usize| Accuracy::new(ranks.iter().filter(|rank| **rank < top).count(), ranks.len());
-        accuracies.push(ProbeAccuracy { top1: within(1), top5: within(5) });
-    }
-    Ok(accuracies)
+    Ok(Probed { switchable: switchable.accuracies(test).await?, slimmable: slimmable.accuracies(test).await? })
 }
 
-/// How many classes score as high as `label` or higher, ties going to the lower class; scores that are no numbers
-/// win over none, and a class that the training images lack comes last.
-fn rank(scores: &[f32], label: usize) -> usize {
-    match scores.get(label) {
-        Some(own) => {
-            let loses = |class: usize, score: f32| score < *own || (score == *own && class > label);
-            scores.iter().enumerate().filter(|(class, score)| *class != label && !loses(*class, **score)).count()
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::eval::Accuracy;
+
+    const CLASSES: usize = 3;
+
+    /// The class' corner of a triangle, times `scale`, with a little of everything around.
+    fn corners(images: usize, scale: f32) -> Features {
+        let point = |n: usize| {
+            let (angle, noise) = ((n % CLASSES) as f32 * 2.1, n as f32 * 0.7);
+            [angle.cos() + 0.2 * noise.sin(), angle.sin() + 0.2 * noise.cos()].map(|x| scale * x)
+        };
+        let values: Vec<f32> = (0..images).flat_map(point).collect();
+        Features {
+            values: Tensor::from_data(TensorData::new(values, [images, 2]), &Device::flex()),
+            labels: (0..images).map(|n| (n % CLASSES) as u32).collect(),
+            indices: (0..images).collect(),
         }
-        None => scores.len(),
+    }
+
+    fn config() -> ProbeConfig {
+        ProbeConfig { epochs: 20, batch: 30, rate: 1.0, decay: Decay::Cosine }
+    }
+
+    fn top1(accuracies: &[ProbeAccuracy]) -> Vec<f64> {
+        accuracies.iter().map(|accuracy| accuracy.top1.fraction).collect()
+    }
+
+    #[test]
+    fn the_recipes_are_the_papers() {
+        let recipes = [ProbeConfig::moco_v2(), ProbeConfig::moco_v3()];
+        assert_eq!(recipes.clone().map(|recipe| recipe.at_batch(1024).rate), [60.0, 0.4]);
+        assert_eq!(recipes.map(|recipe| (recipe.epochs, recipe.decay)), [(100, Decay::Step), (90, Decay::Cosine)]);
+    }
+
+    #[test]
+    fn separable_features_are_separated_and_one_width_needs_no_switch() {
+        let (train, test) = ([corners(300, 1.0)], [corners(50, 1.0)]);
+        for decay in [Decay::Cosine, Decay::Step] {
+            let config = ProbeConfig { decay, ..config() };
+            let probed = block_on(probe(&train, &test, &Widths::full(), &config, 0)).unwrap();
+            let right = ProbeAccuracy { top1: Accuracy::new(50, 50), top5: Accuracy::new(50, 50) };
+            assert_eq!(probed, Probed { switchable: vec![right], slimmable: vec![right] });
+        }
+    }
+
+    #[test]
+    fn batches_are_no_larger_than_the_set() {
+        let features = [corners(300, 1.0)];
+        let of_batch = |batch| {
+            let config = ProbeConfig { rate: batch as f64 / 300.0, batch, ..config() };
+            block_on(probe(&features, &features, &Widths::full(), &config, 0)).unwrap()
+        };
+        assert_eq!(of_batch(3000), of_batch(300));
+    }
+
+    /// Where the narrow features contradict the wide ones, a shared weight is right for one of them at most.
+    #[test]
+    fn a_shared_weight_costs_accuracy() {
+        let widths = Widths::try_from(vec![1.0, 0.5]).unwrap();
+        let of = |images| {
+            let wide = corners(images, 1.0);
+            let narrow = Features { values: -wide.values.clone(), ..wide.clone() };
+            // Two of the wide network's four features say nothing, so they cannot make up for the leading two.
+            let wide = Features { values: Tensor::cat(vec![wide.values.clone(), wide.values.zeros_like()], 1), ..wide };
+            [wide, narrow]
+        };
+        let probed = block_on(probe(&of(300), &of(60), &widths, &config(), 0)).unwrap();
+        assert_eq!(top1(&probed.switchable), [1.0, 1.0]);
+        assert_ne!(top1(&probed.slimmable), [1.0, 1.0]);
+    }
+
+    /// Sub-networks leave the full network's layer alone in a switchable probe, and share it in a slimmable one.
+    #[test]
+    fn gradients_of_the_widths_add_up_in_a_shared_weight() {
+        let widths = Widths::try_from(vec![1.0, 0.5]).unwrap();
+        let wide = corners(30, 1.0);
+        let narrow = Features { values: wide.values.clone().slice([0..30, 0..1]), ..wide.clone() };
+        let train = [wide, narrow];
+        let labels = train[0].one_hot(0..30, CLASSES);
+        let mut probes = [Classifiers::switchable(&train, CLASSES), Classifiers::slimmable(&train, CLASSES, &widths)];
+        for probe in &mut probes {
+            probe.step(&train.clone().map(|features| features.values), &labels, 1.0);
+        }
+        let weights = |probe: &Classifiers, layer: usize| -> Vec<f64> {
+            probe.layers[layer].values[0].to_data().iter().collect()
+        };
+        let [switchable, slimmable] = &probes;
+        let (wide, narrow, shared) = (weights(switchable, 0), weights(switchable, 1), weights(slimmable, 0));
+        for class in 0..CLASSES {
+            // At zero weights both kinds have the same gradients.
+            assert!((shared[class] - (wide[class] + narrow[class])).abs() < 1e-6);
+            assert_eq!(shared[CLASSES + class], wide[CLASSES + class]);
+        }
     }
 }

@@ -44,7 +44,7 @@ impl Graph {
         let channels = pooled.channels;
         let features = writer.node("Flatten", FEATURES, vec![pooled.name], vec![Attribute::int("axis", 1)], channels);
         writer.graph.outputs.push(features.clone());
-        if encoder.head().is_classifier() {
+        if encoder.is_classifier() {
             let mut logits = encoder.head().walk(features, &mut writer);
             logits.name = LOGITS.into();
             writer.graph.nodes.last_mut().expect("a classifier has a layer").output = vec![LOGITS.into()];

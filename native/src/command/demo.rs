@@ -8,17 +8,20 @@ use clap::Args;
 use futures::channel::mpsc;
 use slimclr_core::{
     config::Config,
-    eval::probe::ProbeConfig,
     method::{Batch, Plan},
     train::{Run, Split},
 };
 
-use super::{evaluate::evaluate, pretrain};
+use super::{
+    evaluate::{Probes, evaluate},
+    pretrain,
+};
 use crate::{
     data::{Dataset, loader::Loader},
     device, outcome,
     run_folder::RunFolder,
     terminal::spinner,
+    trained::Trained,
 };
 
 /// Flags of `slimclr demo`.
@@ -67,7 +70,8 @@ pub fn run(flags: &Demo) -> Result<ExitCode> {
         return Ok(ExitCode::from(pretrain::INTERRUPTED));
     }
     let loader = Loader::new(Dataset::open(&config.data)?, &config, None)?;
-    let (evaluations, neighbours) = evaluate(&folder, &config, &device, loader, &ProbeConfig::default())?;
+    let trained = Trained::open(folder.path())?;
+    let (evaluations, neighbours) = evaluate(&trained, Some(&folder), &config, &device, loader, &Probes::default())?;
     folder.append(&evaluations)?;
     outcome::present(&folder, &neighbours)?;
     Ok(ExitCode::SUCCESS)

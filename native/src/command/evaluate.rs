@@ -1,29 +1,39 @@
-//! `slimclr evaluate`: kNN and a switchable linear probe on a run's latest checkpoint, for every width.
+//! `slimclr evaluate`: kNN, linear probes and ridge regression on a trained network, for every width.
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use futures::executor::block_on;
 use slimclr_core::{
-    checkpoint::Checkpoint,
     config::Config,
+    encoder::Encoder,
     eval::{
+        ProbeAccuracy,
         features::{Extractor, Features},
         knn::{knn, nearest},
         probe::{ProbeConfig, probe},
+        ridge::{self, ridge},
     },
     event::{Evaluated, Event},
+    head::HeadKind,
+    optim::schedule::Decay,
+    parameter::Parameters,
+    pass::{Mode, Pass},
+    profile::profile,
     train::{Split, features},
 };
 
 use crate::{
     data::{Dataset, loader::Loader},
-    device, outcome,
+    device,
+    feature_cache::FeatureCache,
+    outcome,
     report::Neighbours,
     run_folder::RunFolder,
     terminal,
+    trained::Trained,
 };
 
 /// Test images whose neighbours the report shows: of as many classes.
@@ -34,7 +44,7 @@ const SHOWN_NEIGHBOURS: usize = 6;
 /// Flags of `slimclr evaluate`.
 #[derive(Args)]
 pub struct Evaluate {
-    /// The run's folder
+    /// A run's folder, a checkpoint, or a PyTorch file of the authors' code
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Images, if others than the run's
@@ -47,81 +57,203 @@ pub struct Evaluate {
     #[arg(long)]
     knn: Option<usize>,
     #[command(flatten)]
-    probe: ProbeConfig,
+    probe: ProbeFlags,
+    /// Ridge of the ridge-regression probe, relative to the features' mean variance
+    #[arg(long, default_value_t = ridge::LAMBDA, help_heading = "Ridge regression")]
+    ridge_lambda: f64,
 }
 
-/// Evaluates, prints the table and rewrites the report.
+/// The linear probes: a recipe, changed by the flags that were given.
+#[derive(Args)]
+#[command(next_help_heading = "Linear probes")]
+struct ProbeFlags {
+    /// The paper's recipe to start from [default: that of the run's method]
+    #[arg(long)]
+    probe_recipe: Option<ProbeRecipe>,
+    /// Passes over the training features, if others than the recipe's
+    #[arg(long)]
+    probe_epochs: Option<u64>,
+    /// Features per step, if others than the recipe's, whose rate changes in proportion
+    #[arg(long)]
+    probe_batch: Option<usize>,
+    /// Learning rate at that batch, if another than the recipe's
+    #[arg(long)]
+    probe_rate: Option<f64>,
+    /// How the rate falls, if otherwise than the recipe's; milestones are at 60% and 80% of the epochs
+    #[arg(long)]
+    probe_decay: Option<Decay>,
+}
+
+/// The paper's probes.
+#[derive(Clone, Copy, ValueEnum)]
+enum ProbeRecipe {
+    /// 100 epochs at rate 60 for a batch of 1024, by steps
+    Mocov2,
+    /// 90 epochs at rate 0.4 for a batch of 1024, along a cosine
+    Mocov3,
+}
+
+impl ProbeFlags {
+    /// The probes of a network with `head`.
+    fn config(&self, head: HeadKind) -> ProbeConfig {
+        let of_head = if head == HeadKind::Mocov3 { ProbeRecipe::Mocov3 } else { ProbeRecipe::Mocov2 };
+        let recipe = match self.probe_recipe.unwrap_or(of_head) {
+            ProbeRecipe::Mocov2 => ProbeConfig::moco_v2(),
+            ProbeRecipe::Mocov3 => ProbeConfig::moco_v3(),
+        };
+        let batch = self.probe_batch.unwrap_or(recipe.batch);
+        let recipe = recipe.at_batch(batch);
+        ProbeConfig {
+            epochs: self.probe_epochs.unwrap_or(recipe.epochs),
+            batch,
+            rate: self.probe_rate.unwrap_or(recipe.rate),
+            decay: self.probe_decay.unwrap_or(recipe.decay),
+        }
+    }
+}
+
+/// Evaluates and prints the table; writes what it finds into a run's record and report.
 ///
 /// # Errors
-/// If the run, its data or the device cannot be used.
+/// If the network, its data or the device cannot be used.
 pub fn run(flags: &Evaluate) -> Result<()> {
-    flags.probe.check()?;
-    let folder = RunFolder::open(&flags.run)?;
-    let bytes = folder.checkpoint()?;
-    let mut config = Checkpoint::read(&bytes).with_context(|| folder.blame_checkpoint())?.config().clone();
+    let lambda = flags.ridge_lambda;
+    if !(lambda > 0.0 && lambda.is_finite()) {
+        bail!("--ridge-lambda {lambda} must be above 0");
+    }
+    // Before anything large is read: flags that no recipe makes right.
+    flags.probe.config(HeadKind::Mocov2).check()?;
+    let trained = Trained::open(&flags.run)?;
+    let folder = flags.run.is_dir().then(|| RunFolder::open(&flags.run)).transpose()?;
+    let mut config = trained.options();
     config.data = flags.data.clone().unwrap_or(config.data);
     config.device = flags.device.clone().unwrap_or(config.device);
     config.knn = flags.knn.unwrap_or(config.knn);
     config.check()?;
     let (device, _) = device::open(&config.device)?;
     let loader = Loader::new(Dataset::open(&config.data)?, &config, None)?;
-    let (evaluations, neighbours) = evaluate(&folder, &config, &device, loader, &flags.probe)?;
-    if flags.data.is_some() || flags.knn.is_some() {
-        // Not the run's own measure: shown, but not written into its record.
-        terminal::print(&terminal::table_of(&folder.events()?, &evaluations));
-        return Ok(());
+    let probes = Probes { linear: flags.probe.config(trained.config.head), lambda };
+    let (evaluations, neighbours) = evaluate(&trained, folder.as_ref(), &config, &device, loader, &probes)?;
+    match folder {
+        Some(folder) if flags.data.is_none() && flags.knn.is_none() => {
+            folder.append(&evaluations)?;
+            outcome::present(&folder, &neighbours)
+        }
+        // Not a run's own measure: shown, but not written into its record.
+        folder => {
+            let events = folder.map(|folder| folder.events()).transpose()?.unwrap_or_default();
+            let costs = profile(&trained.config.build()?, config.image_size);
+            terminal::print(&terminal::table(&costs, &[events, evaluations].concat()));
+            Ok(())
+        }
     }
-    folder.append(&evaluations)?;
-    outcome::present(&folder, &neighbours)
 }
 
-/// Evaluates every width of the latest checkpoint. Returns the figures, and the nearest neighbours of a few test
-/// images.
+/// How the probes are fitted.
+pub struct Probes {
+    /// The linear probes.
+    pub linear: ProbeConfig,
+    /// The ridge.
+    pub lambda: f64,
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self { linear: ProbeConfig::moco_v2(), lambda: ridge::LAMBDA }
+    }
+}
+
+/// Evaluates every width of `trained`, whose features are kept in its run's `folder`. Returns the figures, and the
+/// nearest neighbours of a few test images.
 ///
 /// # Errors
-/// If the checkpoint, the data or the device cannot be used.
+/// If the network, the data or the device cannot be used.
 pub fn evaluate(
-    folder: &RunFolder,
+    trained: &Trained,
+    folder: Option<&RunFolder>,
     config: &Config,
     device: &Device,
     mut loader: Loader,
-    probe_config: &ProbeConfig,
+    probes: &Probes,
 ) -> Result<(Vec<Event>, Vec<Neighbours>)> {
-    let bytes = folder.checkpoint()?;
-    let checkpoint = Checkpoint::read(&bytes).with_context(|| folder.blame_checkpoint())?;
-    let encoder = checkpoint.encoder()?;
-    let mut parameters = checkpoint.query(&encoder, device).with_context(|| folder.blame_checkpoint())?;
-    let events = folder.events()?;
+    let (encoder, mut parameters) = trained.load(device)?;
+    let widths = encoder.layout().widths();
+    let events = folder.map(RunFolder::events).transpose()?.unwrap_or_default();
     let steps_per_epoch = Event::latest_start(&events).map(|started| started.steps_per_epoch);
-    let epoch = checkpoint.step() as f64 / steps_per_epoch.unwrap_or(1) as f64;
+    // A network from elsewhere has been trained, whatever the number of steps.
+    let step = trained.run.as_ref().map_or(1, |run| run.step);
+    let epoch = step as f64 / steps_per_epoch.unwrap_or(1) as f64;
 
-    let spinner = terminal::spinner("computing features");
+    let cache = match folder {
+        Some(folder) => Some(FeatureCache::new(folder, &folder.checkpoint()?, config, loader.dataset())),
+        None => None,
+    };
+    let [bank, test] = match cache.as_ref().and_then(|cache| cache.read(device)) {
+        Some(kept) => kept,
+        None => {
+            let computed = compute_features(&encoder, &mut parameters, device, &mut loader)?;
+            if let Some(Err(error)) = cache.map(|cache| block_on(cache.write(&computed))) {
+                eprintln!("warning: {error:#}; the next evaluation computes the features again");
+            }
+            computed
+        }
+    };
+
+    let spinner = terminal::spinner("training the linear probes");
     let measured = block_on(async {
-        let mut of_split = async |split| {
-            let extractor = Extractor::new(&encoder, &mut parameters, device);
-            features(&mut loader, split, extractor).await
-        };
-        let (bank, test) = (of_split(Split::Train).await?, of_split(Split::Test).await?);
-        spinner.set_message("training the linear probe");
-        let probes = probe(&bank, &test, probe_config, config.seed).await?;
-        spinner.set_message("looking for neighbours");
+        let probed = probe(&bank, &test, widths, &probes.linear, config.seed).await?;
+        spinner.set_message("solving for ridge regression and looking for neighbours");
         let mut evaluations = Vec::new();
-        for (((bank, test), probe), width) in bank.iter().zip(&test).zip(probes).zip(&config.widths) {
+        for (index, (bank, test)) in bank.iter().zip(&test).enumerate() {
             let accuracy = knn(bank, test, config.knn).await?;
+            let (switchable, slimmable) = (probed.switchable[index], probed.slimmable[index]);
+            let ridge = ridge(bank, test, probes.lambda).await?;
+            let classifier = if encoder.is_classifier() {
+                let mut pass = Pass::new(&mut parameters, index, Mode::Eval);
+                let scores = encoder.classify(test.values.clone(), &mut pass);
+                Some(ProbeAccuracy::of(scores, &test.labels).await?)
+            } else {
+                None
+            };
             evaluations.push(Event::Evaluated(Evaluated {
-                step: checkpoint.step(),
+                step,
                 epoch,
-                width: *width,
+                width: widths.get(index),
                 knn: accuracy.fraction,
                 knn_standard_error: accuracy.standard_error,
-                probe: Some(probe.top1.fraction),
-                probe_top5: Some(probe.top5.fraction),
+                probe: Some(switchable.top1.fraction),
+                probe_top5: Some(switchable.top5.fraction),
+                probe_slimmable: Some(slimmable.top1.fraction),
+                probe_slimmable_top5: Some(slimmable.top5.fraction),
+                ridge: Some(ridge.top1.fraction),
+                ridge_top5: Some(ridge.top5.fraction),
+                classifier: classifier.map(|accuracy| accuracy.top1.fraction),
+                classifier_top5: classifier.map(|accuracy| accuracy.top5.fraction),
             }));
         }
-        anyhow::Ok((evaluations, neighbours(loader.dataset(), &config.widths, &bank, &test).await?))
+        let widths: Vec<f64> = widths.iter().collect();
+        anyhow::Ok((evaluations, neighbours(loader.dataset(), &widths, &bank, &test).await?))
     });
     spinner.finish_and_clear();
     measured
+}
+
+/// The features of the training and of the test images at every width, widest first.
+fn compute_features(
+    encoder: &Encoder,
+    parameters: &mut Parameters,
+    device: &Device,
+    loader: &mut Loader,
+) -> Result<[Vec<Features>; 2]> {
+    let images: usize = [Split::Train, Split::Test].map(|split| loader.dataset().len(split)).iter().sum();
+    let bar = terminal::bar(images as u64, "images", "computing features");
+    let mut of_split = |split| {
+        let extractor = Extractor::new(encoder, parameters, device);
+        block_on(features(loader, split, extractor, |images| bar.inc(images as u64)))
+    };
+    let computed = of_split(Split::Train).and_then(|bank| Ok([bank, of_split(Split::Test)?]));
+    bar.finish_and_clear();
+    Ok(computed?)
 }
 
 /// For the first test image of each of a few classes, the most similar training images at each width.
@@ -162,4 +294,27 @@ async fn neighbours(
         }
     }
     Ok(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_that_are_given_change_the_recipe() {
+        let given = |probe_batch, probe_rate| ProbeFlags {
+            probe_recipe: None,
+            probe_epochs: Some(7),
+            probe_batch,
+            probe_rate,
+            probe_decay: None,
+        };
+        let recipe = ProbeConfig { epochs: 7, ..ProbeConfig::moco_v3() };
+        assert_eq!(given(None, None).config(HeadKind::Mocov3), recipe);
+        assert_eq!(given(Some(512), None).config(HeadKind::Mocov3), recipe.clone().at_batch(512));
+        assert_eq!(
+            given(Some(512), Some(3.0)).config(HeadKind::Mocov3),
+            ProbeConfig { batch: 512, rate: 3.0, ..recipe }
+        );
+    }
 }

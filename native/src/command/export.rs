@@ -28,7 +28,7 @@ use crate::{
 /// Flags of `slimclr export`.
 #[derive(Args)]
 pub struct Export {
-    /// A run's folder, or a PyTorch file of the authors'
+    /// A run's folder, or a PyTorch file of the authors' code
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// The width to take out
@@ -71,7 +71,7 @@ pub fn run(flags: &Export) -> Result<()> {
     })?;
 
     let network = block_on(SubNetwork::take(&encoder, &parameters, index))?;
-    let has_classifier = encoder.head().is_classifier();
+    let has_classifier = encoder.is_classifier();
     let outputs = network.outputs().map(|(output, channels)| (output.to_owned(), channels)).collect();
     let tensors = network.to_safetensors()?;
     let graph = network.into_onnx(&[
@@ -80,7 +80,7 @@ pub fn run(flags: &Export) -> Result<()> {
         ("std", serde_json::to_string(&normalisation.std)?),
     ]);
 
-    let image_size = trained.image_size();
+    let image_size = trained.options().image_size;
     let stages = profile(&encoder, image_size).swap_remove(index).stages;
     let exported = || stages.iter().filter(|stage| has_classifier || stage.name != HEAD);
     let step = trained.run.as_ref().map(|run| run.step);

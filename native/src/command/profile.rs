@@ -43,7 +43,7 @@ pub fn run(flags: &ProfileFlags, matches: &ArgMatches) -> Result<()> {
     let trained = flags.run.as_deref().map(Trained::open).transpose()?;
     let mut base = flags.preset.config();
     if let Some(trained) = &trained {
-        base.image_size = trained.image_size();
+        base.image_size = trained.options().image_size;
     }
     let config = options::merge(&base, None, &flags.options, matches)?;
     let mut encoder = match trained {

@@ -28,6 +28,9 @@ pub struct Frame {
 pub const WIDE: Frame =
     Frame { class: "wide", width: 520.0, height: 316.0, left: 68.0, right: 74.0, top: 26.0, bottom: 46.0 };
 
+/// The same, where the labels are words.
+pub const NAMED: Frame = Frame { right: 116.0, ..WIDE };
+
 /// One of several small charts side by side.
 pub const PANEL: Frame =
     Frame { class: "panel", width: 400.0, height: 220.0, left: 62.0, right: 26.0, top: 22.0, bottom: 44.0 };

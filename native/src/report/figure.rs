@@ -7,7 +7,7 @@ use slimclr_core::{
 };
 
 use super::{
-    chart::{Axis, Chart, LINE_POINTS, PANEL, Scale, Shape, WIDE},
+    chart::{Axis, Chart, LINE_POINTS, NAMED, PANEL, Scale, Shape, WIDE},
     record::Record,
     text::{compact, count, escape, percent, plural, width},
 };
@@ -28,91 +28,172 @@ pub struct Figure {
 /// Why there is no figure.
 pub type Missing = String;
 
+/// A share of the test images, with its standard error where that is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Accuracy {
+    fraction: f64,
+    standard_error: Option<f64>,
+}
+
+impl Accuracy {
+    /// Of the nearest neighbours' vote.
+    pub fn knn(evaluated: &Evaluated) -> Self {
+        Self { fraction: evaluated.knn, standard_error: Some(evaluated.knn_standard_error) }
+    }
+
+    /// In percent, without the sign.
+    pub fn in_words(self) -> String {
+        let error = self.standard_error.map(|error| format!(" ±\u{a0}{}", percent(error))).unwrap_or_default();
+        percent(self.fraction) + &error
+    }
+
+    /// One standard error less and more, in percent, as far as an accuracy can go.
+    fn interval(self) -> [f64; 2] {
+        let error = self.standard_error.filter(|error| error.is_finite()).unwrap_or(0.0);
+        [-error, error].map(|error| 100.0 * (self.fraction + error).clamp(0.0, 1.0))
+    }
+}
+
 /// Accuracy of each width before and after training, against its cost.
 pub fn accuracy_by_cost<'a>(record: &Record<'a>) -> Result<Figure, Missing> {
-    let costs: Vec<(usize, f64, u64)> = record
-        .widths()
-        .iter()
-        .enumerate()
-        .filter_map(|(index, width)| {
-            let profile = record.started.profile.iter().find(|profile| profile.width == *width)?;
-            Some((index, *width, profile.macs))
-        })
-        .collect();
-    let evaluated = |at: fn(&Record<'a>, f64) -> Option<&'a Evaluated>| {
-        let found = costs.iter().filter_map(|(index, width, macs)| Some((*index, *macs, at(record, *width)?)));
-        found.filter(|(.., evaluated)| evaluated.knn.is_finite()).collect::<Vec<_>>()
+    let line = |name, class, at: fn(&Record<'a>, f64) -> Option<&'a Evaluated>| {
+        Line::new(record, name, class, |width| at(record, width).map(Accuracy::knn))
     };
-    let (before, after) = (evaluated(Record::before), evaluated(Record::after));
-    let (unit, unit_name) = match costs.iter().map(|(.., macs)| *macs).max().unwrap_or(0) {
-        1_000_000_000.. => (1e9, "billions"),
-        1_000_000.. => (1e6, "millions"),
-        _ => (1e3, "thousands"),
-    };
-    let all = || before.iter().chain(&after);
-    let (Some(x), Some(y)) = (
-        Scale::logarithmic(all().map(|(_, macs, _)| *macs as f64 / unit)),
-        Scale::linear(all().flat_map(|(.., evaluated)| interval(evaluated))),
-    ) else {
-        return Err("No width was evaluated, so there is no accuracy to set against cost.".into());
-    };
-    let mut chart = Chart::new(
-        WIDE,
-        Axis { title: format!("Multiply-accumulates per image ({unit_name})"), scale: x },
-        Axis { title: "kNN accuracy (%)".into(), scale: y },
-    );
-    let mut key = key_of_widths(record);
-    for (series, name, class) in [(&before, "before", "hollow"), (&after, "after", "filled")] {
-        let points: Vec<(f64, f64)> =
-            series.iter().map(|(_, macs, evaluated)| (*macs as f64 / unit, 100.0 * evaluated.knn)).collect();
-        chart.line(&points, &format!("plain {class}"));
-        for ((index, macs, evaluated), at) in series.iter().zip(&points) {
-            let class = format!("w{index} {class}");
-            chart.error_bar(at.0, interval(evaluated), &class);
-            let tip = format!(
-                "width {}, {} MACs, {name}: {} %",
-                width(evaluated.width),
-                compact(*macs),
-                with_error(evaluated)
-            );
-            chart.point(*at, Shape::of(*index), &class, &tip);
-            chart.label_above((at.0, interval(evaluated)[1]), &width(evaluated.width), &format!("w{index}"));
-        }
-        if let Some(end) = points.iter().max_by(|a, b| a.0.total_cmp(&b.0)) {
-            chart.label_end(*end, name, "plain");
-            key.push(format!(
-                r#"<li class="plain"><span class="swatch rule {class}"></span>{name} training, {class}</li>"#
-            ));
-        }
-    }
-    let described = |series: &[(usize, u64, &Evaluated)], name: &str| -> String {
-        series
-            .iter()
-            .map(|(_, macs, evaluated)| {
-                let (accuracy, macs) = (with_error(evaluated), compact(*macs));
-                format!(" Width {}, {name}: {accuracy} % at {macs} MACs.", width(evaluated.width))
-            })
-            .collect()
-    };
-    let description = format!(
-        "kNN accuracy against multiply-accumulates.{}{}",
-        described(&before, "before training"),
-        described(&after, "after training")
-    );
+    let lines = [line("before", "hollow", Record::before), line("after", "filled", Record::after)];
+    let names =
+        Names { id: "accuracy-by-cost", title: "Accuracy against cost", measure: "kNN accuracy", line: "training" };
+    let (chart, key) = against_cost(record, &names, &lines)
+        .ok_or("No width was evaluated, so there is no accuracy to set against cost.")?;
+    let [before, after] = lines.each_ref().map(|line| !line.points.is_empty());
     Ok(Figure {
-        charts: vec![chart.svg("accuracy-by-cost", "Accuracy against cost", &description)],
+        charts: vec![chart],
         key,
         reading: "Higher is more accurate, further left is cheaper (logarithmic axis); the gap between the two \
                   lines is what training gave each width, and bars show ± one standard error."
             .into(),
-        notes: if after.is_empty() {
+        notes: if !after {
             vec!["No evaluation after training is recorded.".into()]
-        } else if before.is_empty() {
+        } else if !before {
             vec!["No evaluation before training is recorded.".into()]
         } else {
             Vec::new()
         },
     })
+}
+
+/// What the two kinds of linear probe reach at each width, against its cost.
+pub fn probes_by_cost(record: &Record) -> Result<Figure, Missing> {
+    let line = |name, class, top1: fn(&Evaluated) -> Option<f64>| {
+        let accuracy = |fraction| Accuracy { fraction, standard_error: None };
+        Line::new(record, name, class, |width| record.after(width).and_then(top1).map(accuracy))
+    };
+    let lines = [line("switchable", "filled", |e| e.probe), line("slimmable", "hollow", |e| e.probe_slimmable)];
+    let names =
+        Names { id: "probes-by-cost", title: "Linear probes against cost", measure: "Top-1 accuracy", line: "probe" };
+    let (chart, key) = against_cost(record, &names, &lines)
+        .ok_or("No linear probe was trained; “slimclr evaluate” trains both kinds.")?;
+    Ok(Figure {
+        charts: vec![chart],
+        key,
+        reading: "The switchable probe has a layer for each width, the slimmable one a single layer, of which each \
+                  width uses its slice. The gap between the two is what sharing the layer costs: a slice of the best \
+                  layer for all features would be the best for its own only if the others were orthogonal to them \
+                  (the paper’s appendix A)."
+            .into(),
+        notes: Vec::new(),
+    })
+}
+
+/// What a figure of accuracies against cost calls its parts.
+struct Names {
+    id: &'static str,
+    title: &'static str,
+    /// The kind of accuracy.
+    measure: &'static str,
+    /// The noun that goes with the lines' names.
+    line: &'static str,
+}
+
+/// Accuracies of several widths, joined by a line.
+struct Line {
+    name: &'static str,
+    class: &'static str,
+    points: Vec<Point>,
+}
+
+/// One width's accuracy and cost.
+struct Point {
+    index: usize,
+    width: f64,
+    macs: u64,
+    accuracy: Accuracy,
+}
+
+impl Line {
+    /// Of the widths that have a cost and, by `accuracy`, a finite accuracy.
+    fn new(
+        record: &Record,
+        name: &'static str,
+        class: &'static str,
+        accuracy: impl Fn(f64) -> Option<Accuracy>,
+    ) -> Self {
+        let point = |(index, width): (usize, &f64)| {
+            let macs = record.started.profile.iter().find(|profile| profile.width == *width)?.macs;
+            let accuracy = accuracy(*width).filter(|accuracy| accuracy.fraction.is_finite())?;
+            Some(Point { index, width: *width, macs, accuracy })
+        };
+        Self { name, class, points: record.widths().iter().enumerate().filter_map(point).collect() }
+    }
+}
+
+/// A chart of `lines` with their legend; none if they have no points.
+fn against_cost(record: &Record, names: &Names, lines: &[Line]) -> Option<(String, Vec<String>)> {
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let (unit, unit_name) = match points().map(|point| point.macs).max()? {
+        1_000_000_000.. => (1e9, "billions"),
+        1_000_000.. => (1e6, "millions"),
+        _ => (1e3, "thousands"),
+    };
+    let place = |point: &Point| (point.macs as f64 / unit, 100.0 * point.accuracy.fraction);
+    let x = Scale::logarithmic(points().map(|point| place(point).0))?;
+    let y = Scale::linear(points().flat_map(|point| point.accuracy.interval()))?;
+    let mut chart = Chart::new(
+        NAMED,
+        Axis { title: format!("Multiply-accumulates per image ({unit_name})"), scale: x },
+        Axis { title: format!("{} (%)", names.measure), scale: y },
+    );
+    let mut key = key_of_widths(record);
+    let mut description = format!("{} against multiply-accumulates.", names.measure);
+    for Line { name, class, points } in lines {
+        let places: Vec<(f64, f64)> = points.iter().map(place).collect();
+        chart.line(&places, &format!("plain {class}"));
+        for (point, at) in points.iter().zip(&places) {
+            let (width, macs, accuracy) = (width(point.width), compact(point.macs), point.accuracy.in_words());
+            let class = format!("w{} {class}", point.index);
+            if point.accuracy.standard_error.is_some() {
+                chart.error_bar(at.0, point.accuracy.interval(), &class);
+            }
+            let tip = format!("width {width}, {macs} MACs, {name}: {accuracy} %");
+            chart.point(*at, Shape::of(point.index), &class, &tip);
+            description += &format!(" Width {width}, {name} {}: {accuracy} % at {macs} MACs.", names.line);
+        }
+        if let Some(end) = places.iter().max_by(|a, b| a.0.total_cmp(&b.0)) {
+            chart.label_end(*end, name, "plain");
+            key.push(format!(
+                r#"<li class="plain"><span class="swatch rule {class}"></span>{name} {}, {class}</li>"#,
+                names.line
+            ));
+        }
+    }
+    // Above a width's highest point: lines that lie close together would have labels on top of each other.
+    for (index, value) in record.widths().iter().enumerate() {
+        let of_width = points().filter(|point| point.index == index);
+        if let Some(highest) = of_width.max_by(|a, b| a.accuracy.fraction.total_cmp(&b.accuracy.fraction)) {
+            let at = (place(highest).0, highest.accuracy.interval()[1]);
+            chart.label_above(at, &width(*value), &format!("w{index}"));
+        }
+    }
+    Some((chart.svg(names.id, names.title, &description), key))
 }
 
 /// Accuracy of each width at every evaluation.
@@ -125,7 +206,7 @@ pub fn accuracy_over_training(record: &Record) -> Result<Figure, Missing> {
             all.filter(|evaluated| evaluated.knn.is_finite()).collect()
         })
         .collect();
-    let y = Scale::linear(evaluations.iter().flatten().flat_map(|evaluated| interval(evaluated)));
+    let y = Scale::linear(evaluations.iter().flatten().flat_map(|evaluated| Accuracy::knn(evaluated).interval()));
     let (Some(y), true) = (y, evaluations.iter().any(|all| all.len() >= 2)) else {
         return Err("No width was evaluated more than once, so there is no course to draw.".into());
     };
@@ -138,12 +219,12 @@ pub fn accuracy_over_training(record: &Record) -> Result<Figure, Missing> {
         let points: Vec<(f64, f64)> = all.iter().map(|e| (e.step as f64 / unit, 100.0 * e.knn)).collect();
         chart.line(&points, &class);
         for (evaluated, at) in all.iter().zip(&points) {
-            chart.error_bar(at.0, interval(evaluated), &class);
+            chart.error_bar(at.0, Accuracy::knn(evaluated).interval(), &class);
             let tip = format!(
                 "width {}, step {}: {} %",
                 width(evaluated.width),
                 count(evaluated.step),
-                with_error(evaluated)
+                Accuracy::knn(evaluated).in_words()
             );
             chart.point(*at, Shape::of(index), &class, &tip);
         }
@@ -379,17 +460,6 @@ fn smoothing_in_words(window: usize) -> String {
     } else {
         String::new()
     }
-}
-
-/// Accuracy minus and plus one standard error, in percent, as far as an accuracy can go.
-fn interval(evaluated: &Evaluated) -> [f64; 2] {
-    let error = Some(evaluated.knn_standard_error).filter(|error| error.is_finite()).unwrap_or(0.0);
-    [-error, error].map(|error| 100.0 * (evaluated.knn + error).clamp(0.0, 1.0))
-}
-
-/// Accuracy and standard error, in percent, without the sign.
-pub fn with_error(evaluated: &Evaluated) -> String {
-    format!("{} ±\u{a0}{}", percent(evaluated.knn), percent(evaluated.knn_standard_error))
 }
 
 /// The point that stands for a width.

@@ -1,10 +1,10 @@
 //! The page around the figures.
 
-use slimclr_core::{config::Config, encoder::BackboneKind};
+use slimclr_core::{config::Config, encoder::BackboneKind, event::Evaluated};
 
 use super::{
     Neighbours, Report, colour,
-    figure::{self, Figure, Missing, swatch, with_error},
+    figure::{self, Accuracy, Figure, Missing, swatch},
     picture,
     record::{End, Record},
     text::{compact, count, duration, escape, list, percent, plural, width},
@@ -53,6 +53,7 @@ fn body(record: &Record, neighbours: &[Neighbours]) -> String {
     [
         headline(record),
         section("Accuracy against cost", "", figure::accuracy_by_cost(record)),
+        section("Linear probes", "", figure::probes_by_cost(record)),
         section("Accuracy over training", "", figure::accuracy_over_training(record)),
         section("Loss of each width", "panels", figure::losses(record)),
         section("Gradient norms", "", figure::gradient_norms(record)),
@@ -147,21 +148,36 @@ fn table(record: &Record) -> String {
     let rows = record.widths().iter().enumerate().map(|(index, value)| {
         let profile = record.started.profile.iter().find(|profile| profile.width == *value);
         let (before, after) = (record.before(*value), record.after(*value));
-        let accuracy = |evaluated: Option<&_>| evaluated.map_or(DASH.into(), |e: &_| with_error(e));
+        let accuracy = |evaluated: Option<&Evaluated>| evaluated.map_or(DASH.into(), |e| Accuracy::knn(e).in_words());
+        let [switchable, slimmable, ridge] = after
+            .map(Evaluated::probes)
+            .unwrap_or_default()
+            .map(|tops| tops.map_or(DASH.into(), |[top1, top5]| format!("{}\u{a0}/ {}", percent(top1), percent(top5))));
         let cells = [
             profile.map_or(DASH.into(), |profile| compact(profile.parameters)),
             profile.map_or(DASH.into(), |profile| compact(profile.macs)),
             accuracy(before),
             accuracy(after),
-            after.and_then(|evaluated| evaluated.probe).map_or(DASH.into(), percent),
+            switchable,
+            slimmable,
+            ridge,
         ]
         .map(|cell| format!("<td>{cell}</td>"));
         format!(r#"<tr><th scope="row">{}{}</th>{}</tr>"#, swatch(index), escape(&width(*value)), cells.concat())
     });
     let rows: String = rows.collect();
-    let columns: String = ["Width", "Parameters", "MACs", "kNN before (%)", "kNN after (%)", "Linear probe (%)"]
-        .map(|column| format!(r#"<th scope="col">{column}</th>"#))
-        .concat();
+    let columns: String = [
+        "Width",
+        "Parameters",
+        "MACs",
+        "kNN before (%)",
+        "kNN after (%)",
+        "Switchable probe (%)",
+        "Slimmable probe (%)",
+        "Ridge probe (%)",
+    ]
+    .map(|column| format!(r#"<th scope="col">{column}</th>"#))
+    .concat();
     let steps = |at: fn(&Record, f64) -> Option<u64>| {
         let mut steps: Vec<u64> = record.widths().iter().filter_map(|width| at(record, *width)).collect();
         steps.sort_unstable();
@@ -185,7 +201,8 @@ fn table(record: &Record) -> String {
 <tbody>{rows}</tbody>
 </table></div>
 <p class="note">Parameters and multiply-accumulates (MACs, one image) include the projection head. kNN: test
-images whose class the {} nearest training images vote for, ± one standard error. {after}{before}</p>"#,
+images whose class the {} nearest training images vote for, ± one standard error. Probes: linear classifiers of the
+frozen features, top-1 / top-5; ridge is least squares in closed form. {after}{before}</p>"#,
         count(record.started.config.knn as u64)
     )
 }

@@ -52,9 +52,24 @@ fn evaluated(step: u64, knn: f64) -> impl Iterator<Item = Event> {
             width,
             knn: knn * width.sqrt(),
             knn_standard_error: 0.005,
-            probe: None,
-            probe_top5: None,
+            ..Evaluated::default()
         })
+    })
+}
+
+/// An evaluation by `slimclr evaluate`.
+fn probed(step: u64, knn: f64) -> impl Iterator<Item = Event> {
+    evaluated(step, knn).map(|event| match event {
+        Event::Evaluated(evaluated) => Event::Evaluated(Evaluated {
+            probe: Some(0.8),
+            probe_top5: Some(0.95),
+            probe_slimmable: Some(0.6),
+            probe_slimmable_top5: Some(0.9),
+            ridge: Some(0.7),
+            ridge_top5: Some(0.92),
+            ..evaluated
+        }),
+        other => other,
     })
 }
 
@@ -65,7 +80,7 @@ fn complete() -> Vec<Event> {
         events.push(step(n, 8.0 / (n as f64).ln()));
         events.push(interference(n, [0.1, 0.08, 0.06, 0.05], 0.07));
     }
-    events.extend(evaluated(2000, 0.7));
+    events.extend(probed(2000, 0.7));
     events.push(Event::Finished { step: 2000, seconds: 725.0 });
     events
 }
@@ -101,8 +116,10 @@ fn a_complete_run_has_every_figure_and_only_the_neighbours_missing() {
     says(&page, "run &lt;1&gt;");
     says(&page, "It took 2,000 steps (50.0 epochs) in 12 min 5 s on a &lt;device&gt; &amp; &quot;more&quot;.");
     says(&page, "Width 0.25 classifies 35.0 % of the test images correctly with 6.2 % of");
-    says(&page, "<td>30.0 ±\u{a0}0.5</td><td>70.0 ±\u{a0}0.5</td><td>–</td>");
-    for id in ["accuracy-by-cost", "accuracy-over-training", "loss-0", "loss-3", "gradient-norms"] {
+    says(&page, "<td>30.0 ±\u{a0}0.5</td><td>70.0 ±\u{a0}0.5</td><td>80.0\u{a0}/ 95.0</td>");
+    says(&page, "<td>60.0\u{a0}/ 90.0</td><td>70.0\u{a0}/ 92.0</td>");
+    says(&page, "what sharing the layer costs");
+    for id in ["accuracy-by-cost", "probes-by-cost", "accuracy-over-training", "loss-0", "loss-3", "gradient-norms"] {
         says(&page, &format!(r#"id="{id}-title""#));
     }
     says(&page, "slow start ends");
@@ -144,6 +161,7 @@ fn runs_that_hardly_began_say_what_is_missing() {
     for what in [
         "None of 2,000 steps was taken",
         "No width was evaluated,",
+        "No linear probe was trained;",
         "No width was evaluated more than once",
         "No training step is recorded",
         "No gradient norms are recorded.",

@@ -1,0 +1,101 @@
+//! Features of a run's checkpoint, kept in its folder, so that a second evaluation with other options passes no image
+//! through the network.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::PathBuf,
+};
+
+use anyhow::Result;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
+use sha2::{Digest, Sha256};
+use slimclr_core::{config::Config, eval::features::Features, train::Split};
+
+use crate::{
+    data::Dataset,
+    run_folder::{RunFolder, write_atomically},
+};
+
+/// The key of the digest in the file's metadata.
+const DIGEST: &str = "sha256";
+
+/// The place of the features of one checkpoint on one set of images.
+pub struct FeatureCache {
+    path: PathBuf,
+    /// Has taken in everything that the features depend on.
+    inputs: Sha256,
+}
+
+impl FeatureCache {
+    /// The place in `folder` for features by the network of `checkpoint`, of `dataset`'s images.
+    pub fn new(folder: &RunFolder, checkpoint: &[u8], config: &Config, dataset: &Dataset) -> Self {
+        let [train, test] = [Split::Train, Split::Test].map(|split| dataset.len(split));
+        let images = format!("{:?} {train} {test} {}", config.data, config.image_size);
+        Self { path: folder.features_path(), inputs: Sha256::new().chain_update(checkpoint).chain_update(images) }
+    }
+
+    /// The features that are kept of the training and of the test images, at every width, on `device`; none if there are none, or of something else, or damaged.
+    pub fn read(&self, device: &Device) -> Option<[Vec<Features>; 2]> {
+        let bytes = fs::read(&self.path).ok()?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
+        let tensors: BTreeMap<_, _> = SafeTensors::deserialize(&bytes).ok()?.tensors().into_iter().collect();
+        if *header.metadata().as_ref()?.get(DIGEST)? != self.digest(&tensors) {
+            return None;
+        }
+        let data = |name: String, dtype| {
+            let view = tensors.get(&name)?;
+            Some(TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype))
+        };
+        let split = |split: &str| {
+            let labels: Vec<u32> = data(format!("{split}.labels"), DType::U32)?.iter().collect();
+            let indices = data(format!("{split}.indices"), DType::U64)?;
+            let indices: Vec<usize> = indices.iter::<u64>().map(|index| index as usize).collect();
+            let widths = (0..).map_while(|width| data(format!("{split}.{width}"), DType::F32));
+            let features = |values| Features {
+                values: Tensor::from_data(values, device),
+                labels: labels.clone(),
+                indices: indices.clone(),
+            };
+            Some(widths.map(features).collect())
+        };
+        Some([split("train")?, split("test")?])
+    }
+
+    /// Keeps `features` in place of those before.
+    ///
+    /// # Errors
+    /// If the device fails or the file cannot be written.
+    pub async fn write(&self, [train, test]: &[Vec<Features>; 2]) -> Result<()> {
+        let mut tensors = Vec::new();
+        for (split, widths) in [("train", train), ("test", test)] {
+            let Features { labels, indices, .. } = &widths[0];
+            let indices: Vec<u64> = indices.iter().map(|index| *index as u64).collect();
+            tensors.push((format!("{split}.labels"), Dtype::U32, TensorData::from(labels.as_slice())));
+            tensors.push((format!("{split}.indices"), Dtype::U64, TensorData::from(indices.as_slice())));
+            for (width, features) in widths.iter().enumerate() {
+                let values = features.values.clone().into_data_async().await?.convert::<f32>();
+                tensors.push((format!("{split}.{width}"), Dtype::F32, values));
+            }
+        }
+        let views = tensors
+            .iter()
+            .map(|(name, dtype, data)| {
+                Ok((name.clone(), TensorView::new(*dtype, data.shape().to_vec(), data.as_bytes())?))
+            })
+            .collect::<Result<BTreeMap<_, _>>>()?;
+        let digest = HashMap::from([(DIGEST.into(), self.digest(&views))]);
+        write_atomically(&self.path, &serialize(views, Some(digest))?)
+    }
+
+    /// Of what the features depend on and of themselves: tells a stale file as well as a damaged one.
+    fn digest(&self, tensors: &BTreeMap<String, TensorView>) -> String {
+        let mut hash = self.inputs.clone();
+        for (name, tensor) in tensors {
+            hash.update(format!("{name} {:?}", tensor.shape()));
+            hash.update(tensor.data());
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
