@@ -90,11 +90,6 @@ impl Head {
         })
     }
 
-    /// Whether its outputs are classes, so that it belongs to the network that is used in the end.
-    pub fn is_classifier(&self) -> bool {
-        matches!(self, Self::Supervised(_) | Self::SupervisedSwitch(_))
-    }
-
     /// From features, `[batch, F, 1, 1]`, to outputs, `[batch, D, 1, 1]`.
     pub fn walk<W: Walk>(&self, x: W::Value, walk: &mut W) -> W::Value {
         walk.stage(HEAD);

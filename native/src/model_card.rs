@@ -38,15 +38,30 @@ pub struct ModelCard {
     pub loading: Loading,
 }
 
+impl ModelCard {
+    /// What the ONNX file itself says, as key and JSON.
+    ///
+    /// # Errors
+    /// If a number has no JSON.
+    pub fn properties(&self) -> serde_json::Result<[(&'static str, String); 3]> {
+        let Normalisation { mean, std } = &self.input.normalisation;
+        Ok([
+            ("width", serde_json::to_string(&self.width)?),
+            ("mean", serde_json::to_string(mean)?),
+            ("std", serde_json::to_string(std)?),
+        ])
+    }
+}
+
 #[derive(Serialize)]
 pub struct Architecture {
-    pub backbone: BackboneKind,
+    backbone: BackboneKind,
     /// Layers, where the backbone comes in several depths.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub depth: Option<usize>,
+    depth: Option<usize>,
     /// Channels at full width, over the standard ones.
-    pub multiplier: usize,
-    pub note: &'static str,
+    multiplier: usize,
+    note: &'static str,
 }
 
 #[derive(Serialize)]
@@ -55,8 +70,8 @@ pub struct Input {
     layout: &'static str,
     values: &'static str,
     /// Side of the images it was trained on, in pixels; others will do.
-    pub image_size: usize,
-    pub normalisation: Normalisation,
+    image_size: usize,
+    normalisation: Normalisation,
 }
 
 #[derive(Serialize)]
@@ -71,9 +86,9 @@ pub struct Training {
 
 #[derive(Serialize)]
 pub struct FileEntry {
-    pub name: String,
-    pub bytes: usize,
-    pub sha256: String,
+    name: String,
+    bytes: usize,
+    sha256: String,
 }
 
 #[derive(Serialize)]
@@ -135,8 +150,8 @@ impl Input {
 
 impl FileEntry {
     /// The file `name` with these contents.
-    pub fn of(name: String, contents: &[u8]) -> Self {
-        Self { name, bytes: contents.len(), sha256: hex(&Sha256::digest(contents)) }
+    pub fn of(name: &str, contents: &[u8]) -> Self {
+        Self { name: name.into(), bytes: contents.len(), sha256: hex(&Sha256::digest(contents)) }
     }
 }
 

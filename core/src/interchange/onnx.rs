@@ -4,7 +4,7 @@ mod proto;
 
 use prost::Message;
 
-use self::proto::{Attribute, Extent, FLOAT, Node, ValueInfo};
+use self::proto::{Attribute, Extent, Model, Node, OperatorSet, Property, Tensor, ValueInfo};
 use super::{sub_network::NamedTensor, torchvision::Names};
 use crate::{
     encoder::Encoder,
@@ -44,7 +44,7 @@ impl Graph {
         let channels = pooled.channels;
         let features = writer.node("Flatten", FEATURES, vec![pooled.name], vec![Attribute::int("axis", 1)], channels);
         writer.graph.outputs.push(features.clone());
-        if encoder.head().is_classifier() {
+        if encoder.is_classifier() {
             let mut logits = encoder.head().walk(features, &mut writer);
             logits.name = LOGITS.into();
             writer.graph.nodes.last_mut().expect("a classifier has a layer").output = vec![LOGITS.into()];
@@ -61,36 +61,35 @@ impl Graph {
     /// The file: the graph with the values of its parameters, and what is to be known of it as key and value.
     pub(super) fn encode(self, tensors: Vec<NamedTensor>, properties: &[(&str, String)]) -> Vec<u8> {
         let free = |name: &str| Extent::Free(name.into());
-        let initializer = tensors.into_iter().map(|NamedTensor { name, shape, values }| proto::Tensor {
-            dims: shape.into_iter().map(|extent| extent as i64).collect(),
-            data_type: FLOAT,
-            name,
-            raw_data: values,
-        });
-        let output = self.outputs.iter();
-        let graph = proto::Graph {
-            node: self.nodes,
-            name: "slimclr".into(),
-            initializer: initializer.collect(),
-            input: vec![ValueInfo::floats(IMAGES, [free("batch"), Extent::Fixed(3), free("height"), free("width")])],
-            output: output
-                .map(|Value { name, channels }| {
-                    ValueInfo::floats(name, [free("batch"), Extent::Fixed(*channels as i64)])
-                })
-                .collect(),
+        let output = |Value { name, channels }: &Value| {
+            ValueInfo::floats(name, [free("batch"), Extent::Fixed(*channels as i64)])
         };
-        let properties = properties.iter();
-        proto::Model {
+        let property = |(key, value): &(&str, String)| Property { key: (*key).into(), value: value.clone() };
+        Model {
             ir_version: FORMAT,
             producer_name: "slimclr".into(),
             producer_version: env!("CARGO_PKG_VERSION").into(),
-            graph,
-            opset_import: vec![proto::OperatorSet { version: OPERATORS }],
-            metadata_props: properties
-                .map(|(key, value)| proto::Property { key: (*key).into(), value: value.clone() })
-                .collect(),
+            graph: proto::Graph {
+                node: self.nodes,
+                name: "slimclr".into(),
+                initializer: tensors.into_iter().map(Tensor::from).collect(),
+                input: vec![ValueInfo::floats(
+                    IMAGES,
+                    [free("batch"), Extent::Fixed(3), free("height"), free("width")],
+                )],
+                output: self.outputs.iter().map(output).collect(),
+            },
+            opset_import: vec![OperatorSet { version: OPERATORS }],
+            metadata_props: properties.iter().map(property).collect(),
         }
         .encode_to_vec()
+    }
+}
+
+impl From<NamedTensor> for Tensor {
+    fn from(NamedTensor { name, shape, values }: NamedTensor) -> Self {
+        let dims = shape.into_iter().map(|extent| extent as i64).collect();
+        Self { dims, data_type: proto::FLOAT, name, raw_data: values }
     }
 }
 

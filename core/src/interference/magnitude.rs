@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     gradient::GradientSum,
     parameter::{Layout, ParameterSpec},
-    width::Widths,
+    width::{Channels, Widths},
 };
 
 /// Gradient norms of one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GradientNorms {
     /// For each width, the l2 norm of the gradient's slice that it uses, averaged over the
-    /// convolution and linear weights that it uses.
+    /// convolution and linear weights.
     pub norms: Vec<f64>,
     /// theta_{1.0 \ min}: `sqrt(|g_1.0|^2 - |g_min|^2)`, what the full network has beyond the narrowest.
     pub rest: f64,
@@ -35,7 +35,7 @@ impl GradientNorms {
             let norms: Vec<Tensor<1>> = layout
                 .iter()
                 .filter(|(_, spec)| spec.is_weight())
-                .filter_map(|(id, spec)| Some((gradients.get(id)?, measured(spec, widths, index)?)))
+                .filter_map(|(id, spec)| Some((gradients.get(id)?, measured(spec, widths, index))))
                 .map(|(gradient, slice)| gradient.clone().slice(slice).powi_scalar(2).sum().sqrt())
                 .collect();
             Tensor::cat(norms, 0).mean()
@@ -47,10 +47,16 @@ impl GradientNorms {
     }
 }
 
-/// The slice of a weight's gradient that counts for a width: linear layers keep all their output rows, as the
-/// authors measure them (the head's last layer has them all anyway).
-fn measured(spec: &ParameterSpec, widths: &Widths, index: usize) -> Option<[Range<usize>; 4]> {
-    let [rows, inputs, height, width] = spec.slice(widths, index)?;
+/// The slice of a weight's gradient that counts for a width, as the authors measure it: linear layers keep all their
+/// output rows (the head's last layer has them all anyway), and a switchable layer, whichever width's it is, counts
+/// with the leading share of its columns.
+fn measured(spec: &ParameterSpec, widths: &Widths, index: usize) -> [Range<usize>; 4] {
+    let shared = ParameterSpec { only_width: None, ..spec.clone() };
+    let [rows, inputs, height, width] = shared.slice(widths, index).expect("every width uses a shared weight");
     let rows = if spec.rank == 2 { 0..spec.outputs.full() } else { rows };
-    Some([rows, inputs, height, width])
+    let inputs = match spec.only_width {
+        Some(_) => Channels::Slim(spec.inputs.full()).range(widths, index),
+        None => inputs,
+    };
+    [rows, inputs, height, width]
 }

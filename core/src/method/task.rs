@@ -24,6 +24,7 @@ pub struct Task {
 
 /// What is to be told about a view.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "one or two a step")]
 pub enum Question {
     /// Its key, `[n, d]`, among those of the queue, `[d, k]`.
     KeyInQueue {

@@ -137,14 +137,14 @@ impl Trainer {
         for (number, part) in batch.parts(parts).enumerate() {
             for task in self.tasks(part, number, &mut fresh_keys) {
                 let (targets, mut wider) = (task.targets(), Vec::new());
-                for width in 0..trained {
+                for (width, losses) in losses.iter_mut().enumerate() {
                     let mode = Mode::Train { splits: self.recipe.bn_splits };
                     let pass = Pass::tracked(&mut self.query, width, mode);
                     let mut pass = pass.in_precision(self.recipe.precision);
                     let output = task.output(&self.encoder, &mut pass);
                     let loss_weight = if plan.slim { self.recipe.loss_weights[width] } else { 1.0 };
                     let loss = self.recipe.loss(&output, &targets, &wider, loss_weight / parts as f64);
-                    losses[width].push(loss.clone().without_autodiff());
+                    losses.push(loss.clone().without_autodiff());
                     let scaled = match &self.loss_scale {
                         Some(scale) => loss * scale.scale(),
                         None => loss,

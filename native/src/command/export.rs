@@ -11,7 +11,7 @@ use clap::Args;
 use futures::executor::block_on;
 use slimclr_core::{
     augment::Normalisation,
-    encoder::BackboneKind,
+    encoder::{BackboneKind, Encoder},
     event::{Event, Started},
     head::HEAD,
     interchange::sub_network::SubNetwork,
@@ -28,7 +28,7 @@ use crate::{
 /// Flags of `slimclr export`.
 #[derive(Args)]
 pub struct Export {
-    /// A run's folder, or a PyTorch file of the authors'
+    /// A run's folder, or a PyTorch file of the authors' code
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// The width to take out
@@ -54,48 +54,60 @@ pub fn run(flags: &Export) -> Result<()> {
         let widths: Vec<String> = widths.iter().map(|width| width.to_string()).collect();
         bail!("{} has no width {}: choose from {}", flags.run.display(), flags.width, widths.join(", "));
     };
-    let name = format!("{}-w{}", name_of(&trained.config), flags.width);
+    let network = block_on(SubNetwork::take(&encoder, &parameters, index))?;
+    let mut card = describe(flags, &trained, &encoder, &network)?;
+
     let out = flags.out.clone().unwrap_or_else(|| beside(&flags.run));
-    let paths = ["safetensors", "onnx", "json"].map(|ending| out.join(format!("{name}.{ending}")));
-    if let Some(path) = paths.iter().find(|path| path.exists() && !flags.force) {
+    let names = ["safetensors", "onnx", "json"].map(|ending| format!("{}.{ending}", card.name));
+    if let Some(name) = names.iter().find(|name| out.join(name).exists() && !flags.force) {
+        let path = out.join(name);
         bail!("{} is there already: replace it by --force, or choose another folder with --out", path.display());
     }
+    let [tensors, graph] = [network.to_safetensors()?, network.into_onnx(&card.properties()?)];
+    card.files = names.iter().zip([&tensors, &graph]).map(|(name, bytes)| FileEntry::of(name, bytes)).collect();
+    fs::create_dir_all(&out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    // The card comes last, so that it never describes files that are not whole.
+    for (name, bytes) in names.iter().zip([tensors, graph, serde_json::to_vec_pretty(&card)?]) {
+        let path = out.join(name);
+        write_atomically(&path, &bytes)?;
+        terminal::print(&format!("{}  {}B", path.display(), count(bytes.len() as u64)));
+    }
+    Ok(())
+}
+
+/// The card, as yet without files.
+///
+/// # Errors
+/// If a run's record cannot be read or does not say how images were normalised.
+fn describe(flags: &Export, trained: &Trained, encoder: &Encoder, network: &SubNetwork) -> Result<ModelCard> {
     let events = if flags.run.is_dir() { RunFolder::open(&flags.run)?.events()? } else { Vec::new() };
     let started = Event::latest_start(&events);
-    let normalisation = normalisation(&trained, started).with_context(|| {
+    let normalisation = normalisation(trained, started).with_context(|| {
         format!(
             "{} does not say how its images were normalised: name the folder of the run; if that is what you did, \
              `slimclr pretrain --resume` adds it to the run's record",
             flags.run.display()
         )
     })?;
-
-    let network = block_on(SubNetwork::take(&encoder, &parameters, index))?;
-    let has_classifier = encoder.head().is_classifier();
-    let outputs = network.outputs().map(|(output, channels)| (output.to_owned(), channels)).collect();
-    let tensors = network.to_safetensors()?;
-    let graph = network.into_onnx(&[
-        ("width", flags.width.to_string()),
-        ("mean", serde_json::to_string(&normalisation.mean)?),
-        ("std", serde_json::to_string(&normalisation.std)?),
-    ]);
-
     let image_size = trained.options().image_size;
-    let stages = profile(&encoder, image_size).swap_remove(index).stages;
-    let exported = || stages.iter().filter(|stage| has_classifier || stage.name != HEAD);
-    let step = trained.run.as_ref().map(|run| run.step);
-    let of_these_weights = |event: &Event| match event {
-        Event::Evaluated(it) if it.width == flags.width && Some(it.step) == step => Some(it.clone()),
+    let profiles = profile(encoder, image_size);
+    let stages = || {
+        let of_width = profiles.iter().filter(|profile| profile.width == flags.width);
+        of_width.flat_map(|profile| &profile.stages).filter(|stage| encoder.is_classifier() || stage.name != HEAD)
+    };
+    let of_these_weights = |event: &Event| match (event, &trained.run) {
+        (Event::Evaluated(it), Some(run)) if it.width == flags.width && it.step == run.step => Some(it.clone()),
         _ => None,
     };
-    let card = ModelCard {
+    let name = format!("{}-w{}", name_of(&trained.config), flags.width);
+    Ok(ModelCard {
         program: concat!("slimclr ", env!("CARGO_PKG_VERSION")),
         architecture: Architecture::of(&trained.config),
         width: flags.width,
-        parameters: exported().map(|stage| stage.parameters).sum(),
-        macs: exported().map(|stage| stage.macs).sum(),
+        parameters: stages().map(|stage| stage.parameters).sum(),
+        macs: stages().map(|stage| stage.macs).sum(),
         input: Input::new(image_size, normalisation),
-        outputs,
+        outputs: network.outputs().map(|(output, channels)| (output.to_owned(), channels)).collect(),
         training: trained.run.as_ref().zip(started).map(|(run, started)| Training {
             method: run.config.method,
             images: started.images,
@@ -105,20 +117,10 @@ pub fn run(flags: &Export) -> Result<()> {
         }),
         // An evaluation with a probe says more than one without.
         evaluation: events.iter().filter_map(of_these_weights).max_by_key(|it| it.probe.is_some()),
-        files: vec![
-            FileEntry::of(format!("{name}.safetensors"), &tensors),
-            FileEntry::of(format!("{name}.onnx"), &graph),
-        ],
-        loading: Loading::of(&trained.config, &name, has_classifier),
+        files: Vec::new(),
+        loading: Loading::of(&trained.config, &name, encoder.is_classifier()),
         name,
-    };
-    fs::create_dir_all(&out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    // The card comes last, so that it never describes files that are not whole.
-    for (path, contents) in paths.iter().zip([tensors, graph, serde_json::to_vec_pretty(&card)?]) {
-        write_atomically(path, &contents)?;
-        terminal::print(&format!("{}  {}B", path.display(), count(contents.len() as u64)));
-    }
-    Ok(())
+    })
 }
 
 /// Where files go that were taken out of `network`, a folder or a file.
