@@ -242,8 +242,8 @@ const PARTS: usize = 8;
 /// Values of patches that are laid out at a time: 128 kB stay in a core's cache.
 const COLUMN_VALUES: usize = 1 << 15;
 
-/// Sizes of a convolution. A grouped one goes over `batch * groups` images, one for each group's
-/// channels, and each with its group's weight: inputs, outputs and sizes are a group's.
+/// Sizes of a convolution. A grouped one goes over `batch * groups` images, one for each group's channels, and each
+/// with its group's weight: inputs, outputs and sizes are a group's.
 #[derive(Clone, Copy)]
 struct Geometry {
     batch: usize,
