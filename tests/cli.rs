@@ -379,10 +379,20 @@ fn a_full_disk_is_one_sentence() {
 
 #[test]
 fn profile_reproduces_the_papers_costs() {
-    let output = slimclr(&["profile", "--preset", "imagenet-mocov2", "--classes", "1000"]);
-    succeeds(&output);
-    let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    for figures in ["25.6 M  4.09 G", "6.92 M  1.05 G", "1.99 M   278 M"] {
-        assert!(table.contains(figures), "{table}");
+    let small = ["--depth", "18", "--widths", "1.0"];
+    let b0 = ["--backbone", "efficientnet-b0", "--widths", "1.0"];
+    for (network, figures) in [
+        (&[][..], &["25.6 M  4.09 G", "14.8 M  2.32 G", "6.92 M  1.05 G", "1.99 M   278 M"][..]),
+        (&small, &["11.7 M  1.81 G"]),
+        (&b0, &["5.29 M   386 M"]),
+    ] {
+        let preset = ["profile", "--preset", "imagenet-mocov2", "--classes", "1000"];
+        let output = slimclr(&[&preset[..], network].concat());
+        succeeds(&output);
+        let table = String::from_utf8_lossy(&output.stdout).into_owned();
+        let total = table.lines().last().unwrap();
+        assert!(total.trim_start().starts_with("total") && figures.iter().all(|f| total.contains(f)), "{table}");
+        assert!(table.contains("stem") && table.lines().all(|line| line.len() <= 100), "{table}");
     }
+    refuses(&slimclr(&["profile", "--backbone", "efficientnet-b0"]), "EfficientNet-B0 comes in one size only");
 }

@@ -144,6 +144,14 @@ fn a_wider_network_with_a_classifier_is_torchvisions() {
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
+fn an_efficientnet_b0_is_torchvisions() {
+    let b0 = Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], ..Config::mini() };
+    exports_agree(b0.clone(), &[1.0]);
+    exports_agree(Config { method: Method::Supervised, dim: 10, ..b0 }, &[1.0]);
+}
+
+#[test]
+#[ignore = "needs PyTorch: cargo xtask test"]
 fn sub_networks_that_share_no_channels_are_torchvisions() {
     let widths = vec![1.0, 0.5, 0.25];
     exports_agree(Config { backbone: RESNET, depth: 18, widths, disjoint: true, ..Config::mini() }, &[0.5]);

@@ -44,7 +44,7 @@ pub struct Config {
     /// Kind of backbone
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value = "cifar", help_heading = "Network"))]
     pub backbone: BackboneKind,
-    /// Layers of the backbone
+    /// Layers of the backbone; EfficientNet-B0 has its own number whatever this says
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 20, help_heading = "Network"))]
     pub depth: usize,
     /// Channels of the backbone, as a multiple of the standard ones

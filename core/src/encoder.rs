@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    backbone::{Backbone, cifar::cifar_resnet, resnet::resnet},
+    backbone::{Backbone, cifar::cifar_resnet, efficientnet::efficientnet_b0, resnet::resnet},
     head::{Head, HeadKind, Perceptron},
     parameter::Layout,
     pass::Pass,
@@ -24,6 +24,8 @@ pub enum BackboneKind {
     Cifar,
     /// For ImageNet: 7x7/2 stem and max pooling, four stages; depths 18, 34, 50, 101, 152
     Resnet,
+    /// A small network to compare with, of one depth and one width: for --widths 1.0 alone
+    EfficientnetB0,
 }
 
 /// What an encoder is built from.
@@ -31,7 +33,7 @@ pub enum BackboneKind {
 pub struct EncoderConfig {
     /// The kind of backbone.
     pub backbone: BackboneKind,
-    /// Its layers.
+    /// Its layers, where it comes in several depths.
     pub depth: usize,
     /// Its channels, as a multiple of the standard ones.
     pub multiplier: usize,
@@ -58,6 +60,9 @@ pub enum BuildError {
         /// Those there are.
         known: &'static str,
     },
+    /// A size that EfficientNet-B0 does not come in.
+    #[error("EfficientNet-B0 comes in one size only: its widths must be 1.0 alone, and its multiplier 1")]
+    OneSize,
     /// A multiplier or an output dimension of zero.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
@@ -80,7 +85,7 @@ impl EncoderConfig {
     /// Builds the architecture.
     ///
     /// # Errors
-    /// If there is no such depth, or some width would leave a layer without channels.
+    /// If the backbone comes in no such depth or size, or some width would leave a layer without channels.
     pub fn build(&self) -> Result<Encoder, BuildError> {
         if self.multiplier == 0 {
             return Err(BuildError::Zero("the channel multiplier"));
@@ -92,6 +97,7 @@ impl EncoderConfig {
         let backbone = match self.backbone {
             BackboneKind::Cifar => cifar_resnet(&mut layout, self.depth, self.multiplier)?,
             BackboneKind::Resnet => resnet(&mut layout, self.depth, self.multiplier)?,
+            BackboneKind::EfficientnetB0 => efficientnet_b0(&mut layout, self.multiplier)?,
         };
         let head = Head::new(&mut layout, self.head, backbone.features(), self.hidden, self.outputs)?;
         let predictor =

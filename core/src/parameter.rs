@@ -61,6 +61,16 @@ pub struct ParameterSpec {
 }
 
 impl ParameterSpec {
+    /// One number a channel.
+    pub fn vector(name: String, role: Role, channels: Channels, only_width: Option<usize>) -> Self {
+        Self { name, role, outputs: channels, inputs: Channels::Fixed(1), kernel: [1, 1], rank: 1, only_width }
+    }
+
+    /// What a layer adds to its outputs, zero at first.
+    pub fn bias(layer: &str, channels: Channels, only_width: Option<usize>) -> Self {
+        Self::vector(format!("{layer}.bias"), Role::PerChannel { initial: 0.0 }, channels, only_width)
+    }
+
     /// The full shape, `[out, in, height, width]`.
     pub fn shape(&self) -> [usize; 4] {
         [self.outputs.full(), self.inputs.full(), self.kernel[0], self.kernel[1]]

@@ -2,7 +2,7 @@
 
 use burn::tensor::{
     Gradients, Tensor,
-    activation::relu,
+    activation::{relu, sigmoid},
     module::{adaptive_avg_pool2d, max_pool2d},
     ops::MaxPoolOptions,
 };
@@ -125,6 +125,14 @@ impl Walk for Pass<'_> {
 
     fn relu(&mut self, x: Tensor<4>) -> Tensor<4> {
         relu(x)
+    }
+
+    fn sigmoid(&mut self, x: Tensor<4>) -> Tensor<4> {
+        sigmoid(x)
+    }
+
+    fn multiply(&mut self, x: Tensor<4>, factor: Tensor<4>) -> Tensor<4> {
+        x * factor
     }
 
     fn add(&mut self, a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {

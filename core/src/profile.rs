@@ -85,6 +85,13 @@ impl Cost<'_> {
         stage.parameters += parameters;
         stage.macs += parameters * (output.height * output.width) as u64;
     }
+
+    /// Counts parameters that take no multiply-accumulates: biases, norms.
+    fn vectors(&mut self, ids: impl IntoIterator<Item = ParameterId>) {
+        for id in ids {
+            self.current().parameters += self.layout.count_of(id, self.width);
+        }
+    }
 }
 
 impl Walk for Cost<'_> {
@@ -101,25 +108,30 @@ impl Walk for Cost<'_> {
     fn conv(&mut self, x: Extent, conv: &SlimConv2d) -> Extent {
         let output = x.strided(conv.stride());
         self.weight(conv.weight(), output);
+        self.vectors(conv.bias());
         output
     }
 
     fn norm(&mut self, x: Extent, norm: &SwitchableBatchNorm, _: Then<Extent>) -> Extent {
-        for id in norm.affine(self.width).into_iter().flatten() {
-            self.current().parameters += self.layout.count_of(id, self.width);
-        }
+        self.vectors(norm.affine(self.width).into_iter().flatten());
         x
     }
 
     fn linear(&mut self, x: Extent, linear: &SlimLinear) -> Extent {
         self.weight(linear.weight(), x);
-        if let Some(bias) = linear.bias() {
-            self.current().parameters += self.layout.count_of(bias, self.width);
-        }
+        self.vectors(linear.bias());
         x
     }
 
     fn relu(&mut self, x: Extent) -> Extent {
+        x
+    }
+
+    fn sigmoid(&mut self, x: Extent) -> Extent {
+        x
+    }
+
+    fn multiply(&mut self, x: Extent, _: Extent) -> Extent {
         x
     }
 
@@ -133,5 +145,67 @@ impl Walk for Cost<'_> {
 
     fn average_pool(&mut self, _: Extent) -> Extent {
         Extent { height: 1, width: 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        encoder::{BackboneKind, EncoderConfig},
+        head::HeadKind,
+        width::Widths,
+    };
+
+    /// With a classifier of 1000 classes.
+    fn encoder(backbone: BackboneKind, depth: usize, multiplier: usize, widths: &[f64]) -> Encoder {
+        let config = EncoderConfig {
+            backbone,
+            depth,
+            multiplier,
+            widths: Widths::try_from(widths.to_vec()).unwrap(),
+            head: HeadKind::SupervisedSwitch,
+            hidden: 0,
+            predictor: false,
+            outputs: 1000,
+        };
+        config.build().unwrap()
+    }
+
+    #[test]
+    fn stages_hold_every_parameter_of_their_width_once() {
+        let slimmable = encoder(BackboneKind::Resnet, 50, 1, &[1.0, 0.5]);
+        let cifar = encoder(BackboneKind::Cifar, 20, 2, &[1.0, 0.25]);
+        let b0 = encoder(BackboneKind::EfficientnetB0, 0, 1, &[1.0]);
+        for (encoder, count) in [(slimmable, 6), (cifar, 5), (b0, 10)] {
+            let layout = encoder.layout();
+            for (index, Profile { parameters, macs, stages, .. }) in profile(&encoder, 64).into_iter().enumerate() {
+                let trained = layout.iter().filter(|(_, spec)| spec.is_trained());
+                assert_eq!(trained.map(|(id, _)| layout.count_of(id, index)).sum::<u64>(), parameters);
+                assert_eq!(stages.iter().map(|stage| stage.parameters).sum::<u64>(), parameters);
+                assert_eq!(stages.iter().map(|stage| stage.macs).sum::<u64>(), macs);
+                assert_eq!(stages.len(), count);
+            }
+        }
+    }
+
+    #[test]
+    fn costs_are_the_published_ones() {
+        // Spec section 8 has 11.9 M for R-18, which is 11.7 M in torchvision and here.
+        for (backbone, depth, widths, parameters, macs) in [
+            (BackboneKind::Resnet, 18, &[1.0][..], 11.7e6, 1.8e9),
+            (BackboneKind::Resnet, 50, &[1.0, 0.5], 6.9e6, 1.1e9),
+            (BackboneKind::Resnet, 50, &[1.0, 0.25], 2.0e6, 278e6),
+            (BackboneKind::EfficientnetB0, 0, &[1.0], 5.3e6, 390e6),
+        ] {
+            let found = profile(&encoder(backbone, depth, 1, widths), 224).pop().unwrap();
+            for (found, published) in [(found.parameters, parameters), (found.macs, macs)] {
+                // To the two digits that most are published with.
+                let digit = 10f64.powf(f64::log10(published).floor() - 1.0);
+                assert!((found as f64 - published).abs() <= 0.5 * digit, "{found} is not {published}");
+            }
+        }
+        let twice = profile(&encoder(BackboneKind::Resnet, 50, 2, &[1.0]), 224).pop().unwrap();
+        assert_eq!([twice.parameters, twice.macs], [98_004_072, 16_116_613_120]);
     }
 }

@@ -28,6 +28,18 @@ pub trait Walk {
     /// ReLU.
     fn relu(&mut self, x: Self::Value) -> Self::Value;
 
+    /// Sigmoid.
+    fn sigmoid(&mut self, x: Self::Value) -> Self::Value;
+
+    /// SiLU, `x * sigmoid(x)`.
+    fn silu(&mut self, x: Self::Value) -> Self::Value {
+        let gate = self.sigmoid(x.clone());
+        self.multiply(x, gate)
+    }
+
+    /// The product with `factor`, which is of the same shape or one number a channel, `[batch, channels, 1, 1]`.
+    fn multiply(&mut self, x: Self::Value, factor: Self::Value) -> Self::Value;
+
     /// The sum of two values of one shape.
     fn add(&mut self, a: Self::Value, b: Self::Value) -> Self::Value;
 

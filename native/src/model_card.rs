@@ -56,7 +56,9 @@ impl ModelCard {
 #[derive(Serialize)]
 pub struct Architecture {
     backbone: BackboneKind,
-    depth: usize,
+    /// Layers, where the backbone comes in several depths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    depth: Option<usize>,
     /// Channels at full width, over the standard ones.
     multiplier: usize,
     note: &'static str,
@@ -96,12 +98,13 @@ pub struct Loading {
     onnxruntime: [String; 3],
 }
 
-/// What an architecture's files are called: `resnet50`, `resnet50x2`, `cifar-resnet20`.
+/// What an architecture's files are called: `resnet50`, `resnet50x2`, `cifar-resnet20`, `efficientnet_b0`.
 pub fn name_of(encoder: &EncoderConfig) -> String {
     let EncoderConfig { backbone, depth, multiplier, .. } = encoder;
     let family = match backbone {
         BackboneKind::Cifar => "cifar-resnet",
         BackboneKind::Resnet => "resnet",
+        BackboneKind::EfficientnetB0 => return "efficientnet_b0".into(),
     };
     let multiple = if *multiplier == 1 { String::new() } else { format!("x{multiplier}") };
     format!("{family}{depth}{multiple}")
@@ -112,7 +115,7 @@ impl Architecture {
     pub fn of(encoder: &EncoderConfig) -> Self {
         Self {
             backbone: encoder.backbone,
-            depth: encoder.depth,
+            depth: (encoder.backbone != BackboneKind::EfficientnetB0).then_some(encoder.depth),
             multiplier: encoder.multiplier,
             note: match encoder.backbone {
                 BackboneKind::Cifar => {
@@ -122,6 +125,10 @@ impl Architecture {
                 BackboneKind::Resnet => {
                     "ResNet v1.5, as torchvision's; its load_state_dict misses num_batches_tracked, which nothing \
                      depends on, and, where there is no classifier, fc"
+                }
+                BackboneKind::EfficientnetB0 => {
+                    "EfficientNet-B0, as torchvision's; its load_state_dict misses num_batches_tracked, which nothing \
+                     depends on, and, where there is no classifier, classifier.1"
                 }
             },
         }
@@ -151,16 +158,19 @@ impl FileEntry {
 impl Loading {
     /// How to load the network `name`, which computes its last output.
     pub fn of(encoder: &EncoderConfig, name: &str, has_classifier: bool) -> Self {
-        let (replaced, output, outputs) = if has_classifier {
-            ("", LOGITS, format!("{FEATURES}, {LOGITS}"))
-        } else {
-            ("; network.fc = torch.nn.Identity()", FEATURES, format!("{FEATURES},"))
+        let (output, outputs) =
+            if has_classifier { (LOGITS, format!("{FEATURES}, {LOGITS}")) } else { (FEATURES, format!("{FEATURES},")) };
+        let known = match encoder.backbone {
+            BackboneKind::Cifar => None,
+            BackboneKind::Resnet => Some((format!("resnet{}", encoder.depth), "fc")),
+            BackboneKind::EfficientnetB0 => Some(("efficientnet_b0".into(), "classifier")),
         };
-        let depth = encoder.depth;
-        let torchvision = (encoder.backbone == BackboneKind::Resnet).then(|| {
+        let torchvision = known.map(|(function, classifier)| {
+            let removed = format!("; network.{classifier} = torch.nn.Identity()");
+            let removed = if has_classifier { "" } else { &removed };
             [
                 "import operator, safetensors.torch, torch, torchvision".into(),
-                format!("network = torchvision.models.resnet{depth}(){replaced}"),
+                format!("network = torchvision.models.{function}(){removed}"),
                 // Whole tensors are replaced, so that torchvision's network takes on the sub-network's channels.
                 format!(
                     "for name, tensor in safetensors.torch.load_file('{name}.safetensors').items(): \

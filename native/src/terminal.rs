@@ -129,19 +129,20 @@ pub fn count(number: u64) -> String {
     compact(number).replace('\u{a0}', " ")
 }
 
-/// Columns flush right under their heads.
-pub fn aligned<const N: usize>(heads: &[&str; N], rows: &[[String; N]]) -> String {
-    let wide = |text: &str| text.chars().count();
-    let widths: Vec<usize> = (0..N)
-        .map(|column| rows.iter().map(|row| wide(&row[column])).chain([wide(heads[column])]).max().unwrap_or(0))
-        .collect();
-    let line = |cells: Vec<&str>| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
-        padded.collect::<Vec<_>>().join("  ")
+/// Columns flush right under their heads, which may have several lines.
+pub fn aligned(heads: &[impl AsRef<str>], rows: &[impl AsRef<[String]>]) -> String {
+    let height = heads.iter().map(|head| head.as_ref().lines().count()).max().unwrap_or(0);
+    let head_line = |above| heads.iter().map(|head| head.as_ref().lines().rev().nth(above).unwrap_or("")).collect();
+    let mut cells: Vec<Vec<&str>> = (0..height).rev().map(head_line).collect();
+    cells.extend(rows.iter().map(|row| row.as_ref().iter().map(String::as_str).collect()));
+    let widest = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..heads.len()).map(widest).collect();
+    let line = |row: &Vec<&str>| {
+        let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let rule = "-".repeat(widths.iter().sum::<usize>() + 2 * (N - 1));
-    let mut lines = vec![line(heads.to_vec()), rule];
-    lines.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
+    let mut lines: Vec<String> = cells.iter().map(line).collect();
+    lines.insert(height, "-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1)));
     lines.join("\n")
 }
 
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn columns_align() {
-        let table = aligned(&["a", "long"], &[["100 ±".into(), "x".into()]]);
-        assert_eq!(table, "    a  long\n-----------\n100 ±     x");
+        let table = aligned(&["over\na", "long"], &[["100 ±".into(), "x".into()]]);
+        assert_eq!(table, " over\n    a  long\n-----------\n100 ±     x");
     }
 }

@@ -87,7 +87,7 @@ impl Trained {
         match (&self.run, self.config.backbone) {
             (Some(run), _) => run.config.clone(),
             (None, BackboneKind::Cifar) => Config::cifar10(),
-            (None, BackboneKind::Resnet) => Config::imagenet_mocov2(),
+            (None, BackboneKind::Resnet | BackboneKind::EfficientnetB0) => Config::imagenet_mocov2(),
         }
     }
 

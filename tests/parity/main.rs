@@ -1,7 +1,6 @@
 //! Every case of the authors' numbers, read from the folder `SLIMCLR_PARITY_DIR` or `../shared/parity`.
 //!
-//! A case passes, or is pending by name because a part of the program that it needs is still to come, or
-//! fails. Each is run in f32 within the README's tolerances and, where tensors are compared, in f64 within
+//! A case passes or fails. Each is run in f32 within the README's tolerances and, where tensors are compared, in f64 within
 //! 1e-7, which is the stricter test of the arithmetic.
 
 mod compare;
@@ -14,20 +13,13 @@ use burn::tensor::DType;
 use compare::Differences;
 use serde_json::Value;
 
-/// What became of a case.
-enum Verdict {
-    Compared(Differences),
-    /// Parts of the case that wait for a part of the program, beside what could be compared.
-    Pending(String, Differences),
-}
-
 fn folder() -> PathBuf {
     let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/parity");
     std::env::var_os("SLIMCLR_PARITY_DIR").map_or_else(default, PathBuf::from)
 }
 
-fn run(case: &Value, dtype: DType) -> Verdict {
-    let compared = match case["case"].as_str() {
+fn run(case: &Value, dtype: DType) -> Differences {
+    match case["case"].as_str() {
         Some("backbone") => runners::backbone(case, dtype),
         Some("mocov2_loss") => runners::mocov2_loss(case, dtype),
         Some("mocov2_training") => runners::mocov2_training(case, dtype),
@@ -35,16 +27,9 @@ fn run(case: &Value, dtype: DType) -> Verdict {
         Some("optimizer") => runners::optimizer(case, dtype),
         Some("schedule") => runners::schedule(case),
         Some("grad_norm") => runners::grad_norm(case, dtype),
-        Some("profile") => {
-            let (compared, absent) = runners::profile(case);
-            if !absent.is_empty() {
-                return Verdict::Pending(format!("models {}", absent.join(", ")), compared);
-            }
-            compared
-        }
+        Some("profile") => runners::profile(case),
         unknown => panic!("there is no case {unknown:?}"),
-    };
-    Verdict::Compared(compared)
+    }
 }
 
 #[test]
@@ -66,17 +51,10 @@ fn every_case() {
             &[DType::F32, DType::F64]
         };
         for dtype in precisions {
-            let (pending, differences) = match run(&case, *dtype) {
-                Verdict::Compared(differences) => (None, differences),
-                Verdict::Pending(what, differences) => (Some(what), differences),
-            };
-            let verdict = match (&pending, differences.found.is_empty()) {
-                (_, false) => "FAILED".into(),
-                (Some(what), true) => format!("pending: {what}"),
-                (None, true) => "passed".into(),
-            };
+            let differences = run(&case, *dtype);
+            let verdict = if differences.found.is_empty() { "passed" } else { "FAILED" };
             println!("{name} in {dtype:?}: {verdict} ({} numbers compared)", differences.compared);
-            assert!(pending.is_some() || differences.compared > 0, "{name} compared nothing");
+            assert!(differences.compared > 0, "{name} compared nothing");
             failures.extend(differences.found.into_iter().map(|found| format!("{name} in {dtype:?}: {found}")));
         }
     }

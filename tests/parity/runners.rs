@@ -443,20 +443,29 @@ struct ProfileRecord {
     macs: u64,
 }
 
-/// Compares parameters and multiply-accumulates, and names the models that are still to come.
-pub fn profile(case: &Value) -> (Differences, Vec<String>) {
-    let (mut differences, mut absent) = (Differences::default(), Vec::new());
+/// Backbone, depth and multiplier of a model: `slimmable_resnet50`, `resnet50x2` or `resnet50_x2`, `efficientnet_b0`.
+fn model(name: &str) -> Option<(BackboneKind, usize, usize)> {
+    if name == "efficientnet_b0" {
+        return Some((BackboneKind::EfficientnetB0, 0, 1));
+    }
+    let size = name.trim_start_matches("slimmable_").strip_prefix("resnet")?;
+    let (depth, multiplier) = size.split_once('x').unwrap_or((size, "1"));
+    Some((BackboneKind::Resnet, depth.trim_end_matches('_').parse().ok()?, multiplier.parse().ok()?))
+}
+
+/// Parameters and multiply-accumulates.
+pub fn profile(case: &Value) -> Differences {
+    let mut differences = Differences::default();
     for record in field::<Vec<ProfileRecord>>(case, "rows") {
-        let name = record.model.trim_start_matches("slimmable_");
-        let Some(depth) = name.strip_prefix("resnet").and_then(|depth| depth.parse().ok()) else {
-            absent.push(record.model);
+        let Some((backbone, depth, multiplier)) = model(&record.model) else {
+            differences.found.push(format!("there is no model {}", record.model));
             continue;
         };
         let widths = if record.width == 1.0 { vec![1.0] } else { vec![1.0, record.width] };
         let config = EncoderConfig {
-            backbone: BackboneKind::Resnet,
+            backbone,
             depth,
-            multiplier: 1,
+            multiplier,
             widths: Widths::try_from(widths).unwrap(),
             head: HeadKind::SupervisedSwitch,
             hidden: HeadKind::SupervisedSwitch.paper_hidden(),
@@ -468,5 +477,5 @@ pub fn profile(case: &Value) -> (Differences, Vec<String>) {
         differences.number(&format!("{name}: parameters"), found.parameters as f64, record.params as f64, 0.0);
         differences.number(&format!("{name}: macs"), found.macs as f64, record.macs as f64, 0.0);
     }
-    (differences, absent)
+    differences
 }

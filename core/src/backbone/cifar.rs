@@ -1,6 +1,6 @@
 //! The ResNet for small images (He et al. 2016, section 4.2), with projection shortcuts.
 
-use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE};
+use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE, Stage, residual::Residual};
 use crate::{encoder::BuildError, parameter::Layout, width::Channels};
 
 /// A 3x3 stem and three stages of basic blocks with 16, 32 and 64 channels times `multiplier`.
@@ -16,17 +16,17 @@ pub fn cifar_resnet(layout: &mut Layout, depth: usize, multiplier: usize) -> Res
     let stem = ConvNormShape { sides: [IMAGE, Channels::Slim(base)], kernel: 3, stride: 1, gamma: 1.0 };
     let stem = ConvNorm::new(layout, ["conv1", "bn1"], stem)?;
     let mut inputs = Channels::Slim(base);
-    let mut stages = Vec::new();
+    let mut stages = vec![Stage::stem(vec![Block::ConvRelu(stem)])];
     for stage in 0..3 {
         let outputs = Channels::Slim(base << stage);
         let mut blocks = Vec::with_capacity(per_stage);
         for place in 0..per_stage {
             let stride = if place == 0 && stage > 0 { 2 } else { 1 };
             let name = format!("features.{}", stage * per_stage + place);
-            blocks.push(Block::cifar(layout, &name, [inputs, outputs], stride)?);
+            blocks.push(Block::Residual(Residual::cifar(layout, &name, [inputs, outputs], stride)?));
             inputs = outputs;
         }
-        stages.push(blocks);
+        stages.push(Stage::numbered(stage + 1, blocks));
     }
-    Ok(Backbone { stem, max_pool: false, stages, features: inputs })
+    Ok(Backbone { stages, features: inputs })
 }

@@ -1,8 +1,11 @@
-//! Slimmable residual networks: a stem, residual blocks, global average pooling.
+//! Backbones: stages of blocks, then global average pooling.
 
 pub mod cifar;
+pub mod efficientnet;
+mod residual;
 pub mod resnet;
 
+use self::{efficientnet::InvertedResidual, residual::Residual};
 use crate::{
     parameter::Layout,
     slim::{SlimConv2d, SwitchableBatchNorm},
@@ -13,13 +16,30 @@ use crate::{
 /// Colour planes of the input image.
 const IMAGE: Channels = Channels::Fixed(3);
 
-/// A residual network without its head.
+/// A network without its head.
 #[derive(Debug, Clone)]
 pub struct Backbone {
-    stem: ConvNorm,
-    max_pool: bool,
-    stages: Vec<Vec<Block>>,
+    stages: Vec<Stage>,
     features: Channels,
+}
+
+/// Blocks in a row, mostly of one resolution.
+#[derive(Debug, Clone)]
+struct Stage {
+    name: String,
+    blocks: Vec<Block>,
+}
+
+/// What stages are made of.
+#[derive(Debug, Clone)]
+enum Block {
+    /// Convolution, norm, ReLU.
+    ConvRelu(ConvNorm),
+    /// Convolution, norm, SiLU.
+    ConvSilu(ConvNorm),
+    MaxPool,
+    Residual(Residual),
+    InvertedResidual(InvertedResidual),
 }
 
 impl Backbone {
@@ -30,18 +50,38 @@ impl Backbone {
 
     /// From images, `[batch, 3, height, width]`, to features, `[batch, F, 1, 1]`.
     pub fn walk<W: Walk>(&self, images: W::Value, walk: &mut W) -> W::Value {
-        walk.stage("stem");
-        let mut x = self.stem.walk(images, Then::Relu, walk);
-        if self.max_pool {
-            x = walk.max_pool(x);
-        }
-        for (number, blocks) in (1..).zip(&self.stages) {
-            walk.stage(&format!("stage {number}"));
+        let mut x = images;
+        for Stage { name, blocks } in &self.stages {
+            walk.stage(name);
             for block in blocks {
                 x = block.walk(x, walk);
             }
         }
         walk.average_pool(x)
+    }
+}
+
+impl Stage {
+    /// The layers before the first block.
+    fn stem(blocks: Vec<Block>) -> Self {
+        Self { name: "stem".into(), blocks }
+    }
+
+    /// The blocks of the stage `number`, from 1.
+    fn numbered(number: usize, blocks: Vec<Block>) -> Self {
+        Self { name: format!("stage {number}"), blocks }
+    }
+}
+
+impl Block {
+    fn walk<W: Walk>(&self, x: W::Value, walk: &mut W) -> W::Value {
+        match self {
+            Self::ConvRelu(conv) => conv.walk(x, Then::Relu, walk),
+            Self::ConvSilu(conv) => conv.walk_silu(x, walk),
+            Self::MaxPool => walk.max_pool(x),
+            Self::Residual(block) => block.walk(x, walk),
+            Self::InvertedResidual(block) => block.walk(x, walk),
+        }
     }
 }
 
@@ -52,7 +92,7 @@ struct ConvNorm {
     norm: SwitchableBatchNorm,
 }
 
-/// Names, sides and form of a [`ConvNorm`].
+/// Sides and form of a [`ConvNorm`].
 struct ConvNormShape {
     sides: [Channels; 2],
     kernel: usize,
@@ -73,85 +113,9 @@ impl ConvNorm {
         let x = walk.conv(x, &self.conv);
         walk.norm(x, &self.norm, then)
     }
-}
 
-/// A residual block: convolutions with norms, ReLU between them, added to the shortcut before the last ReLU.
-#[derive(Debug, Clone)]
-struct Block {
-    layers: Vec<ConvNorm>,
-    /// Whether the inner path has a ReLU before the sum too. The authors' CIFAR blocks do, as the parity
-    /// cases show; the paper does not say.
-    relu_before_sum: bool,
-    /// A 1x1 convolution where the shape changes; the identity otherwise.
-    shortcut: Option<ConvNorm>,
-}
-
-impl Block {
-    /// Two 3x3 convolutions, the first with the stride.
-    fn basic(layout: &mut Layout, name: &str, sides: [Channels; 2], stride: usize) -> Result<Self, WidthError> {
-        let [inputs, outputs] = sides;
-        Self::new(layout, name, sides, stride, &[([inputs, outputs], 3, stride), ([outputs, outputs], 3, 1)], 1.0)
-    }
-
-    /// A [`basic`](Self::basic) block as the authors write it for CIFAR.
-    fn cifar(layout: &mut Layout, name: &str, sides: [Channels; 2], stride: usize) -> Result<Self, WidthError> {
-        Ok(Self { relu_before_sum: true, ..Self::basic(layout, name, sides, stride)? })
-    }
-
-    /// 1x1, 3x3, 1x1; the stride is on the 3x3 (v1.5), and the last norm starts at zero, so that
-    /// the block starts as its shortcut.
-    fn bottleneck(
-        layout: &mut Layout,
-        name: &str,
-        [inputs, middle, outputs]: [Channels; 3],
-        stride: usize,
-    ) -> Result<Self, WidthError> {
-        let layers = [([inputs, middle], 1, 1), ([middle, middle], 3, stride), ([middle, outputs], 1, 1)];
-        Self::new(layout, name, [inputs, outputs], stride, &layers, 0.0)
-    }
-
-    fn new(
-        layout: &mut Layout,
-        name: &str,
-        [inputs, outputs]: [Channels; 2],
-        stride: usize,
-        layers: &[([Channels; 2], usize, usize)],
-        last_gamma: f64,
-    ) -> Result<Self, WidthError> {
-        let last = layers.len();
-        let layers = (1..)
-            .zip(layers)
-            .map(|(place, &(sides, kernel, stride))| {
-                let names = [format!("{name}.conv{place}"), format!("{name}.bn{place}")];
-                let gamma = if place == last { last_gamma } else { 1.0 };
-                ConvNorm::new(layout, [&names[0], &names[1]], ConvNormShape { sides, kernel, stride, gamma })
-            })
-            .collect::<Result<_, _>>()?;
-        let shortcut = (stride != 1 || inputs != outputs)
-            .then(|| {
-                let names = [format!("{name}.shortcut.0"), format!("{name}.shortcut.1")];
-                let shape = ConvNormShape { sides: [inputs, outputs], kernel: 1, stride, gamma: 1.0 };
-                ConvNorm::new(layout, [&names[0], &names[1]], shape)
-            })
-            .transpose()?;
-        Ok(Self { layers, relu_before_sum: false, shortcut })
-    }
-
-    fn walk<W: Walk>(&self, x: W::Value, walk: &mut W) -> W::Value {
-        let (last, earlier) = self.layers.split_last().expect("a block has layers");
-        let mut inner = x.clone();
-        for layer in earlier {
-            inner = layer.walk(inner, Then::Relu, walk);
-        }
-        let outer = match &self.shortcut {
-            Some(shortcut) => shortcut.walk(x, Then::Nothing, walk),
-            None => x,
-        };
-        if self.relu_before_sum {
-            let inner = last.walk(inner, Then::Relu, walk);
-            let sum = walk.add(inner, outer);
-            return walk.relu(sum);
-        }
-        last.walk(inner, Then::AddRelu(outer), walk)
+    fn walk_silu<W: Walk>(&self, x: W::Value, walk: &mut W) -> W::Value {
+        let x = self.walk(x, Then::Nothing, walk);
+        walk.silu(x)
     }
 }

@@ -1,6 +1,6 @@
 //! ResNet v1.5 for ImageNet-sized images (He et al. 2016, table 1).
 
-use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE};
+use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE, Stage, residual::Residual};
 use crate::{encoder::BuildError, parameter::Layout, width::Channels};
 
 /// Output channels of a bottleneck block over its middle ones.
@@ -24,7 +24,8 @@ pub fn resnet(layout: &mut Layout, depth: usize, multiplier: usize) -> Result<Ba
     let stem = ConvNormShape { sides: [IMAGE, Channels::Slim(base)], kernel: 7, stride: 2, gamma: 1.0 };
     let stem = ConvNorm::new(layout, ["conv1", "bn1"], stem)?;
     let mut inputs = Channels::Slim(base);
-    let (mut stages, mut places) = (Vec::new(), 0..);
+    let mut stages = vec![Stage::stem(vec![Block::ConvRelu(stem), Block::MaxPool])];
+    let mut places = 0..;
     for (stage, count) in counts.into_iter().enumerate() {
         let middle = Channels::Slim(base << stage);
         let outputs = if bottleneck { Channels::Slim((base << stage) * EXPANSION) } else { middle };
@@ -32,14 +33,14 @@ pub fn resnet(layout: &mut Layout, depth: usize, multiplier: usize) -> Result<Ba
         for (place, number) in (0..count).zip(&mut places) {
             let stride = if place == 0 && stage > 0 { 2 } else { 1 };
             let name = format!("features.{number}");
-            blocks.push(if bottleneck {
-                Block::bottleneck(layout, &name, [inputs, middle, outputs], stride)?
+            blocks.push(Block::Residual(if bottleneck {
+                Residual::bottleneck(layout, &name, [inputs, middle, outputs], stride)?
             } else {
-                Block::basic(layout, &name, [inputs, outputs], stride)?
-            });
+                Residual::basic(layout, &name, [inputs, outputs], stride)?
+            }));
             inputs = outputs;
         }
-        stages.push(blocks);
+        stages.push(Stage::numbered(stage + 1, blocks));
     }
-    Ok(Backbone { stem, max_pool: true, stages, features: inputs })
+    Ok(Backbone { stages, features: inputs })
 }

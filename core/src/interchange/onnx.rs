@@ -160,16 +160,21 @@ impl Walk for Writer<'_> {
     }
 
     fn conv(&mut self, x: Value, conv: &SlimConv2d) -> Value {
-        let kernel = self.layout.spec(conv.weight()).kernel;
+        let spec = self.layout.spec(conv.weight());
+        let (kernel, group_inputs) = (spec.kernel, spec.inputs.at(self.layout.widths(), self.width));
         let padding = kernel.map(|side| side / 2);
         let weight = self.parameter(conv.weight());
+        let name = layer(&weight);
+        let bias = conv.bias().map(|id| self.parameter(id));
         let attributes = vec![
+            Attribute::int("group", (x.channels / group_inputs) as i64),
             Attribute::ints("kernel_shape", &kernel),
             Attribute::ints("strides", &[conv.stride(); 2]),
             // Before and after, of height and width.
             Attribute::ints("pads", &[padding, padding].concat()),
         ];
-        self.node("Conv", &layer(&weight), vec![x.name, weight], attributes, self.outputs(conv.weight()))
+        let inputs = [x.name, weight].into_iter().chain(bias).collect();
+        self.node("Conv", &name, inputs, attributes, self.outputs(conv.weight()))
     }
 
     fn norm(&mut self, x: Value, norm: &SwitchableBatchNorm, then: Then<Value>) -> Value {
@@ -202,6 +207,14 @@ impl Walk for Writer<'_> {
 
     fn relu(&mut self, x: Value) -> Value {
         self.unnamed("Relu", vec![x.name], Vec::new(), x.channels)
+    }
+
+    fn sigmoid(&mut self, x: Value) -> Value {
+        self.unnamed("Sigmoid", vec![x.name], Vec::new(), x.channels)
+    }
+
+    fn multiply(&mut self, x: Value, factor: Value) -> Value {
+        self.unnamed("Mul", vec![x.name, factor.name], Vec::new(), x.channels)
     }
 
     fn add(&mut self, a: Value, b: Value) -> Value {

@@ -1,17 +1,23 @@
-//! The names that torchvision gives a ResNet's tensors.
+//! The names that torchvision gives a network's tensors.
 
 use std::collections::BTreeSet;
 
 use crate::parameter::{Layout, ParameterSpec};
 
+/// How the names of an EfficientNet's first layer begin; no other backbone's do.
+const EFFICIENTNET_STEM: &str = "features.0.0.";
+
 /// Renames a layout's parameters as torchvision names those of a network of one width.
 ///
 /// Our names are the authors': blocks are numbered through the network, shortcuts are called so, and a norm or
 /// a linear layer of one width has the width's place in its name. torchvision numbers blocks within their
-/// stage (`layer1.0`), says `downsample`, and knows no widths. Names that follow none of this are kept.
+/// stage (`layer1.0`), says `downsample`, and knows no widths. Names that follow none of this are kept, as are an
+/// EfficientNet's, which are torchvision's but for the head.
 pub struct Names {
     /// Numbers of the first blocks of the stages.
     first_blocks: BTreeSet<usize>,
+    /// What a classifier is called that is `fc` in our names.
+    classifier: &'static str,
 }
 
 impl Names {
@@ -22,7 +28,10 @@ impl Names {
             let (block, rest) = residual_block(&spec.name)?;
             rest.starts_with("shortcut.").then_some(block)
         });
-        Self { first_blocks: with_shortcut.chain([0]).collect() }
+        let first_blocks = with_shortcut.chain([0]).collect();
+        let is_efficientnet = layout.iter().any(|(_, spec)| spec.name.starts_with(EFFICIENTNET_STEM));
+        // Number 0 is a dropout there.
+        Self { first_blocks, classifier: if is_efficientnet { "classifier.1" } else { "fc" } }
     }
 
     /// The name of `spec`, for instance `layer2.0.bn1.weight` for `features.3.bn1.bn.1.weight`.
@@ -31,6 +40,9 @@ impl Names {
         if let Some(index) = spec.only_width {
             // A switchable norm, or a switchable linear layer.
             name = name.replace(&format!(".bn.{index}."), ".").replace(&format!(".linears.{index}."), ".");
+        }
+        if let Some(part) = name.strip_prefix("fc.") {
+            return format!("{}.{part}", self.classifier);
         }
         let Some((block, rest)) = residual_block(&name) else { return name };
         let stage = self.first_blocks.range(..=block).count();
@@ -51,7 +63,8 @@ fn residual_block(name: &str) -> Option<(usize, &str)> {
 mod tests {
     use super::*;
     use crate::{
-        backbone::{cifar::cifar_resnet, resnet::resnet},
+        backbone::{cifar::cifar_resnet, efficientnet::efficientnet_b0, resnet::resnet},
+        slim::SlimLinear,
         width::Widths,
     };
 
@@ -98,6 +111,24 @@ mod tests {
         assert!(bottlenecks.contains(&"layer1.0.downsample.0.weight".into()));
         let cifar = names(|layout| drop(cifar_resnet(layout, 20, 1).unwrap()));
         assert_eq!(["layer1", "layer2", "layer3", "layer4"].map(|stage| blocks_of(&cifar, stage)), [3, 3, 3, 0]);
+    }
+
+    #[test]
+    fn an_efficientnet_keeps_its_names_but_the_classifiers() {
+        let mut layout = Layout::new(Widths::full());
+        let features = efficientnet_b0(&mut layout, 1).unwrap().features();
+        SlimLinear::new(&mut layout, "fc", [features; 2]).unwrap();
+        let names = Names::of(&layout);
+        let found: Vec<String> = layout.iter().map(|(_, spec)| names.name(spec)).collect();
+        for name in [
+            "features.0.1.running_mean",
+            "features.1.0.block.1.fc2.bias",
+            "features.2.1.block.3.0.weight",
+            "features.8.1.bias",
+            "classifier.1.weight",
+        ] {
+            assert!(found.iter().any(|found| found == name), "{name}");
+        }
     }
 
     #[test]

@@ -21,21 +21,22 @@ use burn::{
         ops::ModuleOps,
         tensor::FloatTensor,
     },
-    tensor::{Tensor, module, ops::ConvOptions},
+    tensor::{Shape, Tensor, module, ops::ConvOptions},
 };
 
 use super::cpu;
 
-/// Convolves `x`, `[batch, in, height, width]`, with `weight`, `[out, in, kernel, kernel]`, padded by half the
-/// kernel: to `[batch, out, height / stride, width / stride]`, rounded up.
+/// Convolves `x`, `[batch, in, height, width]`, with `weight`, `[out, in / groups, kernel, kernel]`, padded by half
+/// the kernel: to `[batch, out, height / stride, width / stride]`, rounded up. How many groups there are, which see
+/// nothing of each other, follows from these shapes: as many as channels if it is depthwise.
 pub fn conv(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::conv(x.into_dispatch(), weight.into_dispatch(), stride))
 }
 
 /// The plain form of [`conv`], of Burn's own operation.
 pub fn conv_plain(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
-    let padding = weight.dims()[2] / 2;
-    module::conv2d(x, weight, None, ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1))
+    let options = options(x.shape(), weight.shape(), stride);
+    module::conv2d(x, weight, None, options)
 }
 
 /// The convolution and its gradients as operations of a back end; by default of its own.
@@ -43,7 +44,7 @@ pub fn conv_plain(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
 pub trait ConvBackend: Backend {
     /// See [`conv`].
     fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
-        let options = options::<Self>(&weight, stride);
+        let options = options(x.shape(), weight.shape(), stride);
         Self::conv2d(x, weight, None, options)
     }
 
@@ -54,7 +55,7 @@ pub trait ConvBackend: Backend {
         gradient: FloatTensor<Self>,
         stride: usize,
     ) -> FloatTensor<Self> {
-        let options = options::<Self>(&weight, stride);
+        let options = options(x.shape(), weight.shape(), stride);
         Self::conv2d_x_backward(x, weight, gradient, options)
     }
 
@@ -65,15 +66,14 @@ pub trait ConvBackend: Backend {
         gradient: FloatTensor<Self>,
         stride: usize,
     ) -> FloatTensor<Self> {
-        let options = options::<Self>(&weight, stride);
+        let options = options(x.shape(), weight.shape(), stride);
         Self::conv2d_weight_backward(x, weight, gradient, options)
     }
 }
 
 /// Burn's name for the same convolution.
-fn options<B: Backend>(weight: &FloatTensor<B>, stride: usize) -> ConvOptions<2> {
-    let kernel = weight.shape()[2];
-    ConvOptions::new([stride; 2], [kernel / 2; 2], [1, 1], 1)
+fn options(x: Shape, weight: Shape, stride: usize) -> ConvOptions<2> {
+    ConvOptions::new([stride; 2], [weight[2] / 2; 2], [1, 1], x[1] / weight[1])
 }
 
 impl ConvBackend for Cube {}
@@ -123,15 +123,16 @@ impl<B: ConvBackend, C: CheckpointStrategy> ConvBackend for Autodiff<B, C> {
 impl ConvBackend for Flex {
     fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
         if !cpu::is_f32(&x) {
-            let options = options::<Self>(&weight, stride);
+            let options = options(x.shape(), weight.shape(), stride);
             return Self::conv2d(x, weight, None, options);
         }
         let [x, weight] = [x, weight].map(|tensor| tensor.to_contiguous());
         let shape = Geometry::of(&x, &weight, stride);
         let (x, weight) = (cpu::values(&x), cpu::values(&weight));
-        let mut output = vec![0.0; shape.batch * shape.output_size()];
-        cpu::for_each_chunk(&mut output, shape.output_size(), Vec::new, |columns, image, output| {
-            let x = &x[image * shape.input_size()..][..shape.input_size()];
+        let mut output = vec![0.0; shape.batch * shape.groups * shape.output_size()];
+        cpu::for_each_chunk(&mut output, shape.output_size(), Vec::new, |columns, number, output| {
+            let x = &x[number * shape.input_size()..][..shape.input_size()];
+            let weight = &weight[shape.weight_place(number)];
             for rows in shape.row_chunks() {
                 let (columns, pixels) = shape.columns(x, &rows, columns);
                 let product = Product {
@@ -144,7 +145,7 @@ impl ConvBackend for Flex {
                 product.write(&mut output[rows.start * shape.out_width..], shape.out_plane(), false);
             }
         });
-        cpu::tensor(output, [shape.batch, shape.outputs, shape.out_height, shape.out_width])
+        cpu::tensor(output, [shape.batch, shape.groups * shape.outputs, shape.out_height, shape.out_width])
     }
 
     fn conv_input_gradient(
@@ -154,19 +155,20 @@ impl ConvBackend for Flex {
         stride: usize,
     ) -> FloatTensor<Self> {
         if !cpu::is_f32(&x) {
-            let options = options::<Self>(&weight, stride);
+            let options = options(x.shape(), weight.shape(), stride);
             return Self::conv2d_x_backward(x, weight, gradient, options);
         }
         let shape = Geometry::of(&x, &weight, stride);
         let [weight, gradient] = [weight, gradient].map(|tensor| tensor.to_contiguous());
         let (weight, gradient) = (cpu::values(&weight), cpu::values(&gradient));
-        let mut x_gradient = vec![0.0; shape.batch * shape.input_size()];
+        let mut x_gradient = vec![0.0; shape.batch * shape.groups * shape.input_size()];
         cpu::for_each_chunk(
             &mut x_gradient,
             shape.input_size(),
             Vec::new,
-            |columns: &mut Vec<f32>, image, x_gradient| {
-                let gradient = &gradient[image * shape.output_size()..][..shape.output_size()];
+            |columns: &mut Vec<f32>, number, x_gradient| {
+                let gradient = &gradient[number * shape.output_size()..][..shape.output_size()];
+                let weight = &weight[shape.weight_place(number)];
                 for rows in shape.row_chunks() {
                     let pixels = rows.len() * shape.out_width;
                     let product = Product {
@@ -186,7 +188,7 @@ impl ConvBackend for Flex {
                 }
             },
         );
-        cpu::tensor(x_gradient, [shape.batch, shape.inputs, shape.height, shape.width])
+        cpu::tensor(x_gradient, [shape.batch, shape.groups * shape.inputs, shape.height, shape.width])
     }
 
     fn conv_weight_gradient(
@@ -196,19 +198,21 @@ impl ConvBackend for Flex {
         stride: usize,
     ) -> FloatTensor<Self> {
         if !cpu::is_f32(&x) {
-            let options = options::<Self>(&weight, stride);
+            let options = options(x.shape(), weight.shape(), stride);
             return Self::conv2d_weight_backward(x, weight, gradient, options);
         }
         let shape = Geometry::of(&x, &weight, stride);
         let [x, gradient] = [x, gradient].map(|tensor| tensor.to_contiguous());
         let (x, gradient) = (cpu::values(&x), cpu::values(&gradient));
-        let size = shape.outputs * shape.patch();
-        let groups = GROUPS.min(shape.batch);
-        let mut partial = vec![0.0; groups * size];
-        cpu::for_each_chunk(&mut partial, size, Vec::new, |columns, group, partial| {
-            for image in group * shape.batch / groups..(group + 1) * shape.batch / groups {
-                let x = &x[image * shape.input_size()..][..shape.input_size()];
-                let gradient = &gradient[image * shape.output_size()..][..shape.output_size()];
+        let size = shape.groups * shape.weight_size();
+        let parts = PARTS.min(shape.batch);
+        let mut partial = vec![0.0; parts * size];
+        cpu::for_each_chunk(&mut partial, size, Vec::new, |columns, part, partial| {
+            let images = part * shape.batch / parts..(part + 1) * shape.batch / parts;
+            for number in images.start * shape.groups..images.end * shape.groups {
+                let x = &x[number * shape.input_size()..][..shape.input_size()];
+                let gradient = &gradient[number * shape.output_size()..][..shape.output_size()];
+                let partial = &mut partial[shape.weight_place(number)];
                 for rows in shape.row_chunks() {
                     let (columns, pixels) = shape.columns(x, &rows, columns);
                     let product = Product {
@@ -227,21 +231,23 @@ impl ConvBackend for Flex {
             sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
         }
         partial.truncate(size);
-        cpu::tensor(partial, [shape.outputs, shape.inputs, shape.kernel, shape.kernel])
+        cpu::tensor(partial, [shape.groups * shape.outputs, shape.inputs, shape.kernel, shape.kernel])
     }
 }
 
-/// Groups of images whose weight gradients are summed apart: enough for the cores, and always as many, so that
+/// Parts of the batch whose weight gradients are summed apart: enough for the cores, and always as many, so that
 /// the sum does not depend on the number of threads.
-const GROUPS: usize = 8;
+const PARTS: usize = 8;
 
 /// Values of patches that are laid out at a time: 128 kB stay in a core's cache.
 const COLUMN_VALUES: usize = 1 << 15;
 
-/// Sizes of a convolution.
+/// Sizes of a convolution. A grouped one goes over `batch * groups` images, one for each group's
+/// channels, and each with its group's weight: inputs, outputs and sizes are a group's.
 #[derive(Clone, Copy)]
 struct Geometry {
     batch: usize,
+    groups: usize,
     inputs: usize,
     outputs: usize,
     height: usize,
@@ -254,11 +260,23 @@ struct Geometry {
 
 impl Geometry {
     fn of(x: &FlexTensor, weight: &FlexTensor, stride: usize) -> Self {
-        let [batch, inputs, height, width] = x.layout().shape().dims();
-        let [outputs, weight_inputs, kernel, _] = weight.layout().shape().dims();
-        assert_eq!(inputs, weight_inputs, "the weight is of as many input channels as the image");
+        let [batch, channels, height, width] = x.layout().shape().dims();
+        let [out_channels, inputs, kernel, _] = weight.layout().shape().dims();
+        let groups = channels / inputs;
+        let outputs = out_channels / groups;
+        assert_eq!([groups * inputs, groups * outputs], [channels, out_channels], "channels divide into groups");
         let (out_height, out_width) = (height.div_ceil(stride), width.div_ceil(stride));
-        Self { batch, inputs, outputs, height, width, kernel, stride, out_height, out_width }
+        Self { batch, groups, inputs, outputs, height, width, kernel, stride, out_height, out_width }
+    }
+
+    fn weight_size(&self) -> usize {
+        self.outputs * self.patch()
+    }
+
+    /// Where the weight of the image `number` lies.
+    fn weight_place(&self, number: usize) -> Range<usize> {
+        let start = number % self.groups * self.weight_size();
+        start..start + self.weight_size()
     }
 
     fn input_size(&self) -> usize {
@@ -436,17 +454,21 @@ mod tests {
     #[test]
     fn the_fused_form_is_the_plain_one_forward_and_backward() {
         let device = Device::flex();
-        for (batch, inputs, outputs, kernel, stride, height, width) in [
-            (2, 3, 16, 3, 1, 8, 8),
-            (3, 4, 12, 3, 2, 7, 9),
-            (9, 5, 7, 3, 1, 1, 4),
-            (2, 8, 6, 1, 1, 5, 3),
-            (2, 8, 6, 1, 2, 5, 6),
-            (2, 3, 4, 7, 2, 20, 17),
-            (1, 40, 48, 3, 1, 33, 33),
+        for (batch, groups, inputs, outputs, kernel, stride, height, width) in [
+            (2, 1, 3, 16, 3, 1, 8, 8),
+            (3, 1, 4, 12, 3, 2, 7, 9),
+            (9, 1, 5, 7, 3, 1, 1, 4),
+            (2, 1, 8, 6, 1, 1, 5, 3),
+            (2, 1, 8, 6, 1, 2, 5, 6),
+            (2, 1, 3, 4, 7, 2, 20, 17),
+            (1, 1, 40, 48, 3, 1, 33, 33),
+            (2, 2, 4, 6, 3, 1, 6, 5),
+            (9, 6, 6, 6, 3, 1, 7, 8),
+            (3, 6, 6, 6, 5, 2, 9, 10),
         ] {
             let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
-            let (x, weight) = (random([batch, inputs, height, width]), random([outputs, inputs, kernel, kernel]));
+            let x = random([batch, inputs, height, width]);
+            let weight = random([outputs, inputs / groups, kernel, kernel]);
             let cotangent = random([batch, outputs, height.div_ceil(stride), width.div_ceil(stride)]);
             let run = |form: fn(Tensor<4>, Tensor<4>, usize) -> Tensor<4>| {
                 let [x, weight] = [&x, &weight].map(|leaf| leaf.clone().autodiff().require_grad());
@@ -454,10 +476,38 @@ mod tests {
                 let gradients = (output.clone() * cotangent.clone()).sum().backward();
                 [output.without_autodiff(), x.grad(&gradients).unwrap(), weight.grad(&gradients).unwrap()].map(values)
             };
-            let case = (batch, inputs, outputs, kernel, stride, height, width);
+            let case = (batch, groups, inputs, outputs, kernel, stride, height, width);
             for (found, expected) in run(conv).iter().zip(&run(conv_plain)) {
                 assert!(close(found, expected), "{case:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_depthwise_convolution_sums_over_each_window_of_each_channel() {
+        let [channels, height, width] = [3, 7, 6];
+        for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+            let random = |shape: [usize; 4]| Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());
+            let (x, weight) = (random([2, channels, height, width]), random([channels, 1, kernel, kernel]));
+            let output = values(conv(x.clone(), weight.clone(), stride));
+            let (x, weight) = (values(x), values(weight));
+            let mut expected = Vec::new();
+            for (plane, x) in x.chunks_exact(height * width).enumerate() {
+                for top in (0..height).step_by(stride) {
+                    for left in (0..width).step_by(stride) {
+                        let mut sum = 0.0;
+                        for (dy, dx) in (0..kernel).flat_map(|dy| (0..kernel).map(move |dx| (dy, dx))) {
+                            let [y, column] = [top + dy, left + dx].map(|place| place.wrapping_sub(kernel / 2));
+                            if y < height && column < width {
+                                let weight = weight[(plane % channels * kernel + dy) * kernel + dx];
+                                sum += weight * x[y * width + column];
+                            }
+                        }
+                        expected.push(sum);
+                    }
+                }
+            }
+            assert!(close(&output, &expected), "kernel {kernel}, stride {stride}");
         }
     }
 }

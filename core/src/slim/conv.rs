@@ -9,15 +9,18 @@ use crate::{
     width::{Channels, WidthError},
 };
 
-/// A 2-D convolution without bias, `same`-padded for odd kernels, of whose weight each width uses a slice.
+/// A 2-D convolution, `same`-padded for odd kernels, of whose weight and bias each width uses a slice.
 #[derive(Debug, Clone)]
 pub struct SlimConv2d {
     weight: ParameterId,
+    bias: Option<ParameterId>,
     stride: usize,
 }
 
 impl SlimConv2d {
-    /// A square convolution named `name`; initial weights are Kaiming normal, fan-out, ReLU gain.
+    /// A square convolution named `name`, without bias. `inputs` are those that one output sees: a single one if the
+    /// convolution is depthwise. Initial weights are Kaiming normal, fan-out, ReLU gain, where the fan-out is
+    /// PyTorch's, of all output channels even then.
     ///
     /// # Errors
     /// If some width would have no channels.
@@ -38,19 +41,38 @@ impl SlimConv2d {
             rank: 4,
             only_width: None,
         })?;
-        Ok(Self { weight, stride })
+        Ok(Self { weight, bias: None, stride })
+    }
+
+    /// A 1x1 convolution with a bias, zero at first.
+    ///
+    /// # Errors
+    /// If some width would have no channels.
+    pub fn pointwise_with_bias(layout: &mut Layout, name: &str, sides: [Channels; 2]) -> Result<Self, WidthError> {
+        let conv = Self::new(layout, name, sides, 1, 1)?;
+        let bias = layout.add(ParameterSpec::bias(name, sides[1], None))?;
+        Ok(Self { bias: Some(bias), ..conv })
     }
 
     /// Shapes: `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`,
     /// rounded up; `in` and `out` are the pass' width's.
     pub fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let weight = pass.parameter(self.weight);
-        pass.precision().product(x, weight, |x, weight| conv(x, weight, self.stride))
+        let product = pass.precision().product(x, weight, |x, weight| conv(x, weight, self.stride));
+        match self.bias {
+            Some(bias) => product + pass.parameter(bias).swap_dims(0, 1),
+            None => product,
+        }
     }
 
-    /// The weight, `[out, in, kernel, kernel]`.
+    /// The weight, `[out, in, kernel, kernel]`; `[out, 1, kernel, kernel]` if it is depthwise.
     pub fn weight(&self) -> ParameterId {
         self.weight
+    }
+
+    /// The bias, `[out]`, if it has one.
+    pub fn bias(&self) -> Option<ParameterId> {
+        self.bias
     }
 
     /// Pixels from one output to the next.

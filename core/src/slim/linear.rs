@@ -43,15 +43,7 @@ impl SlimLinear {
         only_width: Option<usize>,
     ) -> Result<Self, WidthError> {
         let weight = Self::add_weight(layout, name, sides, only_width)?;
-        let bias = layout.add(ParameterSpec {
-            name: format!("{name}.bias"),
-            role: Role::PerChannel { initial: 0.0 },
-            outputs: sides[1],
-            inputs: Channels::Fixed(1),
-            kernel: [1, 1],
-            rank: 1,
-            only_width,
-        })?;
+        let bias = layout.add(ParameterSpec::bias(name, sides[1], only_width))?;
         Ok(Self { weight, bias: Some(bias) })
     }
 

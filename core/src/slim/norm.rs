@@ -55,15 +55,8 @@ impl SwitchableBatchNorm {
         let per_width = (0..widths.len())
             .map(|index| {
                 let mut vector = |part: &str, role| {
-                    layout.add(ParameterSpec {
-                        name: format!("{name}.bn.{index}.{part}"),
-                        role,
-                        outputs: Channels::Fixed(channels.at(&widths, index)),
-                        inputs: Channels::Fixed(1),
-                        kernel: [1, 1],
-                        rank: 1,
-                        only_width: Some(index),
-                    })
+                    let (name, channels) = (format!("{name}.bn.{index}.{part}"), channels.at(&widths, index));
+                    layout.add(ParameterSpec::vector(name, role, Channels::Fixed(channels), Some(index)))
                 };
                 let affine = match gamma {
                     Some(initial) => Some([

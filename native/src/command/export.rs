@@ -134,6 +134,6 @@ fn normalisation(trained: &Trained, started: Option<&Started>) -> Option<Normali
     match (&trained.run, trained.config.backbone) {
         (Some(_), _) => started?.normalisation,
         (None, BackboneKind::Cifar) => Some(Normalisation::CIFAR10),
-        (None, BackboneKind::Resnet) => Some(Normalisation::IMAGENET),
+        (None, BackboneKind::Resnet | BackboneKind::EfficientnetB0) => Some(Normalisation::IMAGENET),
     }
 }

@@ -1,4 +1,4 @@
-//! `slimclr profile`: what a network costs at each width.
+//! `slimclr profile`: what a network costs at each width and stage.
 
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ pub struct ProfileFlags {
     options: Config,
 }
 
-/// Prints parameters and multiply-accumulates per width.
+/// Prints parameters and multiply-accumulates of each stage and of the whole, per width.
 ///
 /// # Errors
 /// If the options describe no network, or the trained one cannot be read.
@@ -54,10 +54,21 @@ pub fn run(flags: &ProfileFlags, matches: &ArgMatches) -> Result<()> {
         encoder.head = HeadKind::SupervisedSwitch;
         encoder.outputs = classes;
     }
-    let rows: Vec<[String; 3]> = profile(&encoder.build()?, config.image_size)
-        .into_iter()
-        .map(|Profile { width, parameters, macs, .. }| [width.to_string(), count(parameters), count(macs)])
-        .collect();
-    terminal::print(&aligned(&["width", "parameters", "MACs"], &rows));
+    terminal::print(&table(&profile(&encoder.build()?, config.image_size)));
     Ok(())
+}
+
+/// A line for each stage and one for the whole, a pair of columns for each width.
+fn table(profiles: &[Profile]) -> String {
+    let names = profiles[0].stages.iter().map(|stage| stage.name.as_str()).chain(["total"]);
+    let mut rows: Vec<Vec<String>> = names.map(|name| vec![name.to_owned()]).collect();
+    let mut heads = vec!["stage".to_owned()];
+    for Profile { width, parameters, macs, stages } in profiles {
+        heads.extend([format!("width {width}\nparameters"), "MACs".into()]);
+        let costs = stages.iter().map(|stage| [stage.parameters, stage.macs]).chain([[*parameters, *macs]]);
+        for (row, cost) in rows.iter_mut().zip(costs) {
+            row.extend(cost.map(count));
+        }
+    }
+    aligned(&heads, &rows)
 }

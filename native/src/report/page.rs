@@ -79,9 +79,11 @@ fn headline(record: &Record) -> String {
 fn what_was_trained(record: &Record) -> String {
     let started = record.started;
     let config = &started.config;
-    let kind = match config.backbone {
-        BackboneKind::Cifar => "CIFAR ResNet",
-        BackboneKind::Resnet => "ResNet",
+    let depth = config.depth;
+    let backbone = match config.backbone {
+        BackboneKind::Cifar => format!("A CIFAR ResNet-{depth}"),
+        BackboneKind::Resnet => format!("A ResNet-{depth}"),
+        BackboneKind::EfficientnetB0 => "An EfficientNet-B0".into(),
     };
     let channels = match config.multiplier {
         1 => String::new(),
@@ -116,8 +118,7 @@ fn what_was_trained(record: &Record) -> String {
         End::Open => format!("Its events end after {taken} of {steps}{epochs}{resumed}"),
     };
     format!(
-        "A {kind}-{}{channels} {at_widths} was pre-trained without labels on {}. {course} on {}.",
-        config.depth,
+        "{backbone}{channels} {at_widths} was pre-trained without labels on {}. {course} on {}.",
         plural(started.images as u64, "image"),
         started.device,
     )

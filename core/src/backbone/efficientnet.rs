@@ -1,0 +1,213 @@
+//! EfficientNet-B0 (Tan & Le 2019, table 1), the small network that the paper compares with. It is not slimmable.
+//!
+//! Without stochastic depth, which torchvision trains it with: a step's gradient is that of the whole network.
+
+use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE, Stage};
+use crate::{
+    encoder::BuildError,
+    parameter::Layout,
+    slim::SlimConv2d,
+    walk::{Then, Walk},
+    width::{Channels, WidthError},
+};
+
+/// The stages between stem and last convolution.
+const STAGES: [Form; 7] = [
+    Form { count: 1, expansion: 1, kernel: 3, stride: 1, outputs: 16 },
+    Form { count: 2, expansion: 6, kernel: 3, stride: 2, outputs: 24 },
+    Form { count: 2, expansion: 6, kernel: 5, stride: 2, outputs: 40 },
+    Form { count: 3, expansion: 6, kernel: 3, stride: 2, outputs: 80 },
+    Form { count: 3, expansion: 6, kernel: 5, stride: 1, outputs: 112 },
+    Form { count: 4, expansion: 6, kernel: 5, stride: 2, outputs: 192 },
+    Form { count: 1, expansion: 6, kernel: 3, stride: 1, outputs: 320 },
+];
+/// Channels of the stem.
+const STEM: Channels = Channels::Fixed(32);
+/// Channels of the last convolution.
+const FEATURES: Channels = Channels::Fixed(1280);
+/// What an output channel of a depthwise convolution sees.
+const ONE_CHANNEL: Channels = Channels::Fixed(1);
+/// A block's input channels over those that its squeeze-excitation squeezes into.
+const SQUEEZE: usize = 4;
+
+/// The blocks of a stage.
+struct Form {
+    count: usize,
+    /// Channels between expansion and projection, over those of the input; 1 is no expansion.
+    expansion: usize,
+    /// Side of the depthwise kernel.
+    kernel: usize,
+    /// Of the first block; the others keep the resolution.
+    stride: usize,
+    outputs: usize,
+}
+
+/// EfficientNet-B0, its layers named as torchvision names them.
+///
+/// # Errors
+/// If there is a width beside the full one, or another multiple of the channels is asked for.
+pub fn efficientnet_b0(layout: &mut Layout, multiplier: usize) -> Result<Backbone, BuildError> {
+    if layout.widths().len() > 1 || multiplier != 1 {
+        return Err(BuildError::OneSize);
+    }
+    let stem = conv_norm(layout, "features.0", [IMAGE, STEM], 3, 2)?;
+    let mut stages = vec![Stage::stem(vec![Block::ConvSilu(stem)])];
+    let mut inputs = STEM;
+    for (number, form) in (1..).zip(&STAGES) {
+        let mut blocks = Vec::with_capacity(form.count);
+        for place in 0..form.count {
+            let form = Form { stride: if place == 0 { form.stride } else { 1 }, ..*form };
+            let name = format!("features.{number}.{place}.block");
+            blocks.push(Block::InvertedResidual(InvertedResidual::new(layout, &name, inputs, &form)?));
+            inputs = Channels::Fixed(form.outputs);
+        }
+        stages.push(Stage::numbered(number, blocks));
+    }
+    let last = conv_norm(layout, "features.8", [inputs, FEATURES], 1, 1)?;
+    stages.push(Stage { name: "last conv".into(), blocks: vec![Block::ConvSilu(last)] });
+    Ok(Backbone { stages, features: FEATURES })
+}
+
+/// A convolution and its norm, named as torchvision's pair: `name.0`, `name.1`.
+fn conv_norm(
+    layout: &mut Layout,
+    name: &str,
+    sides: [Channels; 2],
+    kernel: usize,
+    stride: usize,
+) -> Result<ConvNorm, WidthError> {
+    let names = [format!("{name}.0"), format!("{name}.1")];
+    let shape = ConvNormShape { sides, kernel, stride, gamma: 1.0 };
+    ConvNorm::new(layout, names.each_ref().map(String::as_str), shape)
+}
+
+/// A block that is wide inside and narrow at its ends (Sandler et al. 2018): expansion, depthwise convolution,
+/// squeeze-excitation and projection, plus the input where the shape is kept.
+#[derive(Debug, Clone)]
+pub(super) struct InvertedResidual {
+    /// None where there is nothing to expand.
+    expansion: Option<ConvNorm>,
+    depthwise: ConvNorm,
+    gate: SqueezeExcitation,
+    projection: ConvNorm,
+    adds_input: bool,
+}
+
+impl InvertedResidual {
+    fn new(layout: &mut Layout, name: &str, inputs: Channels, form: &Form) -> Result<Self, WidthError> {
+        let [middle, outputs] = [inputs.full() * form.expansion, form.outputs].map(Channels::Fixed);
+        let expands = form.expansion > 1;
+        let [depthwise, gate, projection] = [0, 1, 2].map(|place| format!("{name}.{}", usize::from(expands) + place));
+        let expand = |layout: &mut Layout| conv_norm(layout, &format!("{name}.0"), [inputs, middle], 1, 1);
+        let squeezed = Channels::Fixed(inputs.full() / SQUEEZE);
+        Ok(Self {
+            expansion: expands.then(|| expand(layout)).transpose()?,
+            depthwise: conv_norm(layout, &depthwise, [ONE_CHANNEL, middle], form.kernel, form.stride)?,
+            gate: SqueezeExcitation::new(layout, &gate, [middle, squeezed])?,
+            projection: conv_norm(layout, &projection, [middle, outputs], 1, 1)?,
+            adds_input: form.stride == 1 && inputs == outputs,
+        })
+    }
+
+    pub(super) fn walk<W: Walk>(&self, x: W::Value, walk: &mut W) -> W::Value {
+        let mut inner = x.clone();
+        for layer in self.expansion.iter().chain([&self.depthwise]) {
+            inner = layer.walk_silu(inner, walk);
+        }
+        let inner = self.gate.walk(inner, walk);
+        let inner = self.projection.walk(inner, Then::Nothing, walk);
+        if self.adds_input { walk.add(inner, x) } else { inner }
+    }
+}
+
+/// A factor between 0 and 1 for each channel, of the averages of all channels (Hu et al. 2018).
+#[derive(Debug, Clone)]
+struct SqueezeExcitation {
+    squeeze: SlimConv2d,
+    excite: SlimConv2d,
+}
+
+impl SqueezeExcitation {
+    fn new(layout: &mut Layout, name: &str, [channels, squeezed]: [Channels; 2]) -> Result<Self, WidthError> {
+        Ok(Self {
+            squeeze: SlimConv2d::pointwise_with_bias(layout, &format!("{name}.fc1"), [channels, squeezed])?,
+            excite: SlimConv2d::pointwise_with_bias(layout, &format!("{name}.fc2"), [squeezed, channels])?,
+        })
+    }
+
+    fn walk<W: Walk>(&self, x: W::Value, walk: &mut W) -> W::Value {
+        let averages = walk.average_pool(x.clone());
+        let squeezed = walk.conv(averages, &self.squeeze);
+        let squeezed = walk.silu(squeezed);
+        let excited = walk.conv(squeezed, &self.excite);
+        let factor = walk.sigmoid(excited);
+        walk.multiply(x, factor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use burn::tensor::{Device, Distribution, Tensor};
+
+    use crate::{
+        encoder::{BackboneKind, BuildError, Encoder, EncoderConfig},
+        head::HeadKind,
+        parameter::Parameters,
+        pass::{Mode, Pass},
+        width::Widths,
+    };
+
+    fn config() -> EncoderConfig {
+        EncoderConfig {
+            backbone: BackboneKind::EfficientnetB0,
+            depth: 0,
+            multiplier: 1,
+            widths: Widths::full(),
+            head: HeadKind::Mocov2,
+            hidden: 0,
+            predictor: false,
+            outputs: 16,
+        }
+    }
+
+    fn fresh() -> (Encoder, Parameters, Tensor<4>) {
+        let (encoder, device) = (config().build().unwrap(), Device::flex());
+        let parameters = Parameters::init(encoder.layout().clone(), 1, &device);
+        (encoder, parameters, Tensor::random([4, 3, 64, 64], Distribution::Normal(0.0, 1.0), &device))
+    }
+
+    #[test]
+    fn features_are_1280_and_the_same_each_time_in_eval_mode() {
+        let (encoder, mut parameters, images) = fresh();
+        let mut features = || encoder.features(images.clone(), &mut Pass::new(&mut parameters, 0, Mode::Eval));
+        let first = features();
+        assert_eq!(first.dims(), [4, 1280]);
+        assert_eq!(first.into_data(), features().into_data());
+    }
+
+    #[test]
+    fn every_trained_parameter_gets_a_gradient() {
+        let (encoder, mut parameters, images) = fresh();
+        let mut pass = Pass::tracked(&mut parameters, 0, Mode::Train { splits: 2 });
+        let output = encoder.forward(images, &mut pass);
+        assert_eq!(output.dims(), [4, 16]);
+        let gradients = pass.into_leaves().gradients(output.powi_scalar(2).sum().backward());
+        let moved: BTreeSet<_> = gradients
+            .filter(|(_, gradient)| gradient.clone().abs().sum().into_scalar::<f32>() > 0.0)
+            .map(|(id, _)| id)
+            .collect();
+        let layout = encoder.layout();
+        let still: Vec<_> =
+            layout.iter().filter(|(id, spec)| spec.is_trained() && !moved.contains(id)).map(|(_, s)| &s.name).collect();
+        assert!(still.is_empty(), "{still:?}");
+    }
+
+    #[test]
+    fn another_size_is_refused() {
+        let two_widths = EncoderConfig { widths: Widths::try_from(vec![1.0, 0.5]).unwrap(), ..config() };
+        assert_eq!(two_widths.build().unwrap_err(), BuildError::OneSize);
+        assert_eq!(EncoderConfig { multiplier: 2, ..config() }.build().unwrap_err(), BuildError::OneSize);
+    }
+}
