@@ -16,15 +16,16 @@ pub use queue::Queue;
 pub use recipe::Recipe;
 pub use trainer::{Batch, Plan, StepOutcome, Trainer};
 
-/// What a network is trained for. Each of them is slimmable, or plain with the single width 1.0.
+/// What a network is trained for (spec sections 2 and 3). Each of them is slimmable, or plain with the single width
+/// 1.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Telling a view's key, by a momentum encoder, from a queue of earlier keys (spec section 2)
+    /// Telling a view's key, by a momentum encoder, from a queue of earlier keys
     #[cfg_attr(feature = "clap", value(name = "mocov2"))]
     Mocov2,
-    /// Telling a view's key from those of the other images in the batch, both ways round (spec section 3)
+    /// Telling a view's key from those of the other images in the batch, both ways round
     #[cfg_attr(feature = "clap", value(name = "mocov3"))]
     Mocov3,
     /// Telling the other view of an image from all views of the batch, without a momentum encoder
