@@ -21,7 +21,7 @@ use crate::{
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// What to train for
+    /// What to train for; presets of the same name have the recipe that goes with it
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value = "mocov2", help_heading = "Method"))]
     pub method: Method,
     /// Temperature of the contrastive logits
@@ -138,6 +138,14 @@ pub struct Config {
     /// Images: 'embedded', a folder of CIFAR-10 batches, or a folder with one sub-folder a class
     #[cfg_attr(feature = "clap", arg(long, default_value = "embedded", help_heading = "Data"))]
     pub data: String,
+
+    /// Weights to begin with, of a run's folder, a checkpoint, or a PyTorch file of the authors' code: the backbone's,
+    /// and the head's if it is the same; none if empty
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "RUN", default_value = "", hide_default_value = true, help_heading = "Data")
+    )]
+    pub init: String,
 
     /// Neighbours that vote in the kNN evaluation
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 200, help_heading = "Evaluation"))]
@@ -271,6 +279,7 @@ impl Config {
             precision: Precision::F32,
             image_size: 32,
             data: "embedded".into(),
+            init: String::new(),
             knn: 200,
             evaluate_every: 10.0,
             seed: 0,
@@ -314,6 +323,7 @@ impl Config {
     pub fn imagenet_supervised() -> Self {
         Self {
             method: Method::Supervised,
+            dim: 1000,
             bn_splits: 1,
             slow_start: 0.0,
             distill: Distillation::Inplace,
@@ -447,7 +457,8 @@ impl Config {
             steps_per_epoch,
             steps,
             slow_start: (self.slow_start * steps as f64).round() as u64,
-            slim_rate_factor: self.slim_rate_factor,
+            // A plain network has none that could start.
+            slim_rate_factor: if self.widths.len() > 1 { self.slim_rate_factor } else { 1.0 },
             key_momentum: self.key_momentum,
             key_momentum_rises: self.key_momentum_rises,
             evaluate_every: in_steps(self.evaluate_every),

@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{augment::Normalisation, config::Config, interference::magnitude::GradientNorms, profile::Profile};
+use crate::{
+    augment::Normalisation, config::Config, eval::probe::ProbeConfig, interference::magnitude::GradientNorms,
+    profile::Profile,
+};
 
 /// One line of `events.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -140,6 +143,12 @@ pub struct Evaluated {
     /// Fraction whose class is among the ridge-regression probe's first five.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ridge_top5: Option<f64>,
+    /// How the linear probes were trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_recipe: Option<ProbeConfig>,
+    /// Ridge of the ridge-regression probe, relative to the features' mean variance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ridge_lambda: Option<f64>,
     /// Fraction that the network's own classifier gets right, where it was trained with labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classifier: Option<f64>,
@@ -149,6 +158,11 @@ pub struct Evaluated {
 }
 
 impl Evaluated {
+    /// Whether probes were fitted, with or without success.
+    pub fn was_probed(&self) -> bool {
+        self.probe.is_some() || self.probe_recipe.is_some()
+    }
+
     /// Top-1 and top-5 of the network's own classifier, where it was trained with labels.
     pub fn own_classifier(&self) -> Option<[f64; 2]> {
         Some([self.classifier?, self.classifier_top5?])

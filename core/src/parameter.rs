@@ -164,6 +164,11 @@ impl Layout {
         &self.specs[id.0]
     }
 
+    /// Names and shapes of the head's and the predictor's parameters.
+    fn head(&self) -> impl Iterator<Item = (&str, [usize; 4])> {
+        self.specs.iter().filter(|spec| spec.is_of_head()).map(|spec| (spec.name.as_str(), spec.shape()))
+    }
+
     /// How many numbers of the parameter at `id` the width at `index` uses.
     pub fn count_of(&self, id: ParameterId, index: usize) -> u64 {
         let slice = self.spec(id).slice(&self.widths, index);
@@ -332,7 +337,7 @@ impl Parameters {
         self.layout.specs.iter().zip(&self.values)
     }
 
-    /// Takes over `other`'s backbone, and what of its head has the same names and shapes.
+    /// Takes over `other`'s backbone, and its head if it is the same by names and shapes.
     ///
     /// # Errors
     /// If a tensor of the backbone is missing there, or of another shape.
@@ -346,10 +351,10 @@ impl Parameters {
         });
         let found = found.collect();
         MismatchError::check(backbone().map(|spec| (spec.name.clone(), spec.named_shape())), &found)?;
+        let has_same_head = self.layout.head().eq(other.layout.head());
         for (id, spec) in self.layout.clone().iter() {
-            let Some(their) = theirs.get(spec.name.as_str()) else { continue };
-            if other.layout.spec(*their).shape() == spec.shape() {
-                self.values[id.0] = other.get(*their).clone();
+            if !spec.is_of_head() || has_same_head {
+                self.values[id.0] = other.get(theirs[spec.name.as_str()]).clone();
             }
         }
         Ok(())

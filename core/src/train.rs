@@ -31,7 +31,7 @@ const NORM_MEASUREMENTS: u64 = 200;
 /// Which labelled images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// The training images; their labels serve evaluation only.
+    /// The training images; their labels serve evaluation only, unless the method is supervised.
     Train,
     /// Images that training never sees.
     Test,

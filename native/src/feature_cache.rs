@@ -7,19 +7,23 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
 use sha2::{Digest, Sha256};
-use slimclr_core::{config::Config, eval::features::Features, train::Split};
+use slimclr_core::eval::features::Features;
 
 use crate::{
     data::Dataset,
     run_folder::{RunFolder, write_atomically},
+    terminal::count,
 };
 
 /// The key of the digest in the file's metadata.
 const DIGEST: &str = "sha256";
+
+/// The file is put together in memory: features of all of ImageNet are computed anew each time.
+const LARGEST: usize = 4 << 30;
 
 /// The place of the features of one checkpoint on one set of images.
 pub struct FeatureCache {
@@ -29,11 +33,14 @@ pub struct FeatureCache {
 }
 
 impl FeatureCache {
-    /// The place in `folder` for features by the network of `checkpoint`, of `dataset`'s images.
-    pub fn new(folder: &RunFolder, checkpoint: &[u8], config: &Config, dataset: &Dataset) -> Self {
-        let [train, test] = [Split::Train, Split::Test].map(|split| dataset.len(split));
-        let images = format!("{:?} {train} {test} {}", config.data, config.image_size);
-        Self { path: folder.features_path(), inputs: Sha256::new().chain_update(checkpoint).chain_update(images) }
+    /// The place in `folder` for features by the network of `checkpoint`, of `dataset`'s images at a size.
+    ///
+    /// # Errors
+    /// If images are gone.
+    pub fn new(folder: &RunFolder, checkpoint: &[u8], dataset: &Dataset, image_size: usize) -> Result<Self> {
+        let mut inputs = Sha256::new().chain_update(checkpoint).chain_update(image_size.to_le_bytes());
+        dataset.fingerprint(|part| inputs.update(part))?;
+        Ok(Self { path: folder.features_path(), inputs })
     }
 
     /// The features that are kept of the training and of the test images, at every width, on `device`; none if there are none, or of something else, or damaged.
@@ -66,8 +73,16 @@ impl FeatureCache {
     /// Keeps `features` in place of those before.
     ///
     /// # Errors
-    /// If the device fails or the file cannot be written.
+    /// If the device fails or the file cannot be written, or would be too large.
     pub async fn write(&self, [train, test]: &[Vec<Features>; 2]) -> Result<()> {
+        let bytes: usize = [train, test]
+            .into_iter()
+            .flatten()
+            .map(|features| 4 * features.values.dims().iter().product::<usize>())
+            .sum();
+        if bytes > LARGEST {
+            bail!("the features take {}B, more than are kept", count(bytes as u64));
+        }
         let mut tensors = Vec::new();
         for (split, widths) in [("train", train), ("test", test)] {
             let Features { labels, indices, .. } = &widths[0];

@@ -50,8 +50,9 @@ impl StateDict {
         let refused = |what: String| {
             anyhow!(
                 "{shown} is refused, for it holds what is neither a plain value nor an ordinary tensor: {what}; \
-                 if you trust it, keep its tensors alone, in Python: \
-                 torch.save(torch.load('{shown}', weights_only=False)['state_dict'], 'weights.pth')"
+                 keep its tensors alone, in Python: \
+                 torch.save(torch.load('{shown}', weights_only=True)['state_dict'], 'weights.pth'), \
+                 with weights_only=False, which runs what is in the file, only if you trust it"
             )
         };
         let unreadable = |error| match error {
@@ -207,12 +208,12 @@ mod tests {
         let groups = Value::dict([("lr", Value::call("numpy._core.multiarray", "scalar"))]);
         refused(&with(Value::dict([("groups", groups)])), "numpy._core.multiarray.scalar at args.groups.lr;");
         let list = Value::Pickled(b"](K\x01cbuiltins\neval\ne".to_vec());
-        refused(&with(list), "builtins.eval at args.1; if you trust it");
-        refused(&with(Value::call("pathlib", "PosixPath")), "weights_only=False)['state_dict'], 'weights.pth')");
+        refused(&with(list), "builtins.eval at args.1; keep its tensors");
+        refused(&with(Value::call("pathlib", "PosixPath")), "weights_only=True)['state_dict'], 'weights.pth')");
         // The reader itself gives up on objects that hold tensors.
         let tensor = Value::Tensor(TensorData::from([1.0f32]));
         let optimizer = Value::Built { class: ["torch.optim.sgd", "SGD"], state: vec![("state".into(), tensor)] };
-        refused(&with(optimizer), "ordinary tensor: torch.optim.sgd.SGD; if you trust it");
+        refused(&with(optimizer), "ordinary tensor: torch.optim.sgd.SGD; keep its tensors");
     }
 
     #[test]

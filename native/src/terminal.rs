@@ -96,7 +96,7 @@ pub fn table(profile: &[Profile], events: &[Event]) -> String {
         let before = of_width().find(|e| e.step == 0);
         let after = of_width().rfind(|e| e.step > 0);
         // All of one evaluation, so that they compare.
-        let probed = of_width().rfind(|e| e.probe.is_some());
+        let probed = of_width().rfind(|e| e.was_probed());
         let dash = || "-".to_string();
         let [before, after] = [before, after]
             .map(|e| e.map_or_else(dash, |e| format!("{:.1} ± {:.1}%", 100.0 * e.knn, 100.0 * e.knn_standard_error)));
@@ -105,7 +105,7 @@ pub fn table(profile: &[Profile], events: &[Event]) -> String {
         [width.to_string(), count(*parameters), count(*macs), before, after, switchable, slimmable, ridge]
     });
     let mut lines = vec![aligned(&heads, &rows.collect::<Vec<_>>())];
-    if evaluations().any(|e| e.probe.is_some()) {
+    if evaluations().any(Evaluated::was_probed) {
         lines.push("probes: top-1 / top-5".into());
     }
     let own = profile.iter().filter_map(|Profile { width, .. }| {

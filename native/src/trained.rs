@@ -91,6 +91,14 @@ impl Trained {
         }
     }
 
+    /// A checkpoint of ours, whole.
+    pub fn checkpoint(&self) -> Option<&[u8]> {
+        match &self.tensors {
+            Tensors::Ours(bytes) => Some(bytes),
+            Tensors::Authors(..) => None,
+        }
+    }
+
     /// The encoder and its parameters.
     ///
     /// # Errors

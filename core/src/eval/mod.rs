@@ -34,23 +34,26 @@ pub struct ProbeAccuracy {
 }
 
 impl ProbeAccuracy {
-    /// Of the classes' `scores`, `[n, classes]`, for images of the classes `labels`.
+    /// Of the classes' `scores`, `[n, classes]`, for images of the classes `labels`; none if a score is no number.
     ///
     /// # Errors
     /// If the device fails.
-    pub async fn of(scores: Tensor<2>, labels: &[u32]) -> Result<Self, ExecutionError> {
+    pub async fn of(scores: Tensor<2>, labels: &[u32]) -> Result<Option<Self>, ExecutionError> {
         let [_, classes] = scores.dims();
         let scores = scores.into_data_async().await?.convert::<f32>();
         let scores = scores.as_slice::<f32>().expect("the data was just converted to f32");
+        if !scores.iter().all(|score| score.is_finite()) {
+            return Ok(None);
+        }
         let ranks: Vec<usize> =
             scores.chunks_exact(classes).zip(labels).map(|(row, label)| rank(row, *label as usize)).collect();
         let within = |top: usize| Accuracy::new(ranks.iter().filter(|rank| **rank < top).count(), ranks.len());
-        Ok(Self { top1: within(1), top5: within(5) })
+        Ok(Some(Self { top1: within(1), top5: within(5) }))
     }
 }
 
-/// How many classes score as high as `label` or higher, ties going to the lower class; scores that are no numbers
-/// win over none, and a class that the training images lack has no place.
+/// How many classes score as high as `label` or higher, ties going to the lower class; a class that the training
+/// images lack has no place.
 fn rank(scores: &[f32], label: usize) -> usize {
     match scores.get(label) {
         Some(own) => {
@@ -71,12 +74,15 @@ mod tests {
     #[test]
     fn the_right_class_counts_by_its_place() {
         let falling = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0];
-        let scores = Tensor::<2>::from_data([falling, falling, falling, [1.0; 6], [f32::NAN; 6]], &Device::flex());
-        // First, fifth, last; a tie that the lower classes win; no number at all.
-        let accuracy = block_on(ProbeAccuracy::of(scores.clone(), &[0, 4, 5, 1, 0])).unwrap();
-        assert_eq!(accuracy, ProbeAccuracy { top1: Accuracy::new(1, 5), top5: Accuracy::new(3, 5) });
+        let scores = Tensor::<2>::from_data([falling, falling, falling, [1.0; 6]], &Device::flex());
+        // First, fifth, last; a tie that the lower classes win.
+        let accuracy = block_on(ProbeAccuracy::of(scores.clone(), &[0, 4, 5, 1])).unwrap();
+        assert_eq!(accuracy, Some(ProbeAccuracy { top1: Accuracy::new(1, 4), top5: Accuracy::new(3, 4) }));
         // A class that the scores lack is not among five of three.
-        let accuracy = block_on(ProbeAccuracy::of(scores.slice([0..1, 0..3]), &[3])).unwrap();
-        assert_eq!(accuracy.top5, Accuracy::new(0, 1));
+        let accuracy = block_on(ProbeAccuracy::of(scores.clone().slice([0..1, 0..3]), &[3])).unwrap();
+        assert_eq!(accuracy.unwrap().top5, Accuracy::new(0, 1));
+        // Scores of weights that have diverged say nothing.
+        let accuracy = block_on(ProbeAccuracy::of(scores.mul_scalar(f32::INFINITY), &[0, 4, 5, 1])).unwrap();
+        assert_eq!(accuracy, None);
     }
 }

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use burn::tensor::{ExecutionError, Int, Tensor, TensorData, activation::softmax};
+use serde::{Deserialize, Serialize};
 
 use super::{ProbeAccuracy, features::Features};
 use crate::{
@@ -23,7 +24,7 @@ const MOMENTUM: f64 = 0.9;
 const BATCH: usize = 256;
 
 /// How the probe is trained.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbeConfig {
     /// Passes over the training features.
     pub epochs: u64,
@@ -65,10 +66,10 @@ impl ProbeConfig {
 /// What the two kinds of probe reach, widest first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probed {
-    /// One layer for each width.
-    pub switchable: Vec<ProbeAccuracy>,
-    /// One layer for all widths.
-    pub slimmable: Vec<ProbeAccuracy>,
+    /// One layer for each width; none where it has diverged.
+    pub switchable: Vec<Option<ProbeAccuracy>>,
+    /// One layer for all widths; none where it has diverged.
+    pub slimmable: Vec<Option<ProbeAccuracy>>,
 }
 
 /// A linear layer and its momentum.
@@ -151,7 +152,7 @@ impl Classifiers {
         }
     }
 
-    async fn accuracies(&self, test: &[Features]) -> Result<Vec<ProbeAccuracy>, ExecutionError> {
+    async fn accuracies(&self, test: &[Features]) -> Result<Vec<Option<ProbeAccuracy>>, ExecutionError> {
         let mut accuracies = Vec::with_capacity(test.len());
         for (width, features) in test.iter().enumerate() {
             let scores = self.scores(width, features.values.clone());
@@ -230,8 +231,8 @@ mod tests {
         ProbeConfig { epochs: 20, batch: 30, rate: 1.0, decay: Decay::Cosine }
     }
 
-    fn top1(accuracies: &[ProbeAccuracy]) -> Vec<f64> {
-        accuracies.iter().map(|accuracy| accuracy.top1.fraction).collect()
+    fn top1(accuracies: &[Option<ProbeAccuracy>]) -> Vec<f64> {
+        accuracies.iter().map(|accuracy| accuracy.unwrap().top1.fraction).collect()
     }
 
     #[test]
@@ -247,9 +248,17 @@ mod tests {
         for decay in [Decay::Cosine, Decay::Step] {
             let config = ProbeConfig { decay, ..config() };
             let probed = block_on(probe(&train, &test, &Widths::full(), &config, 0)).unwrap();
-            let right = ProbeAccuracy { top1: Accuracy::new(50, 50), top5: Accuracy::new(50, 50) };
+            let right = Some(ProbeAccuracy { top1: Accuracy::new(50, 50), top5: Accuracy::new(50, 50) });
             assert_eq!(probed, Probed { switchable: vec![right], slimmable: vec![right] });
         }
+    }
+
+    #[test]
+    fn a_diverged_probe_has_no_accuracy() {
+        let config = ProbeConfig { rate: 1e38, ..config() };
+        let features = [corners(300, 1e3)];
+        let probed = block_on(probe(&features, &features, &Widths::full(), &config, 0)).unwrap();
+        assert_eq!(probed, Probed { switchable: vec![None], slimmable: vec![None] });
     }
 
     #[test]

@@ -46,7 +46,9 @@ pub enum RidgeError {
 /// If the device fails, or rounding leaves no solution.
 pub async fn ridge(train: &Features, test: &Features, lambda: f64) -> Result<ProbeAccuracy, RidgeError> {
     let [weight, bias] = fit(train, lambda).await?;
-    Ok(ProbeAccuracy::of(test.values.clone().matmul(weight) + bias, &test.labels).await?)
+    let scores = test.values.clone().matmul(weight) + bias;
+    let indefinite = RidgeError::Indefinite { inputs: train.values.dims()[1], lambda };
+    ProbeAccuracy::of(scores, &test.labels).await?.ok_or(indefinite)
 }
 
 /// The classifier: weight `[f, classes]` and bias `[1, classes]`.

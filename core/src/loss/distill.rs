@@ -14,7 +14,7 @@ use super::soft_cross_entropy;
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum Distillation {
-    /// No distillation: every width has InfoNCE alone
+    /// No distillation: every width learns by itself
     None,
     /// Soft cross-entropy on the similarity logits (SEED): the paper's choice
     Seed,

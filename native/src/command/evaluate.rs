@@ -14,7 +14,7 @@ use slimclr_core::{
         features::{Extractor, Features},
         knn::{knn, nearest},
         probe::{ProbeConfig, probe},
-        ridge::{self, ridge},
+        ridge::{self, RidgeError, ridge},
     },
     event::{Evaluated, Event},
     head::HeadKind,
@@ -133,17 +133,17 @@ pub fn run(flags: &Evaluate) -> Result<()> {
     let (device, _) = device::open(&config.device)?;
     let loader = Loader::new(Dataset::open(&config.data)?, &config, None)?;
     let probes = Probes { linear: flags.probe.config(trained.config.head), lambda };
-    let (evaluations, neighbours) = evaluate(&trained, folder.as_ref(), &config, &device, loader, &probes)?;
+    let home = folder.as_ref().filter(|_| flags.data.is_none());
+    let (evaluations, neighbours) = evaluate(&trained, home, &config, &device, loader, &probes)?;
     match folder {
         Some(folder) if flags.data.is_none() && flags.knn.is_none() => {
             folder.append(&evaluations)?;
             outcome::present(&folder, &neighbours)
         }
-        // Not a run's own measure: shown, but not written into its record.
-        folder => {
-            let events = folder.map(|folder| folder.events()).transpose()?.unwrap_or_default();
+        // Not a run's own measure: shown, but neither written into its record nor beside what stands there.
+        _ => {
             let costs = profile(&trained.config.build()?, config.image_size);
-            terminal::print(&terminal::table(&costs, &[events, evaluations].concat()));
+            terminal::print(&terminal::table(&costs, &evaluations));
             Ok(())
         }
     }
@@ -163,8 +163,8 @@ impl Default for Probes {
     }
 }
 
-/// Evaluates every width of `trained`, whose features are kept in its run's `folder`. Returns the figures, and the
-/// nearest neighbours of a few test images.
+/// Evaluates every width of `trained`. On its run's own images, their features are kept in the run's `folder`. Returns
+/// the figures, and the nearest neighbours of a few test images.
 ///
 /// # Errors
 /// If the network, the data or the device cannot be used.
@@ -184,10 +184,9 @@ pub fn evaluate(
     let step = trained.run.as_ref().map_or(1, |run| run.step);
     let epoch = step as f64 / steps_per_epoch.unwrap_or(1) as f64;
 
-    let cache = match folder {
-        Some(folder) => Some(FeatureCache::new(folder, &folder.checkpoint()?, config, loader.dataset())),
-        None => None,
-    };
+    let of_checkpoint =
+        |(folder, checkpoint)| FeatureCache::new(folder, checkpoint, loader.dataset(), config.image_size);
+    let cache = folder.zip(trained.checkpoint()).map(of_checkpoint).transpose()?;
     let [bank, test] = match cache.as_ref().and_then(|cache| cache.read(device)) {
         Some(kept) => kept,
         None => {
@@ -199,7 +198,12 @@ pub fn evaluate(
         }
     };
 
+    // Its own classes: those of a run's own images, as many as it has outputs.
+    let knows_classes =
+        encoder.is_classifier() && folder.is_some() && loader.dataset().classes.len() == trained.config.outputs;
+    let [top1, top5] = [|it: ProbeAccuracy| it.top1.fraction, |it: ProbeAccuracy| it.top5.fraction];
     let spinner = terminal::spinner("training the linear probes");
+    let warn = |warning: &str| spinner.suspend(|| eprintln!("warning: {warning}"));
     let measured = block_on(async {
         let probed = probe(&bank, &test, widths, &probes.linear, config.seed).await?;
         spinner.set_message("solving for ridge regression and looking for neighbours");
@@ -207,28 +211,40 @@ pub fn evaluate(
         for (index, (bank, test)) in bank.iter().zip(&test).enumerate() {
             let accuracy = knn(bank, test, config.knn).await?;
             let (switchable, slimmable) = (probed.switchable[index], probed.slimmable[index]);
-            let ridge = ridge(bank, test, probes.lambda).await?;
-            let classifier = if encoder.is_classifier() {
-                let mut pass = Pass::new(&mut parameters, index, Mode::Eval);
-                let scores = encoder.classify(test.values.clone(), &mut pass);
-                Some(ProbeAccuracy::of(scores, &test.labels).await?)
+            let width = widths.get(index);
+            if switchable.is_none() || slimmable.is_none() {
+                warn(&format!("a linear probe of width {width} has diverged: try a lower --probe-rate"));
+            }
+            let ridge = match ridge(bank, test, probes.lambda).await {
+                Ok(accuracy) => Some(accuracy),
+                Err(error @ RidgeError::Indefinite { .. }) => {
+                    warn(&format!("width {width}: {error}"));
+                    None
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let mut pass = Pass::new(&mut parameters, index, Mode::Eval);
+            let classifier = if knows_classes {
+                ProbeAccuracy::of(encoder.classify(test.values.clone(), &mut pass), &test.labels).await?
             } else {
                 None
             };
             evaluations.push(Event::Evaluated(Evaluated {
                 step,
                 epoch,
-                width: widths.get(index),
+                width,
                 knn: accuracy.fraction,
                 knn_standard_error: accuracy.standard_error,
-                probe: Some(switchable.top1.fraction),
-                probe_top5: Some(switchable.top5.fraction),
-                probe_slimmable: Some(slimmable.top1.fraction),
-                probe_slimmable_top5: Some(slimmable.top5.fraction),
-                ridge: Some(ridge.top1.fraction),
-                ridge_top5: Some(ridge.top5.fraction),
-                classifier: classifier.map(|accuracy| accuracy.top1.fraction),
-                classifier_top5: classifier.map(|accuracy| accuracy.top5.fraction),
+                probe: switchable.map(top1),
+                probe_top5: switchable.map(top5),
+                probe_slimmable: slimmable.map(top1),
+                probe_slimmable_top5: slimmable.map(top5),
+                ridge: ridge.map(top1),
+                ridge_top5: ridge.map(top5),
+                probe_recipe: Some(probes.linear.clone()),
+                ridge_lambda: Some(probes.lambda),
+                classifier: classifier.map(top1),
+                classifier_top5: classifier.map(top5),
             }));
         }
         let widths: Vec<f64> = widths.iter().collect();

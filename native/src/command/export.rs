@@ -12,7 +12,7 @@ use futures::executor::block_on;
 use slimclr_core::{
     augment::Normalisation,
     encoder::{BackboneKind, Encoder},
-    event::{Event, Started},
+    event::{Evaluated, Event, Started},
     head::HEAD,
     interchange::sub_network::SubNetwork,
     profile::profile,
@@ -116,7 +116,7 @@ fn describe(flags: &Export, trained: &Trained, encoder: &Encoder, network: &SubN
             options: run.config.clone(),
         }),
         // An evaluation with a probe says more than one without.
-        evaluation: events.iter().filter_map(of_these_weights).max_by_key(|it| it.probe.is_some()),
+        evaluation: events.iter().filter_map(of_these_weights).max_by_key(Evaluated::was_probed),
         files: Vec::new(),
         loading: Loading::of(&trained.config, &name, encoder.is_classifier()),
         name,

@@ -1,4 +1,4 @@
-//! `slimclr pretrain`: trains without labels, and goes on where a run was interrupted.
+//! `slimclr pretrain`: trains, and goes on where a run was interrupted.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,10 +10,11 @@ use burn::tensor::Device;
 use clap::{ArgMatches, Args};
 use futures::{StreamExt, channel::mpsc, executor::block_on, pin_mut};
 use slimclr_core::{
-    checkpoint::{self, Checkpoint},
+    checkpoint::Checkpoint,
     config::Config,
     event::Event,
     method::Trainer,
+    parameter::Parameters,
     train::{Command, Run, Split},
 };
 
@@ -43,10 +44,6 @@ pub struct Pretrain {
     /// Folder for the run [default: runs/PRESET-1, or the next free number]
     #[arg(long, value_name = "FOLDER", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// Begin with the weights of a run's folder, a checkpoint, or a PyTorch file of the authors' code: the backbone's,
-    /// and the head's where it is the same
-    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
-    init: Option<PathBuf>,
     /// Go on with the run in this folder
     #[arg(long, value_name = "FOLDER")]
     resume: Option<PathBuf>,
@@ -77,20 +74,10 @@ pub fn pretrain(flags: &Pretrain, matches: &ArgMatches) -> Result<ExitCode> {
     if !config.precision.is_supported_by(&device) {
         bail!("{device_name} does not compute in {:?}: use --precision f32", config.precision);
     }
-    let (state, folder) = match begun {
-        Some(folder) => (resumed(&folder, &config, &device)?, folder),
-        None => {
-            let state = begun_with(flags.init.as_deref(), &config, &device)?;
-            let folder = match &flags.out {
-                Some(path) => RunFolder::create(path, &config)?,
-                None => RunFolder::create_numbered(&flags.preset.name(), &config)?,
-            };
-            if flags.init.is_some() {
-                // A run that is interrupted before its first checkpoint must not go on from other weights.
-                folder.keep_checkpoint(&block_on(checkpoint::save(&state, &config))?)?;
-            }
-            (state, folder)
-        }
+    let (state, folder) = match (begun, &flags.out) {
+        (Some(folder), _) => (resumed(&folder, &config, &device)?, folder),
+        (None, Some(path)) => (fresh(&config, &device)?, RunFolder::create(path, &config)?),
+        (None, None) => (fresh(&config, &device)?, RunFolder::create_numbered(&flags.preset.name(), &config)?),
     };
     let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
     let (commands, asked) = mpsc::unbounded();
@@ -104,22 +91,23 @@ pub fn pretrain(flags: &Pretrain, matches: &ArgMatches) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A network and a queue that have seen nothing.
+/// The state at step 0: a network that has seen nothing, or with the weights that the options begin with.
 ///
 /// # Errors
-/// If the options describe no network.
+/// If the options describe no network, or the weights are not of its backbone.
 pub fn fresh(config: &Config, device: &Device) -> Result<Trainer> {
-    Ok(Trainer::new(config, config.encoder()?.build()?, device))
-}
-
-/// The state at step 0: a fresh network, or one with the weights of the network at `init`.
-fn begun_with(init: Option<&Path>, config: &Config, device: &Device) -> Result<Trainer> {
-    let state = fresh(config, device)?;
-    let Some(path) = init else { return Ok(state) };
-    let (_, weights) = Trained::open(path)?.load(device)?;
-    let mut query = state.query;
-    query.adopt(&weights).with_context(|| format!("{} has another backbone", path.display()))?;
-    Ok(Trainer::from_parameters(config, state.encoder, query))
+    let encoder = config.encoder()?.build()?;
+    if config.init.is_empty() {
+        return Ok(Trainer::new(config, encoder, device));
+    }
+    let (other, weights) = Trained::open(Path::new(&config.init))?.load(device)?;
+    let [ours, theirs] = [&encoder, &other].map(|encoder| encoder.layout().widths());
+    if ours.len() > 1 && theirs.len() > 1 && ours.slices() != theirs.slices() {
+        bail!("{} has sub-networks of other channels: --disjoint must be as it was there", config.init);
+    }
+    let mut query = Parameters::init(encoder.layout().clone(), config.seed, device);
+    query.adopt(&weights).with_context(|| format!("{} has another backbone", config.init))?;
+    Ok(Trainer::from_parameters(config, encoder, query))
 }
 
 /// The state that `folder`'s run had reached, or a fresh one if it never kept a checkpoint.

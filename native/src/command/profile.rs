@@ -22,7 +22,8 @@ pub struct ProfileFlags {
     /// A trained network in place of the options': a run's folder, a checkpoint, or a PyTorch file of the authors'
     #[arg(
         value_name = "RUN",
-        conflicts_with_all = ["preset", "backbone", "depth", "multiplier", "widths", "dim"]
+        conflicts_with_all =
+            ["preset", "method", "backbone", "depth", "multiplier", "widths", "disjoint", "dim", "hidden", "init"]
     )]
     run: Option<PathBuf>,
     /// Options to begin with; the defaults shown below are those of 'cifar10'

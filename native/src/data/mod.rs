@@ -6,9 +6,9 @@ pub mod fetch;
 pub mod folder;
 pub mod loader;
 
-use std::{borrow::Cow, path::Path};
+use std::{borrow::Cow, fs, path::Path};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use slimclr_core::{augment::Normalisation, image::Image, train::Split};
 
 /// The value of the option `data` that names the images inside the program.
@@ -82,6 +82,30 @@ impl Dataset {
             Images::Memory(images) => Ok(Cow::Borrowed(&images[index].0)),
             Images::Files(files) => Ok(Cow::Owned(folder::decode(&files[index].0)?)),
         }
+    }
+
+    /// Hands on what tells these images from others, to be digested: of files their names, labels, sizes and times, as
+    /// reading them all would take as long as computing with them.
+    ///
+    /// # Errors
+    /// If a file is gone.
+    pub fn fingerprint(&self, mut digest: impl FnMut(&[u8])) -> Result<()> {
+        for split in [&self.train, &self.test] {
+            digest(&(split.len() as u64).to_le_bytes());
+            match split {
+                Images::Memory(images) => images.iter().for_each(|(image, label)| {
+                    digest(&label.to_le_bytes());
+                    digest(&image.pixels);
+                }),
+                Images::Files(files) => {
+                    for (path, label) in files {
+                        let file = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+                        digest(format!("{path:?} {label} {} {:?}", file.len(), file.modified()?).as_bytes());
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn split(&self, split: Split) -> &Images {
