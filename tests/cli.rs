@@ -100,6 +100,15 @@ fn every_method_trains_and_is_evaluated() {
         assert_eq!(losses.len(), 6, "{method}");
         succeeds(&slimclr(&["evaluate", &text(&run), "--probe-epochs", "2"]));
     }
+    // A network that learns labels learns these images' own, and what they look like.
+    let run = text(&folder.path().join("labels"));
+    let labels = ["--method", "supervised", "--slow-start", "0", "--data", &images, "--epochs", "30", "--out", &run];
+    succeeds(&pretrain(&labels));
+    succeeds(&slimclr(&["evaluate", &run, "--probe-epochs", "2"]));
+    let evaluated = events(Path::new(&run)).into_iter().filter_map(|event| event["classifier"].as_f64());
+    let classifiers: Vec<f64> = evaluated.collect();
+    assert!(classifiers.len() == 4 && classifiers[0] > 0.8, "{classifiers:?}");
+
     // A supervised network has as many outputs as there are classes.
     let config = fs::read_to_string(folder.path().join("supervised/config.toml")).unwrap();
     assert!(config.contains("\ndim = 3\n"), "{config}");
@@ -201,7 +210,12 @@ fn features_are_kept_between_evaluations() {
         assert_eq!(evaluate(&[]), first);
         assert!(fs::read(&kept).unwrap() == features, "the damaged features stand");
     }
-    // Sound, but of fewer images.
+    // Sound, but of images one of which is another.
+    fs::copy(images.join("b/003.png"), images.join("a/000.png")).unwrap();
+    evaluate(&[]);
+    assert!(fs::read(&kept).unwrap() != features, "the features of another image stand");
+    let features = fs::read(&kept).unwrap();
+    // Of fewer images.
     fs::remove_file(images.join("a/000.png")).unwrap();
     evaluate(&[]);
     assert!(fs::read(&kept).unwrap() != features, "the features of other images stand");

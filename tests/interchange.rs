@@ -55,7 +55,11 @@ fn write_run(folder: &Path, config: &Config) -> Trainer {
     fs::create_dir_all(folder).unwrap();
     fs::write(folder.join("config.toml"), toml::to_string(config).unwrap()).unwrap();
     fs::write(folder.join("events.jsonl"), serde_json::to_string(&started).unwrap()).unwrap();
-    fs::write(folder.join("checkpoint.safetensors"), block_on(checkpoint::save(&state, config)).unwrap()).unwrap();
+    fs::write(
+        folder.join("checkpoint.safetensors"),
+        block_on(checkpoint::save(&state, config, Normalisation::IMAGENET)).unwrap(),
+    )
+    .unwrap();
     state
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
+    augment::Normalisation,
     config::{Config, ConfigError},
     encoder::Encoder,
     method::{Method, Queue, Trainer},
@@ -20,7 +21,7 @@ use crate::{
 /// The metadata's key.
 const KEY: &str = "slimclr";
 /// Raised when older programs could no longer read new files.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const QUERY: &str = "encoder_q";
 const MOMENTUM_ENCODER: &str = "encoder_k";
@@ -33,6 +34,9 @@ struct Metadata {
     version: u32,
     step: u64,
     queue_pointer: usize,
+    /// What the images' channels were normalised by; older programs did not say.
+    #[serde(default)]
+    normalisation: Option<Normalisation>,
     /// As TOML, which keeps every digit of a number.
     config: String,
 }
@@ -75,11 +79,11 @@ pub enum CheckpointError {
     Device(#[from] ExecutionError),
 }
 
-/// Writes the whole state of a run.
+/// Writes the whole state of a run, on images of this normalisation.
 ///
 /// # Errors
 /// If the device fails.
-pub async fn save(state: &Trainer, config: &Config) -> Result<Vec<u8>, CheckpointError> {
+pub async fn save(state: &Trainer, config: &Config, normalisation: Normalisation) -> Result<Vec<u8>, CheckpointError> {
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     let mut add = async |name: String, shape: Vec<usize>, value: Tensor<1>| -> Result<(), CheckpointError> {
         let data = value.into_data_async().await?.convert::<f32>();
@@ -107,6 +111,7 @@ pub async fn save(state: &Trainer, config: &Config) -> Result<Vec<u8>, Checkpoin
         version: VERSION,
         step: state.steps,
         queue_pointer: state.queue.as_ref().map_or(0, |queue| queue.pointer),
+        normalisation: Some(normalisation),
         config: toml::to_string(config)?,
     };
     let views = tensors
@@ -168,6 +173,11 @@ impl<'a> Checkpoint<'a> {
     /// The run's options.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What the images' channels were normalised by, if the file says.
+    pub fn normalisation(&self) -> Option<Normalisation> {
+        self.metadata.normalisation
     }
 
     /// Steps that the run had taken.

@@ -520,3 +520,59 @@ impl Timetable {
         Plan { slim, rate: self.schedule.rate(step, epoch) * factor, key_momentum }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten steps an epoch.
+    fn plans(config: &Config) -> impl Fn(u64) -> Plan + use<> {
+        let timetable = config.timetable(10 * config.batch).unwrap();
+        move |step| timetable.plan(step)
+    }
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-9
+    }
+
+    #[test]
+    fn moco_v2_on_imagenet_is_spec_section_2s() {
+        let config = Config::imagenet_mocov2();
+        config.check().unwrap();
+        assert_eq!((config.dim, config.queue, config.batch, config.epochs), (128, 65536, 1024, 200.0));
+        assert_eq!((config.temperature, config.weight_decay, config.optimizer), (0.2, 1e-4, OptimizerKind::Sgd));
+        assert_eq!((config.teacher_temperature, config.student_temperature), (5.0, 5.0));
+        let plan = plans(&config);
+        let warm = plan(100);
+        assert_eq!((warm.slim, warm.rate, warm.key_momentum), (false, 0.2, 0.999));
+        assert_eq!([999, 1000].map(|step| plan(step).slim), [false, true]);
+        assert!(plan(1000).rate < plan(999).rate && close(plan(1999).key_momentum, 0.999));
+    }
+
+    #[test]
+    fn moco_v3_on_imagenet_is_spec_section_3s() {
+        let config = Config::imagenet_mocov3();
+        config.check().unwrap();
+        assert_eq!((config.dim, config.hidden, config.batch, config.epochs), (256, 4096, 1024, 300.0));
+        assert_eq!((config.temperature, config.weight_decay, config.optimizer), (1.0, 1e-6, OptimizerKind::Lars));
+        assert_eq!((config.teacher_temperature, config.student_temperature, config.bn_splits), (1.0, 1.0, 1));
+        let plan = plans(&config);
+        assert!(close(plan(99).rate, 1.2), "{:?}", plan(99));
+        assert_eq!([1499, 1500].map(|step| plan(step).slim), [false, true]);
+        let plain = plans(&Config { widths: vec![1.0], ..config.clone() });
+        assert_eq!(plan(1499).rate, plain(1499).rate);
+        assert!(close(plan(1500).rate, 3.2 / 1.2 * plain(1500).rate), "the rate rises when the sub-networks start");
+        assert!(close(plan(0).key_momentum, 0.99) && close(plan(1500).key_momentum, 0.995));
+        assert!(plan(2999).key_momentum > 0.999999);
+        Config::cifar10_mocov3().check().unwrap();
+    }
+
+    #[test]
+    fn supervised_sub_networks_learn_from_the_full_one_alone() {
+        let config = Config::imagenet_supervised();
+        config.check().unwrap();
+        assert_eq!((config.distill, config.distill_weight, config.slow_start), (Distillation::Inplace, 1.0, 0.0));
+        assert_eq!(config.clone().for_classes(7).encoder().unwrap().outputs, 7);
+        assert_eq!(Config::cifar10().for_classes(7).dim, 128);
+    }
+}

@@ -102,6 +102,12 @@ pub enum TrainError<E: std::error::Error + 'static> {
     /// The state could not be written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// No scale keeps the gradients within 16 bits.
+    #[error(
+        "gradients overflow in f16 however the loss is scaled, so no step is taken any more; a checkpoint kept before \
+         stands. Use --precision bf16 or f32"
+    )]
+    Overflow,
     /// A loss is no number any more.
     #[error(
         "the loss of width {width} is {loss} at step {step}: training has diverged; a checkpoint kept before stands. \
@@ -316,7 +322,12 @@ impl<H: Home> Run<H> {
             let losses: Vec<f64> = Tensor::<1>::cat(losses, 0).into_data_async().await?.iter().collect();
             self.check_finite(self.state.steps + 1, &losses)?;
         }
-        let bytes = checkpoint::save(&self.state, &self.config).await?;
+        if let Some(scale) = &self.state.loss_scale
+            && scale.is_exhausted().await?
+        {
+            return Err(TrainError::Overflow);
+        }
+        let bytes = checkpoint::save(&self.state, &self.config, self.home.normalisation()).await?;
         self.home.keep(bytes).await.map_err(TrainError::Home)?;
         emitter.emit(Event::Checkpoint { step: self.state.steps }).await;
         Ok(())

@@ -47,13 +47,32 @@ impl Preset {
 /// Options that a run may change when it goes on: they say where and how often, not what is trained.
 const FREE_ON_RESUME: [&str; 4] = ["device", "evaluate_every", "checkpoint_every", "knn"];
 
+/// Options that the first version's runs did not have.
+const SINCE_VERSION_2: [&str; 10] = [
+    "method",
+    "key_momentum_rises",
+    "disjoint",
+    "hidden",
+    "accumulate",
+    "optimizer",
+    "slim_rate_factor",
+    "clip_norm",
+    "precision",
+    "init",
+];
+
 /// Reads a whole set of options.
 ///
 /// # Errors
 /// If the file is missing, is no TOML, or has unknown or missing keys.
 pub fn read(path: &Path) -> Result<Config> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("{} is not a valid configuration", path.display()))
+    let table: Table = text.parse().with_context(|| format!("{} is not valid TOML", path.display()))?;
+    let is_missing = |key: &&String| !table.contains_key(*key) && !SINCE_VERSION_2.contains(&key.as_str());
+    if let Some(key) = Table::try_from(Config::default())?.keys().find(is_missing) {
+        bail!("{} is not whole: it lacks the option '{key}'", path.display());
+    }
+    table.try_into().with_context(|| format!("{} is not a valid configuration", path.display()))
 }
 
 /// `base`, changed by the keys of the TOML file `file`, then by the flags that were given on the command line.

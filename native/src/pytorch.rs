@@ -51,8 +51,8 @@ impl StateDict {
             anyhow!(
                 "{shown} is refused, for it holds what is neither a plain value nor an ordinary tensor: {what}; \
                  keep its tensors alone, in Python: \
-                 torch.save(torch.load('{shown}', weights_only=True)['state_dict'], 'weights.pth'), \
-                 with weights_only=False, which runs what is in the file, only if you trust it"
+                 torch.save(torch.load('{shown}', weights_only=True)['state_dict'], 'weights.pth'); where that refuses it \
+                 too, weights_only=False would run what is in it: only if you trust it"
             )
         };
         let unreadable = |error| match error {
@@ -195,7 +195,7 @@ mod tests {
         let attack = format!("cposix\nsystem\n(V{command}\ntR").into_bytes();
         refused(&[b"\x80\x02", &attack[..], b"."].concat(), "posix.system at its root");
         let hidden = Value::dict([("state_dict", weights()), ("arch", Value::Pickled(attack))]);
-        refused(&file(&hidden), "posix.system at arch; if you trust it, keep its tensors alone");
+        refused(&file(&hidden), "posix.system at arch; keep its tensors alone");
         assert!(!trace.exists(), "the file's code was run");
     }
 

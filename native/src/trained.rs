@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use slimclr_core::{
+    augment::Normalisation,
     checkpoint::Checkpoint,
     config::Config,
     encoder::{BackboneKind, Encoder, EncoderConfig},
@@ -35,6 +36,8 @@ pub struct Training {
     pub config: Config,
     /// The steps taken.
     pub step: u64,
+    /// What its images' channels were normalised by, if the checkpoint says.
+    pub normalisation: Option<Normalisation>,
 }
 
 #[derive(Debug)]
@@ -74,9 +77,10 @@ impl Trained {
     fn ours(file: PathBuf, bytes: Vec<u8>) -> Result<Self> {
         let checkpoint = Checkpoint::read(&bytes).with_context(|| blame(&file))?;
         let (config, step) = (checkpoint.config().clone(), checkpoint.step());
+        let normalisation = checkpoint.normalisation();
         Ok(Self {
             config: config.encoder()?,
-            run: Some(Training { config, step }),
+            run: Some(Training { config, step, normalisation }),
             file,
             tensors: Tensors::Ours(bytes),
         })
@@ -150,7 +154,7 @@ mod tests {
         let encoder = options.encoder().unwrap();
         let mut state = Trainer::new(&options, encoder.build().unwrap(), &Device::flex());
         state.steps = 7;
-        run.keep_checkpoint(&block_on(checkpoint::save(&state, &options)).unwrap()).unwrap();
+        run.keep_checkpoint(&block_on(checkpoint::save(&state, &options, Normalisation::CIFAR10)).unwrap()).unwrap();
         for path in [run.path(), &run.checkpoint_path()] {
             let trained = Trained::open(path).unwrap();
             let training = trained.run.as_ref().unwrap();

@@ -1,11 +1,13 @@
 //! Dynamic loss scaling for 16-bit floats of small range (Micikevicius et al. 2018, section 3.2).
 
-use burn::tensor::{Bool, Device, Tensor};
+use burn::tensor::{Bool, Device, ExecutionError, Tensor};
 
 use crate::{gradient::GradientSum, optim::Optimizer, parameter::Parameters};
 
 /// The scale at first, as in PyTorch.
 const INITIAL: f64 = 65536.0;
+/// Gradients that overflow even unscaled will not be saved by less.
+const LEAST: f64 = 1.0;
 /// Steps without an overflow after which the scale doubles.
 const PATIENCE: f64 = 2000.0;
 
@@ -38,6 +40,15 @@ impl LossScale {
         self.state.clone().narrow(0, 0, 1)
     }
 
+    /// Whether it can be lowered no further.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn is_exhausted(&self) -> Result<bool, ExecutionError> {
+        let scale = self.scale().into_data_async().await?;
+        Ok(scale.iter::<f64>().all(|scale| scale <= LEAST))
+    }
+
     /// Takes the scale out of `gradients` and adapts it. Returns whether they had overflowed, `[1]`.
     pub fn unscale(&mut self, gradients: &mut GradientSum) -> Tensor<1, Bool> {
         let scale = self.scale();
@@ -47,7 +58,7 @@ impl LossScale {
         let steps = self.state.clone().narrow(0, 1, 1).add_scalar(1.0);
         let patient = steps.clone().greater_equal_elem(PATIENCE);
         let grown = scale.clone().mask_where(patient.clone(), scale.clone().mul_scalar(2.0));
-        let adapted = grown.mask_where(overflowed.clone(), scale.div_scalar(2.0));
+        let adapted = grown.mask_where(overflowed.clone(), scale.div_scalar(2.0).clamp_min(LEAST));
         let steps = steps.mask_fill(patient.bool_or(overflowed.clone()), 0.0);
         self.state = Tensor::cat(vec![adapted, steps], 0);
         overflowed

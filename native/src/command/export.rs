@@ -129,10 +129,10 @@ fn beside(network: &Path) -> PathBuf {
     folder.unwrap_or(Path::new("")).join("export")
 }
 
-/// As the run's record has it; the authors' code uses the statistics of what the backbone is made for.
+/// As the checkpoint has it, or the run's record where it is older; the authors' code uses the statistics of what the backbone is made for.
 fn normalisation(trained: &Trained, started: Option<&Started>) -> Option<Normalisation> {
     match (&trained.run, trained.config.backbone) {
-        (Some(_), _) => started?.normalisation,
+        (Some(run), _) => run.normalisation.or_else(|| started?.normalisation),
         (None, BackboneKind::Cifar) => Some(Normalisation::CIFAR10),
         (None, BackboneKind::Resnet | BackboneKind::EfficientnetB0) => Some(Normalisation::IMAGENET),
     }
