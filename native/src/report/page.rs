@@ -1,6 +1,6 @@
 //! The page around the figures.
 
-use slimclr_core::{config::Config, encoder::BackboneKind, event::Evaluated};
+use slimclr_core::{config::Config, encoder::BackboneKind, event::Evaluated, method::Method};
 
 use super::{
     Neighbours, Report, colour,
@@ -117,8 +117,14 @@ fn what_was_trained(record: &Record) -> String {
         End::Stopped => format!("It was stopped after {taken} of {steps}{epochs}{resumed}"),
         End::Open => format!("Its events end after {taken} of {steps}{epochs}{resumed}"),
     };
+    let trained = match started.config.method {
+        Method::Mocov2 => "pre-trained by MoCo v2 without labels",
+        Method::Mocov3 => "pre-trained by MoCo v3 without labels",
+        Method::Simclr => "pre-trained by SimCLR without labels",
+        Method::Supervised => "trained with labels",
+    };
     format!(
-        "{backbone}{channels} {at_widths} was pre-trained without labels on {}. {course} on {}.",
+        "{backbone}{channels} {at_widths} was {trained} on {}. {course} on {}.",
         plural(started.images as u64, "image"),
         started.device,
     )
