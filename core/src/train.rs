@@ -261,7 +261,6 @@ impl<H: Home> Run<H> {
         let Views { pixels, labels } = self.home.batch(step).await.map_err(TrainError::Home)?;
         let (size, images) = (self.config.image_size, labels.len());
         let on_device = |view| Tensor::from_data(TensorData::new(view, [images, 3, size, size]), &self.device);
-        let labels: Vec<i32> = labels.into_iter().map(|label| label as i32).collect();
         Ok(Batch {
             views: pixels.into_iter().map(on_device).collect(),
             labels: Tensor::from_data(TensorData::new(labels, [images]), &self.device),

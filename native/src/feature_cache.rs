@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use slimclr_core::eval::features::Features;
 
 use crate::{
-    data::Dataset,
+    data::{Dataset, fetch::hex},
     run_folder::{RunFolder, write_atomically},
     terminal::count,
 };
@@ -111,6 +111,6 @@ impl FeatureCache {
             hash.update(format!("{name} {:?}", tensor.shape()));
             hash.update(tensor.data());
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.finalize())
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 /// If the run's events cannot be read, or the report cannot be written.
 pub fn present(folder: &RunFolder, neighbours: &[Neighbours]) -> Result<()> {
     let events = folder.events()?;
-    terminal::print(&terminal::table_of(&events, &[]));
+    terminal::print(&terminal::table_of(&events));
     let name = folder.path().file_name().unwrap_or(folder.path().as_os_str());
     let report = Report { name: name.to_string_lossy().into_owned(), events, neighbours: neighbours.to_vec() };
     let path = folder.report_path();

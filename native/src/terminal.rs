@@ -80,10 +80,9 @@ fn join<T>(items: impl Iterator<Item = T>, show: impl Fn(T) -> String) -> String
     items.map(show).collect::<Vec<_>>().join(", ")
 }
 
-/// The table that a run ends with, one line a width, of its events and `further` evaluations; empty if it never began.
-pub fn table_of(events: &[Event], further: &[Event]) -> String {
-    let Some(started) = Event::latest_start(events) else { return String::new() };
-    table(&started.profile, &[events, further].concat())
+/// The [`table`] that a run ends with, of its events; empty if it never began.
+pub fn table_of(events: &[Event]) -> String {
+    Event::latest_start(events).map(|started| table(&started.profile, events)).unwrap_or_default()
 }
 
 /// A table of one line a width: what it costs, and what its evaluations among `events` have found.

@@ -191,8 +191,7 @@ pub async fn probe(
         let rate = schedule.rate(epoch, epoch as f64);
         for chunk in epoch_order(seed, epoch, images).chunks_exact(config.batch) {
             let labels = train[0].one_hot(chunk.iter().map(|image| *image as usize), classes);
-            let chunk: Vec<i32> = chunk.iter().map(|image| *image as i32).collect();
-            let chunk = Tensor::<1, Int>::from_data(TensorData::new(chunk, [config.batch]), &device);
+            let chunk = Tensor::<1, Int>::from_data(TensorData::from(chunk), &device);
             let batch: Vec<Tensor<2>> =
                 train.iter().map(|features| features.values.clone().select(0, chunk.clone())).collect();
             for probe in [&mut switchable, &mut slimmable] {

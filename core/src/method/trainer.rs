@@ -222,7 +222,6 @@ impl Trainer {
             back[*image as usize] = place as u32;
         }
         let [shuffle, back] = [shuffle, back].map(|order| {
-            let order: Vec<i32> = order.into_iter().map(|image| image as i32).collect();
             let count = order.len();
             Tensor::<1, Int>::from_data(TensorData::new(order, [count]), &views.device())
         });
