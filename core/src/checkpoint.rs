@@ -84,41 +84,106 @@ pub enum CheckpointError {
 /// # Errors
 /// If the device fails.
 pub async fn save(state: &Trainer, config: &Config, normalisation: Normalisation) -> Result<Vec<u8>, CheckpointError> {
-    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-    let mut add = async |name: String, shape: Vec<usize>, value: Tensor<1>| -> Result<(), CheckpointError> {
-        let data = value.into_data_async().await?.convert::<f32>();
-        tensors.push((name, shape, data.as_bytes().to_vec()));
-        Ok(())
-    };
-    for (prefix, parameters) in [(QUERY, Some(&state.query)), (MOMENTUM_ENCODER, state.key.as_ref())] {
-        for (spec, value) in parameters.into_iter().flat_map(Parameters::named) {
-            add(format!("{prefix}.{}", spec.name), spec.named_shape(), value.clone().flatten(0, 3)).await?;
-        }
+    let mut file = TensorFile::default();
+    file.add_parameters(QUERY, &state.query).await?;
+    if let Some(key) = &state.key {
+        file.add_parameters(MOMENTUM_ENCODER, key).await?;
     }
     for (id, spec) in state.encoder.layout().iter() {
         if let Some(velocity) = state.optimizer.velocity(id) {
-            add(format!("{VELOCITY}.{}", spec.name), spec.named_shape(), velocity.clone().flatten(0, 3)).await?;
+            let name = format!("{VELOCITY}.{}", spec.name);
+            file.add(name, spec.named_shape(), velocity.clone().flatten(0, 3)).await?;
         }
     }
     if let Some(queue) = &state.queue {
-        add(QUEUE.into(), queue.keys.dims().to_vec(), queue.keys.clone().flatten(0, 1)).await?;
+        file.add(QUEUE.into(), queue.keys.dims().to_vec(), queue.keys.clone().flatten(0, 1)).await?;
     }
     if let Some(scale) = &state.loss_scale {
-        add(LOSS_SCALE.into(), scale.state().dims().to_vec(), scale.state().clone()).await?;
+        file.add(LOSS_SCALE.into(), scale.state().dims().to_vec(), scale.state().clone()).await?;
     }
-
-    let metadata = Metadata {
+    file.finish(Some(&Metadata {
         version: VERSION,
         step: state.steps,
         queue_pointer: state.queue.as_ref().map_or(0, |queue| queue.pointer),
         normalisation: Some(normalisation),
         config: toml::to_string(config)?,
-    };
-    let views = tensors
-        .iter()
-        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<Result<Vec<_>, SafeTensorError>>()?;
-    Ok(serialize(views, Some(HashMap::from([(KEY.into(), serde_json::to_string(&metadata)?)])))?)
+    }))
+}
+
+/// A safetensors file in the making.
+#[derive(Default)]
+pub(crate) struct TensorFile {
+    tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
+}
+
+impl TensorFile {
+    /// Adds a tensor, of this shape whatever its own.
+    pub async fn add(&mut self, name: String, shape: Vec<usize>, value: Tensor<1>) -> Result<(), CheckpointError> {
+        let data = value.into_data_async().await?.convert::<f32>();
+        self.tensors.push((name, shape, data.as_bytes().to_vec()));
+        Ok(())
+    }
+
+    async fn add_parameters(&mut self, prefix: &str, parameters: &Parameters) -> Result<(), CheckpointError> {
+        for (spec, value) in parameters.named() {
+            self.add(format!("{prefix}.{}", spec.name), spec.named_shape(), value.clone().flatten(0, 3)).await?;
+        }
+        Ok(())
+    }
+
+    /// The file's bytes.
+    pub fn finish<M: Serialize>(self, metadata: Option<&M>) -> Result<Vec<u8>, CheckpointError> {
+        let metadata = match metadata {
+            Some(metadata) => Some(HashMap::from([(KEY.into(), serde_json::to_string(metadata)?)])),
+            None => None,
+        };
+        let views = self
+            .tensors
+            .iter()
+            .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+            .collect::<Result<Vec<_>, SafeTensorError>>()?;
+        Ok(serialize(views, metadata)?)
+    }
+}
+
+/// The trained encoder after some steps, without what it takes to go on: a place on the weights' path (paper figure 5).
+pub struct Snapshot {
+    /// Steps that the run had taken.
+    pub step: u64,
+    /// The run's options.
+    pub config: Config,
+    /// The encoder's parameters.
+    pub query: Parameters,
+}
+
+impl Snapshot {
+    /// Writes the encoder of a run.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn save(state: &Trainer, config: &Config) -> Result<Vec<u8>, CheckpointError> {
+        let mut file = TensorFile::default();
+        file.add_parameters(QUERY, &state.query).await?;
+        file.finish(Some(&Metadata {
+            version: VERSION,
+            step: state.steps,
+            queue_pointer: 0,
+            normalisation: None,
+            config: toml::to_string(config)?,
+        }))
+    }
+
+    /// Reads what [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// If `bytes` are no snapshot, or its tensors are not those of its options' network.
+    pub fn read(bytes: &[u8], device: &Device) -> Result<Self, CheckpointError> {
+        let file = Checkpoint::open(bytes)?;
+        let encoder = file.encoder()?;
+        let expected = encoder.layout().named_shapes().map(|(name, shape)| (format!("{QUERY}.{name}"), shape));
+        MismatchError::check(expected, &file.shapes())?;
+        Ok(Self { step: file.step(), query: file.query(&encoder, device)?, config: file.config })
+    }
 }
 
 /// A checkpoint in memory.
@@ -134,6 +199,17 @@ impl<'a> Checkpoint<'a> {
     /// # Errors
     /// If `bytes` are no checkpoint, or its tensors are not those of its options' network.
     pub fn read(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
+        let checkpoint = Self::open(bytes)?;
+        let (config, pointer) = (&checkpoint.config, checkpoint.metadata.queue_pointer);
+        if config.method == Method::Mocov2 && (pointer >= config.queue || !pointer.is_multiple_of(config.batch)) {
+            return Err(CheckpointError::Pointer(pointer));
+        }
+        checkpoint.check_tensors()?;
+        Ok(checkpoint)
+    }
+
+    /// Any file of ours, whose tensors are still to be checked.
+    fn open(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let tensors = SafeTensors::deserialize(bytes)?;
         let metadata = header.metadata().as_ref().and_then(|map| map.get(KEY)).ok_or(CheckpointError::Foreign)?;
@@ -144,19 +220,17 @@ impl<'a> Checkpoint<'a> {
         let metadata: Metadata = serde_json::from_str(metadata)?;
         let config: Config = toml::from_str(&metadata.config)?;
         config.check()?;
-        let pointer = metadata.queue_pointer;
-        if config.method == Method::Mocov2 && (pointer >= config.queue || !pointer.is_multiple_of(config.batch)) {
-            return Err(CheckpointError::Pointer(pointer));
-        }
-        let checkpoint = Self { tensors, metadata, config };
-        checkpoint.check_tensors()?;
-        Ok(checkpoint)
+        Ok(Self { tensors, metadata, config })
+    }
+
+    fn shapes(&self) -> Shapes {
+        self.tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect()
     }
 
     /// Every tensor must be one that [`save`] writes, and of its shape. Velocities may lack: those of
     /// sub-networks do before the slow start.
     fn check_tensors(&self) -> Result<(), CheckpointError> {
-        let found: Shapes = self.tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
+        let found = self.shapes();
         let encoder = self.encoder()?;
         let with =
             |prefix| encoder.layout().named_shapes().map(move |(name, shape)| (format!("{prefix}.{name}"), shape));

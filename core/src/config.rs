@@ -6,6 +6,7 @@ use thiserror::Error;
 use crate::{
     encoder::{BackboneKind, BuildError, EncoderConfig},
     head::HeadKind,
+    interference::surgery::Surgery,
     loss::{distill::Distillation, reweight::Reweighting},
     method::{Method, Plan},
     optim::{
@@ -87,6 +88,13 @@ pub struct Config {
     /// Weights of the widths' losses: 0 equal, 1 share, 2 width, 3 scaled share, 5 full takes all, 6 cascade, 7 full takes next
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Reweighting::FullTakesAll, help_heading = "SlimCLR"))]
     pub reweighting: Reweighting,
+    /// What is done about gradients of widths that point against each other; not in the paper
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value = "none", help_heading = "Interference"))]
+    pub surgery: Surgery,
+    /// Measure how the widths' gradients interfere, 200 times in the run, and keep the weights after every epoch (of
+    /// 200 at most) for a loss landscape: in the run's folder, gradients of the last layers and snapshots
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", help_heading = "Interference"))]
+    pub interference: bool,
 
     /// Passes over the training images; may be fractional
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 200.0, help_heading = "Optimisation"))]
@@ -237,6 +245,7 @@ impl Config {
             batch: 64,
             warmup: 0.05,
             evaluate_every: 5.0,
+            interference: true,
             ..Self::cifar10()
         }
     }
@@ -264,6 +273,8 @@ impl Config {
             student_temperature: 5.0,
             full_distill: false,
             reweighting: Reweighting::FullTakesAll,
+            surgery: Surgery::None,
+            interference: false,
             epochs: 200.0,
             batch: 512,
             accumulate: 1,

@@ -4,7 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    augment::Normalisation, config::Config, eval::probe::ProbeConfig, interference::magnitude::GradientNorms,
+    augment::Normalisation,
+    config::Config,
+    eval::probe::ProbeConfig,
+    interference::{
+        conflict::{Agreement, StageAgreement},
+        direction::LastLayers,
+        magnitude::GradientNorms,
+    },
     profile::Profile,
 };
 
@@ -16,7 +23,7 @@ pub enum Event {
     Started(Box<Started>),
     /// A training step was taken.
     Step(Step),
-    /// Gradient norms of the latest step.
+    /// How the widths' gradients interfered in the latest step.
     Interference(Interference),
     /// One width was evaluated.
     Evaluated(Evaluated),
@@ -100,16 +107,25 @@ pub struct Step {
     pub images_per_second: f64,
 }
 
-/// Gradient norms of one step (paper figure 3).
+/// How the widths' gradients interfered in one step (spec section 5). Earlier programs measured the norms alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Interference {
     /// Steps taken, this one included.
     pub step: u64,
     /// The fractional epoch.
     pub epoch: f64,
-    /// The norms.
+    /// Magnitudes (paper figure 3).
     #[serde(flatten)]
     pub gradient: GradientNorms,
+    /// Directions of the last layers' gradients (paper figure 4).
+    #[serde(flatten)]
+    pub last_layers: LastLayers,
+    /// How far the widths agree, over all weights that they share.
+    #[serde(flatten)]
+    pub agreement: Agreement,
+    /// The same by stage.
+    #[serde(default)]
+    pub stages: Vec<StageAgreement>,
 }
 
 /// One width's accuracies.

@@ -58,8 +58,20 @@ pub trait Home {
     /// The labelled images of a split, in chunks of any size, numbered from 0; none past the last.
     async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<Labelled>, Self::Error>;
 
-    /// Keeps a checkpoint, in place of the one before.
-    async fn keep(&mut self, checkpoint: Vec<u8>) -> Result<(), Self::Error>;
+    /// Keeps a file of the run.
+    async fn keep(&mut self, what: Keepsake, file: Vec<u8>) -> Result<(), Self::Error>;
+}
+
+/// What a run keeps, as safetensors files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keepsake {
+    /// The whole state, in place of the one before ([`checkpoint::save`]).
+    Checkpoint,
+    /// The encoder's parameters after so many steps, beside those before ([`Snapshot`](checkpoint::Snapshot)).
+    Snapshot(u64),
+    /// The last layers' gradients of the latest of so many steps, beside those before
+    /// ([`GradientRecord`](crate::interference::direction::GradientRecord)).
+    Gradients(u64),
 }
 
 /// A batch on the host.
@@ -201,7 +213,16 @@ impl<H: Home> Run<H> {
                 let gradient = GradientNorms::measure(self.state.encoder.layout(), &outcome.gradients).await?;
                 // JSON has no infinity; a run whose gradients overflow shows it in the next loss.
                 if gradient.norms.iter().all(|norm| norm.is_finite()) {
-                    emitter.emit(Event::Interference(Interference { step: done, epoch, gradient })).await;
+                    emitter
+                        .emit(Event::Interference(Interference {
+                            step: done,
+                            epoch,
+                            gradient,
+                            last_layers: Default::default(),
+                            agreement: Default::default(),
+                            stages: Vec::new(),
+                        }))
+                        .await;
                 }
             }
             // The checkpoint comes last: a run killed before it repeats the evaluation.
@@ -327,7 +348,7 @@ impl<H: Home> Run<H> {
             return Err(TrainError::Overflow);
         }
         let bytes = checkpoint::save(&self.state, &self.config, self.home.normalisation()).await?;
-        self.home.keep(bytes).await.map_err(TrainError::Home)?;
+        self.home.keep(Keepsake::Checkpoint, bytes).await.map_err(TrainError::Home)?;
         emitter.emit(Event::Checkpoint { step: self.state.steps }).await;
         Ok(())
     }

@@ -48,7 +48,7 @@ impl Preset {
 const FREE_ON_RESUME: [&str; 4] = ["device", "evaluate_every", "checkpoint_every", "knn"];
 
 /// Options that the first version's runs did not have.
-const SINCE_VERSION_2: [&str; 10] = [
+const SINCE_VERSION_2: [&str; 12] = [
     "method",
     "key_momentum_rises",
     "disjoint",
@@ -59,6 +59,8 @@ const SINCE_VERSION_2: [&str; 10] = [
     "clip_norm",
     "precision",
     "init",
+    "surgery",
+    "interference",
 ];
 
 /// Reads a whole set of options.

@@ -7,13 +7,21 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use slimclr_core::{config::Config, event::Event};
+use slimclr_core::{config::Config, event::Event, train::Keepsake};
 
 const CONFIG: &str = "config.toml";
 const EVENTS: &str = "events.jsonl";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const FEATURES: &str = "features.safetensors";
 const REPORT: &str = "report.html";
+const SNAPSHOTS: &str = "snapshots";
+const GRADIENTS: &str = "gradients";
+const SAFETENSORS: &str = ".safetensors";
+
+/// The name of a file kept after so many steps; sorted by name, files are sorted by step.
+fn numbered(step: u64) -> String {
+    format!("{step:08}{SAFETENSORS}")
+}
 
 /// A run's folder.
 #[derive(Debug, Clone)]
@@ -93,12 +101,54 @@ impl RunFolder {
         write_atomically(&self.path.join(CONFIG), toml::to_string(config)?.as_bytes())
     }
 
-    /// Replaces the checkpoint; the old one stands until the new one is whole.
+    /// Keeps a file of the run; one that is replaced stands until the new one is whole.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn keep_checkpoint(&self, bytes: &[u8]) -> Result<()> {
-        write_atomically(&self.checkpoint_path(), bytes)
+    pub fn keep(&self, what: Keepsake, bytes: &[u8]) -> Result<()> {
+        let path = match what {
+            Keepsake::Checkpoint => self.checkpoint_path(),
+            Keepsake::Snapshot(step) => self.path.join(SNAPSHOTS).join(numbered(step)),
+            Keepsake::Gradients(step) => self.path.join(GRADIENTS).join(numbered(step)),
+        };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
+        write_atomically(&path, bytes)
+    }
+
+    /// The files of the encoder along the run, with the steps after which they were kept, in order.
+    ///
+    /// # Errors
+    /// If their folder cannot be read.
+    pub fn snapshots(&self) -> Result<Vec<(u64, PathBuf)>> {
+        self.numbered(SNAPSHOTS)
+    }
+
+    /// The files of the last layers' gradients, with the steps after which they were kept, in order.
+    ///
+    /// # Errors
+    /// If their folder cannot be read.
+    pub fn gradients(&self) -> Result<Vec<(u64, PathBuf)>> {
+        self.numbered(GRADIENTS)
+    }
+
+    /// The files of a sub-folder that are named by steps, in their order; none if there is no such folder.
+    fn numbered(&self, folder: &str) -> Result<Vec<(u64, PathBuf)>> {
+        let folder = self.path.join(folder);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(|| format!("cannot read the folder {}", folder.display())),
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?.path();
+            let step = path.file_name().and_then(|name| name.to_str()?.strip_suffix(SAFETENSORS)?.parse().ok());
+            files.extend(step.map(|step| (step, path)));
+        }
+        files.sort();
+        Ok(files)
     }
 
     /// Where the latest checkpoint is.

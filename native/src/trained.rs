@@ -134,7 +134,7 @@ fn blame(file: &Path) -> String {
 mod tests {
     use burn::tensor::TensorData;
     use futures::executor::block_on;
-    use slimclr_core::{checkpoint, head::HeadKind, method::Trainer, width::Widths};
+    use slimclr_core::{checkpoint, head::HeadKind, method::Trainer, train::Keepsake, width::Widths};
 
     use super::*;
     use crate::pytorch::fixture::{self, Value};
@@ -154,7 +154,8 @@ mod tests {
         let encoder = options.encoder().unwrap();
         let mut state = Trainer::new(&options, encoder.build().unwrap(), &Device::flex());
         state.steps = 7;
-        run.keep_checkpoint(&block_on(checkpoint::save(&state, &options, Normalisation::CIFAR10)).unwrap()).unwrap();
+        let bytes = block_on(checkpoint::save(&state, &options, Normalisation::CIFAR10)).unwrap();
+        run.keep(Keepsake::Checkpoint, &bytes).unwrap();
         for path in [run.path(), &run.checkpoint_path()] {
             let trained = Trained::open(path).unwrap();
             let training = trained.run.as_ref().unwrap();

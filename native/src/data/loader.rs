@@ -19,7 +19,7 @@ use slimclr_core::{
     config::Config,
     eval::features::Labelled,
     image::Image,
-    train::{Home, Split, Views},
+    train::{Home, Keepsake, Split, Views},
 };
 
 use super::{Dataset, Images, folder};
@@ -59,7 +59,7 @@ struct Maker {
 
 impl Loader {
     /// A loader of `dataset`'s images for the run that `config` describes. Without a run folder,
-    /// checkpoints are not kept.
+    /// its files are not kept.
     ///
     /// # Errors
     /// If threads cannot be started.
@@ -133,9 +133,9 @@ impl Home for Loader {
         self.maker.labelled(split, chunk).map_err(LoadError)
     }
 
-    async fn keep(&mut self, checkpoint: Vec<u8>) -> Result<(), LoadError> {
+    async fn keep(&mut self, what: Keepsake, file: Vec<u8>) -> Result<(), LoadError> {
         match &self.folder {
-            Some(folder) => folder.keep_checkpoint(&checkpoint).map_err(LoadError),
+            Some(folder) => folder.keep(what, &file).map_err(LoadError),
             None => Ok(()),
         }
     }

@@ -41,7 +41,14 @@ fn step(step: u64, loss: f64) -> Event {
 
 fn interference(step: u64, norms: [f64; 4], rest: f64) -> Event {
     let gradient = GradientNorms { norms: norms.into(), rest };
-    Event::Interference(Interference { step, epoch: step as f64 / 40.0, gradient })
+    Event::Interference(Interference {
+        step,
+        epoch: step as f64 / 40.0,
+        gradient,
+        last_layers: Default::default(),
+        agreement: Default::default(),
+        stages: Vec::new(),
+    })
 }
 
 fn evaluated(step: u64, knn: f64) -> impl Iterator<Item = Event> {
