@@ -255,6 +255,22 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
     let checkpoint = |run: &Path| fs::read(run.join("checkpoint.safetensors")).unwrap();
     assert!(checkpoint(&whole) == checkpoint(&broken), "the resumed run ended elsewhere");
     assert_eq!(losses(&whole), losses(&broken));
+    // Interference too: a resumed run relates its gradients to those from before.
+    let interference = |run: &Path| -> Vec<Value> {
+        events(run).into_iter().filter(|event| event["event"] == "interference").collect()
+    };
+    assert_eq!(interference(&whole), interference(&broken));
+    let last = interference(&whole).pop().unwrap();
+    let (step, head) = (last["step"].as_u64().unwrap(), "fc.2.weight");
+    assert_eq!(last["products"][head].as_array().unwrap().len() as u64, step, "one product a step so far");
+    assert_eq!(last["singular_values"][head].as_array().unwrap().len(), 2);
+    assert_eq!([&last["cosines"], &last["conflicts"]].map(|pairs| pairs.as_array().unwrap().len()), [4, 4]);
+    assert_eq!(last["stages"].as_array().unwrap().len(), 5);
+    let snapshots = |run: &Path| -> Vec<Vec<u8>> {
+        let names = fs::read_dir(run.join("snapshots")).unwrap().map(|entry| entry.unwrap().path());
+        names.collect::<std::collections::BTreeSet<_>>().iter().map(|path| fs::read(path).unwrap()).collect()
+    };
+    assert!(snapshots(&whole) == snapshots(&broken) && snapshots(&whole).len() == 2, "at the beginning and the end");
 }
 
 #[test]
@@ -387,7 +403,12 @@ fn a_full_disk_is_one_sentence() {
     let out = text(&folder.path().join("run"));
     let mut shell = Command::new("sh");
     shell.arg("-c").arg("trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"").arg(env!("CARGO_BIN_EXE_slimclr"));
-    let output = shell.arg("pretrain").args(TINY).args(["--epochs", "0.02", "--out", &out]).output().unwrap();
+    let output = shell
+        .arg("pretrain")
+        .args(TINY)
+        .args(["--epochs", "0.02", "--interference", "false", "--out", &out])
+        .output()
+        .unwrap();
     refuses(&output, "checkpoint.safetensors");
 }
 

@@ -1,7 +1,7 @@
 //! Checkpoints: every tensor of a run as safetensors, and what else it takes to go on as JSON in the
 //! file's metadata.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use burn::tensor::{DType, Device, ExecutionError, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensorError, SafeTensors, serialize, tensor::TensorView};
@@ -30,7 +30,7 @@ const QUEUE: &str = "queue";
 const LOSS_SCALE: &str = "loss_scale";
 
 #[derive(Serialize, Deserialize)]
-struct Metadata {
+pub(crate) struct Metadata {
     version: u32,
     step: u64,
     queue_pointer: usize,
@@ -119,9 +119,13 @@ pub(crate) struct TensorFile {
 impl TensorFile {
     /// Adds a tensor, of this shape whatever its own.
     pub async fn add(&mut self, name: String, shape: Vec<usize>, value: Tensor<1>) -> Result<(), CheckpointError> {
-        let data = value.into_data_async().await?.convert::<f32>();
-        self.tensors.push((name, shape, data.as_bytes().to_vec()));
+        self.add_data(name, shape, value.into_data_async().await?);
         Ok(())
+    }
+
+    /// Adds a tensor's values.
+    pub fn add_data(&mut self, name: String, shape: Vec<usize>, data: TensorData) {
+        self.tensors.push((name, shape, data.convert::<f32>().as_bytes().to_vec()));
     }
 
     async fn add_parameters(&mut self, prefix: &str, parameters: &Parameters) -> Result<(), CheckpointError> {
@@ -132,7 +136,7 @@ impl TensorFile {
     }
 
     /// The file's bytes.
-    pub fn finish<M: Serialize>(self, metadata: Option<&M>) -> Result<Vec<u8>, CheckpointError> {
+    pub fn finish(self, metadata: Option<&Metadata>) -> Result<Vec<u8>, CheckpointError> {
         let metadata = match metadata {
             Some(metadata) => Some(HashMap::from([(KEY.into(), serde_json::to_string(metadata)?)])),
             None => None,
@@ -143,6 +147,12 @@ impl TensorFile {
             .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
             .collect::<Result<Vec<_>, SafeTensorError>>()?;
         Ok(serialize(views, metadata)?)
+    }
+
+    /// The tensors of a file without metadata.
+    pub fn read(file: &[u8]) -> Result<BTreeMap<String, TensorData>, CheckpointError> {
+        let tensors = SafeTensors::deserialize(file)?;
+        tensors.iter().map(|(name, view)| Ok((name.to_owned(), values(name, &view)?))).collect()
     }
 }
 
@@ -312,10 +322,13 @@ impl<'a> Checkpoint<'a> {
 
     /// A tensor's values.
     fn tensor(&self, name: &str) -> Result<TensorData, CheckpointError> {
-        let view = self.tensors.tensor(name)?;
-        if view.dtype() != Dtype::F32 {
-            return Err(CheckpointError::Type(name.into()));
-        }
-        Ok(TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), DType::F32))
+        values(name, &self.tensors.tensor(name)?)
     }
+}
+
+fn values(name: &str, view: &TensorView) -> Result<TensorData, CheckpointError> {
+    if view.dtype() != Dtype::F32 {
+        return Err(CheckpointError::Type(name.into()));
+    }
+    Ok(TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), DType::F32))
 }

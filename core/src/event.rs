@@ -108,7 +108,7 @@ pub struct Step {
 }
 
 /// How the widths' gradients interfered in one step (spec section 5). Earlier programs measured the norms alone.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interference {
     /// Steps taken, this one included.
     pub step: u64,
@@ -206,5 +206,13 @@ mod tests {
         let evaluated = Evaluated { step: 9, epoch: 1.5, width: 0.5, knn: 0.25, ..Evaluated::default() };
         let expected = Evaluated { knn_standard_error: 0.01, probe: Some(0.5), probe_top5: Some(0.75), ..evaluated };
         assert_eq!(serde_json::from_str::<Event>(line).unwrap(), Event::Evaluated(expected));
+    }
+
+    #[test]
+    fn interference_of_earlier_programs_can_be_read() {
+        let line = r#"{"event":"interference","step":9,"epoch":1.5,"norms":[2.0,1.0],"rest":1.5}"#;
+        let gradient = GradientNorms { norms: vec![2.0, 1.0], rest: 1.5 };
+        let expected = Interference { step: 9, epoch: 1.5, gradient, ..Interference::default() };
+        assert_eq!(serde_json::from_str::<Event>(line).unwrap(), Event::Interference(expected));
     }
 }

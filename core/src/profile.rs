@@ -40,9 +40,8 @@ pub fn profile(encoder: &Encoder, side: usize) -> Vec<Profile> {
     (0..)
         .zip(layout.widths().iter())
         .map(|(index, width)| {
-            let mut cost = Cost { layout, width: index, stages: Vec::new() };
-            encoder.walk(Extent { height: side, width: side }, &mut cost);
-            let stages = cost.stages;
+            let stages: Vec<Stage> =
+                Cost::of(encoder, index, side).stages.into_iter().map(|(stage, _)| stage).collect();
             Profile {
                 width,
                 parameters: stages.iter().map(|stage| stage.parameters).sum(),
@@ -51,6 +50,13 @@ pub fn profile(encoder: &Encoder, side: usize) -> Vec<Profile> {
             }
         })
         .collect()
+}
+
+/// The convolution and linear weights of each stage that the full network uses.
+pub fn weights_by_stage(encoder: &Encoder) -> Vec<(String, Vec<ParameterId>)> {
+    // Of any size: which weights there are does not depend on it.
+    let stages = Cost::of(encoder, 0, 1).stages.into_iter();
+    stages.map(|(stage, weights)| (stage.name, weights)).collect()
 }
 
 /// Height and width of a feature map, in pixels.
@@ -70,20 +76,33 @@ impl Extent {
 struct Cost<'a> {
     layout: &'a Layout,
     width: usize,
-    stages: Vec<Stage>,
+    /// Each with the weights that it has.
+    stages: Vec<(Stage, Vec<ParameterId>)>,
 }
 
-impl Cost<'_> {
+impl<'a> Cost<'a> {
+    /// Of the width at `index`, on square images of `side` pixels.
+    fn of(encoder: &'a Encoder, index: usize, side: usize) -> Self {
+        let mut cost = Self { layout: encoder.layout(), width: index, stages: Vec::new() };
+        encoder.walk(Extent { height: side, width: side }, &mut cost);
+        cost
+    }
+
     fn current(&mut self) -> &mut Stage {
+        &mut self.last().0
+    }
+
+    fn last(&mut self) -> &mut (Stage, Vec<ParameterId>) {
         self.stages.last_mut().expect("every walk begins with a stage")
     }
 
     /// Counts a layer that applies its weight at every pixel of `output`.
     fn weight(&mut self, weight: ParameterId, output: Extent) {
         let parameters = self.layout.count_of(weight, self.width);
-        let stage = self.current();
+        let (stage, weights) = self.last();
         stage.parameters += parameters;
         stage.macs += parameters * (output.height * output.width) as u64;
+        weights.push(weight);
     }
 
     /// Counts parameters that take no multiply-accumulates: biases, norms.
@@ -102,7 +121,7 @@ impl Walk for Cost<'_> {
     }
 
     fn stage(&mut self, name: &str) {
-        self.stages.push(Stage { name: name.into(), parameters: 0, macs: 0 });
+        self.stages.push((Stage { name: name.into(), parameters: 0, macs: 0 }, Vec::new()));
     }
 
     fn conv(&mut self, x: Extent, conv: &SlimConv2d) -> Extent {

@@ -10,14 +10,14 @@ use thiserror::Error;
 
 use crate::{
     augment::Normalisation,
-    checkpoint::{self, CheckpointError},
+    checkpoint::{self, CheckpointError, Snapshot},
     config::{Config, ConfigError, Timetable},
     eval::{
         features::{Extractor, Features, Labelled},
         knn::knn,
     },
-    event::{Evaluated, Event, Interference, Started, Step},
-    interference::magnitude::GradientNorms,
+    event::{Evaluated, Event, Started, Step},
+    interference::{Observer, direction::LastGradients},
     method::{Batch, Plan, Trainer},
     profile::profile,
 };
@@ -25,8 +25,8 @@ use crate::{
 /// Seconds between reads of the device: each makes it wait, but nobody watches more often.
 const READ_EVERY: f64 = 0.25;
 
-/// Measurements of gradient norms in a whole run: as many as a plot can show.
-const NORM_MEASUREMENTS: u64 = 200;
+/// Measurements of interference in a whole run, and snapshots of its weights at most: as many as a plot can show.
+const MEASUREMENTS: u64 = 200;
 
 /// Which labelled images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,6 +60,9 @@ pub trait Home {
 
     /// Keeps a file of the run.
     async fn keep(&mut self, what: Keepsake, file: Vec<u8>) -> Result<(), Self::Error>;
+
+    /// The file of gradients kept after so many steps, if there is one.
+    async fn gradients(&mut self, step: u64) -> Result<Option<Vec<u8>>, Self::Error>;
 }
 
 /// What a run keeps, as safetensors files.
@@ -70,7 +73,7 @@ pub enum Keepsake {
     /// The encoder's parameters after so many steps, beside those before ([`Snapshot`](checkpoint::Snapshot)).
     Snapshot(u64),
     /// The last layers' gradients of the latest of so many steps, beside those before
-    /// ([`GradientRecord`](crate::interference::direction::GradientRecord)).
+    /// ([`LastGradients`](crate::interference::direction::LastGradients)).
     Gradients(u64),
 }
 
@@ -175,10 +178,18 @@ impl<H: Home> Run<H> {
     async fn train(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
         let timetable = self.config.timetable(self.home.images())?;
         let began = self.home.now();
-        let measure_every = (timetable.steps / NORM_MEASUREMENTS).max(1);
+        let measure_every = (timetable.steps / MEASUREMENTS).max(1);
+        let snapshot_every =
+            timetable.steps_per_epoch * timetable.steps.div_ceil(timetable.steps_per_epoch * MEASUREMENTS);
+        let mut observer = None;
+        if self.config.interference {
+            let history = self.measured_before(measure_every).await?;
+            observer = Some(Observer::new(&self.state.encoder, history));
+        }
         emitter.emit(Event::Started(Box::new(self.started(&timetable)))).await;
         if self.state.steps == 0 {
             self.evaluate(&timetable, emitter).await?;
+            self.snapshot().await?;
         }
 
         let mut log = Log::new(self.home.now());
@@ -196,7 +207,7 @@ impl<H: Home> Run<H> {
             let batch = self.batch(step).await?;
             self.latest_batch = Some(batch.clone());
             let outcome = self.state.step(batch, plan);
-            log.steps.push(Pending { step, rate: plan.rate, losses: outcome.losses });
+            log.steps.push(Pending { step, rate: plan.rate, losses: outcome.losses.clone() });
 
             let done = self.state.steps;
             let at_end = done == timetable.steps;
@@ -205,25 +216,22 @@ impl<H: Home> Run<H> {
             let evaluates =
                 at_end || done.is_multiple_of(timetable.evaluate_every) && left > timetable.evaluate_every / 2;
             let saves = at_end || done.is_multiple_of(timetable.checkpoint_every);
-            let measures = step.is_multiple_of(measure_every);
+            let measures = observer.is_some() && step.is_multiple_of(measure_every);
             if evaluates || saves || measures || self.home.now() - log.read_at > READ_EVERY {
                 self.flush(&mut log, &timetable, emitter).await?;
             }
-            if measures {
-                let gradient = GradientNorms::measure(self.state.encoder.layout(), &outcome.gradients).await?;
-                // JSON has no infinity; a run whose gradients overflow shows it in the next loss.
-                if gradient.norms.iter().all(|norm| norm.is_finite()) {
-                    emitter
-                        .emit(Event::Interference(Interference {
-                            step: done,
-                            epoch,
-                            gradient,
-                            last_layers: Default::default(),
-                            agreement: Default::default(),
-                            stages: Vec::new(),
-                        }))
-                        .await;
+            if let Some(observer) = observer.as_mut().filter(|_| measures) {
+                let seen = observer.observe(&self.state.encoder, &outcome, (done, epoch)).await?;
+                if let Some((event, last_gradients)) = seen {
+                    self.home
+                        .keep(Keepsake::Gradients(done), last_gradients.save()?)
+                        .await
+                        .map_err(TrainError::Home)?;
+                    emitter.emit(Event::Interference(event)).await;
                 }
+            }
+            if at_end || done.is_multiple_of(snapshot_every) {
+                self.snapshot().await?;
             }
             // The checkpoint comes last: a run killed before it repeats the evaluation.
             if evaluates {
@@ -351,6 +359,30 @@ impl<H: Home> Run<H> {
         self.home.keep(Keepsake::Checkpoint, bytes).await.map_err(TrainError::Home)?;
         emitter.emit(Event::Checkpoint { step: self.state.steps }).await;
         Ok(())
+    }
+
+    /// Keeps the encoder as it is, where interference is measured.
+    async fn snapshot(&mut self) -> Result<(), TrainError<H::Error>> {
+        if self.config.interference {
+            let snapshot = Snapshot::save(&self.state, &self.config).await?;
+            let what = Keepsake::Snapshot(self.state.steps);
+            self.home.keep(what, snapshot).await.map_err(TrainError::Home)?;
+        }
+        Ok(())
+    }
+
+    /// The gradients that a resumed run has measured so far. If some are not there any more, it measures as if it had
+    /// begun now: paths of gradients show what came since.
+    async fn measured_before(&mut self, every: u64) -> Result<Vec<LastGradients>, TrainError<H::Error>> {
+        let mut history = Vec::new();
+        for step in (0..self.state.steps).step_by(every as usize) {
+            let file = self.home.gradients(step + 1).await.map_err(TrainError::Home)?;
+            match file.map(|file| LastGradients::load(&file)) {
+                Some(Ok(gradients)) => history.push(gradients),
+                Some(Err(_)) | None => return Ok(Vec::new()),
+            }
+        }
+        Ok(history)
     }
 
     async fn evaluate(

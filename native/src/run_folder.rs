@@ -125,12 +125,17 @@ impl RunFolder {
         self.numbered(SNAPSHOTS)
     }
 
-    /// The files of the last layers' gradients, with the steps after which they were kept, in order.
+    /// The file of gradients kept after so many steps, if there is one.
     ///
     /// # Errors
-    /// If their folder cannot be read.
-    pub fn gradients(&self) -> Result<Vec<(u64, PathBuf)>> {
-        self.numbered(GRADIENTS)
+    /// If it cannot be read.
+    pub fn gradients(&self, step: u64) -> Result<Option<Vec<u8>>> {
+        let path = self.path.join(GRADIENTS).join(numbered(step));
+        match fs::read(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
     }
 
     /// The files of a sub-folder that are named by steps, in their order; none if there is no such folder.

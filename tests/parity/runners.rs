@@ -10,7 +10,7 @@ use slimclr_core::{
     encoder::{BackboneKind, Encoder, EncoderConfig},
     gradient::GradientSum,
     head::HeadKind,
-    interference::magnitude::GradientNorms,
+    interference::{magnitude::GradientNorms, surgery::Surgery},
     loss::{
         contrast::{against_batch, against_queue},
         distill::{Distillation, Output, Temperatures},
@@ -157,6 +157,7 @@ fn distillation(case: &Value) -> Distillation {
 fn recipe(case: &Value, method: Method) -> Recipe {
     let reweighting = Reweighting::try_from(field::<u8>(case, "reweighting")).unwrap();
     Recipe {
+        surgery: Surgery::None,
         method,
         temperature: field(case, "temperature"),
         bn_splits: 1,

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Gradient norms of one step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GradientNorms {
     /// For each width, the l2 norm of the gradient's slice that it uses, averaged over the
     /// convolution and linear weights.

@@ -5,6 +5,7 @@ use burn::tensor::{Int, Tensor};
 use super::Method;
 use crate::{
     config::Config,
+    interference::surgery::Surgery,
     loss::{
         contrast::cross_entropy,
         distill::{Distillation, Output, Temperatures},
@@ -36,6 +37,8 @@ pub struct Recipe {
     pub temperatures: Temperatures,
     /// Whether every wider network teaches, not only the full one.
     pub full_distill: bool,
+    /// What is done about gradients of widths that conflict.
+    pub surgery: Surgery,
     /// Weight of each width's loss once the sub-networks are trained.
     pub loss_weights: Vec<f64>,
     /// Seed of the queue's first keys and of the shuffles.
@@ -56,6 +59,7 @@ impl Recipe {
             distill_weight: config.distill_weight,
             temperatures: Temperatures { teacher: config.teacher_temperature, student: config.student_temperature },
             full_distill: config.full_distill,
+            surgery: config.surgery,
             loss_weights: config.reweighting.weights(widths),
             seed: config.seed,
         }

@@ -13,7 +13,7 @@ use crate::{
     augment::{Normalisation, epoch_order},
     config::Config,
     encoder::Encoder,
-    gradient::GradientSum,
+    gradient::{GradientSum, WidthGradient},
     loss::normalize,
     optim::{
         Optimizer,
@@ -92,7 +92,9 @@ pub struct Plan {
 pub struct StepOutcome {
     /// The weighted loss of each width that was trained, widest first: `[1]` each.
     pub losses: Vec<Tensor<1>>,
-    /// The gradient of the total loss.
+    /// The gradient of each of these losses; in f16 still at the scale of the loss.
+    pub widths: Vec<WidthGradient>,
+    /// Their sum, after surgery: what moved the weights.
     pub gradients: GradientSum,
 }
 
@@ -123,7 +125,7 @@ impl Trainer {
     /// One training step.
     ///
     /// The sub-networks' graphs share nothing but weights, so the step goes width by width, dropping each width's
-    /// activations before the next; the gradient is that of the summed loss.
+    /// activations before the next; the sum of their gradients is that of the summed loss.
     pub fn step(&mut self, batch: Batch, plan: Plan) -> StepOutcome {
         let layout = self.encoder.layout().clone();
         if let Some(key) = &mut self.key {
@@ -131,7 +133,7 @@ impl Trainer {
         }
         let trained = if plan.slim { layout.widths().len() } else { 1 };
         let parts = self.recipe.accumulate;
-        let mut gradients = GradientSum::new(&layout);
+        let mut widths: Vec<_> = (0..trained).map(|width| WidthGradient::new(&layout, width)).collect();
         let mut losses: Vec<Vec<Tensor<1>>> = vec![Vec::new(); trained];
         let mut fresh_keys = Vec::new();
         for (number, part) in batch.parts(parts).enumerate() {
@@ -150,18 +152,20 @@ impl Trainer {
                         None => loss,
                     };
                     for (id, gradient) in pass.into_leaves().gradients(scaled.backward()) {
-                        gradients.add(&layout, id, width, gradient);
+                        widths[width].add(id, gradient);
                     }
                     wider.push(output.detached());
                 }
             }
         }
+        let mut gradients = self.recipe.surgery.sum(&layout, &widths, self.recipe.seed ^ self.steps);
         self.optimise(&mut gradients, plan.rate);
         if let Some(queue) = &mut self.queue {
             queue.replace_oldest(Tensor::cat(fresh_keys, 0));
         }
         self.steps += 1;
-        StepOutcome { losses: losses.into_iter().map(|of_width| Tensor::cat(of_width, 0).sum()).collect(), gradients }
+        let losses = losses.into_iter().map(|of_width| Tensor::cat(of_width, 0).sum()).collect();
+        StepOutcome { losses, widths, gradients }
     }
 
     /// Unscales and clips the gradients, and moves the query encoder; not where a gradient has overflowed.

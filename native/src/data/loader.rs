@@ -139,6 +139,11 @@ impl Home for Loader {
             None => Ok(()),
         }
     }
+
+    async fn gradients(&mut self, step: u64) -> Result<Option<Vec<u8>>, LoadError> {
+        let read = |folder: &RunFolder| folder.gradients(step).transpose();
+        self.folder.as_ref().and_then(read).transpose().map_err(LoadError)
+    }
 }
 
 impl Maker {

@@ -1,0 +1,241 @@
+//! Interference and surgery against the same written out over whole vectors, padded with zeros.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use futures::executor::block_on;
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+use rand_pcg::Pcg64Mcg;
+use slimclr_core::{
+    config::Config,
+    encoder::Encoder,
+    gradient::{GradientSum, WidthGradient},
+    interference::{Observer, conflict::Agreement, surgery::Surgery},
+    method::{Batch, Plan, Trainer},
+    parameter::{Layout, ParameterId},
+    profile::weights_by_stage,
+};
+
+const PLAN: Plan = Plan { slim: true, rate: 0.05, key_momentum: 0.9 };
+
+fn config() -> Config {
+    Config { batch: 4, queue: 16, dim: 8, image_size: 16, bn_splits: 1, ..Config::mini() }
+}
+
+fn encoder(config: &Config) -> Encoder {
+    config.encoder().unwrap().build().unwrap()
+}
+
+/// A gradient of noise around `common`'s part at each width, the same for a seed.
+fn noise(layout: &Layout, width: usize, common: Option<(&GradientSum, f64)>) -> WidthGradient {
+    let mut random = Pcg64Mcg::seed_from_u64(width as u64);
+    let mut gradient = WidthGradient::new(layout, width);
+    for (id, spec) in layout.iter().filter(|(_, spec)| spec.is_trained()) {
+        let Some(slice) = spec.slice(layout.widths(), width) else { continue };
+        let shape = slice.each_ref().map(std::ops::Range::len);
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| random.sample(StandardNormal)).collect();
+        gradient.add(id, Tensor::from_data(TensorData::new(values, shape), &Device::flex()));
+        if let Some((common, share)) = common.and_then(|(common, share)| Some((common.get(id)?, share))) {
+            gradient.add(id, common.clone().slice(slice).mul_scalar(share));
+        }
+    }
+    gradient
+}
+
+/// A one wherever the width has a weight.
+fn ones(layout: &Layout, width: usize) -> WidthGradient {
+    let mut ones = WidthGradient::new(layout, width);
+    for (id, spec) in layout.iter() {
+        if let Some(slice) = spec.slice(layout.widths(), width) {
+            ones.add(id, Tensor::ones(slice.each_ref().map(std::ops::Range::len), &Device::flex()));
+        }
+    }
+    ones
+}
+
+/// The gradients of the parameters that `is_chosen` takes, one after the other, with zeros where the width has none.
+fn padded(layout: &Layout, gradient: &GradientSum, is_chosen: impl Fn(ParameterId) -> bool) -> Vec<f64> {
+    let chosen = layout.iter().filter(|(id, spec)| spec.is_trained() && is_chosen(*id));
+    chosen
+        .flat_map(|(id, spec)| match gradient.get(id) {
+            Some(value) => value.clone().into_data().iter().collect(),
+            None => vec![0.0; spec.shape().iter().product()],
+        })
+        .collect()
+}
+
+/// The same of one width, of shared parameters.
+fn shared(layout: &Layout, gradient: &WidthGradient) -> Vec<f64> {
+    let sum = GradientSum::of(layout, std::slice::from_ref(gradient));
+    padded(layout, &sum, |id| layout.spec(id).only_width.is_none())
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn assert_close(found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len());
+    let difference: Vec<f64> = found.iter().zip(expected).map(|(a, b)| a - b).collect();
+    let off = (dot(&difference, &difference) / dot(expected, expected)).sqrt();
+    assert!(off < 1e-5, "off by {off}");
+}
+
+#[test]
+fn agreement_is_that_of_the_vectors_on_what_both_have() {
+    for (widths, disjoint) in [(vec![1.0, 0.75, 0.5, 0.25], false), (vec![1.0, 0.5, 0.25], true)] {
+        let config = Config { widths, disjoint, ..config() };
+        let mut trainer = Trainer::new(&config, encoder(&config), &Device::flex());
+        let outcome = trainer.step(Batch::noise(&config, 0, &Device::flex()), PLAN);
+        let encoder = encoder(&config);
+        let (layout, stages) = (encoder.layout(), weights_by_stage(&encoder));
+        let (all, by_stage) = block_on(Agreement::measure(layout, &stages, &outcome.widths)).unwrap();
+        assert_eq!(by_stage.len(), stages.len());
+        let everywhere: Vec<ParameterId> = stages.iter().flat_map(|(_, ids)| ids.clone()).collect();
+        assert_eq!(everywhere.len(), layout.iter().filter(|(_, spec)| spec.is_weight()).count());
+        let names: Vec<&str> = by_stage.iter().map(|it| it.stage.as_str()).collect();
+        assert_eq!(names, ["stem", "stage 1", "stage 2", "stage 3", "head"]);
+
+        let count = config.widths.len();
+        let measured = by_stage.iter().map(|it| &it.agreement).chain([&all]);
+        for (ids, agreement) in stages.iter().map(|(_, ids)| ids).chain([&everywhere]).zip(measured) {
+            for (row, column) in (0..count * count).map(|n| (n / count, n % count)) {
+                let [one, other] = [row, column].map(|width| {
+                    let of = |width: &WidthGradient| GradientSum::of(layout, std::slice::from_ref(width));
+                    let (gradient, ones) = (of(&outcome.widths[width]), of(&ones(layout, width)));
+                    move |id: ParameterId| {
+                        let of = |gradient| padded(layout, gradient, |other| other == id);
+                        of(&gradient).into_iter().zip(of(&ones))
+                    }
+                });
+                let products = |id: &ParameterId| {
+                    let both = one(*id).zip(other(*id)).filter(|((_, here), (_, there))| here * there == 1.0);
+                    let (a, b): (Vec<f64>, Vec<f64>) = both.map(|((a, _), (b, _))| (a, b)).unzip();
+                    [dot(&a, &b), dot(&a, &a), dot(&b, &b)]
+                };
+                let products: Vec<[f64; 3]> = ids.iter().map(products).filter(|[_, a, b]| a * b > 0.0).collect();
+                let sum = products.iter().fold([0.0; 3], |sum, of| std::array::from_fn(|n| sum[n] + of[n]));
+                let cosine = (!products.is_empty()).then(|| sum[0] / (sum[1] * sum[2]).sqrt());
+                let against = products.iter().filter(|[product, ..]| *product < 0.0).count() as f64;
+                let conflict = (!products.is_empty()).then(|| against / products.len() as f64);
+                let found = (agreement.cosines[row][column], agreement.conflicts[row][column]);
+                let close = |a: Option<f64>, b: Option<f64>| match (a, b) {
+                    (Some(a), Some(b)) => (a - b).abs() < 1e-5,
+                    (a, b) => a == b,
+                };
+                assert!(close(found.0, cosine) && close(found.1, conflict), "{found:?} {cosine:?} {conflict:?}");
+            }
+        }
+        if disjoint {
+            assert_eq!(all.cosines[1][2], None, "sub-networks without common weights");
+            assert!(all.cosines[0][2].is_some());
+        }
+    }
+}
+
+#[test]
+fn before_the_slow_start_only_the_full_width_has_a_gradient() {
+    let config = Config { widths: vec![1.0, 0.5], ..config() };
+    let mut trainer = Trainer::new(&config, encoder(&config), &Device::flex());
+    let outcome = trainer.step(Batch::noise(&config, 0, &Device::flex()), Plan { slim: false, ..PLAN });
+    let encoder = encoder(&config);
+    let mut observer = Observer::new(&encoder, Vec::new());
+    let (event, _) = block_on(observer.observe(&encoder, &outcome, (1, 0.0))).unwrap().unwrap();
+    assert_eq!(event.agreement.cosines, [[Some(1.0), None], [None, None]]);
+    assert_eq!(event.agreement.conflicts, [[Some(0.0), None], [None, None]]);
+    assert_eq!(event.last_layers.singular_values.keys().collect::<Vec<_>>(), ["fc.0.weight", "fc.2.weight"]);
+    let product = event.last_layers.products["fc.2.weight"][0];
+    let [first, second] = event.last_layers.singular_values["fc.2.weight"];
+    // The squares of all singular values sum to that of the norm.
+    assert!(first >= second && first.powi(2) + second.powi(2) <= product * (1.0 + 1e-6) && product > 0.0);
+}
+
+#[test]
+fn gradients_that_agree_are_left_alone_by_pcgrad() {
+    let encoder = encoder(&config());
+    let layout = encoder.layout();
+    let common = GradientSum::of(layout, &[noise(layout, 0, None)]);
+    let widths: Vec<_> = (0..4).map(|width| noise(layout, width, Some((&common, 3.0)))).collect();
+    let everything = |sum: GradientSum| padded(layout, &sum, |_| true);
+    let plain = everything(Surgery::None.sum(layout, &widths, 0));
+    assert_close(&everything(Surgery::Pcgrad.sum(layout, &widths, 0)), &plain);
+    for surgery in [Surgery::Pcgrad, Surgery::Cagrad] {
+        let alone = &widths[..1];
+        assert_eq!(everything(surgery.sum(layout, alone, 0)), everything(Surgery::None.sum(layout, alone, 0)));
+    }
+}
+
+#[test]
+fn pcgrad_takes_from_each_gradient_its_part_against_the_other() {
+    let config = Config { widths: vec![1.0, 0.5], ..config() };
+    let encoder = encoder(&config);
+    let layout = encoder.layout();
+    let common = GradientSum::of(layout, &[noise(layout, 0, None)]);
+    let widths = [noise(layout, 0, None), noise(layout, 1, Some((&common, -2.0)))];
+    let [full, narrow] = widths.each_ref().map(|width| shared(layout, width));
+    let on_both: Vec<f64> = full.iter().zip(&narrow).map(|(a, b)| if *b == 0.0 { 0.0 } else { *a }).collect();
+    let product = dot(&full, &narrow);
+    assert!(product < 0.0);
+    let projected = |gradient: &[f64], other: &[f64]| -> Vec<f64> {
+        gradient.iter().zip(other).map(|(a, b)| a - product / dot(other, other) * b).collect()
+    };
+    let expected: Vec<f64> =
+        projected(&full, &narrow).iter().zip(projected(&narrow, &on_both)).map(|(a, b)| a + b).collect();
+    let found = Surgery::Pcgrad.sum(layout, &widths, 0);
+    assert_close(&padded(layout, &found, |id| layout.spec(id).only_width.is_none()), &expected);
+    // A width's own norms are nobody else's.
+    let own = |sum: &GradientSum| padded(layout, sum, |id| layout.spec(id).only_width.is_some());
+    assert_eq!(own(&found), own(&Surgery::None.sum(layout, &widths, 0)));
+}
+
+#[test]
+fn cagrad_gains_as_much_for_the_worst_width_as_its_ball_allows() {
+    let config = Config { widths: vec![1.0, 0.5, 0.25], ..config() };
+    let encoder = encoder(&config);
+    let layout = encoder.layout();
+    let common = GradientSum::of(layout, &[noise(layout, 0, None)]);
+    for share in [-2.0, -0.5, 1.0] {
+        let widths: Vec<_> =
+            (0..3).map(|width| noise(layout, width, Some((&common, share * (width as f64 - 0.5))))).collect();
+        let each: Vec<Vec<f64>> = widths.iter().map(|width| shared(layout, width)).collect();
+        let mix = |shares: [f64; 3]| -> Vec<f64> {
+            (0..each[0].len()).map(|n| (0..3).map(|width| shares[width] * each[width][n]).sum()).collect()
+        };
+        let norm = |vector: &[f64]| dot(vector, vector).sqrt();
+        let mean = mix([1.0 / 3.0; 3]);
+        let sum = Surgery::Cagrad.sum(layout, &widths, 0);
+        let sum = padded(layout, &sum, |id| layout.spec(id).only_width.is_none());
+        let direction: Vec<f64> = sum.iter().map(|value| value / 3.0).collect();
+
+        let away: Vec<f64> = direction.iter().zip(&mean).map(|(a, b)| a - b).collect();
+        assert!((norm(&away) / norm(&mean) - 0.5).abs() < 1e-3, "it lies on the ball of radius c |g_0|");
+        // By duality the worst width's gain is at most the least of g_w . g_0 + c |g_0| |g_w| over all shares.
+        let gram: Vec<Vec<f64>> = each.iter().map(|a| each.iter().map(|b| dot(a, b)).collect()).collect();
+        let product = |a: [f64; 3], b: [f64; 3]| (0..9).map(|n| a[n / 3] * gram[n / 3][n % 3] * b[n % 3]).sum::<f64>();
+        let dual = |shares: [f64; 3]| {
+            product(shares, [1.0 / 3.0; 3]) + 0.5 * norm(&mean) * product(shares, shares).max(0.0).sqrt()
+        };
+        let grid = (0..=100).flat_map(|a| (0..=100 - a).map(move |b| [a, b, 100 - a - b].map(|n| n as f64 / 100.0)));
+        let bound = grid.map(dual).fold(f64::INFINITY, f64::min);
+        let worst = each.iter().map(|gradient| dot(gradient, &direction)).fold(f64::INFINITY, f64::min);
+        assert!(worst > bound - 0.01 * bound.abs(), "{worst} of {bound}");
+    }
+}
+
+#[test]
+fn every_surgery_trains() {
+    for surgery in [Surgery::Pcgrad, Surgery::Cagrad] {
+        let config = Config { surgery, ..config() };
+        let mut trainer = Trainer::new(&config, encoder(&config), &Device::flex());
+        let batch = Batch::noise(&config, 0, &Device::flex());
+        let queue = trainer.queue.clone();
+        let mut total = || -> f64 {
+            // The same images over and over would fill the queue with their own keys.
+            trainer.queue = queue.clone();
+            let losses = trainer.step(batch.clone(), PLAN).losses;
+            Tensor::<1>::cat(losses, 0).sum().into_data().iter::<f64>().sum()
+        };
+        let first = total();
+        let last = (0..8).map(|_| total()).last().unwrap();
+        assert!(last < first, "{surgery:?}: {first} to {last}");
+    }
+}
