@@ -1,4 +1,4 @@
-//! `cargo bench`: a whole training step at one width and at four, the augmentation, kNN.
+//! `cargo bench`: a whole training step at one width and at four, surgery and interference, the augmentation, kNN.
 //!
 //! `max alloc` is the peak memory of one iteration.
 
@@ -10,6 +10,7 @@ use slimclr_core::{
     config::Config,
     eval::{features::Features, knn::knn},
     image::Image,
+    interference::{Observer, surgery::Surgery},
     method::{Batch, Plan, Trainer},
 };
 
@@ -20,19 +21,45 @@ fn main() {
     divan::main();
 }
 
-/// A SlimCLR-MoCov2 step on the CIFAR ResNet-20: batch 64, queue 4096, query and key encoder, SGD.
+const PLAN: Plan = Plan { slim: true, rate: 0.06, key_momentum: 0.99 };
+
+/// SlimCLR-MoCov2 on the CIFAR ResNet-20: batch 64, queue 4096, query and key encoder, SGD. With a batch.
+fn trainer(widths: usize, surgery: Surgery) -> (Trainer, Batch) {
+    let widths = [1.0, 0.75, 0.5, 0.25][..widths].to_vec();
+    let config = Config { widths, surgery, batch: 64, bn_splits: 1, ..Config::cifar10() };
+    let device = Device::flex();
+    let trainer = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &device);
+    (trainer, Batch::noise(&config, 0, &device))
+}
+
+/// A training step.
 #[divan::bench(args = [1, 4], sample_count = 7, sample_size = 1)]
 fn step(bencher: Bencher, widths: usize) {
-    let all = [1.0, 0.75, 0.5, 0.25];
-    let config = Config { widths: all[..widths].to_vec(), batch: 64, bn_splits: 1, ..Config::cifar10() };
-    let device = Device::flex();
-    let mut method = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &device);
-    let batch = Batch::noise(&config, 0, &device);
-    let plan = Plan { slim: true, rate: 0.06, key_momentum: config.key_momentum };
-    method.step(batch.clone(), plan);
-    bencher.counter(ItemsCount::new(config.batch)).bench_local(|| {
-        method.step(batch.clone(), plan);
+    let (mut trainer, batch) = trainer(widths, Surgery::None);
+    trainer.step(batch.clone(), PLAN);
+    bencher.counter(ItemsCount::new(64_usize)).bench_local(|| {
+        trainer.step(batch.clone(), PLAN);
     });
+}
+
+/// What surgery makes of a step of four widths.
+#[divan::bench(args = [Surgery::None, Surgery::Pcgrad, Surgery::Cagrad], sample_count = 20)]
+fn surgery(bencher: Bencher, surgery: Surgery) {
+    let (mut trainer, batch) = trainer(4, Surgery::None);
+    let outcome = trainer.step(batch, PLAN);
+    let layout = trainer.encoder.layout();
+    bencher.bench_local(|| surgery.sum(layout, &outcome.widths, 0).norm().into_data());
+}
+
+/// Measuring how the gradients of a step of four widths interfere, with 100 measurements before.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn interference(bencher: Bencher) {
+    let (mut trainer, batch) = trainer(4, Surgery::None);
+    let outcome = trainer.step(batch, PLAN);
+    let mut observer = Observer::new(&trainer.encoder, Vec::new());
+    let mut observe = || block_on(observer.observe(&trainer.encoder, &outcome, (1, 0.0))).unwrap().is_some();
+    (0..100).for_each(|_| assert!(observe()));
+    bencher.bench_local(observe);
 }
 
 /// MoCo v2 views on one core: of a CIFAR image, and of a photograph (without decoding).
