@@ -143,7 +143,7 @@ fn a_network_of_bottlenecks_is_torchvisions() {
 #[ignore = "needs PyTorch: cargo xtask test"]
 fn a_wider_network_with_a_classifier_is_torchvisions() {
     let supervised = Config { method: Method::Supervised, dim: 10, ..Config::mini() };
-    exports_agree(Config { backbone: RESNET, depth: 18, multiplier: 2, ..supervised }, &[1.0, 0.75]);
+    exports_agree(Config { backbone: RESNET, depth: 18, multiplier: 2.0, ..supervised }, &[1.0, 0.75]);
 }
 
 #[test]

@@ -48,9 +48,9 @@ pub struct Config {
     /// Layers of the backbone; EfficientNet-B0 has its own number whatever this says
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 20, help_heading = "Network"))]
     pub depth: usize,
-    /// Channels of the backbone, as a multiple of the standard ones
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = 1, help_heading = "Network"))]
-    pub multiplier: usize,
+    /// Channels of the backbone, as a multiple of the standard ones; below 1 for a network as small as a sub-network
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 1.0, help_heading = "Network"))]
+    pub multiplier: f64,
     /// Widths, descending from 1.0 and separated by commas
     #[cfg_attr(
         feature = "clap",
@@ -261,7 +261,7 @@ impl Config {
             bn_splits: 8,
             backbone: BackboneKind::Cifar,
             depth: 20,
-            multiplier: 1,
+            multiplier: 1.0,
             widths: vec![1.0, 0.75, 0.5, 0.25],
             disjoint: false,
             dim: 128,
@@ -329,22 +329,25 @@ impl Config {
         Self { learning_rate: 1.2, epochs: 300.0, ..Self::imagenet_mocov2().with_mocov3() }
     }
 
-    /// The supervised slimmable network on ImageNet (Yu et al. 2019): the full network learns from the labels, the
-    /// others from the full network.
+    /// The supervised slimmable network on ImageNet.
     pub fn imagenet_supervised() -> Self {
+        Self { dim: 1000, epochs: 100.0, learning_rate: 0.4, ..Self::imagenet_mocov2().with_supervised() }
+    }
+
+    /// What the supervised slimmable network (Yu et al. 2019) has for any data: the full network learns from the
+    /// labels, the others from the full network.
+    pub fn with_supervised(self) -> Self {
         Self {
             method: Method::Supervised,
-            dim: 1000,
             bn_splits: 1,
             slow_start: 0.0,
             distill: Distillation::Inplace,
             distill_weight: 1.0,
             teacher_temperature: 1.0,
             student_temperature: 1.0,
+            full_distill: false,
             reweighting: Reweighting::Equal,
-            epochs: 100.0,
-            learning_rate: 0.4,
-            ..Self::imagenet_mocov2()
+            ..self
         }
     }
 
@@ -409,7 +412,8 @@ impl Config {
             |key, value: usize, most: usize, rule| in_range(key, value as f64, (1..=most).contains(&value), rule);
         // Before the network is built: a size beyond these is a slip of the finger that would fill the memory.
         up_to("depth", self.depth, 2000, "between 1 and 2000")?;
-        up_to("multiplier", self.multiplier, 64, "between 1 and 64")?;
+        let multiplies = self.multiplier > 0.0 && self.multiplier <= 64.0;
+        in_range("multiplier", self.multiplier, multiplies, "above 0 and at most 64")?;
         up_to("dim", self.dim, 1 << 16, "between 1 and 65536")?;
         up_to("hidden", self.hidden, 1 << 16, "between 1 and 65536")?;
         up_to("queue", self.queue, 1 << 24, "between 1 and 16777216")?;

@@ -36,7 +36,7 @@ pub struct EncoderConfig {
     /// Its layers, where it comes in several depths.
     pub depth: usize,
     /// Its channels, as a multiple of the standard ones.
-    pub multiplier: usize,
+    pub multiplier: f64,
     /// The widths it can run at.
     pub widths: Widths,
     /// The kind of head.
@@ -63,9 +63,17 @@ pub enum BuildError {
     /// A size that EfficientNet-B0 does not come in.
     #[error("EfficientNet-B0 comes in one size only: its widths must be 1.0 alone, and its multiplier 1")]
     OneSize,
-    /// A multiplier or an output dimension of zero.
-    #[error("{0} must be at least 1")]
-    Zero(&'static str),
+    /// An output dimension of zero.
+    #[error("the output dimension must be at least 1")]
+    NoOutputs,
+    /// A layer would have no channel.
+    #[error("multiplier {multiplier} leaves none of a layer's {channels} channels: use a larger one")]
+    NoChannels {
+        /// The multiplier in question.
+        multiplier: f64,
+        /// The layer's standard channels.
+        channels: usize,
+    },
     /// A width that leaves nothing.
     #[error(transparent)]
     Width(#[from] WidthError),
@@ -87,11 +95,8 @@ impl EncoderConfig {
     /// # Errors
     /// If the backbone comes in no such depth or size, or some width would leave a layer without channels.
     pub fn build(&self) -> Result<Encoder, BuildError> {
-        if self.multiplier == 0 {
-            return Err(BuildError::Zero("the channel multiplier"));
-        }
         if self.outputs == 0 {
-            return Err(BuildError::Zero("the output dimension"));
+            return Err(BuildError::NoOutputs);
         }
         let mut layout = Layout::new(self.widths.clone());
         let backbone = match self.backbone {
@@ -156,5 +161,36 @@ impl Encoder {
     pub fn walk<W: Walk>(&self, images: W::Value, walk: &mut W) -> W::Value {
         let features = self.backbone.walk(images, walk);
         self.head.walk(features, walk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::profile;
+
+    #[test]
+    fn a_multiplier_makes_the_network_that_a_width_is() {
+        for (backbone, depth) in [(BackboneKind::Cifar, 8), (BackboneKind::Resnet, 18), (BackboneKind::Resnet, 50)] {
+            let of = |multiplier, widths: &[f64]| EncoderConfig {
+                backbone,
+                depth,
+                multiplier,
+                widths: Widths::try_from(widths.to_vec()).unwrap(),
+                head: HeadKind::Mocov2,
+                hidden: HeadKind::Mocov2.paper_hidden(),
+                predictor: false,
+                outputs: 24,
+            };
+            for width in [0.75, 0.3] {
+                let [slimmable, alone] = [of(1.0, &[1.0, width]), of(width, &[1.0])].map(|it| it.build().unwrap());
+                let [slimmable, alone] = [profile(&slimmable, 32), profile(&alone, 32)];
+                let [as_slice, plain] = [&slimmable[1], &alone[0]];
+                assert_eq!([as_slice.parameters, as_slice.macs], [plain.parameters, plain.macs]);
+            }
+            let channels = if backbone == BackboneKind::Cifar { 16 } else { 64 };
+            let refused = of(0.01, &[1.0]).build().unwrap_err();
+            assert_eq!(refused, BuildError::NoChannels { multiplier: 0.01, channels });
+        }
     }
 }

@@ -177,7 +177,7 @@ mod tests {
     };
 
     /// With a classifier of 1000 classes.
-    fn encoder(backbone: BackboneKind, depth: usize, multiplier: usize, widths: &[f64]) -> Encoder {
+    fn encoder(backbone: BackboneKind, depth: usize, multiplier: f64, widths: &[f64]) -> Encoder {
         let config = EncoderConfig {
             backbone,
             depth,
@@ -193,9 +193,9 @@ mod tests {
 
     #[test]
     fn stages_hold_every_parameter_of_their_width_once() {
-        let slimmable = encoder(BackboneKind::Resnet, 50, 1, &[1.0, 0.5]);
-        let cifar = encoder(BackboneKind::Cifar, 20, 2, &[1.0, 0.25]);
-        let b0 = encoder(BackboneKind::EfficientnetB0, 0, 1, &[1.0]);
+        let slimmable = encoder(BackboneKind::Resnet, 50, 1.0, &[1.0, 0.5]);
+        let cifar = encoder(BackboneKind::Cifar, 20, 2.0, &[1.0, 0.25]);
+        let b0 = encoder(BackboneKind::EfficientnetB0, 0, 1.0, &[1.0]);
         for (encoder, count) in [(slimmable, 6), (cifar, 5), (b0, 10)] {
             let layout = encoder.layout();
             for (index, Profile { parameters, macs, stages, .. }) in profile(&encoder, 64).into_iter().enumerate() {
@@ -217,14 +217,14 @@ mod tests {
             (BackboneKind::Resnet, 50, &[1.0, 0.25], 2.0e6, 278e6),
             (BackboneKind::EfficientnetB0, 0, &[1.0], 5.3e6, 390e6),
         ] {
-            let found = profile(&encoder(backbone, depth, 1, widths), 224).pop().unwrap();
+            let found = profile(&encoder(backbone, depth, 1.0, widths), 224).pop().unwrap();
             for (found, published) in [(found.parameters, parameters), (found.macs, macs)] {
                 // To the two digits that most are published with.
                 let digit = 10f64.powf(f64::log10(published).floor() - 1.0);
                 assert!((found as f64 - published).abs() <= 0.5 * digit, "{found} is not {published}");
             }
         }
-        let twice = profile(&encoder(BackboneKind::Resnet, 50, 2, &[1.0]), 224).pop().unwrap();
+        let twice = profile(&encoder(BackboneKind::Resnet, 50, 2.0, &[1.0]), 224).pop().unwrap();
         assert_eq!([twice.parameters, twice.macs], [98_004_072, 16_116_613_120]);
     }
 }

@@ -126,6 +126,11 @@ impl Widths {
     }
 }
 
+/// How many channels a factor leaves of so many: `floor(c * w)`, of spec section 1.
+pub(crate) fn portion(channels: usize, factor: f64) -> usize {
+    (channels as f64 * factor).floor() as usize
+}
+
 /// One side of a layer: channels that every width uses, or that widths slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channels {
@@ -148,7 +153,7 @@ impl Channels {
         match self {
             Self::Fixed(channels) => 0..channels,
             Self::Slim(channels) => {
-                let count = |index| (channels as f64 * widths.get(index)).floor() as usize;
+                let count = |index| portion(channels, widths.get(index));
                 let start = match widths.slices() {
                     Slices::Disjoint if index > 0 => (index + 1..widths.len()).map(count).sum(),
                     _ => 0,

@@ -1,10 +1,25 @@
 //! Where to compute, from the option `device`.
 
+use std::fs;
+
 use anyhow::{Result, bail};
 use burn::{
     backend::{CubeDevice, DispatchDevice, WgpuDevice, WgpuDeviceKind},
     tensor::{Device, wgpu::WgpuBackend},
 };
+use slimclr_core::config::Config;
+
+/// The device that a run's options name, with a name for people.
+///
+/// # Errors
+/// If it is not spelled right, this machine or this build lacks it, or it does not compute in their precision.
+pub fn for_run(config: &Config) -> Result<(Device, String)> {
+    let (device, name) = open(&config.device)?;
+    if !config.precision.is_supported_by(&device) {
+        bail!("{name} does not compute in {:?}: use --precision f32", config.precision);
+    }
+    Ok((device, name))
+}
 
 /// The device that `choice` names, with a name for people.
 ///
@@ -41,7 +56,15 @@ fn best() -> (Device, String) {
 
 fn cpu() -> (Device, String) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (Device::flex(), format!("CPU, {cores} cores"))
+    let model = cpu_model().map_or_else(|| "CPU".to_owned(), |model| format!("CPU ({model})"));
+    (Device::flex(), format!("{model}, {cores} cores"))
+}
+
+/// What Linux knows the processor by.
+fn cpu_model() -> Option<String> {
+    let known = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = known.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 /// What wgpu finds on a graphics API, or on the best one there is: GPUs first, software last.

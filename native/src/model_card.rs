@@ -60,7 +60,7 @@ pub struct Architecture {
     #[serde(skip_serializing_if = "Option::is_none")]
     depth: Option<usize>,
     /// Channels at full width, over the standard ones.
-    multiplier: usize,
+    multiplier: f64,
     note: &'static str,
 }
 
@@ -106,7 +106,7 @@ pub fn name_of(encoder: &EncoderConfig) -> String {
         BackboneKind::Resnet => "resnet",
         BackboneKind::EfficientnetB0 => return "efficientnet_b0".into(),
     };
-    let multiple = if *multiplier == 1 { String::new() } else { format!("x{multiplier}") };
+    let multiple = if *multiplier == 1.0 { String::new() } else { format!("x{multiplier}") };
     format!("{family}{depth}{multiple}")
 }
 

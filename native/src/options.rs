@@ -110,18 +110,42 @@ pub fn merge(base: &Config, file: Option<&Path>, flags: &Config, matches: &ArgMa
 /// # Errors
 /// Naming the options that differ.
 pub fn check_resumable(begun: &Config, wanted: &Config) -> Result<()> {
-    let (begun, wanted) = (Table::try_from(begun)?, Table::try_from(wanted)?);
-    let contradictions: Vec<String> = wanted
-        .iter()
-        .filter(|(key, value)| !FREE_ON_RESUME.contains(&key.as_str()) && begun.get(*key) != Some(*value))
-        .map(|(key, value)| format!("{key} = {value} (the run has {})", begun[key]))
-        .collect();
+    let contradictions = differences(begun, wanted, &FREE_ON_RESUME)?;
     if !contradictions.is_empty() {
         bail!("these options contradict the run: {}; begin a new run for them", contradictions.join(", "));
     }
     Ok(())
 }
 
+/// The options in which `wanted` differs from those that something began with, but for the `free` ones.
+///
+/// # Errors
+/// If an option has no TOML.
+pub fn differences(begun: &Config, wanted: &Config, free: &[&str]) -> Result<Vec<String>> {
+    let (begun, wanted) = (Table::try_from(begun)?, Table::try_from(wanted)?);
+    let differing =
+        wanted.iter().filter(|(key, value)| !free.contains(&key.as_str()) && begun.get(*key) != Some(*value));
+    Ok(differing.map(|(key, value)| format!("{key} = {value} (it was begun with {})", begun[key])).collect())
+}
+
 fn known(table: &Table) -> String {
     table.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_multiplier_was_a_whole_number_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let now = toml::to_string(&Config { multiplier: 2.0, ..Config::mini() }).unwrap();
+        let then = now.replace("multiplier = 2.0", "multiplier = 2");
+        assert_ne!(now, then);
+        fs::write(&path, &then).unwrap();
+        assert_eq!(read(&path).unwrap(), Config { multiplier: 2.0, ..Config::mini() });
+        // A checkpoint has its options as JSON.
+        assert_eq!(serde_json::from_str::<Config>(r#"{"multiplier":2}"#).unwrap().multiplier, 2.0);
+    }
 }

@@ -171,7 +171,7 @@ mod tests {
         let config = EncoderConfig {
             backbone: BackboneKind::Cifar,
             depth: 8,
-            multiplier: 1,
+            multiplier: 1.0,
             widths: Widths::try_from(vec![1.0, 0.75, 0.3]).unwrap(),
             head: HeadKind::Mocov2,
             hidden: HeadKind::Mocov2.paper_hidden(),

@@ -72,7 +72,7 @@ fn encoder(case: &Value, outputs: usize) -> Encoder {
             other => panic!("there is no backbone {other}"),
         },
         depth: field(case, "depth"),
-        multiplier: case["width_multiplier"].as_u64().unwrap_or(1) as usize,
+        multiplier: case["width_multiplier"].as_f64().unwrap_or(1.0),
         widths: widths(case),
         head: head(case),
         hidden: head(case).paper_hidden(),
@@ -445,9 +445,9 @@ struct ProfileRecord {
 }
 
 /// Backbone, depth and multiplier of a model: `slimmable_resnet50`, `resnet50x2` or `resnet50_x2`, `efficientnet_b0`.
-fn model(name: &str) -> Option<(BackboneKind, usize, usize)> {
+fn model(name: &str) -> Option<(BackboneKind, usize, f64)> {
     if name == "efficientnet_b0" {
-        return Some((BackboneKind::EfficientnetB0, 0, 1));
+        return Some((BackboneKind::EfficientnetB0, 0, 1.0));
     }
     let size = name.trim_start_matches("slimmable_").strip_prefix("resnet")?;
     let (depth, multiplier) = size.split_once('x').unwrap_or((size, "1"));

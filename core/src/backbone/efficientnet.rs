@@ -46,8 +46,8 @@ struct Form {
 ///
 /// # Errors
 /// If there is a width beside the full one, or another multiple of the channels is asked for.
-pub fn efficientnet_b0(layout: &mut Layout, multiplier: usize) -> Result<Backbone, BuildError> {
-    if layout.widths().len() > 1 || multiplier != 1 {
+pub fn efficientnet_b0(layout: &mut Layout, multiplier: f64) -> Result<Backbone, BuildError> {
+    if layout.widths().len() > 1 || multiplier != 1.0 {
         return Err(BuildError::OneSize);
     }
     let stem = conv_norm(layout, "features.0", [IMAGE, STEM], 3, 2)?;
@@ -163,7 +163,7 @@ mod tests {
         EncoderConfig {
             backbone: BackboneKind::EfficientnetB0,
             depth: 0,
-            multiplier: 1,
+            multiplier: 1.0,
             widths: Widths::full(),
             head: HeadKind::Mocov2,
             hidden: 0,
@@ -208,6 +208,6 @@ mod tests {
     fn another_size_is_refused() {
         let two_widths = EncoderConfig { widths: Widths::try_from(vec![1.0, 0.5]).unwrap(), ..config() };
         assert_eq!(two_widths.build().unwrap_err(), BuildError::OneSize);
-        assert_eq!(EncoderConfig { multiplier: 2, ..config() }.build().unwrap_err(), BuildError::OneSize);
+        assert_eq!(EncoderConfig { multiplier: 2.0, ..config() }.build().unwrap_err(), BuildError::OneSize);
     }
 }

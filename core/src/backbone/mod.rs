@@ -7,14 +7,27 @@ pub mod resnet;
 
 use self::{efficientnet::InvertedResidual, residual::Residual};
 use crate::{
+    encoder::BuildError,
     parameter::Layout,
     slim::{SlimConv2d, SwitchableBatchNorm},
     walk::{Then, Walk},
-    width::{Channels, WidthError},
+    width::{Channels, WidthError, portion},
 };
 
 /// Colour planes of the input image.
 const IMAGE: Channels = Channels::Fixed(3);
+
+/// A layer's standard `channels` times the network's `multiplier`, rounded as a width's are: alone or as a slice, a
+/// network of half the channels has the same.
+///
+/// # Errors
+/// If none are left.
+fn multiplied(channels: usize, multiplier: f64) -> Result<Channels, BuildError> {
+    match portion(channels, multiplier) {
+        0 => Err(BuildError::NoChannels { multiplier, channels }),
+        multiplied => Ok(Channels::Slim(multiplied)),
+    }
+}
 
 /// A network without its head.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ use burn::tensor::{Device, TensorData};
 use thiserror::Error;
 
 use crate::{
+    backbone::{cifar, resnet},
     encoder::{BackboneKind, BuildError, Encoder, EncoderConfig},
     head::HeadKind,
     parameter::{MismatchError, Parameters, Shapes},
@@ -40,7 +41,7 @@ pub enum InferError {
     #[error("no network of the authors' code is in it: there is no {STEM} under a prefix known")]
     NoStem,
     /// The first layer is of another architecture.
-    #[error("{STEM} has shape {0:?}: the stems known have 7x7 kernels and 64 n channels, or 3x3 and 16 n")]
+    #[error("{STEM} has shape {0:?}: the stems known have 3 input channels and kernels of 7x7 or 3x3")]
     Stem(Vec<usize>),
     /// Its norms are ordinary ones.
     #[error("the network is not slimmable: it has no norms per width, such as bn1.bn.0")]
@@ -124,8 +125,8 @@ fn encoder_names(state_dict: &Shapes) -> Result<BTreeMap<String, String>, InferE
 fn encoder_config(tensors: &Shapes) -> Result<EncoderConfig, InferError> {
     let stem = &tensors[STEM];
     let (backbone, multiplier) = match stem[..] {
-        [channels, 3, 7, 7] if channels % 64 == 0 => (BackboneKind::Resnet, channels / 64),
-        [channels, 3, 3, 3] if channels % 16 == 0 => (BackboneKind::Cifar, channels / 16),
+        [channels, 3, 7, 7] => (BackboneKind::Resnet, channels as f64 / resnet::BASE as f64),
+        [channels, 3, 3, 3] => (BackboneKind::Cifar, channels as f64 / cifar::BASE as f64),
         _ => return Err(InferError::Stem(stem.clone())),
     };
     let layers_per_block = if tensors.keys().any(|name| name.ends_with(".conv3.weight")) { 3 } else { 2 };
@@ -229,7 +230,7 @@ mod tests {
     fn encoder(backbone: BackboneKind, depth: usize, widths: &[f64], head: HeadKind) -> EncoderConfig {
         let widths = Widths::try_from(widths.to_vec()).unwrap();
         let hidden = if matches!(head, HeadKind::Mocov3 | HeadKind::Simclr) { 96 } else { head.paper_hidden() };
-        EncoderConfig { backbone, depth, multiplier: 1, widths, head, hidden, predictor: false, outputs: 24 }
+        EncoderConfig { backbone, depth, multiplier: 1.0, widths, head, hidden, predictor: false, outputs: 24 }
     }
 
     fn small() -> EncoderConfig {
@@ -267,9 +268,10 @@ mod tests {
             encoder(Resnet, 152, &[1.0, 0.5], Supervised),
             encoder(Resnet, 18, &[1.0, 0.75, 0.25], Simclr),
             encoder(Resnet, 50, &[1.0, 0.25], Mocov3),
-            EncoderConfig { multiplier: 2, ..encoder(Resnet, 50, &[1.0, 0.75], Mocov2) },
+            EncoderConfig { multiplier: 2.0, ..encoder(Resnet, 50, &[1.0, 0.75], Mocov2) },
+            EncoderConfig { multiplier: 0.5, ..encoder(Resnet, 18, &[1.0], Mocov2) },
             // 48 channels, of which 0.29 as a number of the computer is a little less than it says.
-            EncoderConfig { multiplier: 3, ..encoder(Cifar, 8, &[1.0, 0.29], Mocov2) },
+            EncoderConfig { multiplier: 3.0, ..encoder(Cifar, 8, &[1.0, 0.29], Mocov2) },
         ] {
             assert_eq!(infer(&moco_v2(&config)).unwrap().config, config);
             for prefix in ["module.", "", "encoder_q."] {
@@ -324,8 +326,9 @@ mod tests {
         assert_eq!(refused(&|tensors| tensors.clear()), InferError::NoStem);
         let stem = |shape: [usize; 4]| refused(&|t| drop(t.insert("module.conv1.weight".into(), shape.to_vec())));
         assert_eq!(stem([16, 3, 5, 5]), InferError::Stem(vec![16, 3, 5, 5]));
-        assert_eq!(stem([20, 3, 3, 3]), InferError::Stem(vec![20, 3, 3, 3]));
-        assert_eq!(stem([0, 3, 3, 3]), InferError::Build(BuildError::Zero("the channel multiplier")));
+        assert!(matches!(stem([20, 3, 3, 3]), InferError::Mismatch(_)), "not the stem of what follows");
+        let none = BuildError::NoChannels { multiplier: 0.0, channels: 16 };
+        assert_eq!(stem([0, 3, 3, 3]), InferError::Build(none));
         assert_eq!(refused(&|t| t.retain(|name, _| !name.contains(".bn."))), InferError::NotSlimmable);
         assert_eq!(refused(&|t| t.retain(|name, _| !name.starts_with("module.fc."))), InferError::Head);
         let deeper = refused(&|t| drop(t.insert("module.features.9.conv1.weight".into(), vec![])));

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn blocks_are_numbered_within_their_stage() {
-        let names = names(|layout| drop(resnet(layout, 18, 1).unwrap()));
+        let names = names(|layout| drop(resnet(layout, 18, 1.0).unwrap()));
         assert_eq!(
             blocks(&names),
             ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1", "layer4.0", "layer4.1"]
@@ -105,18 +105,18 @@ mod tests {
 
     #[test]
     fn stages_begin_where_the_shape_changes_in_every_backbone() {
-        let bottlenecks = names(|layout| drop(resnet(layout, 50, 2).unwrap()));
+        let bottlenecks = names(|layout| drop(resnet(layout, 50, 2.0).unwrap()));
         let blocks_of = |names: &[String], stage: &str| blocks(names).iter().filter(|b| b.starts_with(stage)).count();
         assert_eq!(["layer1", "layer2", "layer3", "layer4"].map(|stage| blocks_of(&bottlenecks, stage)), [3, 4, 6, 3]);
         assert!(bottlenecks.contains(&"layer1.0.downsample.0.weight".into()));
-        let cifar = names(|layout| drop(cifar_resnet(layout, 20, 1).unwrap()));
+        let cifar = names(|layout| drop(cifar_resnet(layout, 20, 1.0).unwrap()));
         assert_eq!(["layer1", "layer2", "layer3", "layer4"].map(|stage| blocks_of(&cifar, stage)), [3, 3, 3, 0]);
     }
 
     #[test]
     fn an_efficientnet_keeps_its_names_but_the_classifiers() {
         let mut layout = Layout::new(Widths::full());
-        let features = efficientnet_b0(&mut layout, 1).unwrap().features();
+        let features = efficientnet_b0(&mut layout, 1.0).unwrap().features();
         SlimLinear::new(&mut layout, "fc", [features; 2]).unwrap();
         let names = Names::of(&layout);
         let found: Vec<String> = layout.iter().map(|(_, spec)| names.name(spec)).collect();

@@ -12,16 +12,12 @@ use slimclr_core::{
     train::{Run, Split},
 };
 
-use super::{
-    evaluate::{Probes, evaluate},
-    pretrain,
-};
+use super::{evaluate::evaluate_run, pretrain};
 use crate::{
     data::{Dataset, loader::Loader},
     device, outcome,
     run_folder::RunFolder,
     terminal::spinner,
-    trained::Trained,
 };
 
 /// Flags of `slimclr demo`.
@@ -67,13 +63,10 @@ pub fn run(flags: &Demo) -> Result<ExitCode> {
     let run = Run::new(config.clone(), state, (device.clone(), device_name), home, asked);
     if pretrain::follow(run, &folder, commands)? {
         outcome::present(&folder, &[])?;
+        pretrain::say_stopped(&folder);
         return Ok(ExitCode::from(pretrain::INTERRUPTED));
     }
-    let loader = Loader::new(Dataset::open(&config.data)?, &config, None)?;
-    let trained = Trained::open(folder.path())?;
-    let (evaluations, neighbours) = evaluate(&trained, Some(&folder), &config, &device, loader, &Probes::default())?;
-    folder.append(&evaluations)?;
-    outcome::present(&folder, &neighbours)?;
+    evaluate_run(&folder, &config, &device)?;
     Ok(ExitCode::SUCCESS)
 }
 

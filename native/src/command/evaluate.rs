@@ -150,11 +150,11 @@ pub fn run(flags: &Evaluate) -> Result<()> {
 }
 
 /// How the probes are fitted.
-pub struct Probes {
+struct Probes {
     /// The linear probes.
-    pub linear: ProbeConfig,
+    linear: ProbeConfig,
     /// The ridge.
-    pub lambda: f64,
+    lambda: f64,
 }
 
 impl Default for Probes {
@@ -163,12 +163,24 @@ impl Default for Probes {
     }
 }
 
+/// Evaluates the run in `folder` with the usual probes; writes what it finds into its record and report, and shows it.
+///
+/// # Errors
+/// If its checkpoint, its images or the device cannot be used.
+pub fn evaluate_run(folder: &RunFolder, config: &Config, device: &Device) -> Result<()> {
+    let loader = Loader::new(Dataset::open(&config.data)?, config, None)?;
+    let trained = Trained::open(folder.path())?;
+    let (evaluations, neighbours) = evaluate(&trained, Some(folder), config, device, loader, &Probes::default())?;
+    folder.append(&evaluations)?;
+    outcome::present(folder, &neighbours)
+}
+
 /// Evaluates every width of `trained`. On its run's own images, their features are kept in the run's `folder`. Returns
 /// the figures, and the nearest neighbours of a few test images.
 ///
 /// # Errors
 /// If the network, the data or the device cannot be used.
-pub fn evaluate(
+fn evaluate(
     trained: &Trained,
     folder: Option<&RunFolder>,
     config: &Config,

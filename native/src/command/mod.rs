@@ -2,6 +2,7 @@
 
 pub mod demo;
 pub mod evaluate;
+pub mod experiment;
 pub mod export;
 pub mod pretrain;
 pub mod profile;

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Mutex,
 };
 
 use anyhow::{Context, Result, bail};
@@ -70,10 +71,7 @@ pub fn pretrain(flags: &Pretrain, matches: &ArgMatches) -> Result<ExitCode> {
     let dataset = Dataset::open(&config.data)?;
     let config = config.for_classes(dataset.classes.len());
     config.timetable(dataset.len(Split::Train))?;
-    let (device, device_name) = device::open(&config.device)?;
-    if !config.precision.is_supported_by(&device) {
-        bail!("{device_name} does not compute in {:?}: use --precision f32", config.precision);
-    }
+    let (device, device_name) = device::for_run(&config)?;
     let (state, folder) = match (begun, &flags.out) {
         (Some(folder), _) => (resumed(&folder, &config, &device)?, folder),
         (None, Some(path)) => (fresh(&config, &device)?, RunFolder::create(path, &config)?),
@@ -85,6 +83,7 @@ pub fn pretrain(flags: &Pretrain, matches: &ArgMatches) -> Result<ExitCode> {
     let stopped = follow(run, &folder, commands)?;
     outcome::present(&folder, &[])?;
     if stopped {
+        say_stopped(&folder);
         return Ok(ExitCode::from(INTERRUPTED));
     }
     eprintln!("next, a linear probe: slimclr evaluate {}", folder.path().display());
@@ -111,7 +110,10 @@ pub fn fresh(config: &Config, device: &Device) -> Result<Trainer> {
 }
 
 /// The state that `folder`'s run had reached, or a fresh one if it never kept a checkpoint.
-fn resumed(folder: &RunFolder, config: &Config, device: &Device) -> Result<Trainer> {
+///
+/// # Errors
+/// If the checkpoint is damaged, or of a run with other options.
+pub fn resumed(folder: &RunFolder, config: &Config, device: &Device) -> Result<Trainer> {
     if !folder.has_checkpoint() {
         return fresh(config, device);
     }
@@ -141,21 +143,26 @@ pub fn follow(run: Run<Loader>, folder: &RunFolder, commands: mpsc::UnboundedSen
         }
         anyhow::Ok(())
     })?;
-    if stopped {
-        eprintln!("stopped; go on with: slimclr pretrain --resume {}", folder.path().display());
-    }
     Ok(stopped)
 }
 
-/// The first Ctrl-C lets the step end and keeps a checkpoint; the second ends the program at once.
+/// Says how the stopped run of `folder` goes on.
+pub fn say_stopped(folder: &RunFolder) {
+    eprintln!("stopped; go on with: slimclr pretrain --resume {}", folder.path().display());
+}
+
+/// The first Ctrl-C lets the step end and keeps a checkpoint; the second, and any while no run goes on, ends the
+/// program at once. Of several runs in one program it is the latest that is told.
 fn stop_on_interrupt(commands: mpsc::UnboundedSender<Command>) {
-    let mut asked = false;
-    // Fails only if a handler is set already: the program then keeps that one.
+    static RUN: Mutex<Option<mpsc::UnboundedSender<Command>>> = Mutex::new(None);
+    let run = || RUN.lock().expect("nothing panics while it holds the run");
+    *run() = Some(commands);
+    // Fails only if the handler is set already.
     let _ = ctrlc::set_handler(move || {
-        if asked || commands.unbounded_send(Command::Stop).is_err() {
+        let is_told = run().take().is_some_and(|commands| commands.unbounded_send(Command::Stop).is_ok());
+        if !is_told {
             std::process::exit(INTERRUPTED.into());
         }
-        asked = true;
         eprintln!("\nstopping after this step (press again to end at once)");
     });
 }

@@ -3,10 +3,13 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
-use slimclr_core::{augment::Normalisation, image::Image};
+use slimclr_core::{augment::Normalisation, image::Image, train::Split};
 
-use super::{Dataset, Images};
+use super::{Dataset, EMBEDDED, Images};
+use crate::run_folder::write_atomically;
 
+/// Where they are fetched to unless asked otherwise.
+pub const FOLDER: &str = "data/cifar10";
 /// Side of the images, in pixels.
 pub const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;
@@ -45,6 +48,63 @@ pub fn read(folder: &Path) -> Result<Dataset> {
         train: Images::Memory(train),
         test: Images::Memory(records(&folder.join(TEST_BATCH))?),
     })
+}
+
+/// Opens CIFAR-10: a folder of its batches, or the embedded images of it.
+///
+/// # Errors
+/// If `data` names neither, or a batch is damaged.
+pub fn open(data: &str) -> Result<Dataset> {
+    let folder = Path::new(data);
+    if data != EMBEDDED && !is_here(folder) {
+        bail!(
+            "data = '{data}': there are no CIFAR-10 batches here; fetch them with slimclr data cifar10, into \
+             {FOLDER}, or name their folder with --data"
+        );
+    }
+    Dataset::open(data)
+}
+
+/// The places of `dataset`'s first `images` training images, if those of the classes take turns.
+///
+/// # Errors
+/// If there are not so many.
+pub fn balanced(dataset: &Dataset, images: usize) -> Result<Vec<usize>> {
+    let there = dataset.len(Split::Train);
+    if images > there {
+        bail!("images = {images}: there are only {there} to train on");
+    }
+    let mut of_class = [0; CLASSES.len()];
+    let turns = (0..there).map(|index| {
+        let turn = &mut of_class[dataset.label(Split::Train, index) as usize];
+        *turn += 1;
+        (*turn, index)
+    });
+    let mut turns: Vec<(usize, usize)> = turns.collect();
+    turns.sort();
+    Ok(turns.into_iter().take(images).map(|(_, index)| index).collect())
+}
+
+/// Writes the training images at `places` of `dataset` and all its test images as batches into `folder`, unless there
+/// are some.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn write(dataset: &Dataset, places: &[usize], folder: &Path) -> Result<()> {
+    // The last to be written.
+    if folder.join(TEST_BATCH).is_file() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let write = |name: &str, split, places: &[usize]| {
+        let mut batch = Vec::with_capacity(places.len() * RECORD);
+        for place in places {
+            batch.extend(record(dataset.label(split, *place) as u8, &dataset.image(split, *place)?.pixels));
+        }
+        write_atomically(&folder.join(name), &batch)
+    };
+    write(TRAIN_BATCHES[0], Split::Train, places)?;
+    write(TEST_BATCH, Split::Test, &(0..dataset.len(Split::Test)).collect::<Vec<_>>())
 }
 
 fn records(path: &Path) -> Result<Vec<(Image, u32)>> {

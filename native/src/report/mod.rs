@@ -8,7 +8,7 @@ mod picture;
 mod record;
 mod text;
 
-pub use text::compact;
+pub use text::{compact, count, duration};
 
 use slimclr_core::{event::Event, image::Image};
 

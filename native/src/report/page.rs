@@ -86,7 +86,7 @@ fn what_was_trained(record: &Record) -> String {
         BackboneKind::EfficientnetB0 => "An EfficientNet-B0".into(),
     };
     let channels = match config.multiplier {
-        1 => String::new(),
+        1.0 => String::new(),
         n => format!(" with {n} times the channels"),
     };
     let widths: Vec<String> = record.widths().iter().copied().map(width).collect();

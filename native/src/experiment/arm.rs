@@ -1,0 +1,225 @@
+//! The arms of the comparison: networks that differ in one thing each.
+
+use std::fmt::{Display, Formatter};
+
+use anyhow::{Result, bail};
+use clap::{ArgMatches, parser::ValueSource};
+use serde::{Serialize, Serializer};
+use slimclr_core::{
+    config::Config,
+    interference::surgery::Surgery,
+    loss::{distill::Distillation, reweight::Reweighting},
+    method::Method,
+};
+
+/// The fraction of the run that is trained at full width alone, where an arm starts slowly (spec section 2).
+const SLOW_START: f64 = 0.5;
+
+/// The supervised network's learning rate for a batch of 128 (He et al. 2016, section 4.2); it grows with the batch.
+const SUPERVISED_RATE: f64 = 0.1 / 128.0;
+
+/// Options in which the arms differ, or that all of them need so.
+pub const OWN_OPTIONS: [&str; 7] =
+    ["method", "init", "slow_start", "distill", "reweighting", "surgery", "interference"];
+
+/// One arm: a run in a folder of its name.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Arm {
+    /// A plain network with the channels of this width.
+    Alone(f64),
+    /// A slimmable network whose widths' losses are summed.
+    Naive,
+    /// And the sub-networks join halfway.
+    SlowStart,
+    /// Naive, and the full network teaches the others.
+    Distillation,
+    /// Naive, and the full network's loss counts for more.
+    Reweighting,
+    /// All three.
+    Slimclr,
+    /// Naive, and conflicting gradients are projected.
+    Pcgrad,
+    /// Naive, and the gradients' sum is moved to serve the worst off.
+    Cagrad,
+    /// A slimmable network that learns labels.
+    Supervised,
+}
+
+impl Arm {
+    /// All arms for a network of these widths, in the order of the table.
+    pub fn all(widths: &[f64]) -> Vec<Self> {
+        let slimmable = [
+            Self::Naive,
+            Self::SlowStart,
+            Self::Distillation,
+            Self::Reweighting,
+            Self::Slimclr,
+            Self::Pcgrad,
+            Self::Cagrad,
+            Self::Supervised,
+        ];
+        widths.iter().map(|width| Self::Alone(*width)).chain(slimmable).collect()
+    }
+
+    /// The arms of these names, in the order of the table; all if none is named.
+    ///
+    /// # Errors
+    /// If there is no arm of a name.
+    pub fn chosen(names: &[String], widths: &[f64]) -> Result<Vec<Self>> {
+        let mut arms = Self::all(widths);
+        let known: Vec<String> = arms.iter().map(Self::to_string).collect();
+        if let Some(name) = names.iter().find(|name| !known.contains(name)) {
+            bail!("there is no arm '{name}': choose from {}", known.join(", "));
+        }
+        arms.retain(|arm| names.is_empty() || names.contains(&arm.to_string()));
+        Ok(arms)
+    }
+
+    /// What the table calls it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Alone(_) => "each width alone",
+            Self::Naive => "slimmable, naive",
+            Self::SlowStart => "naive + slow start",
+            Self::Distillation => "naive + distillation",
+            Self::Reweighting => "naive + reweighting",
+            Self::Slimclr => "SlimCLR: all three",
+            Self::Pcgrad => "naive + PCGrad",
+            Self::Cagrad => "naive + CAGrad",
+            Self::Supervised => "slimmable, supervised",
+        }
+    }
+
+    /// Its options, where all arms have those of `base` in common.
+    pub fn config(self, base: &Config) -> Config {
+        let naive = Config {
+            method: Method::Mocov2,
+            init: String::new(),
+            slow_start: 0.0,
+            distill: Distillation::None,
+            reweighting: Reweighting::Equal,
+            surgery: Surgery::None,
+            interference: true,
+            ..base.clone()
+        };
+        match self {
+            Self::Alone(width) => {
+                Config { multiplier: base.multiplier * width, widths: vec![1.0], disjoint: false, ..naive }
+            }
+            Self::Naive => naive,
+            Self::SlowStart => Config { slow_start: SLOW_START, ..naive },
+            Self::Distillation => Config { distill: Distillation::Seed, ..naive },
+            Self::Reweighting => Config { reweighting: Reweighting::FullTakesAll, ..naive },
+            Self::Slimclr => Config {
+                slow_start: SLOW_START,
+                distill: Distillation::Seed,
+                reweighting: Reweighting::FullTakesAll,
+                ..naive
+            },
+            Self::Pcgrad => Config { surgery: Surgery::Pcgrad, ..naive },
+            Self::Cagrad => Config { surgery: Surgery::Cagrad, ..naive },
+            Self::Supervised => {
+                Config { learning_rate: SUPERVISED_RATE * base.batch as f64, ..naive.with_supervised() }
+            }
+        }
+    }
+}
+
+impl Display for Arm {
+    /// The name of its folder.
+    fn fmt(&self, formatter: &mut Formatter) -> std::fmt::Result {
+        let name = match self {
+            Self::Alone(width) => return write!(formatter, "alone-{width:?}"),
+            Self::Naive => "naive",
+            Self::SlowStart => "slow-start",
+            Self::Distillation => "distillation",
+            Self::Reweighting => "reweighting",
+            Self::Slimclr => "slimclr",
+            Self::Pcgrad => "pcgrad",
+            Self::Cagrad => "cagrad",
+            Self::Supervised => "supervised",
+        };
+        formatter.write_str(name)
+    }
+}
+
+impl Serialize for Arm {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Refuses options that the arms set themselves: given, they would be passed over.
+///
+/// # Errors
+/// Naming those that were given.
+pub fn refuse_own_options(matches: &ArgMatches) -> Result<()> {
+    let given = OWN_OPTIONS.into_iter().filter(|key| matches.value_source(key) == Some(ValueSource::CommandLine));
+    let given: Vec<String> = given.map(|key| format!("--{}", key.replace('_', "-"))).collect();
+    if !given.is_empty() {
+        bail!(
+            "each arm sets {} itself: leave it out, choose arms with --arms, or train a network of your own with \
+             slimclr pretrain",
+            given.join(", ")
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arms_differ_in_what_they_are_named_after() {
+        let base = Config { multiplier: 2.0, seed: 7, ..Config::cifar10() };
+        let names: Vec<String> = Arm::all(&base.widths).iter().map(Arm::to_string).collect();
+        assert_eq!(
+            names.join(" "),
+            "alone-1.0 alone-0.75 alone-0.5 alone-0.25 naive slow-start distillation reweighting slimclr pcgrad cagrad \
+             supervised"
+        );
+        let naive = Arm::Naive.config(&base);
+        let of_naive = (naive.method, naive.slow_start, naive.distill, naive.reweighting, naive.surgery);
+        assert_eq!(of_naive, (Method::Mocov2, 0.0, Distillation::None, Reweighting::Equal, Surgery::None));
+        assert!(naive.interference && naive.init.is_empty());
+        let expected = [
+            (Arm::Alone(0.25), Config { multiplier: 0.5, widths: vec![1.0], ..naive.clone() }),
+            (Arm::SlowStart, Config { slow_start: 0.5, ..naive.clone() }),
+            (Arm::Distillation, Config { distill: Distillation::Seed, ..naive.clone() }),
+            (Arm::Reweighting, Config { reweighting: Reweighting::FullTakesAll, ..naive.clone() }),
+            (Arm::Pcgrad, Config { surgery: Surgery::Pcgrad, ..naive.clone() }),
+            (Arm::Cagrad, Config { surgery: Surgery::Cagrad, ..naive.clone() }),
+            // The recipe is SlimCLR's.
+            (Arm::Slimclr, Config { interference: true, ..base.clone() }),
+        ];
+        for (arm, expected) in expected {
+            assert_eq!(arm.config(&base), expected, "{arm}");
+        }
+        for arm in Arm::all(&base.widths) {
+            let config = arm.config(&base);
+            config.check().unwrap();
+            let shared = |it: &Config| (it.epochs, it.batch, it.seed, it.depth, it.data.clone(), it.weight_decay);
+            assert_eq!(shared(&config), shared(&base), "{arm}");
+        }
+    }
+
+    #[test]
+    fn the_supervised_arms_rate_grows_with_the_batch() {
+        let rate = |batch| Arm::Supervised.config(&Config { batch, ..Config::cifar10() }).learning_rate;
+        assert_eq!([rate(128), rate(512)], [0.1, 0.4]);
+        let supervised = Arm::Supervised.config(&Config::cifar10());
+        let of_others = (supervised.method, supervised.distill, supervised.distill_weight, supervised.bn_splits);
+        assert_eq!(of_others, (Method::Supervised, Distillation::Inplace, 1.0, 1));
+    }
+
+    #[test]
+    fn arms_are_chosen_by_name() {
+        let chosen =
+            |names: &[&str]| Arm::chosen(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>(), &[1.0]);
+        assert_eq!(chosen(&["slimclr", "alone-1.0"]).unwrap(), [Arm::Alone(1.0), Arm::Slimclr]);
+        assert_eq!(chosen(&[]).unwrap(), Arm::all(&[1.0]));
+        let error = chosen(&["naive", "alone-0.5"]).unwrap_err().to_string();
+        assert!(error.starts_with("there is no arm 'alone-0.5': choose from alone-1.0, naive, "), "{error}");
+    }
+}

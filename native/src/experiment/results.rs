@@ -1,0 +1,253 @@
+//! What an experiment has found so far, read from its arms' runs: as a table for people and as JSON for programs.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+use slimclr_core::{
+    config::Config,
+    event::{Evaluated, Event},
+};
+
+use super::arm::Arm;
+use crate::{
+    report::{count, duration},
+    run_folder::{RunFolder, write_atomically},
+    terminal,
+};
+
+/// The file of the table.
+pub const TABLE: &str = "results.md";
+const DATA: &str = "results.json";
+
+/// What all arms have in common, and what each has come to.
+#[derive(Serialize)]
+pub struct Results {
+    /// Name and version of this program.
+    pub program: &'static str,
+    /// The command line that goes on with the experiment.
+    pub command: String,
+    /// What the network of full width is called.
+    pub network: String,
+    /// Images that are trained on.
+    pub training_images: usize,
+    /// Images that are evaluated on.
+    pub test_images: usize,
+    /// Options that all arms have in common, but for those that make an arm.
+    pub options: Config,
+    /// In the order of the table; without those that have not begun.
+    pub arms: Vec<Standing>,
+}
+
+/// What stands of one arm.
+#[derive(Serialize)]
+pub struct Standing {
+    /// Which.
+    pub arm: Arm,
+    /// How far it is.
+    #[serde(flatten)]
+    pub state: State,
+    /// Where it was trained last.
+    pub device: Option<String>,
+    /// Seconds that its steps took, evaluations left out, over all resumptions.
+    pub training_seconds: f64,
+    /// The latest evaluation with probes, of each width of its network.
+    pub evaluated: Vec<Evaluated>,
+}
+
+/// How far an arm is.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// Trained and evaluated.
+    Done,
+    /// Training or evaluation is left.
+    Begun {
+        /// Steps taken.
+        step: u64,
+        /// Steps of the whole run.
+        steps: u64,
+    },
+    /// It cannot go on.
+    Failed {
+        /// Why.
+        message: String,
+    },
+}
+
+impl Standing {
+    /// That of `arm`, whose run is in `folder`.
+    ///
+    /// # Errors
+    /// If its events cannot be read.
+    pub fn read(arm: Arm, folder: &RunFolder) -> Result<Self> {
+        Ok(Self::of(arm, &folder.events()?))
+    }
+
+    /// That of `arm`, whose run has reported `events`.
+    pub fn of(arm: Arm, events: &[Event]) -> Self {
+        let started = Event::latest_start(events);
+        let widths = started.map(|started| started.config.widths.as_slice()).unwrap_or_default();
+        let steps = started.map_or(0, |started| started.steps);
+        let step = events.iter().map(Event::step).max().unwrap_or(0);
+        let probed = |width: &f64| {
+            let evaluated = events.iter().rev().filter_map(|event| match event {
+                Event::Evaluated(evaluated) if evaluated.was_probed() => Some(evaluated),
+                _ => None,
+            });
+            evaluated.into_iter().find(|it| it.width == *width && it.step == steps).cloned()
+        };
+        let evaluated: Vec<Evaluated> = widths.iter().filter_map(probed).collect();
+        let is_done = is_trained(events) && evaluated.len() == widths.len();
+        let batch = started.map_or(0, |started| started.config.batch);
+        let seconds = events.iter().filter_map(|event| match event {
+            Event::Step(step) => Some(batch as f64 / step.images_per_second),
+            _ => None,
+        });
+        Self {
+            arm,
+            state: if is_done { State::Done } else { State::Begun { step, steps } },
+            device: started.map(|started| started.device.clone()),
+            training_seconds: seconds.sum(),
+            evaluated,
+        }
+    }
+
+    /// The same, but it cannot go on.
+    pub fn failed(self, message: &str) -> Self {
+        Self { state: State::Failed { message: message.to_owned() }, ..self }
+    }
+
+    /// What it found of a width of the table.
+    fn at(&self, width: f64) -> Option<&Evaluated> {
+        let own = match self.arm {
+            Arm::Alone(of) if of == width => 1.0,
+            Arm::Alone(_) => return None,
+            _ => width,
+        };
+        self.evaluated.iter().find(|evaluated| evaluated.width == own)
+    }
+}
+
+/// Whether a run of these events has taken all its steps.
+pub fn is_trained(events: &[Event]) -> bool {
+    // A run that goes on from an earlier checkpoint drops the events after it.
+    events.iter().any(|event| matches!(event, Event::Finished { .. }))
+}
+
+/// A measure of the table.
+struct Measure {
+    title: &'static str,
+    cell: fn(&Evaluated) -> Option<String>,
+}
+
+/// The paper's first.
+const MEASURES: [Measure; 3] = [
+    Measure { title: "Linear probe (switchable), top-1 in %", cell: |it| it.probe.map(percent) },
+    Measure {
+        title: "kNN, top-1 in %, ± its standard error",
+        cell: |it| Some(format!("{} ± {}", percent(it.knn), percent(it.knn_standard_error))),
+    },
+    Measure { title: "Ridge regression, top-1 in %", cell: |it| it.ridge.map(percent) },
+];
+
+fn percent(fraction: f64) -> String {
+    format!("{:.1}", 100.0 * fraction)
+}
+
+impl Results {
+    /// Writes them into an experiment's folder.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        write_atomically(&folder.join(TABLE), self.markdown().as_bytes())?;
+        write_atomically(&folder.join(DATA), &serde_json::to_vec_pretty(self)?)
+    }
+
+    /// The main table, for the terminal.
+    pub fn table(&self) -> String {
+        let [main, ..] = &MEASURES;
+        format!("{}\n{}", main.title, terminal::aligned(&self.heads(), &self.rows(main)))
+    }
+
+    fn heads(&self) -> Vec<String> {
+        let widths = self.options.widths.iter().map(|width| format!("width {width}"));
+        ["arm".to_owned()].into_iter().chain(widths).collect()
+    }
+
+    /// A line for each title: the networks that are alone share one.
+    fn rows(&self, measure: &Measure) -> Vec<Vec<String>> {
+        let lines = self.arms.chunk_by(|a, b| a.arm.title() == b.arm.title());
+        let row = |standings: &[Standing]| {
+            let cells = self.options.widths.iter().map(|width| {
+                let found = standings.iter().find_map(|standing| standing.at(*width));
+                match found.map(measure.cell) {
+                    None => "–".to_owned(),
+                    Some(None) => "diverged".to_owned(),
+                    Some(Some(cell)) => cell,
+                }
+            });
+            [standings[0].arm.title().to_owned()].into_iter().chain(cells).collect()
+        };
+        lines.map(row).collect()
+    }
+
+    fn markdown(&self) -> String {
+        let options = &self.options;
+        let tables: Vec<String> = MEASURES
+            .iter()
+            .map(|measure| format!("{}:\n\n{}", measure.title, markdown_table(&self.heads(), &self.rows(measure))))
+            .collect();
+        let runs: Vec<Vec<String>> = self.arms.iter().map(|standing| self.run_row(standing)).collect();
+        let runs = markdown_table(&["run", "state", "training", "on"], &runs);
+        // Half of the images right is where the binomial distribution is widest.
+        let error = 100.0 * (0.25 / self.test_images as f64).sqrt();
+        format!(
+            "# Each width alone, a slimmable network, and what helps it, on CIFAR-10\n\n{}\n\
+             A cell is one network. Over {} test images its standard error is {error:.1} at most (binomial), that of \
+             a difference of two cells {:.1}: differences below {:.1} are within noise. Every arm was trained once, \
+             with seed {}; how far seeds differ comes on top.\n\n\
+             | | |\n|---|---|\n\
+             | command | `{}` |\n\
+             | program | {} |\n\
+             | network | {}, widths {} |\n\
+             | images | {} to train on, {} to test |\n\
+             | course | {} epochs, batch {} |\n\n\
+             Time of the training steps; evaluations come on top:\n\n{runs}",
+            tables.join("\n"),
+            count(self.test_images as u64),
+            2f64.sqrt() * error,
+            2.0 * 2f64.sqrt() * error,
+            options.seed,
+            self.command.replace('|', "\\|"),
+            self.program,
+            self.network,
+            options.widths.iter().map(f64::to_string).collect::<Vec<_>>().join(", "),
+            count(self.training_images as u64),
+            count(self.test_images as u64),
+            options.epochs,
+            options.batch,
+        )
+    }
+
+    fn run_row(&self, standing: &Standing) -> Vec<String> {
+        let state = match &standing.state {
+            State::Done => "done".to_owned(),
+            State::Begun { steps: 0, .. } => "begun".to_owned(),
+            State::Begun { step, steps } if step == steps => "to be evaluated".to_owned(),
+            State::Begun { step, steps } => format!("{} of {} steps", count(*step), count(*steps)),
+            State::Failed { message } => format!("failed: {}", message.replace('|', "\\|").replace('\n', " ")),
+        };
+        let device = standing.device.clone().unwrap_or_default();
+        vec![standing.arm.to_string(), state, duration(standing.training_seconds), device]
+    }
+}
+
+/// The first column flush left, the others right.
+fn markdown_table(heads: &[impl AsRef<str>], rows: &[Vec<String>]) -> String {
+    let line = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
+    let rule = format!("|---|{}\n", "---:|".repeat(heads.len() - 1));
+    let rows: String = rows.iter().map(|row| line(row.iter().map(String::as_str).collect())).collect();
+    line(heads.iter().map(AsRef::as_ref).collect()) + &rule + &rows
+}
