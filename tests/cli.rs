@@ -18,7 +18,6 @@ use slimclr_core::{
     config::Config,
     interference::landscape::{Directions, Landscape},
     method::Trainer,
-    parameter::Parameters,
 };
 
 /// Options that make a run a matter of seconds.
@@ -389,25 +388,16 @@ fn a_landscape_shows_the_path_of_the_weights() {
         let out = folder.path().join(method);
         let run = text(&out);
         let landscape = |flags: &[&str]| slimclr(&[&["landscape", &run], flags].concat());
-        let options = ["--method", method, "--hidden", "16", "--data", &images, "--epochs", "1", "--out", &run];
-        succeeds(&pretrain(&[&options[..], &["--interference", "false"]].concat()));
-        refuses(&landscape(&[]), "has no snapshots of its weights");
-
-        // From other weights to the run's, and on to none at all.
+        let options = ["--method", method, "--hidden", "16", "--data", &images, "--epochs", "3", "--out", &run];
+        succeeds(&pretrain(&options));
+        // On to what are no numbers.
         let bytes = fs::read(out.join("checkpoint.safetensors")).unwrap();
         let checkpoint = Checkpoint::read(&bytes).unwrap();
         let mut state = checkpoint.resume(&Device::flex()).unwrap();
-        let trained = state.query.clone();
-        let layout = trained.layout().clone();
-        let other = |seed| Parameters::init(layout.clone(), seed, &Device::flex());
-        for (step, shares) in [(0, [0.5, 0.0]), (2, [0.2, 0.1]), (4, [0.0, 0.0]), (5, [f64::NAN, 0.0])] {
-            state.query = trained.clone();
-            for (share, seed) in shares.iter().zip([101, 102]) {
-                state.query.move_towards(&other(seed), 1.0 - share);
-            }
-            state.steps = step;
-            write_snapshot(&out, &state, checkpoint.config());
-        }
+        let nowhere = state.query.clone();
+        state.query.move_towards(&nowhere, f64::NAN);
+        state.steps = 20;
+        write_snapshot(&out, &state, checkpoint.config());
         let read = || -> Landscape { serde_json::from_slice(&fs::read(out.join("landscape.json")).unwrap()).unwrap() };
         let output = landscape(&["--cells", "5"]);
         succeeds(&output);
@@ -419,11 +409,11 @@ fn a_landscape_shows_the_path_of_the_weights() {
         assert_eq!(pca.surfaces.iter().map(|surface| surface.width).collect::<Vec<_>>(), [1.0, 0.25]);
         for surface in &pca.surfaces {
             assert!(surface.loss.len() == 5 && surface.loss.iter().flatten().all(Option::is_some), "{surface:?}");
-            assert!(surface.explained.iter().sum::<f64>() > 0.999, "{:?}", surface.explained);
+            assert!(surface.explained.iter().sum::<f64>() > 0.8, "{:?}", surface.explained);
             let epochs: Vec<f64> = surface.path.iter().map(|point| point.epoch).collect();
-            assert_eq!(epochs, [0.0, 0.4, 0.8, 1.0]);
-            assert_eq!((surface.path[2].at, surface.path[3].at), (Some([0.0, 0.0]), None));
-            assert!(surface.path[2].loss.is_some() && surface.path[3].loss.is_none(), "{:?}", surface.path);
+            assert_eq!(epochs, [0.0, 1.0, 2.0, 3.0, 4.0]);
+            assert_eq!((surface.path[3].at, surface.path[4].at), (Some([0.0, 0.0]), None));
+            assert!(surface.path[3].loss.is_some() && surface.path[4].loss.is_none(), "{:?}", surface.path);
         }
 
         let some = ["--widths", "0.5,1.0", "--directions", "random", "--cells", "3", "--images", "10"];
@@ -435,7 +425,7 @@ fn a_landscape_shows_the_path_of_the_weights() {
         assert_eq!((random.directions, random.images), (Directions::Random, 8));
         for (of_random, of_pca) in random.surfaces.iter().zip([1.0, 0.5]) {
             assert_eq!((of_random.width, &of_random.x), (of_pca, &vec![-1.0, 0.0, 1.0]));
-            let [origin, own] = [of_random.loss[1][1], of_random.path[2].loss].map(Option::unwrap);
+            let [origin, own] = [of_random.loss[1][1], of_random.path[3].loss].map(Option::unwrap);
             assert!((origin - own).abs() < 1e-4 * own.abs(), "{of_random:?}");
         }
         assert_eq!(with_seed("1"), random);
@@ -507,8 +497,9 @@ fn diverged_runs_stop_and_keep_the_last_good_checkpoint() {
     assert!(stderr(&output).contains("the loss of width"), "{}", stderr(&output));
     let bytes = fs::read(out.join("checkpoint.safetensors")).unwrap();
     assert_eq!(Checkpoint::read(&bytes).unwrap().step(), 1);
-    // What is kept is sound: it evaluates to numbers.
+    // What is kept is sound: it evaluates to numbers, and lies in a landscape.
     succeeds(&slimclr(&["evaluate", &text(&out), "--probe-epochs", "1"]));
+    succeeds(&slimclr(&["landscape", &text(&out), "--cells", "3", "--images", "8"]));
 }
 
 #[cfg(target_os = "linux")]
