@@ -8,9 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use burn::tensor::Device;
+use futures::executor::block_on;
 use image::{Rgb, RgbImage};
 use safetensors::SafeTensors;
 use serde_json::Value;
+use slimclr_core::{
+    checkpoint::{Checkpoint, Snapshot},
+    config::Config,
+    interference::landscape::{Directions, Landscape},
+    method::Trainer,
+};
 
 /// Options that make a run a matter of seconds.
 const TINY: &[&str] = &[
@@ -364,6 +372,104 @@ fn an_export_is_one_width_and_protected() {
     succeeds(&export("0.5", &["--out", &text(&folder.path().join("elsewhere"))]));
 }
 
+/// Writes `state`'s encoder where `run` keeps its snapshots.
+fn write_snapshot(run: &Path, state: &Trainer, config: &Config) {
+    fs::create_dir_all(run.join("snapshots")).unwrap();
+    let bytes = block_on(Snapshot::save(state, config)).unwrap();
+    fs::write(run.join(format!("snapshots/{:08}.safetensors", state.steps)), bytes).unwrap();
+}
+
+#[test]
+fn a_landscape_shows_the_path_of_the_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    image_folder(&folder.path().join("images"), &["a", "b"], 22, 12);
+    let images = text(&folder.path().join("images"));
+    for method in ["mocov2", "mocov3", "simclr", "supervised"] {
+        let out = folder.path().join(method);
+        let run = text(&out);
+        let landscape = |flags: &[&str]| slimclr(&[&["landscape", &run], flags].concat());
+        let options = ["--method", method, "--hidden", "16", "--data", &images, "--epochs", "3", "--out", &run];
+        succeeds(&pretrain(&options));
+        // On to what are no numbers.
+        let bytes = fs::read(out.join("checkpoint.safetensors")).unwrap();
+        let checkpoint = Checkpoint::read(&bytes).unwrap();
+        let mut state = checkpoint.resume(&Device::flex()).unwrap();
+        let nowhere = state.query.clone();
+        state.query.move_towards(&nowhere, f64::NAN);
+        state.steps = 20;
+        write_snapshot(&out, &state, checkpoint.config());
+        let read = || -> Landscape { serde_json::from_slice(&fs::read(out.join("landscape.json")).unwrap()).unwrap() };
+        let output = landscape(&["--cells", "5"]);
+        succeeds(&output);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
+        assert!(said.contains("lowest loss") && said.contains("slimclr report"), "{said}");
+        let pca = read();
+        // Of 44 images, 5 whole batches of 8 are an epoch.
+        assert_eq!((pca.directions, pca.images), (Directions::Pca, 40));
+        assert_eq!(pca.surfaces.iter().map(|surface| surface.width).collect::<Vec<_>>(), [1.0, 0.25]);
+        for surface in &pca.surfaces {
+            assert!(surface.loss.len() == 5 && surface.loss.iter().flatten().all(Option::is_some), "{surface:?}");
+            assert!(surface.explained.iter().sum::<f64>() > 0.8, "{:?}", surface.explained);
+            let epochs: Vec<f64> = surface.path.iter().map(|point| point.epoch).collect();
+            assert_eq!(epochs, [0.0, 1.0, 2.0, 3.0, 4.0]);
+            assert_eq!((surface.path[3].at, surface.path[4].at), (Some([0.0, 0.0]), None));
+            assert!(surface.path[3].loss.is_some() && surface.path[4].loss.is_none(), "{:?}", surface.path);
+        }
+
+        let some = ["--widths", "0.5,1.0", "--directions", "random", "--cells", "3", "--images", "10"];
+        let with_seed = |seed| {
+            succeeds(&landscape(&[&some[..], &["--seed", seed]].concat()));
+            read()
+        };
+        let random = with_seed("1");
+        assert_eq!((random.directions, random.images), (Directions::Random, 8));
+        for (of_random, of_pca) in random.surfaces.iter().zip([1.0, 0.5]) {
+            assert_eq!((of_random.width, &of_random.x), (of_pca, &vec![-1.0, 0.0, 1.0]));
+            let [origin, own] = [of_random.loss[1][1], of_random.path[3].loss].map(Option::unwrap);
+            assert!((origin - own).abs() < 1e-4 * own.abs(), "{of_random:?}");
+        }
+        assert_eq!(with_seed("1"), random);
+        assert_ne!(with_seed("2"), random);
+    }
+}
+
+#[test]
+fn a_landscape_says_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let run = text(&out);
+    let landscape = |flags: &[&str]| slimclr(&[&["landscape", &run, "--images", "8"], flags].concat());
+    refuses(&landscape(&[]), "holds no run");
+    succeeds(&pretrain(&["--epochs", "0.01", "--interference", "false", "--out", &run]));
+    refuses(&landscape(&[]), "is trained with --interference");
+
+    let bytes = fs::read(out.join("checkpoint.safetensors")).unwrap();
+    let checkpoint = Checkpoint::read(&bytes).unwrap();
+    let (state, config) = (checkpoint.resume(&Device::flex()).unwrap(), checkpoint.config());
+    write_snapshot(&out, &state, config);
+    refuses(&landscape(&["--widths", "1.0,0.3"]), "there is no width 0.3: choose from 1, 0.75, 0.5, 0.25");
+    refuses(&landscape(&["--cells", "2"]), "2 is not in 3..=201");
+    refuses(&landscape(&["--cells", "202"]), "202 is not in 3..=201");
+    refuses(&slimclr(&["landscape", &run, "--images", "3051"]), "must be between 2 and the 3048 images of an epoch");
+    refuses(&slimclr(&["landscape", &run, "--images", "1"]), "must be between 2 and");
+
+    let other = Config { depth: 14, ..config.clone() };
+    let mut deeper = Trainer::new(&other, other.encoder().unwrap().build().unwrap(), &Device::flex());
+    deeper.steps = 99;
+    write_snapshot(&out, &deeper, &other);
+    refuses(&landscape(&[]), "00000099.safetensors cannot be used: the tensors do not fit the network");
+    fs::write(out.join("snapshots/00000099.safetensors"), &bytes[..1000]).unwrap();
+    refuses(&landscape(&[]), "00000099.safetensors cannot be used: this is no intact safetensors file");
+    fs::remove_file(out.join("snapshots/00000099.safetensors")).unwrap();
+    // A single snapshot is a path too, that goes nowhere.
+    succeeds(&landscape(&["--cells", "3", "--widths", "0.25"]));
+
+    fs::write(out.join("checkpoint.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+    refuses(&landscape(&[]), "checkpoint.safetensors cannot be used");
+    fs::remove_file(out.join("checkpoint.safetensors")).unwrap();
+    refuses(&landscape(&[]), "has no checkpoint");
+}
+
 #[test]
 fn a_checkpoint_is_protected() {
     let folder = tempfile::tempdir().unwrap();
@@ -390,9 +496,10 @@ fn diverged_runs_stop_and_keep_the_last_good_checkpoint() {
     refuses(&output, "training has diverged");
     assert!(stderr(&output).contains("the loss of width"), "{}", stderr(&output));
     let bytes = fs::read(out.join("checkpoint.safetensors")).unwrap();
-    assert_eq!(slimclr_core::checkpoint::Checkpoint::read(&bytes).unwrap().step(), 1);
-    // What is kept is sound: it evaluates to numbers.
+    assert_eq!(Checkpoint::read(&bytes).unwrap().step(), 1);
+    // What is kept is sound: it evaluates to numbers, and lies in a landscape.
     succeeds(&slimclr(&["evaluate", &text(&out), "--probe-epochs", "1"]));
+    succeeds(&slimclr(&["landscape", &text(&out), "--cells", "3", "--images", "8"]));
 }
 
 #[cfg(target_os = "linux")]

@@ -306,6 +306,12 @@ impl Parameters {
         self.values[0].device()
     }
 
+    /// The same values on another device.
+    pub fn to_device(&self, device: &Device) -> Self {
+        let values = self.values.iter().map(|value| value.clone().to_device(device)).collect();
+        Self { layout: self.layout.clone(), values }
+    }
+
     /// The table these are values for.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout

@@ -86,6 +86,18 @@ pub struct Views {
     pub labels: Vec<u32>,
 }
 
+impl Views {
+    /// The same batch, of views `size` pixels wide, on a device.
+    pub fn to_device(self, size: usize, device: &Device) -> Batch {
+        let images = self.labels.len();
+        let on_device = |view| Tensor::from_data(TensorData::new(view, [images, 3, size, size]), device);
+        Batch {
+            views: self.pixels.into_iter().map(on_device).collect(),
+            labels: Tensor::from_data(TensorData::new(self.labels, [images]), device),
+        }
+    }
+}
+
 /// What may be asked of a run while it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
@@ -287,13 +299,8 @@ impl<H: Home> Run<H> {
     }
 
     async fn batch(&mut self, step: u64) -> Result<Batch, TrainError<H::Error>> {
-        let Views { pixels, labels } = self.home.batch(step).await.map_err(TrainError::Home)?;
-        let (size, images) = (self.config.image_size, labels.len());
-        let on_device = |view| Tensor::from_data(TensorData::new(view, [images, 3, size, size]), &self.device);
-        Ok(Batch {
-            views: pixels.into_iter().map(on_device).collect(),
-            labels: Tensor::from_data(TensorData::new(labels, [images]), &self.device),
-        })
+        let views = self.home.batch(step).await.map_err(TrainError::Home)?;
+        Ok(views.to_device(self.config.image_size, &self.device))
     }
 
     /// Reads the losses of the steps since the last read, and reports them.

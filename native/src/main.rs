@@ -23,6 +23,7 @@ use command::{
     evaluate::{self, Evaluate},
     experiment::Cifar10,
     export::{self, Export},
+    landscape::{self, LandscapeFlags},
     pretrain::{self, Pretrain},
     profile::{self, ProfileFlags},
 };
@@ -57,6 +58,8 @@ enum Task {
     Evaluate(Evaluate),
     /// Write one width of a trained network as files for PyTorch and ONNX Runtime
     Export(Export),
+    /// Measure the loss around a run's weights, and their path through it: figure 5 of the paper
+    Landscape(LandscapeFlags),
     /// Count a network's parameters and multiply-accumulates, at every width
     Profile(Box<ProfileFlags>),
     /// Compare arms of training, all else being equal, and tabulate them
@@ -124,6 +127,7 @@ fn run() -> Result<ExitCode> {
         Some(Task::Pretrain(flags)) => pretrain::pretrain(flags, of_command()),
         Some(Task::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Task::Export(flags)) => export::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Task::Landscape(flags)) => landscape::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Task::Profile(flags)) => profile::run(flags, of_command()).map(|()| ExitCode::SUCCESS),
         Some(Task::Experiment(Experiment::Cifar10(flags))) => {
             let (_, of_cifar10) = of_command().subcommand().expect("an experiment was parsed");

@@ -13,6 +13,7 @@ const CONFIG: &str = "config.toml";
 const EVENTS: &str = "events.jsonl";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const FEATURES: &str = "features.safetensors";
+const LANDSCAPE: &str = "landscape.json";
 const REPORT: &str = "report.html";
 const SNAPSHOTS: &str = "snapshots";
 const GRADIENTS: &str = "gradients";
@@ -78,6 +79,11 @@ impl RunFolder {
     /// Where the report goes.
     pub fn report_path(&self) -> PathBuf {
         self.path.join(REPORT)
+    }
+
+    /// Where the loss landscape goes.
+    pub fn landscape_path(&self) -> PathBuf {
+        self.path.join(LANDSCAPE)
     }
 
     /// Where the latest checkpoint's features go.

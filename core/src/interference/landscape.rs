@@ -1,6 +1,24 @@
 //! Loss landscapes with the weights' path through them (paper figure 5).
 
+use std::ops::RangeInclusive;
+
+use burn::tensor::{ExecutionError, Int, Tensor};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::plane::{Plane, Projection};
+use crate::{
+    checkpoint::Snapshot,
+    method::{Batch, Trainer, task::Task},
+    parameter::{MismatchError, ParameterSpec, Parameters},
+    pass::{Mode, Pass},
+    precision::Precision,
+};
+
+/// What a plane of principal components shows around the path, as a share of the path's longer side.
+const MARGIN: f64 = 0.25;
+/// Weights longer than this are lost, whatever their numbers: their products would overflow 32 bits.
+const LONGEST: f64 = 1e18;
 
 /// The loss around the trained weights, for some widths of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,4 +68,358 @@ pub struct Waypoint {
     pub at: Option<[f64; 2]>,
     /// Their own loss, which the projection's may differ from.
     pub loss: Option<f64>,
+}
+
+/// How a landscape is to be computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Survey {
+    /// How the plane's directions are chosen.
+    pub directions: Directions,
+    /// Places along each direction, at least 2.
+    pub cells: usize,
+    /// Seed of random directions.
+    pub seed: u64,
+}
+
+/// Why there is no landscape.
+#[derive(Debug, Error)]
+pub enum LandscapeError {
+    /// A snapshot of another network.
+    #[error(transparent)]
+    Mismatch(#[from] MismatchError),
+    /// A snapshot whose tensors fit, but whose sub-networks are others.
+    #[error("its sub-networks use other channels than the run's: one of the two was trained with `disjoint`")]
+    Slices,
+    /// No trained weights to look around.
+    #[error(
+        "none of the snapshots has weights of width {0} that are finite numbers, so there is nothing to look around"
+    )]
+    NoCentre(f64),
+    /// The device failed.
+    #[error("the device failed: {0}")]
+    Device(#[from] ExecutionError),
+}
+
+/// Measures the loss around a run's weights (paper figure 5; Li et al. 2018).
+///
+/// The loss is the method's own, of one width alone: contrastive, or cross-entropy where labels are trained, without
+/// distillation and without the weight that it has in the sum. Views, keys and queue stay the same, so that the query
+/// encoder's weights are all that varies; norms take their statistics from the batch, as in training. Everything is
+/// computed in 32 bits, whatever the run was trained in.
+pub struct Surveyor {
+    trainer: Trainer,
+    /// What the networks are asked, with the right answers.
+    exam: Vec<(Task, Tensor<1, Int>)>,
+    /// Parts of a batch that the exam is of.
+    parts: usize,
+    images: usize,
+    snapshots: Vec<Snapshot>,
+    steps_per_epoch: u64,
+}
+
+impl Surveyor {
+    /// Measures with the keys and the queue of `trainer`, a run's last state, on the first `images` images of
+    /// `batches`, rounded down to whole parts of a batch as training computes them ([`Config::accumulate`]). Fewer
+    /// than one part are rounded down to whole groups of [`Config::bn_splits`], so that statistics are of as many
+    /// images as in training, unless there is less than one.
+    ///
+    /// [`Config::accumulate`]: crate::config::Config::accumulate
+    /// [`Config::bn_splits`]: crate::config::Config::bn_splits
+    ///
+    /// # Panics
+    /// If there are fewer than 2 images.
+    pub fn new(mut trainer: Trainer, batches: &[Batch], images: usize, steps_per_epoch: u64) -> Self {
+        trainer.recipe.precision = Precision::F32;
+        let mut parts: Vec<Batch> = batches.iter().flat_map(|batch| batch.parts(trainer.recipe.accumulate)).collect();
+        let of_part = parts[0].images();
+        let images = if images < of_part {
+            let group = of_part / trainer.recipe.bn_splits;
+            trainer.recipe.bn_splits = (images / group).max(1);
+            let images = images.min(trainer.recipe.bn_splits * group);
+            parts = vec![parts[0].narrow(0, images)];
+            images
+        } else {
+            parts.truncate(images / of_part);
+            parts.len() * of_part
+        };
+        let count = parts.len();
+        let tasks = parts.into_iter().enumerate();
+        let tasks = tasks.flat_map(|(number, part)| trainer.tasks(part, number, &mut Vec::new()));
+        let exam = tasks.map(|task| (task.clone(), task.targets())).collect();
+        Self { trainer, exam, parts: count, images, snapshots: Vec::new(), steps_per_epoch }
+    }
+
+    /// Adds a snapshot; they come in the order of their steps. Its weights may be on another device: they are moved one
+    /// snapshot at a time. All stay in its memory, at 4 bytes a number: 1 MB each for a ResNet-20, 110 MB for a
+    /// ResNet-50.
+    ///
+    /// # Errors
+    /// If it is of another network than the trainer's.
+    pub fn add(&mut self, snapshot: Snapshot) -> Result<(), LandscapeError> {
+        let [ours, theirs] = [&self.trainer.query, &snapshot.query].map(Parameters::layout);
+        MismatchError::check(ours.named_shapes(), &theirs.named_shapes().collect())?;
+        if ours.widths() != theirs.widths() {
+            return Err(LandscapeError::Slices);
+        }
+        self.snapshots.push(snapshot);
+        Ok(())
+    }
+
+    /// Images that losses are averaged over.
+    pub fn images(&self) -> usize {
+        self.images
+    }
+
+    /// The loss of the width at `width` on a plane around the weights of the last snapshot that has finite ones.
+    ///
+    /// A plane of principal components covers the weights' path, and a margin of a quarter of its longer side;
+    /// coordinates are distances. One of random directions reaches from -1 to 1 on both, in units of the filters'
+    /// norms. `on_losses` is told how many losses were computed: one for each place, and one for each snapshot.
+    ///
+    /// # Errors
+    /// If no snapshot has finite weights, or the device fails.
+    pub async fn surface(
+        &self,
+        width: usize,
+        survey: Survey,
+        on_losses: impl Fn(usize),
+    ) -> Result<Surface, LandscapeError> {
+        let mut is_finite = Vec::with_capacity(self.snapshots.len());
+        for snapshot in &self.snapshots {
+            is_finite.push(length(&snapshot.query, width, ParameterSpec::is_trained).await? <= LONGEST);
+        }
+        let finite = self.snapshots.iter().zip(&is_finite).filter(|(_, is_finite)| **is_finite);
+        let path: Vec<&Parameters> = finite.map(|(snapshot, _)| &snapshot.query).collect();
+        let number = self.trainer.encoder.layout().widths().get(width);
+        let centre = path.last().copied().ok_or(LandscapeError::NoCentre(number))?;
+        let plane = match survey.directions {
+            Directions::Random => Plane::random(centre.clone(), width, survey.seed),
+            Directions::Pca => Plane::principal(&path, centre.clone(), width, survey.seed).await?,
+        };
+        let Projection { points, explained } = plane.project(&path).await?;
+        let sides = match survey.directions {
+            Directions::Random => [-1.0..=1.0, -1.0..=1.0],
+            Directions::Pca => sides(&points, length(centre, width, ParameterSpec::is_weight).await?),
+        };
+        let [x, y] = sides.map(|side| evenly(side, survey.cells));
+
+        let device = self.trainer.query.device();
+        let plane = plane.to_device(&device);
+        let mut loss = Vec::with_capacity(y.len());
+        for y in &y {
+            loss.push(self.losses(width, x.iter().map(|x| plane.at([*x, *y]))).await?);
+            on_losses(x.len());
+        }
+        let mut own = Vec::with_capacity(self.snapshots.len());
+        for some in self.snapshots.chunks(survey.cells) {
+            own.extend(self.losses(width, some.iter().map(|snapshot| snapshot.query.to_device(&device))).await?);
+            on_losses(some.len());
+        }
+        let mut points = points.into_iter();
+        let path = self.snapshots.iter().zip(is_finite).zip(own).map(|((snapshot, is_finite), loss)| Waypoint {
+            epoch: snapshot.step as f64 / self.steps_per_epoch as f64,
+            at: if is_finite { points.next() } else { None },
+            loss,
+        });
+        Ok(Surface { width: number, path: path.collect(), x, y, loss, explained })
+    }
+
+    /// The loss of the width at `width` with each of these parameters, on the trainer's device, which is read once.
+    async fn losses(
+        &self,
+        width: usize,
+        parameters: impl Iterator<Item = Parameters>,
+    ) -> Result<Vec<Option<f64>>, ExecutionError> {
+        let Trainer { encoder, recipe, .. } = &self.trainer;
+        let losses = parameters.map(|mut parameters| {
+            let answers = self.exam.iter().map(|(task, targets)| {
+                let mut pass = Pass::new(&mut parameters, width, Mode::Train { splits: recipe.bn_splits });
+                recipe.contrast(task.output(encoder, &mut pass).logits, targets.clone())
+            });
+            Tensor::cat(answers.collect(), 0).sum().div_scalar(self.parts as f64)
+        });
+        let losses = Tensor::cat(losses.collect(), 0).into_data_async().await?;
+        Ok(losses.iter::<f64>().map(|loss| loss.is_finite().then_some(loss)).collect())
+    }
+}
+
+/// The length of the vector of all values that the width at `width` uses and that `counts`.
+async fn length(
+    parameters: &Parameters,
+    width: usize,
+    counts: impl Fn(&ParameterSpec) -> bool,
+) -> Result<f64, ExecutionError> {
+    let counted = parameters.layout().iter().filter(|(_, spec)| counts(spec));
+    let squares = counted.filter_map(|(id, _)| Some(parameters.slice(id, width)?.powi_scalar(2).sum()));
+    let length = Tensor::<1>::cat(squares.collect(), 0).sum().sqrt().into_data_async().await?;
+    Ok(length.iter::<f64>().sum())
+}
+
+/// What to show of a plane so that all `points` are on it, with a margin; as far as the weights are long where the path
+/// goes nowhere.
+fn sides(points: &[[f64; 2]], length_of_weights: f64) -> [RangeInclusive<f64>; 2] {
+    let bounds = [0, 1].map(|axis| {
+        let along = points.iter().map(|point| point[axis]);
+        (along.clone().fold(f64::INFINITY, f64::min), along.fold(f64::NEG_INFINITY, f64::max))
+    });
+    let longest = bounds.iter().map(|(lowest, highest)| highest - lowest).fold(0.0, f64::max);
+    let margin = if longest > 0.0 { MARGIN * longest } else { length_of_weights };
+    bounds.map(|(lowest, highest)| lowest - margin..=highest + margin)
+}
+
+/// So many numbers from one end of `side` to the other.
+fn evenly(side: RangeInclusive<f64>, count: usize) -> Vec<f64> {
+    let (start, end) = side.into_inner();
+    let share = |index: usize| index as f64 / (count - 1) as f64;
+    (0..count).map(|index| start * (1.0 - share(index)) + end * share(index)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::{
+        config::Config,
+        loss::{distill::Distillation, reweight::Reweighting},
+        method::{Method, Plan},
+    };
+
+    const RANDOM: Survey = Survey { directions: Directions::Random, cells: 3, seed: 0 };
+    const PCA: Survey = Survey { directions: Directions::Pca, ..RANDOM };
+
+    /// A network whose losses in training are those that a landscape shows.
+    fn config(method: Method) -> Config {
+        let (distill, reweighting) = (Distillation::None, Reweighting::Equal);
+        let small = Config { batch: 8, queue: 16, dim: 8, hidden: 16, image_size: 16, ..Config::mini() };
+        Config { method, distill, reweighting, bn_splits: 2, accumulate: 2, ..small }
+    }
+
+    fn fresh(config: &Config) -> Trainer {
+        Trainer::new(config, config.encoder().unwrap().build().unwrap(), &Device::flex())
+    }
+
+    fn snapshot(config: &Config, step: u64, query: Parameters) -> Snapshot {
+        Snapshot { step, config: config.clone(), query }
+    }
+
+    /// The path from another initialisation to the trainer's, straight to both of the places between.
+    fn surveyor(config: &Config, trainer: &Trainer, batch: &Batch, images: usize) -> Surveyor {
+        let mut surveyor = Surveyor::new(trainer.clone(), std::slice::from_ref(batch), images, 2);
+        let other = |seed| Parameters::init(trainer.query.layout().clone(), seed, &Device::flex());
+        for (step, shares) in [(0, [0.2, 0.2]), (2, [0.1, 0.05]), (4, [0.0, 0.0])] {
+            let mut query = trainer.query.clone();
+            for (share, seed) in shares.iter().zip([101, 102]) {
+                query.move_towards(&other(seed), 1.0 - share);
+            }
+            surveyor.add(snapshot(config, step, query)).unwrap();
+        }
+        surveyor
+    }
+
+    fn close(a: Option<f64>, b: Option<f64>) -> bool {
+        a.zip(b).is_some_and(|(a, b)| (a - b).abs() < 1e-4 * b.abs())
+    }
+
+    #[test]
+    fn the_origin_has_the_loss_of_training() {
+        for method in [Method::Mocov2, Method::Mocov3, Method::Simclr, Method::Supervised] {
+            let config = config(method);
+            let trainer = fresh(&config);
+            let batch = Batch::noise(&config, 1, &Device::flex());
+            let surveyor = surveyor(&config, &trainer, &batch, config.batch);
+            assert_eq!(surveyor.images(), 8);
+            let plan = Plan { slim: true, rate: 0.0, key_momentum: 1.0 };
+            let trained = trainer.clone().step(batch, plan).losses;
+            for (width, loss) in trained.into_iter().enumerate() {
+                let expected = Some(f64::from(loss.into_scalar::<f32>()));
+                let surface = block_on(surveyor.surface(width, RANDOM, |_| {})).unwrap();
+                assert_eq!((&surface.x, &surface.y), (&vec![-1.0, 0.0, 1.0], &vec![-1.0, 0.0, 1.0]));
+                assert!(close(surface.loss[1][1], expected), "{method:?} {surface:?} {expected:?}");
+                assert!(close(surface.path[2].loss, expected), "{method:?} {surface:?} {expected:?}");
+                assert!(!close(surface.loss[0][0], expected), "{method:?}: nothing moves");
+            }
+        }
+    }
+
+    #[test]
+    fn on_the_paths_plane_losses_are_the_paths() {
+        let config = config(Method::Mocov2);
+        let trainer = fresh(&config);
+        let surveyor = surveyor(&config, &trainer, &Batch::noise(&config, 1, &Device::flex()), config.batch);
+        let counted = std::cell::Cell::new(0);
+        let surface = block_on(surveyor.surface(3, PCA, |losses| counted.set(counted.get() + losses))).unwrap();
+        assert_eq!(counted.get(), 3 * 3 + 3);
+        assert_eq!(surface.width, 0.25);
+        assert_eq!(surface.path.iter().map(|point| point.epoch).collect::<Vec<_>>(), [0.0, 1.0, 2.0]);
+        assert!(surface.explained.iter().sum::<f64>() > 0.999, "three points span a plane: {:?}", surface.explained);
+
+        let path: Vec<&Parameters> = surveyor.snapshots.iter().map(|snapshot| &snapshot.query).collect();
+        let plane = block_on(Plane::principal(&path, trainer.query.clone(), 3, 0)).unwrap();
+        for point in &surface.path {
+            let at = point.at.unwrap();
+            let there = block_on(surveyor.losses(3, std::iter::once(plane.at(at)))).unwrap();
+            assert!(close(there[0], point.loss), "{there:?} {point:?}");
+            for (place, side) in at.iter().zip([&surface.x, &surface.y]) {
+                assert!(side[0] < *place && *place < side[2], "{surface:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_have_neither_place_nor_loss() {
+        let config = config(Method::Mocov2);
+        let trainer = fresh(&config);
+        let mut surveyor = surveyor(&config, &trainer, &Batch::noise(&config, 1, &Device::flex()), config.batch);
+        let ruined = |factor: f64| {
+            let mut query = trainer.query.clone();
+            for (id, _) in query.layout().clone().iter() {
+                query.update(id, |value| value.mul_scalar(factor));
+            }
+            query
+        };
+        for factor in [1e30, f64::NAN] {
+            surveyor.add(snapshot(&config, 6, ruined(factor))).unwrap();
+            let surface = block_on(surveyor.surface(0, PCA, |_| {})).unwrap();
+            let last = surface.path.last().unwrap();
+            assert_eq!((last.at, surface.path[2].at), (None, Some([0.0, 0.0])));
+            assert!(surface.loss.iter().flatten().all(Option::is_some));
+            let json = serde_json::to_string(&surface).unwrap();
+            assert_eq!(serde_json::from_str::<Surface>(&json).unwrap().path.len(), surface.path.len());
+        }
+        assert_eq!(block_on(surveyor.surface(0, PCA, |_| {})).unwrap().path.last().unwrap().loss, None);
+
+        surveyor.snapshots.drain(..4);
+        let none = block_on(surveyor.surface(1, PCA, |_| {})).unwrap_err();
+        assert!(none.to_string().contains("weights of width 0.75 that are finite numbers"), "{none}");
+    }
+
+    #[test]
+    fn images_make_whole_parts_or_whole_groups() {
+        let config = Config { batch: 32, queue: 32, accumulate: 2, bn_splits: 4, ..config(Method::Mocov2) };
+        let trainer = fresh(&config);
+        let batch = Batch::noise(&config, 1, &Device::flex());
+        for (asked, used, splits) in [(64, 64, 4), (63, 48, 4), (16, 16, 4), (15, 12, 3), (4, 4, 1), (3, 3, 1)] {
+            let surveyor = Surveyor::new(trainer.clone(), &[batch.clone(), batch.clone()], asked, 1);
+            assert_eq!((surveyor.images(), surveyor.trainer.recipe.bn_splits), (used, splits), "{asked}");
+            let losses = block_on(surveyor.losses(3, std::iter::once(trainer.query.clone()))).unwrap();
+            assert!(losses[0].is_some());
+        }
+    }
+
+    #[test]
+    fn snapshots_of_other_networks_are_refused() {
+        let run = Config { widths: vec![1.0, 0.5], ..config(Method::Mocov2) };
+        let trainer = fresh(&run);
+        let refused = |other: Config| {
+            let batch = Batch::noise(&run, 1, &Device::flex());
+            let mut surveyor = Surveyor::new(trainer.clone(), &[batch], 8, 1);
+            surveyor.add(snapshot(&other, 0, fresh(&other).query)).unwrap_err().to_string()
+        };
+        assert!(refused(Config { depth: 14, ..run.clone() }).contains("unknown (features."));
+        assert!(refused(Config { multiplier: 2, ..run.clone() }).contains("of another shape"));
+        assert!(refused(Config { widths: vec![1.0, 0.5, 0.25], ..run.clone() }).contains("unknown"));
+        assert!(refused(Config { disjoint: true, ..run.clone() }).contains("disjoint"));
+    }
 }

@@ -5,6 +5,7 @@ pub mod conflict;
 pub mod direction;
 pub mod landscape;
 pub mod magnitude;
+pub mod plane;
 pub mod spectrum;
 pub mod surgery;
 

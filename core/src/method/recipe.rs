@@ -85,7 +85,7 @@ impl Recipe {
 
     /// The cross-entropy of the logits at the method's temperature. MoCo v3's logits carry it already, and its loss
     /// is made independent of it (Chen et al. 2021, algorithm 1).
-    fn contrast(&self, logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+    pub(crate) fn contrast(&self, logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
         match self.method {
             Method::Mocov2 | Method::Simclr => cross_entropy(logits.div_scalar(self.temperature), targets),
             Method::Mocov3 => cross_entropy(logits, targets).mul_scalar(2.0 * self.temperature),

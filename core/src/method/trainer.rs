@@ -67,13 +67,23 @@ impl Batch {
         Self { views: (0..count).map(&mut view).collect(), labels: Tensor::zeros([config.batch], device) }
     }
 
+    /// How many images it has.
+    pub(crate) fn images(&self) -> usize {
+        self.labels.dims()[0]
+    }
+
     /// `count` equal parts, in order.
-    fn parts(&self, count: usize) -> impl Iterator<Item = Batch> {
-        let images = self.labels.dims()[0] / count;
-        (0..count).map(move |part| Batch {
-            views: self.views.iter().map(|view| view.clone().narrow(0, part * images, images)).collect(),
-            labels: self.labels.clone().narrow(0, part * images, images),
-        })
+    pub(crate) fn parts(&self, count: usize) -> impl Iterator<Item = Batch> {
+        let images = self.images() / count;
+        (0..count).map(move |part| self.narrow(part * images, images))
+    }
+
+    /// So many of its images, from the one at `start`.
+    pub(crate) fn narrow(&self, start: usize, images: usize) -> Batch {
+        Batch {
+            views: self.views.iter().map(|view| view.clone().narrow(0, start, images)).collect(),
+            labels: self.labels.clone().narrow(0, start, images),
+        }
     }
 }
 
@@ -185,7 +195,7 @@ impl Trainer {
 
     /// What the widths are asked about a part of the batch. Keys that are to enter the queue are added to
     /// `fresh_keys`.
-    fn tasks(&mut self, batch: Batch, part: usize, fresh_keys: &mut Vec<Tensor<2>>) -> Vec<Task> {
+    pub(crate) fn tasks(&mut self, batch: Batch, part: usize, fresh_keys: &mut Vec<Tensor<2>>) -> Vec<Task> {
         let Batch { views, labels } = batch;
         match self.recipe.method {
             Method::Mocov2 => {

@@ -4,5 +4,6 @@ pub mod demo;
 pub mod evaluate;
 pub mod experiment;
 pub mod export;
+pub mod landscape;
 pub mod pretrain;
 pub mod profile;
