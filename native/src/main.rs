@@ -23,6 +23,7 @@ use command::{
     export::{self, Export},
     pretrain::{self, Pretrain},
     profile::{self, ProfileFlags},
+    report::{self as report_command, ReportFlags},
 };
 
 /// One pre-training run on unlabelled images gives several encoders of different width that share their
@@ -36,6 +37,7 @@ A first run:
   slimclr pretrain --data data/cifar10         train on it; Ctrl-C keeps a checkpoint
   slimclr pretrain --resume runs/cifar10-1     go on
   slimclr evaluate runs/cifar10-1              kNN and linear probes at every width
+  slimclr report runs/cifar10-1                the page about it again, with all that is recorded by now
   slimclr export runs/cifar10-1 --width 0.5    that sub-network alone, for PyTorch and ONNX Runtime")]
 struct Cli {
     #[command(subcommand)]
@@ -54,6 +56,8 @@ enum Task {
     Evaluate(Evaluate),
     /// Write one width of a trained network as files for PyTorch and ONNX Runtime
     Export(Export),
+    /// Draw what runs have recorded, one or several side by side: accuracies, and how the widths interfere
+    Report(ReportFlags),
     /// Count a network's parameters and multiply-accumulates, at every width
     Profile(Box<ProfileFlags>),
     /// Fetch images to train on
@@ -97,6 +101,7 @@ fn run() -> Result<ExitCode> {
         Some(Task::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Task::Export(flags)) => export::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Task::Profile(flags)) => profile::run(flags, of_command()).map(|()| ExitCode::SUCCESS),
+        Some(Task::Report(flags)) => report_command::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Task::Data(DataTask::Cifar10 { out })) => data::fetch::cifar10(out).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -5,3 +5,4 @@ pub mod evaluate;
 pub mod export;
 pub mod pretrain;
 pub mod profile;
+pub mod report;
