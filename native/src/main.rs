@@ -26,6 +26,7 @@ use command::{
     landscape::{self, LandscapeFlags},
     pretrain::{self, Pretrain},
     profile::{self, ProfileFlags},
+    report::{self as report_command, ReportFlags},
 };
 
 /// One pre-training run on unlabelled images gives several encoders of different width that share their
@@ -39,6 +40,7 @@ A first run:
   slimclr pretrain --data data/cifar10         train on it; Ctrl-C keeps a checkpoint
   slimclr pretrain --resume runs/cifar10-1     go on
   slimclr evaluate runs/cifar10-1              kNN and linear probes at every width
+  slimclr report runs/cifar10-1                the page about it again, with all that is recorded by now
   slimclr export runs/cifar10-1 --width 0.5    that sub-network alone, for PyTorch and ONNX Runtime
   slimclr experiment cifar10                   what each technique is good for, in one table")]
 struct Cli {
@@ -60,6 +62,8 @@ enum Task {
     Export(Export),
     /// Measure the loss around a run's weights, and their path through it: figure 5 of the paper
     Landscape(LandscapeFlags),
+    /// Draw what runs have recorded, one or several side by side: accuracies, and how the widths interfere
+    Report(ReportFlags),
     /// Count a network's parameters and multiply-accumulates, at every width
     Profile(Box<ProfileFlags>),
     /// Compare arms of training, all else being equal, and tabulate them
@@ -133,6 +137,7 @@ fn run() -> Result<ExitCode> {
             let (_, of_cifar10) = of_command().subcommand().expect("an experiment was parsed");
             command::experiment::cifar10(flags, of_cifar10)
         }
+        Some(Task::Report(flags)) => report_command::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Task::Data(DataTask::Cifar10 { out })) => data::fetch::cifar10(out).map(|()| ExitCode::SUCCESS),
     }
 }

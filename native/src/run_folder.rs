@@ -7,14 +7,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use slimclr_core::{config::Config, event::Event, train::Keepsake};
+use slimclr_core::{config::Config, event::Event, interference::landscape::Landscape, train::Keepsake};
 
 const CONFIG: &str = "config.toml";
 const EVENTS: &str = "events.jsonl";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const FEATURES: &str = "features.safetensors";
+/// The name of a report, wherever it goes.
+pub const REPORT: &str = "report.html";
 const LANDSCAPE: &str = "landscape.json";
-const REPORT: &str = "report.html";
 const SNAPSHOTS: &str = "snapshots";
 const GRADIENTS: &str = "gradients";
 const SAFETENSORS: &str = ".safetensors";
@@ -66,7 +67,7 @@ impl RunFolder {
     /// If it holds no run.
     pub fn open(path: &Path) -> Result<Self> {
         if !path.join(CONFIG).is_file() {
-            bail!("{} holds no run: there is no {CONFIG}", path.display());
+            bail!("{} holds no run: there is no {CONFIG}; name a folder that training has made", path.display());
         }
         Ok(Self { path: path.to_path_buf() })
     }
@@ -76,19 +77,44 @@ impl RunFolder {
         &self.path
     }
 
+    /// What it is called.
+    pub fn name(&self) -> String {
+        // A path like `.` has no name of its own.
+        let absolute = self.path.canonicalize();
+        let name = absolute.as_deref().unwrap_or(&self.path).file_name().unwrap_or(self.path.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+
     /// Where the report goes.
     pub fn report_path(&self) -> PathBuf {
         self.path.join(REPORT)
     }
 
-    /// Where the loss landscape goes.
+    /// Where the latest checkpoint's features go.
+    pub fn features_path(&self) -> PathBuf {
+        self.path.join(FEATURES)
+    }
+
+    /// Where the loss landscape is.
     pub fn landscape_path(&self) -> PathBuf {
         self.path.join(LANDSCAPE)
     }
 
-    /// Where the latest checkpoint's features go.
-    pub fn features_path(&self) -> PathBuf {
-        self.path.join(FEATURES)
+    /// The loss landscape, if one was computed.
+    ///
+    /// # Errors
+    /// If it cannot be read or understood.
+    pub fn landscape(&self) -> Result<Option<Landscape>> {
+        let path = self.landscape_path();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        let landscape = serde_json::from_slice(&text);
+        landscape.map(Some).with_context(|| {
+            format!("{} is no loss landscape: remove it, or compute it again by slimclr landscape", path.display())
+        })
     }
 
     /// The run's options.

@@ -7,3 +7,4 @@ pub mod export;
 pub mod landscape;
 pub mod pretrain;
 pub mod profile;
+pub mod report;

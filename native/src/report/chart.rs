@@ -4,7 +4,11 @@
 //! serves light, dark and print. Coordinates come only from [`Scale::position`], which has none for a
 //! value that cannot be drawn: no NaN reaches the SVG.
 
-use super::text::{escape, scientific, thousands};
+use super::{
+    colour::SHADES,
+    drawing::Drawing,
+    text::{escape, scientific, thousands},
+};
 
 /// The most points a line keeps; more than that is below the width of a stroke.
 pub const LINE_POINTS: usize = 600;
@@ -35,6 +39,13 @@ pub const NAMED: Frame = Frame { right: 116.0, ..WIDE };
 pub const PANEL: Frame =
     Frame { class: "panel", width: 400.0, height: 220.0, left: 62.0, right: 26.0, top: 22.0, bottom: 44.0 };
 
+/// The same, with room for labels at the ends of its lines.
+pub const LABELLED: Frame = Frame { right: 56.0, ..PANEL };
+
+/// A square plot with room for a bar of colours beside it.
+pub const PLANE: Frame =
+    Frame { class: "panel", width: 412.0, height: 332.0, left: 62.0, right: 88.0, top: 24.0, bottom: 46.0 };
+
 /// How values map to positions, and where the ticks stand.
 #[derive(Debug, Clone)]
 pub struct Scale {
@@ -46,9 +57,11 @@ pub struct Scale {
 
 /// A labelled value of an axis.
 #[derive(Debug, Clone, PartialEq)]
-struct Tick {
-    value: f64,
-    label: String,
+pub struct Tick {
+    /// The value.
+    pub value: f64,
+    /// Its label.
+    pub label: String,
 }
 
 impl Scale {
@@ -68,11 +81,27 @@ impl Scale {
         Some(Self { logarithmic: false, from: first * step.value(), to: last * step.value(), ticks })
     }
 
-    /// A linear scale from 0 to exactly `to`, which must be positive.
-    pub fn up_to(to: f64) -> Self {
-        let step = Step125::at_least(to / 5.0);
-        let ticks = step.multiples(0.0, (to / step.value()).floor());
-        Self { logarithmic: false, from: 0.0, to, ticks }
+    /// A linear scale between exactly these two, of which the latter must be the greater.
+    pub fn between(from: f64, to: f64) -> Self {
+        let step = Step125::at_least((to - from) / 5.0);
+        let ticks = step.multiples((from / step.value()).ceil(), (to / step.value()).floor());
+        Self { logarithmic: false, from, to, ticks }
+    }
+
+    /// Two linear scales on which the same length is the same difference, around `points`; none if no point can be drawn.
+    pub fn plane(points: &[[f64; 2]]) -> Option<[Self; 2]> {
+        let along = |index: usize| {
+            extent(points.iter().filter(|point| point.iter().all(|v| drawable(*v))).map(|point| point[index]))
+        };
+        let extents = [along(0)?, along(1)?];
+        let widest = extents.iter().map(|(low, high)| high - low).fold(0.0, f64::max);
+        let reach = if widest > 0.0 {
+            0.54 * widest
+        } else {
+            // A point alone still lies in a plane.
+            extents.iter().map(|(low, _)| low.abs()).fold(0.0, f64::max).max(1e-9)
+        };
+        Some(extents.map(|(low, high)| Self::between((low + high) / 2.0 - reach, (low + high) / 2.0 + reach)))
     }
 
     /// A logarithmic scale that holds the positive `values` and ends on ticks; none if none is positive.
@@ -98,19 +127,25 @@ impl Scale {
 
     /// Where `value` lies between the ends of the scale, 0 to 1; nowhere if it is not finite or lacks a
     /// logarithm.
-    fn position(&self, value: f64) -> Option<f64> {
+    pub fn position(&self, value: f64) -> Option<f64> {
         let on_axis = |v: f64| if self.logarithmic { v.log10() } else { v };
         let (from, to) = (on_axis(self.from), on_axis(self.to));
         drawable(value).then(|| (on_axis(value) - from) / (to - from)).filter(|p| p.is_finite())
     }
+
+    /// The labelled values.
+    pub fn ticks(&self) -> &[Tick] {
+        &self.ticks
+    }
 }
 
 /// Whether differences and ratios of values like this one stay finite.
-fn drawable(value: f64) -> bool {
+pub fn drawable(value: f64) -> bool {
     value.abs() <= 1e100
 }
 
-fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+/// The least and the greatest of `values`.
+pub fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.fold(None, |extent, v| Some(extent.map_or((v, v), |(low, high): (f64, f64)| (low.min(v), high.max(v)))))
 }
 
@@ -250,8 +285,21 @@ impl Chart {
         height - bottom - fraction * (height - top - bottom)
     }
 
-    fn place(&self, (x, y): (f64, f64)) -> Option<(f64, f64)> {
+    /// Where a point lies, in user units.
+    pub fn place(&self, (x, y): (f64, f64)) -> Option<(f64, f64)> {
         Some((self.across(self.x.scale.position(x)?), self.down(self.y.scale.position(y)?)))
+    }
+
+    /// Whether a place lies in the plot, and not within `margin` of its edges.
+    pub fn inside(&self, (x, y): (f64, f64), margin: f64) -> bool {
+        let across = self.across(0.0) + margin..=self.across(1.0) - margin;
+        let down = self.down(1.0) + margin..=self.down(0.0) - margin;
+        across.contains(&x) && down.contains(&y)
+    }
+
+    /// Adds a mark that is SVG already.
+    pub fn mark(&mut self, svg: &str) {
+        self.marks += svg;
     }
 
     /// A line through `points`, broken where one cannot be drawn.
@@ -323,22 +371,82 @@ impl Chart {
         }
     }
 
-    /// The chart as an SVG element. `id` must be the page's only one; `title` and `description` stand in
-    /// for the picture where it cannot be seen.
-    pub fn svg(mut self, id: &str, title: &str, description: &str) -> String {
+    /// A path through `points`, shaded from the first to the last, with its start and its end marked; broken where a point
+    /// cannot be drawn.
+    pub fn path(&mut self, points: &[(f64, f64)]) {
+        let last = points.len().saturating_sub(1).max(1);
+        for (from, to) in (0..SHADES).map(|shade| (shade * last / SHADES, (shade + 1) * last / SHADES)) {
+            // Of a path with fewer steps than shades, some shades have no step.
+            if let Some(stretch) = points.get(from..=to).filter(|_| to > from) {
+                let shade = (from + to) * SHADES / (2 * last);
+                self.line(stretch, &format!("t{}", shade.min(SHADES - 1)));
+            }
+        }
+        self.ends_of_path(points);
+    }
+
+    /// A dark path through `points` over a light ground, with its start and its end marked.
+    pub fn track(&mut self, points: &[(f64, f64)]) {
+        self.line(points, "halo");
+        self.line(points, "track");
+        for (x, y) in points.iter().filter_map(|point| self.place(*point)).collect::<Vec<_>>() {
+            self.marks += &format!(r#"<path class="waypoint" d="M{x:.1},{y:.1}h0"/>"#);
+        }
+        self.ends_of_path(points);
+    }
+
+    fn ends_of_path(&mut self, points: &[(f64, f64)]) {
+        let placed: Vec<(f64, f64)> = points.iter().filter_map(|point| self.place(*point)).collect();
+        if let [(x, y), ..] = placed[..] {
+            let outline = Shape::Circle.outline();
+            self.marks += &format!(r#"<path class="start" d="M{x:.1},{y:.1}{outline}"/>"#);
+        }
+        if let [_, .., (x, y)] = placed[..] {
+            let outline = Shape::Diamond.outline();
+            self.marks += &format!(r#"<path class="finish" d="M{x:.1},{y:.1}{outline}"/>"#);
+        }
+    }
+
+    /// A bar beside the plot that says which colour stands for which value; `fills` are attributes of as many fields, from
+    /// the lowest.
+    pub fn bar(&mut self, axis: &Axis, fills: &[String]) {
+        let (left, top, bottom) = (self.across(1.0) + 16.0, self.down(1.0), self.down(0.0));
+        let height = (bottom - top) / fills.len() as f64;
+        for (index, fill) in fills.iter().enumerate() {
+            let y = bottom - (index + 1) as f64 * height;
+            self.marks +=
+                &format!(r#"<rect x="{left:.1}" y="{y:.2}" width="12" height="{:.2}" {fill}/>"#, height + 0.3);
+        }
+        self.marks += &format!(r#"<path class="axis" d="M{left:.1},{top:.1}h12V{bottom:.1}h-12z"/>"#);
+        let ticks = axis.scale.ticks.iter().filter_map(|tick| Some((axis.scale.position(tick.value)?, &tick.label)));
+        for (fraction, label) in ticks {
+            let (x, y) = (left + 12.0, self.down(fraction));
+            self.marks += &format!(
+                r#"<path class="tick" d="M{x:.1},{y:.1}h4"/><text x="{:.1}" y="{y:.1}" dy=".35em">{label}</text>"#,
+                x + 7.0
+            );
+        }
+        self.marks += &format!(
+            r#"<text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
+            self.frame.width - 4.0,
+            top - 9.0,
+            escape(&axis.title)
+        );
+    }
+
+    /// The chart as a drawing. `id` must be the page's only one; `title` and `description` stand in for the picture where
+    /// it cannot be seen.
+    pub fn drawing(mut self, id: &str, title: &str, description: &str) -> Drawing {
         let Frame { class, width, height, .. } = self.frame;
-        let (title, description) = (escape(title), escape(description));
         let ends = std::mem::take(&mut self.ends);
-        format!(
-            r#"<svg class="chart {class}" viewBox="0 0 {width} {height}" role="img"
- aria-labelledby="{id}-title {id}-desc" xmlns="http://www.w3.org/2000/svg">
-<title id="{id}-title">{title}</title>
-<desc id="{id}-desc">{description}</desc>
-{}{}{}</svg>"#,
-            self.axes(),
-            self.marks,
-            self.end_labels(ends)
-        )
+        Drawing {
+            class,
+            size: [width, height],
+            id: id.into(),
+            title: title.into(),
+            description: description.into(),
+            marks: [self.axes(), std::mem::take(&mut self.marks), self.end_labels(ends)].concat(),
+        }
     }
 
     fn axes(&self) -> String {
@@ -441,7 +549,7 @@ mod tests {
         assert_eq!(scale.position(80.0), Some(1.0));
         assert_eq!(labels(&Scale::linear([-0.013, 0.021]).unwrap()), ["-0.02", "-0.01", "0", "0.01", "0.02", "0.03"]);
         assert_eq!(labels(&Scale::linear([0.0, 3e8]).unwrap()), ["0", "1×10⁸", "2×10⁸", "3×10⁸"]);
-        assert_eq!(labels(&Scale::up_to(1170.0)), ["0", "500", "1,000"]);
+        assert_eq!(labels(&Scale::between(0.0, 1170.0)), ["0", "500", "1,000"]);
     }
 
     #[test]
@@ -468,7 +576,7 @@ mod tests {
     fn what_cannot_be_drawn_has_no_scale_and_no_position() {
         assert!(Scale::linear([f64::NAN, f64::INFINITY, f64::MAX]).is_none());
         assert!(Scale::logarithmic([0.0, -1.0, f64::NAN]).is_none());
-        assert_eq!(Scale::up_to(1.0).position(f64::NAN), None);
+        assert_eq!(Scale::between(0.0, 1.0).position(f64::NAN), None);
     }
 
     #[test]
@@ -500,7 +608,7 @@ mod tests {
         chart.vertical(4.0, "a & b");
         chart.label_end((4.0, 2.0), "<1>", "w0");
         chart.label_above((4.0, f64::INFINITY), "nowhere", "w0");
-        let svg = chart.svg("f", "t", "d");
+        let svg = chart.drawing("f", "t", "d").element();
         let tree = roxmltree::Document::parse(&svg).unwrap();
         for attribute in tree.descendants().flat_map(|node| node.attributes()) {
             assert!(!attribute.value().contains("NaN") && !attribute.value().contains("inf"), "{attribute:?}");
@@ -515,7 +623,7 @@ mod tests {
         for label in ["a", "b", "c", "d"] {
             chart.label_end((10.0, 0.1), label, "w0");
         }
-        let svg = chart.svg("f", "t", "d");
+        let svg = chart.drawing("f", "t", "d").element();
         let tree = roxmltree::Document::parse(&svg).unwrap();
         let rows: Vec<f64> = tree
             .descendants()

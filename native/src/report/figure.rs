@@ -2,27 +2,52 @@
 
 use slimclr_core::{
     event::{Evaluated, Step},
-    interference::magnitude::GradientNorms,
     loss::distill::Distillation,
 };
 
 use super::{
-    chart::{Axis, Chart, LINE_POINTS, NAMED, PANEL, Scale, Shape, WIDE},
+    chart::{Axis, Chart, NAMED, PANEL, Scale, Shape, WIDE},
+    course::{mark_slow_start, smoothing_in_words, trace, training_axis},
+    drawing::Drawing,
+    key::{Key, Mark},
     record::Record,
-    text::{compact, count, escape, percent, plural, width},
+    text::{compact, count, percent, plural, width},
 };
 
-/// Charts with the words that belong to them.
+/// Panels with the words that belong to them.
 #[derive(Debug)]
 pub struct Figure {
-    /// The charts, as HTML.
-    pub charts: Vec<String>,
-    /// Lines of the legend, as HTML.
-    pub key: Vec<String>,
+    /// What is drawn.
+    pub panels: Vec<Panel>,
+    /// How many panels belong in a row, if that matters.
+    pub columns: Option<usize>,
+    /// What the marks stand for.
+    pub key: Vec<Key>,
     /// How to read the figure.
     pub reading: String,
     /// What is not drawn, or needs to be known beside.
     pub notes: Vec<String>,
+    /// Which runs are not in it, and why.
+    pub lacking: Option<Missing>,
+}
+
+impl Figure {
+    /// One chart that needs no heading, with its legend.
+    pub fn single(drawing: Drawing, key: Vec<Key>, reading: impl Into<String>) -> Self {
+        let panel = Panel { heading: String::new(), width: None, content: Ok(drawing) };
+        Self { panels: vec![panel], columns: None, key, reading: reading.into(), notes: Vec::new(), lacking: None }
+    }
+}
+
+/// One of the charts of a figure.
+#[derive(Debug)]
+pub struct Panel {
+    /// What it shows, if the figure has others.
+    pub heading: String,
+    /// The place of the width that it is about among the widths.
+    pub width: Option<usize>,
+    /// The chart.
+    pub content: Result<Drawing, Missing>,
 }
 
 /// Why there is no figure.
@@ -65,20 +90,18 @@ pub fn accuracy_by_cost<'a>(record: &Record<'a>) -> Result<Figure, Missing> {
     let (chart, key) = against_cost(record, &names, &lines)
         .ok_or("No width was evaluated, so there is no accuracy to set against cost.")?;
     let [before, after] = lines.each_ref().map(|line| !line.points.is_empty());
-    Ok(Figure {
-        charts: vec![chart],
+    let mut figure = Figure::single(
+        chart,
         key,
-        reading: "Higher is more accurate, further left is cheaper (logarithmic axis); the gap between the two \
-                  lines is what training gave each width, and bars show ± one standard error."
-            .into(),
-        notes: if !after {
-            vec!["No evaluation after training is recorded.".into()]
-        } else if !before {
-            vec!["No evaluation before training is recorded.".into()]
-        } else {
-            Vec::new()
-        },
-    })
+        "Higher is more accurate, further left is cheaper (logarithmic axis); the gap between the two lines is what \
+         training gave each width, and bars show ± one standard error.",
+    );
+    if !after {
+        figure.notes.push("No evaluation after training is recorded.".into());
+    } else if !before {
+        figure.notes.push("No evaluation before training is recorded.".into());
+    }
+    Ok(figure)
 }
 
 /// What the two kinds of linear probe reach at each width, against its cost.
@@ -92,16 +115,13 @@ pub fn probes_by_cost(record: &Record) -> Result<Figure, Missing> {
         Names { id: "probes-by-cost", title: "Linear probes against cost", measure: "Top-1 accuracy", line: "probe" };
     let (chart, key) = against_cost(record, &names, &lines)
         .ok_or("No linear probe was trained; “slimclr evaluate” trains both kinds.")?;
-    Ok(Figure {
-        charts: vec![chart],
+    Ok(Figure::single(
+        chart,
         key,
-        reading: "The switchable probe has a layer for each width, the slimmable one a single layer, of which each \
-                  width uses its slice. The gap between the two is what sharing the layer costs: a slice of the best \
-                  layer for all features would be the best for its own only if the others were orthogonal to them \
-                  (the paper’s appendix A)."
-            .into(),
-        notes: Vec::new(),
-    })
+        "The switchable probe has a layer for each width, the slimmable one a single layer, of which each width uses \
+         its slice. The gap between the two is what sharing the layer costs: a slice of the best layer for all features \
+         would be the best for its own only if the others were orthogonal to them (the paper’s appendix A).",
+    ))
 }
 
 /// What a figure of accuracies against cost calls its parts.
@@ -147,7 +167,7 @@ impl Line {
 }
 
 /// A chart of `lines` with their legend; none if they have no points.
-fn against_cost(record: &Record, names: &Names, lines: &[Line]) -> Option<(String, Vec<String>)> {
+fn against_cost(record: &Record, names: &Names, lines: &[Line]) -> Option<(Drawing, Vec<Key>)> {
     let points = || lines.iter().flat_map(|line| &line.points);
     let (unit, unit_name) = match points().map(|point| point.macs).max()? {
         1_000_000_000.. => (1e9, "billions"),
@@ -162,7 +182,7 @@ fn against_cost(record: &Record, names: &Names, lines: &[Line]) -> Option<(Strin
         Axis { title: format!("Multiply-accumulates per image ({unit_name})"), scale: x },
         Axis { title: format!("{} (%)", names.measure), scale: y },
     );
-    let mut key = key_of_widths(record);
+    let mut key = key_of_widths(record.widths());
     let mut description = format!("{} against multiply-accumulates.", names.measure);
     for Line { name, class, points } in lines {
         let places: Vec<(f64, f64)> = points.iter().map(place).collect();
@@ -179,10 +199,8 @@ fn against_cost(record: &Record, names: &Names, lines: &[Line]) -> Option<(Strin
         }
         if let Some(end) = places.iter().max_by(|a, b| a.0.total_cmp(&b.0)) {
             chart.label_end(*end, name, "plain");
-            key.push(format!(
-                r#"<li class="plain"><span class="swatch rule {class}"></span>{name} {}, {class}</li>"#,
-                names.line
-            ));
+            let rule = if *class == "hollow" { "plain hollow" } else { "plain filled" };
+            key.push(Key::new(Mark::Rule(rule), format!("{name} {}, {class}", names.line)));
         }
     }
     // Above a width's highest point: lines that lie close together would have labels on top of each other.
@@ -193,7 +211,7 @@ fn against_cost(record: &Record, names: &Names, lines: &[Line]) -> Option<(Strin
             chart.label_above(at, &width(*value), &format!("w{index}"));
         }
     }
-    Some((chart.svg(names.id, names.title, &description), key))
+    Some((chart.drawing(names.id, names.title, &description), key))
 }
 
 /// Accuracy of each width at every evaluation.
@@ -210,7 +228,7 @@ pub fn accuracy_over_training(record: &Record) -> Result<Figure, Missing> {
     let (Some(y), true) = (y, evaluations.iter().any(|all| all.len() >= 2)) else {
         return Err("No width was evaluated more than once, so there is no course to draw.".into());
     };
-    let (x, unit) = training_axis(record);
+    let (x, unit) = training_axis(record.taken);
     let mut chart = Chart::new(WIDE, x, Axis { title: "kNN accuracy (%)".into(), scale: y });
     mark_slow_start(&mut chart, record, unit);
     let mut description = String::from("kNN accuracy over training steps.");
@@ -240,12 +258,11 @@ pub fn accuracy_over_training(record: &Record) -> Result<Figure, Missing> {
             );
         }
     }
-    Ok(Figure {
-        charts: vec![chart.svg("accuracy-over-training", "Accuracy over training", &description)],
-        key: key_of_widths(record),
-        reading: "Each point is one evaluation with ± one standard error; step 0 is the untrained network.".into(),
-        notes: Vec::new(),
-    })
+    Ok(Figure::single(
+        chart.drawing("accuracy-over-training", "Accuracy over training", &description),
+        key_of_widths(record.widths()),
+        "Each point is one evaluation with ± one standard error; step 0 is the untrained network.",
+    ))
 }
 
 /// Each width's loss, on an axis of its own.
@@ -254,11 +271,11 @@ pub fn losses(record: &Record) -> Result<Figure, Missing> {
         return Err("No training step is recorded, so there are no losses.".into());
     }
     let mut notes = Vec::new();
-    let mut charts = Vec::new();
+    let mut panels = Vec::new();
     let mut longest_window = 1;
     for (index, value) in record.widths().iter().enumerate() {
         let name = width(*value);
-        let (x, unit) = training_axis(record);
+        let (x, unit) = training_axis(record.taken);
         let trained = |step: &&&Step| index == 0 || step.step > record.started.slow_start_step;
         let points: Vec<(f64, f64)> = record
             .steps
@@ -266,8 +283,7 @@ pub fn losses(record: &Record) -> Result<Figure, Missing> {
             .filter(trained)
             .filter_map(|step| Some((step.step as f64 / unit, *step.losses.get(index)?)))
             .collect();
-        let mark = swatch(index);
-        let heading = format!(r#"<h3 class="w{index}">{mark}Width {name}</h3>"#);
+        let panel = |content| Panel { heading: format!("Width {name}"), width: Some(index), content };
         let unreal = points.iter().filter(|(_, loss)| !loss.is_finite()).count() as u64;
         if unreal > 0 {
             let steps = plural(unreal, "step");
@@ -279,7 +295,7 @@ pub fn losses(record: &Record) -> Result<Figure, Missing> {
             } else {
                 "No loss that can be drawn.".into()
             };
-            charts.push(format!(r#"<div>{heading}<p class="missing">{reason}</p></div>"#));
+            panels.push(panel(Err(reason)));
             continue;
         };
         let mut chart = Chart::new(PANEL, x, Axis { title: loss_title(record, index).into(), scale: y });
@@ -292,10 +308,11 @@ pub fn losses(record: &Record) -> Result<Figure, Missing> {
             _ => "A single step.".into(),
         };
         let title = format!("Loss of width {name} over training");
-        charts.push(format!("<div>{heading}{}</div>", chart.svg(&format!("loss-{index}"), &title, &described)));
+        panels.push(panel(Ok(chart.drawing(&format!("loss-{index}"), &title, &described))));
     }
     Ok(Figure {
-        charts,
+        panels,
+        columns: None,
         key: Vec::new(),
         reading: format!(
             "One chart per width, each with a linear axis of its own: the losses of sub-networks include \
@@ -303,6 +320,7 @@ pub fn losses(record: &Record) -> Result<Figure, Missing> {
             smoothing_in_words(longest_window)
         ),
         notes,
+        lacking: None,
     })
 }
 
@@ -314,183 +332,7 @@ fn loss_title(record: &Record, index: usize) -> &'static str {
     }
 }
 
-/// A line over training with its name and its look.
-#[derive(Debug)]
-struct Series {
-    name: String,
-    class: String,
-    points: Vec<(f64, f64)>,
-}
-
-/// Gradient norms of the widths and of what the full network has beyond the narrowest (paper figure 3).
-pub fn gradient_norms(record: &Record) -> Result<Figure, Missing> {
-    let widths = record.widths();
-    let (x, unit) = training_axis(record);
-    let over_training = |norm: &dyn Fn(&GradientNorms) -> Option<f64>| {
-        let measured = record.interference.iter();
-        measured.filter_map(|at| Some((at.step as f64 / unit, norm(&at.gradient)?))).collect()
-    };
-    let mut series: Vec<Series> = widths
-        .iter()
-        .enumerate()
-        .map(|(index, value)| Series {
-            name: width(*value),
-            class: format!("w{index}"),
-            points: over_training(&|norms| norms.norms.get(index).copied()),
-        })
-        .collect();
-    if widths.len() > 1 {
-        series.push(Series {
-            name: "rest".into(),
-            class: "plain dashed".into(),
-            points: over_training(&|norms| Some(norms.rest)),
-        });
-    }
-    let values = || series.iter().flat_map(|series| &series.points).map(|(_, norm)| *norm);
-    let Some(y) = Scale::logarithmic(values()) else {
-        return Err("No gradient norms are recorded.".into());
-    };
-    let mut chart = Chart::new(WIDE, x, Axis { title: "Mean gradient norm (l2)".into(), scale: y });
-    mark_slow_start(&mut chart, record, unit);
-    let mut longest_window = 1;
-    let mut description = String::from("Mean gradient norms over training steps.");
-    for Series { name, class, points } in &series {
-        let turn = record.started.slow_start_step as f64 / unit;
-        let (strong, window) = trace(&mut chart, points, turn, class);
-        longest_window = longest_window.max(window);
-        let drawn = |(_, norm): &&(f64, f64)| norm.is_finite() && *norm > 0.0;
-        if let (Some(first), Some(last)) = (strong.iter().find(drawn), strong.iter().rfind(drawn)) {
-            chart.label_end(*last, name, class);
-            description += &format!(" {name}: from {:.3e} to {:.3e}.", first.1, last.1);
-        }
-    }
-    let undrawn = values().filter(|norm| !norm.is_finite() || *norm <= 0.0).count() as u64;
-    let mut key = key_of_widths(record);
-    let mut reading = String::from(
-        "How strongly training pulls on the weights that each width uses: the l2 norm of the gradient’s \
-         slice, averaged over convolution and linear weights, on a logarithmic axis, so that equal distances \
-         are equal ratios.",
-    );
-    if let (Some(narrowest), true) = (widths.last(), widths.len() > 1) {
-        let narrowest = width(*narrowest);
-        key.push(format!(
-            r#"<li class="plain"><span class="swatch rule dashed"></span>
-rest, θ<sub>1.0∖{narrowest}</sub></li>"#
-        ));
-        reading += &format!(
-            " Where {narrowest} lies above the rest (what the full network has beyond it), \
-             a minority of the weights takes most of the gradient: the imbalance of the paper’s figure 3."
-        );
-    }
-    reading += &smoothing_in_words(longest_window);
-    Ok(Figure {
-        charts: vec![chart.svg("gradient-norms", "Gradient norms over training", &description)],
-        key,
-        reading,
-        notes: if undrawn == 0 {
-            Vec::new()
-        } else {
-            vec![format!("{} without a logarithm (zero or not finite): not drawn.", plural(undrawn, "norm"))]
-        },
-    })
-}
-
-/// The axis of training steps, and how many steps its unit has.
-fn training_axis(record: &Record) -> (Axis, f64) {
-    let (unit, title) = match record.taken {
-        20_000.. => (1e3, "Training step (thousands)"),
-        _ => (1.0, "Training step"),
-    };
-    let scale = Scale::up_to(record.taken.max(1) as f64 / unit);
-    (Axis { title: title.into(), scale }, unit)
-}
-
-fn mark_slow_start(chart: &mut Chart, record: &Record, unit: f64) {
-    if let Some(step) = record.slow_start_end() {
-        chart.vertical(step as f64 / unit, "slow start ends");
-    }
-}
-
-/// Draws `points` faintly and their running mean over them; only themselves where they are few. Returns
-/// what was drawn strongly, and the window of the mean, which does not reach across `turn`.
-fn trace(chart: &mut Chart, points: &[(f64, f64)], turn: f64, class: &str) -> (Vec<(f64, f64)>, usize) {
-    let window = window(points.len());
-    if window > 1 {
-        chart.line(points, &format!("{class} faint"));
-    }
-    let (before, after) = points.split_at(points.partition_point(|(x, _)| *x <= turn));
-    let parts = [before, after].map(|part| running_mean(part, window));
-    if window > 1 {
-        parts.iter().for_each(|part| chart.line(part, class));
-    } else {
-        chart.line(points, class);
-    }
-    (parts.concat(), window)
-}
-
-/// The number of points that a running mean takes in: odd, a fortieth of all.
-fn window(points: usize) -> usize {
-    points / 80 * 2 + 1
-}
-
-/// The mean of the finite values in the window around each point, which is cut at the ends. Where there are
-/// more points than a line keeps, around every so many: a mean around each would take time with their square.
-fn running_mean(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
-    let reach = window / 2;
-    let mean = |at: usize| {
-        let around = &points[at.saturating_sub(reach)..points.len().min(at + reach + 1)];
-        let finite = || around.iter().map(|(_, y)| *y).filter(|y| y.is_finite());
-        finite().sum::<f64>() / finite().count() as f64
-    };
-    let stride = points.len().div_ceil(LINE_POINTS).max(1);
-    let last = points.len().saturating_sub(1);
-    (0..last)
-        .step_by(stride)
-        .chain((!points.is_empty()).then_some(last))
-        .map(|at| {
-            let (x, y) = points[at];
-            (x, if y.is_finite() { mean(at) } else { y })
-        })
-        .collect()
-}
-
-fn smoothing_in_words(window: usize) -> String {
-    if window > 1 {
-        format!(" Faint lines are single steps, strong ones running means over {window} reported steps.")
-    } else {
-        String::new()
-    }
-}
-
-/// The point that stands for a width.
-pub fn swatch(index: usize) -> String {
-    format!(
-        r#"<svg class="swatch w{index}" viewBox="-6 -6 12 12" aria-hidden="true"><path d="M0,0{}"/></svg>"#,
-        Shape::of(index).outline()
-    )
-}
-
-fn key_of_widths(record: &Record) -> Vec<String> {
-    record
-        .widths()
-        .iter()
-        .enumerate()
-        .map(|(index, value)| format!("<li>{}{}</li>", swatch(index), escape(&width(*value))))
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_running_mean_passes_over_values_that_are_none() {
-        let points = [(0.0, 1.0), (1.0, f64::NAN), (2.0, 5.0), (3.0, 7.0)];
-        let mean = running_mean(&points, 3);
-        assert_eq!((mean[0].1, mean[2].1, mean[3].1), (1.0, 6.0, 6.0));
-        assert!(mean[1].1.is_nan());
-        assert!(running_mean(&[], 1).is_empty());
-        assert_eq!(running_mean(&points[..1], 1), points[..1]);
-        assert_eq!([0, 79, 80, 1000].map(window), [1, 1, 3, 25]);
-    }
+/// The points that stand for `widths`.
+pub fn key_of_widths(widths: &[f64]) -> Vec<Key> {
+    widths.iter().enumerate().map(|(index, value)| Key::new(Mark::Width(index), width(*value))).collect()
 }

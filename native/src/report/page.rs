@@ -4,21 +4,28 @@ use slimclr_core::{config::Config, encoder::BackboneKind, event::Evaluated, meth
 
 use super::{
     Neighbours, Report, colour,
-    figure::{self, Accuracy, Figure, Missing, swatch},
+    figure::{self, Accuracy, Figure, Missing, Panel},
+    interference,
+    key::{Key, Mark},
     picture,
     record::{End, Record},
+    runs::Runs,
     text::{compact, count, duration, escape, list, percent, plural, width},
 };
 
-/// The report as an HTML document.
+/// The report of one run as an HTML document.
 pub fn document(report: &Report) -> String {
-    let record = Record::read(&report.events);
-    let widths = record.as_ref().map_or(&[][..], Record::widths);
-    let name = escape(&report.name);
-    let body = match &record {
-        Some(record) => body(record, &report.neighbours),
-        None => missing("The events hold no beginning of a run, so there is nothing to report."),
+    let runs = Runs::read(std::slice::from_ref(report));
+    let body = match runs.all.as_slice() {
+        [run] => body(&runs, &run.record, &report.neighbours),
+        _ => missing("The events hold no beginning of a run, so there is nothing to report."),
     };
+    shell(&report.name, "one", runs.widths.len(), &body)
+}
+
+/// The page around `body`, titled `name`.
+pub fn shell(name: &str, class: &str, widths: usize, body: &str) -> String {
+    let name = escape(name);
     // The policy makes the browser itself refuse whatever would not be self-contained.
     format!(
         r#"<!DOCTYPE html>
@@ -34,9 +41,10 @@ pub fn document(report: &Report) -> String {
 <style>
 {}
 {}
+{}
 </style>
 </head>
-<body>
+<body class="{class}">
 <header><p class="kind">SlimCLR report</p><h1>{name}</h1></header>
 <main>
 {body}
@@ -45,25 +53,33 @@ pub fn document(report: &Report) -> String {
 </html>
 "#,
         include_str!("style.css"),
-        colour::rules(widths.len()),
+        include_str!("chart.css"),
+        colour::rules(widths),
     )
 }
 
-fn body(record: &Record, neighbours: &[Neighbours]) -> String {
+fn body(runs: &Runs, record: &Record, neighbours: &[Neighbours]) -> String {
+    let section = |heading, figure| section(heading, &[figure]);
     [
         headline(record),
-        section("Accuracy against cost", "", figure::accuracy_by_cost(record)),
-        section("Linear probes", "", figure::probes_by_cost(record)),
-        section("Accuracy over training", "", figure::accuracy_over_training(record)),
-        section("Loss of each width", "panels", figure::losses(record)),
-        section("Gradient norms", "", figure::gradient_norms(record)),
+        section("Accuracy against cost", figure::accuracy_by_cost(record)),
+        section("Linear probes", figure::probes_by_cost(record)),
+        section("Accuracy over training", figure::accuracy_over_training(record)),
+        section("Loss of each width", figure::losses(record)),
+        interference(runs),
         nearest(record, neighbours),
         configuration(&record.started.config),
     ]
     .join("\n")
 }
 
-fn missing(reason: &str) -> String {
+/// How the widths interfered.
+pub fn interference(runs: &Runs) -> String {
+    interference::plates(runs).map(|plate| section(plate.title, &plate.parts)).join("\n")
+}
+
+/// A paragraph about something that is not there.
+pub fn missing(reason: &str) -> String {
     format!(r#"<p class="missing">{}</p>"#, escape(reason))
 }
 
@@ -170,7 +186,12 @@ fn table(record: &Record) -> String {
             ridge,
         ]
         .map(|cell| format!("<td>{cell}</td>"));
-        format!(r#"<tr><th scope="row">{}{}</th>{}</tr>"#, swatch(index), escape(&width(*value)), cells.concat())
+        format!(
+            r#"<tr><th scope="row">{}{}</th>{}</tr>"#,
+            Mark::Width(index).swatch(),
+            escape(&width(*value)),
+            cells.concat()
+        )
     });
     let rows: String = rows.collect();
     let columns: String = [
@@ -214,26 +235,56 @@ frozen features, top-1 / top-5; ridge is least squares in closed form. {after}{b
     )
 }
 
-fn section(heading: &str, class: &str, figure: Result<Figure, Missing>) -> String {
-    let body = match figure {
-        Err(reason) => missing(&reason),
-        Ok(Figure { charts, key, reading, notes }) => {
-            let key = if key.is_empty() { String::new() } else { format!(r#"<ul class="key">{}</ul>"#, key.concat()) };
-            let notes: String = notes.iter().map(|note| format!(r#"<p class="note">{}</p>"#, escape(note))).collect();
-            format!(
-                r#"<figure class="{class}"><div class="charts">{}</div>
-<figcaption>{key}<p>{}</p>{notes}</figcaption></figure>"#,
-                charts.concat(),
-                escape(&reading)
-            )
-        }
+fn section(heading: &str, parts: &[Result<Figure, Missing>]) -> String {
+    let mut parts: Vec<String> = parts
+        .iter()
+        .map(|part| match part {
+            Ok(figure) => element(figure),
+            Err(reason) => missing(reason),
+        })
+        .collect();
+    // What all parts lack for the same reason is said once.
+    parts.dedup();
+    format!("<section><h2>{heading}</h2>{}</section>", parts.concat())
+}
+
+fn element(Figure { panels, key, reading, notes, lacking, .. }: &Figure) -> String {
+    let drawn = panels.iter().find_map(|panel| panel.content.as_ref().ok());
+    let class = match drawn.map(|drawing| drawing.class) {
+        Some("wide") => "single",
+        Some("tile") => "tiles",
+        _ => "panels",
     };
-    format!("<section><h2>{heading}</h2>{body}</section>")
+    let charts: String = panels.iter().map(panel).collect();
+    let key: String = key.iter().map(Key::item).collect();
+    let key = if key.is_empty() { key } else { format!(r#"<ul class="key">{key}</ul>"#) };
+    let notes: String = notes.iter().map(|note| format!(r#"<p class="note">{}</p>"#, escape(note))).collect();
+    let lacking = lacking.as_deref().map(missing).unwrap_or_default();
+    format!(
+        r#"<figure class="{class}"><div class="charts">{charts}</div>
+<figcaption>{key}<p>{}</p>{notes}{lacking}</figcaption></figure>"#,
+        escape(reading)
+    )
+}
+
+fn panel(Panel { heading, width, content }: &Panel) -> String {
+    let content = match content {
+        Ok(drawing) => drawing.element(),
+        Err(reason) => missing(reason),
+    };
+    if heading.is_empty() {
+        return content;
+    }
+    let (class, mark) = match width {
+        Some(index) => (format!(r#" class="w{index}""#), Mark::Width(*index).swatch()),
+        None => Default::default(),
+    };
+    format!("<div><h3{class}>{mark}{}</h3>{content}</div>", escape(heading))
 }
 
 fn nearest(record: &Record, neighbours: &[Neighbours]) -> String {
     let body = if neighbours.is_empty() {
-        missing("No neighbours were looked up.")
+        missing("No neighbours were looked up; “slimclr evaluate” does.")
     } else {
         let queries: String = neighbours.iter().map(|query| query_with_neighbours(record, query)).collect();
         format!(
@@ -257,7 +308,12 @@ fn query_with_neighbours(record: &Record, Neighbours { query, class, per_width }
             )
         });
         let images: String = images.collect();
-        let mark = record.widths().iter().position(|width| width == value).map(swatch).unwrap_or_default();
+        let mark = record
+            .widths()
+            .iter()
+            .position(|width| width == value)
+            .map(|index| Mark::Width(index).swatch())
+            .unwrap_or_default();
         format!(r#"<h3>{mark}{} <span>{same} of {}</span></h3><ol>{images}</ol>"#, width(*value), neighbours.len())
     });
     let rows: String = rows.collect();

@@ -94,7 +94,7 @@ fn complete() -> Vec<Event> {
 
 /// The page of `events`, with SVGs that are well-formed and without NaN, and with no id twice.
 fn page(events: Vec<Event>) -> String {
-    let page = html(&Report { name: "run <1>".into(), events, neighbours: Vec::new() });
+    let page = html(&[Report { name: "run <1>".into(), events, landscape: None, neighbours: Vec::new() }]);
     let mut ids = Vec::new();
     for (start, _) in page.match_indices("<svg") {
         let end = start + page[start..].find("</svg>").unwrap() + "</svg>".len();
@@ -210,7 +210,7 @@ fn neighbours_of_the_same_class_are_marked_by_more_than_colour() {
     let image = Image { width: 1, height: 1, pixels: vec![9, 9, 9] };
     let per_width = vec![(1.0, vec![(image.clone(), "cat".into()), (image.clone(), "<dog>".into())])];
     let neighbours = vec![Neighbours { query: image, class: "cat".into(), per_width }];
-    let page = html(&Report { name: "run".into(), events: complete(), neighbours });
+    let page = html(&[Report { name: "run".into(), events: complete(), landscape: None, neighbours }]);
     says(&page, r#"<li class="same"><img"#);
     says(&page, r#"alt="&lt;dog&gt;, another class"><span>&lt;dog&gt;</span></li>"#);
     says(&page, "<span>1 of 2</span>");

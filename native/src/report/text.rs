@@ -1,5 +1,8 @@
 //! How numbers and words are written on the page.
 
+/// How wide a character of prose is, as a share of the font's size: a little more than DejaVu Sans has on average.
+pub const TEXT_WIDTH: f64 = 0.6;
+
 /// `text` with everything replaced that would mean something to HTML or is not allowed in XML.
 pub fn escape(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
@@ -86,6 +89,13 @@ pub fn list(items: &[String]) -> String {
         [only] => only.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
+}
+
+/// `text` with a capital and a full stop, as a sentence.
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", letters.as_str())
 }
 
 /// `number` of a thing, with an s unless it is one.

@@ -1,0 +1,86 @@
+//! `slimclr report`: draws what runs have recorded.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::{
+    report::{self, FigureFile, Report},
+    run_folder::{REPORT, RunFolder, write_atomically},
+    terminal,
+};
+
+/// Flags of `slimclr report`.
+#[derive(Args)]
+pub struct ReportFlags {
+    /// Folders of runs; several are drawn side by side, with the same axes and colours
+    #[arg(value_name = "RUN", required = true)]
+    runs: Vec<PathBuf>,
+    /// The page to write [default: 'report.html', of one run in its folder, of several in the current one]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Folder to write the figures of interference to as well, as SVG and PNG: figure3 (gradient magnitudes), figure4
+    /// (directions), figure5 (loss landscapes) and cosines
+    #[arg(long, value_name = "DIR")]
+    figures: Option<PathBuf>,
+}
+
+/// Writes the page, and the figures if they are asked for; says what of which run cannot be drawn.
+///
+/// # Errors
+/// If a path is no run, no run has begun, or a file cannot be written.
+pub fn run(flags: &ReportFlags) -> Result<()> {
+    let folders = flags.runs.iter().map(|path| RunFolder::open(path)).collect::<Result<Vec<_>>>()?;
+    let mut reports = folders.iter().map(|folder| Report::read(folder, Vec::new())).collect::<Result<Vec<_>>>()?;
+    tell_apart(&mut reports, &flags.runs);
+    let blank = report::blank(&reports);
+    if blank.len() == reports.len() {
+        bail!("{} has not begun: there are no events to report on; train first", blank.join(", "));
+    }
+    for name in blank {
+        eprintln!("warning: {name} is left out: its events hold no beginning of a run");
+    }
+    let figures = report::figures(&reports);
+    for FigureFile { name, missing, .. } in &figures {
+        missing.iter().for_each(|missing| eprintln!("{name}: {missing}"));
+    }
+    let page = match (&flags.out, folders.as_slice()) {
+        (Some(out), _) => out.clone(),
+        (None, [folder]) => folder.report_path(),
+        (None, _) => REPORT.into(),
+    };
+    write_atomically(&page, report::html(&reports).as_bytes())?;
+    terminal::print(&format!("report: {}", page.display()));
+    if let Some(folder) = &flags.figures {
+        write_figures(&figures, folder)?;
+    }
+    Ok(())
+}
+
+/// Runs in different folders may have the same name: then the paths are their names.
+fn tell_apart(reports: &mut [Report], paths: &[PathBuf]) {
+    let mut names: Vec<&str> = reports.iter().map(|report| report.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() < reports.len() {
+        for (report, path) in reports.iter_mut().zip(paths) {
+            report.name = path.display().to_string();
+        }
+    }
+}
+
+fn write_figures(figures: &[FigureFile], folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    for FigureFile { name, svg, .. } in figures {
+        let Some(svg) = svg else { continue };
+        let path = folder.join(name);
+        write_atomically(&path.with_extension("svg"), svg.as_bytes())?;
+        write_atomically(&path.with_extension("png"), &report::png(svg)?)?;
+        terminal::print(&format!("{name}: {}", path.with_extension("svg").display()));
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! The page about several runs side by side.
+
+use slimclr_core::event::Evaluated;
+
+use super::{
+    Report,
+    figure::Accuracy,
+    key::Mark,
+    page,
+    record::Record,
+    runs::{Run, Runs},
+    text::{count, escape, list, percent, plural, width},
+};
+
+/// A way to measure a width: what it is called, and what an evaluation says of it.
+type Measure = (&'static str, fn(&Evaluated) -> Option<String>);
+
+const MEASURES: [Measure; 5] = [
+    ("kNN (%)", |evaluated| Some(Accuracy::knn(evaluated).in_words())),
+    ("Switchable probe (%)", |evaluated| tops(evaluated.probes()[0])),
+    ("Slimmable probe (%)", |evaluated| tops(evaluated.probes()[1])),
+    ("Ridge probe (%)", |evaluated| tops(evaluated.probes()[2])),
+    ("The network’s own classifier (%)", |evaluated| tops(evaluated.own_classifier())),
+];
+
+fn tops(tops: Option<[f64; 2]>) -> Option<String> {
+    tops.map(|[top1, top5]| format!("{}\u{a0}/ {}", percent(top1), percent(top5)))
+}
+
+/// The comparison as an HTML document.
+pub fn document(reports: &[Report]) -> String {
+    let runs = Runs::read(reports);
+    let blank = match runs.blank.as_slice() {
+        [] => String::new(),
+        names => {
+            page::missing(&format!("Not in this report: {}, whose events hold no beginning of a run.", list(names)))
+        }
+    };
+    let names: Vec<String> = runs.all.iter().map(|run| run.name.into()).collect();
+    let title = format!("{} compared", plural(runs.all.len() as u64, "run"));
+    let body = format!(
+        r#"<section><p class="lead">{}.</p>{blank}{}</section>
+{}"#,
+        escape(&list(&names)),
+        accuracies(&runs),
+        page::interference(&runs)
+    );
+    page::shell(&title, "several", runs.widths.len(), &body)
+}
+
+/// A table for every measure that some run has: a line a run, a column a width.
+fn accuracies(runs: &Runs) -> String {
+    let tables: String = MEASURES.iter().filter_map(|measure| table(runs, measure)).collect();
+    if tables.is_empty() {
+        return page::missing("No width of any run was evaluated after training.");
+    }
+    format!(
+        r#"{tables}<p class="note">Test images of the right class, by each width’s last evaluation that has it; bold: the
+best of each width. kNN: by vote of the nearest training images, ± one standard error. Probes and classifiers: top-1 / top-5;
+ridge is least squares in closed form.</p>"#
+    )
+}
+
+fn table(runs: &Runs, (name, measure): &Measure) -> Option<String> {
+    let last = |record: &Record, width: f64| {
+        let evaluations = record.evaluations(width).into_iter();
+        evaluations.rev().filter(|evaluated| evaluated.step > 0).find_map(measure)
+    };
+    let value = |run: &Run, width: f64| last(&run.record, width);
+    let found = runs.all.iter().any(|run| runs.widths.iter().any(|width| value(run, *width).is_some()));
+    // The number that a cell begins with, in percent to one decimal: what is equal in the table is equally good.
+    let number = |run: &Run, width: f64| -> Option<f64> {
+        value(run, width)?.split_whitespace().next()?.parse().ok().filter(|number: &f64| number.is_finite())
+    };
+    let best = |width: f64| runs.all.iter().filter_map(|run| number(run, width)).max_by(f64::total_cmp);
+    let heads: String = runs
+        .widths
+        .iter()
+        .enumerate()
+        .map(|(index, value)| format!(r#"<th scope="col">{}{}</th>"#, Mark::Width(index).swatch(), width(*value)))
+        .collect();
+    let rows: String = runs
+        .all
+        .iter()
+        .map(|run| {
+            let cells: String = runs
+                .widths
+                .iter()
+                .map(|width| match value(run, *width) {
+                    None => "<td>–</td>".into(),
+                    Some(cell) if number(run, *width) == best(*width) => format!("<td><b>{cell}</b></td>"),
+                    Some(cell) => format!("<td>{cell}</td>"),
+                })
+                .collect();
+            format!(r#"<tr><th scope="row">{}</th><td>{}</td>{cells}</tr>"#, escape(run.name), count(run.record.taken))
+        })
+        .collect();
+    found.then(|| {
+        format!(
+            r#"<div class="scroll" role="region" aria-label="{name}" tabindex="0"><table><caption>{name}</caption>
+<thead><tr><th scope="col">Run</th><th scope="col">Steps</th>{heads}</tr></thead>
+<tbody>{rows}</tbody>
+</table></div>"#
+        )
+    })
+}

@@ -1,0 +1,91 @@
+//! Lines over training.
+
+use super::{
+    chart::{Axis, Chart, LINE_POINTS, Scale},
+    record::Record,
+};
+
+/// The axis of so many training steps, and how many steps its unit has.
+pub fn training_axis(taken: u64) -> (Axis, f64) {
+    let (unit, title) = match taken {
+        20_000.. => (1e3, "Training step (thousands)"),
+        _ => (1.0, "Training step"),
+    };
+    let scale = Scale::between(0.0, taken.max(1) as f64 / unit);
+    (Axis { title: title.into(), scale }, unit)
+}
+
+/// Marks where sub-networks begin to train.
+pub fn mark_slow_start(chart: &mut Chart, record: &Record, unit: f64) {
+    if let Some(step) = record.slow_start_end() {
+        chart.vertical(step as f64 / unit, "slow start ends");
+    }
+}
+
+/// Draws `points` faintly and their running mean over them; only themselves where they are few. Returns
+/// what was drawn strongly, and the window of the mean, which does not reach across `turn`.
+pub fn trace(chart: &mut Chart, points: &[(f64, f64)], turn: f64, class: &str) -> (Vec<(f64, f64)>, usize) {
+    let window = window(points.len());
+    if window > 1 {
+        chart.line(points, &format!("{class} faint"));
+    }
+    let (before, after) = points.split_at(points.partition_point(|(x, _)| *x <= turn));
+    let parts = [before, after].map(|part| running_mean(part, window));
+    if window > 1 {
+        parts.iter().for_each(|part| chart.line(part, class));
+    } else {
+        chart.line(points, class);
+    }
+    (parts.concat(), window)
+}
+
+/// The number of points that a running mean takes in: odd, a fortieth of all.
+fn window(points: usize) -> usize {
+    points / 80 * 2 + 1
+}
+
+/// The mean of the finite values in the window around each point, which is cut at the ends. Where there are
+/// more points than a line keeps, around every so many: a mean around each would take time with their square.
+fn running_mean(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
+    let reach = window / 2;
+    let mean = |at: usize| {
+        let around = &points[at.saturating_sub(reach)..points.len().min(at + reach + 1)];
+        let finite = || around.iter().map(|(_, y)| *y).filter(|y| y.is_finite());
+        finite().sum::<f64>() / finite().count() as f64
+    };
+    let stride = points.len().div_ceil(LINE_POINTS).max(1);
+    let last = points.len().saturating_sub(1);
+    (0..last)
+        .step_by(stride)
+        .chain((!points.is_empty()).then_some(last))
+        .map(|at| {
+            let (x, y) = points[at];
+            (x, if y.is_finite() { mean(at) } else { y })
+        })
+        .collect()
+}
+
+/// What the faint and the strong lines of [`trace`] are.
+pub fn smoothing_in_words(window: usize) -> String {
+    if window > 1 {
+        format!(" Faint lines are single steps, strong ones running means over {window} reported steps.")
+    } else {
+        String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_running_mean_passes_over_values_that_are_none() {
+        let points = [(0.0, 1.0), (1.0, f64::NAN), (2.0, 5.0), (3.0, 7.0)];
+        let mean = running_mean(&points, 3);
+        assert_eq!((mean[0].1, mean[2].1, mean[3].1), (1.0, 6.0, 6.0));
+        assert!(mean[1].1.is_nan());
+        assert!(running_mean(&[], 1).is_empty());
+        assert_eq!(running_mean(&points[..1], 1), points[..1]);
+        assert_eq!([0, 79, 80, 1000].map(window), [1, 1, 3, 25]);
+    }
+}

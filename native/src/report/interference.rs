@@ -1,0 +1,582 @@
+//! The figures of how widths interfere: the paper's figures 3 to 5, and how far their gradients agree.
+//!
+//! What can be compared between runs has the same axes and colours in all panels.
+
+use std::collections::BTreeSet;
+
+use slimclr_core::{
+    event::Interference,
+    interference::{
+        conflict::{Agreement, Pairs},
+        direction::{GradientPath, gradient_path},
+        landscape::{Directions, Landscape, Surface},
+    },
+};
+
+use super::{
+    chart::{Axis, Chart, Frame, LABELLED, PLANE, Scale, WIDE, drawable, extent},
+    colour::{self, SHADES},
+    course::{mark_slow_start, smoothing_in_words, trace, training_axis},
+    drawing::Drawing,
+    figure::{Figure, Missing, Panel, key_of_widths},
+    heat_map::{self, Grid},
+    key::{Key, Mark},
+    matrix::{self, Pair},
+    runs::{Run, Runs},
+    text::{count, percent, plural, width},
+};
+
+/// Losses that differ by more than this factor are drawn on a logarithmic scale.
+const LOGARITHMIC_BEYOND: f64 = 20.0;
+/// Losses beyond so many times the median have the last colour: one place that blew up would take all of them.
+const HIGHEST_OVER_MEDIAN: f64 = 1000.0;
+
+/// What more has to be measured.
+const MEASURE: &str = "“slimclr pretrain --interference” measures them";
+
+/// A figure that is also a file of its own.
+#[derive(Debug)]
+pub struct Plate {
+    /// The name of its file.
+    pub name: &'static str,
+    /// What it shows.
+    pub title: &'static str,
+    /// Its parts, or why they are not there.
+    pub parts: Vec<Result<Figure, Missing>>,
+}
+
+impl Plate {
+    /// What is not drawn, and why.
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing: Vec<String> = self
+            .parts
+            .iter()
+            .filter_map(|part| match part {
+                Ok(figure) => figure.lacking.clone(),
+                Err(missing) => Some(missing.clone()),
+            })
+            .collect();
+        // Parts that lack the same say so once.
+        missing.dedup();
+        missing
+    }
+}
+
+/// All figures of interference.
+pub fn plates(runs: &Runs) -> [Plate; 4] {
+    [
+        Plate { name: "figure3", title: "Gradient magnitudes", parts: vec![magnitudes(runs)] },
+        Plate {
+            name: "figure4",
+            title: "Gradient directions of the last layers",
+            parts: vec![singular_values(runs), gradient_paths(runs)],
+        },
+        Plate { name: "figure5", title: "Loss landscapes", parts: vec![landscapes(runs)] },
+        Plate {
+            name: "cosines",
+            title: "Agreement between the widths’ gradients",
+            parts: vec![matrices(runs), cosines_over_training(runs), conflicts_over_training(runs)],
+        },
+    ]
+}
+
+/// Lines over training that belong into one panel.
+struct Lines<'r, 'a> {
+    run: &'r Run<'a>,
+    /// What they are about, beside the run.
+    what: String,
+    series: Vec<Series>,
+}
+
+/// A line over training with its name and its look.
+struct Series {
+    name: String,
+    class: String,
+    /// Values by step.
+    points: Vec<(f64, f64)>,
+}
+
+/// What panels of lines over training have in common.
+struct Course {
+    id: &'static str,
+    title: &'static str,
+    frame: Frame,
+    y: Axis,
+}
+
+impl Course {
+    /// The panels, on the same axes, and the longest window of a running mean.
+    fn panels(&self, runs: &Runs, drawn: &[Lines]) -> (Vec<Panel>, usize) {
+        let mut longest = 1;
+        let panels = drawn.iter().enumerate().map(|(index, Lines { run, what, series })| {
+            let (x, unit) = training_axis(runs.taken());
+            let mut chart = Chart::new(self.frame, x, self.y.clone());
+            mark_slow_start(&mut chart, &run.record, unit);
+            let turn = run.record.started.slow_start_step as f64 / unit;
+            let mut description = format!("{} over training steps.", self.y.title);
+            for Series { name, class, points } in series {
+                let points: Vec<(f64, f64)> = points.iter().map(|(step, value)| (step / unit, *value)).collect();
+                let (strong, window) = trace(&mut chart, &points, turn, class);
+                longest = longest.max(window);
+                let seen = |(_, value): &&(f64, f64)| self.y.scale.position(*value).is_some();
+                if let (Some(first), Some(last)) = (strong.iter().find(seen), strong.iter().rfind(seen)) {
+                    chart.label_end(*last, name, class);
+                    description += &format!(" {name}: from {:.3e} to {:.3e}.", first.1, last.1);
+                }
+            }
+            let drawing = chart.drawing(&format!("{}-{index}", self.id), self.title, &description);
+            Panel { heading: runs.heading(run, what), width: None, content: Ok(drawing) }
+        });
+        (panels.collect(), longest)
+    }
+}
+
+impl Lines<'_, '_> {
+    fn values(&self) -> impl Iterator<Item = f64> {
+        self.series.iter().flat_map(|series| &series.points).map(|(_, value)| *value)
+    }
+}
+
+/// The runs that are in none of `lines`.
+fn lacking(runs: &Runs, lines: &[Lines], what: &str) -> Option<Missing> {
+    runs.lacking(|run| lines.iter().any(|lines| std::ptr::eq(lines.run, run)), what)
+}
+
+/// The failure to draw anything.
+fn nothing(runs: &Runs, what: &str) -> Missing {
+    runs.lacking(|_| false, what).unwrap_or_else(|| "There is no run to draw.".into())
+}
+
+/// What `value` is at every measurement of `run` that has it, by step.
+fn over_training(run: &Run, value: impl Fn(&Interference) -> Option<f64>) -> Vec<(f64, f64)> {
+    run.record.interference.iter().filter_map(|at| Some((at.step as f64, value(at)?))).collect()
+}
+
+/// Gradient norms of the widths and of what the full network has beyond the narrowest (paper figure 3).
+fn magnitudes(runs: &Runs) -> Result<Figure, Missing> {
+    const WHAT: &str = "no gradient norms are recorded";
+    let lines = runs.all.iter().map(|run| {
+        let widths = run.record.widths();
+        let mut series: Vec<Series> = widths
+            .iter()
+            .enumerate()
+            .map(|(index, value)| Series {
+                name: width(*value),
+                class: format!("w{}", runs.index(*value)),
+                points: over_training(run, |at| at.gradient.norms.get(index).copied()),
+            })
+            .collect();
+        if widths.len() > 1 {
+            let points = over_training(run, |at| Some(at.gradient.rest));
+            series.push(Series { name: "rest".into(), class: "plain dashed".into(), points });
+        }
+        Lines { run, what: String::new(), series }
+    });
+    let lines: Vec<Lines> = lines.filter(|lines| lines.values().any(positive)).collect();
+    let values = || lines.iter().flat_map(Lines::values);
+    let scale = Scale::logarithmic(values()).ok_or_else(|| nothing(runs, WHAT))?;
+    let course = Course {
+        id: "figure3",
+        title: "Gradient norms over training",
+        frame: if runs.all.len() == 1 { WIDE } else { LABELLED },
+        y: Axis { title: "Mean gradient norm (l2)".into(), scale },
+    };
+    let (panels, window) = course.panels(runs, &lines);
+    let mut key = key_of_widths(&runs.widths);
+    let mut reading = String::from(
+        "How strongly training pulls on the weights that each width uses: the l2 norm of the gradient’s slice, averaged \
+         over convolution and linear weights, on a logarithmic axis, so that equal distances are equal ratios.",
+    );
+    if lines.iter().any(|lines| lines.run.record.widths().len() > 1) {
+        key.push(Key::new(Mark::Rule("plain dashed"), "rest, θ(1.0 ∖ min)"));
+        reading += " Where the narrowest width lies above the rest (what the full network has beyond it), a minority of \
+                    the weights takes most of the gradient: the imbalance of the paper’s figure 3.";
+    }
+    reading += &smoothing_in_words(window);
+    let undrawn = values().filter(|norm| !positive(*norm)).count() as u64;
+    let mut notes = Vec::new();
+    if undrawn > 0 {
+        notes.push(format!("{} without a logarithm (zero or not finite): not drawn.", plural(undrawn, "norm")));
+    }
+    Ok(Figure { panels, columns: None, key, reading, notes, lacking: lacking(runs, &lines, WHAT) })
+}
+
+fn positive(value: f64) -> bool {
+    value > 0.0 && drawable(value)
+}
+
+/// The names of the last layers that `run` has measured.
+fn layers(run: &Run) -> BTreeSet<String> {
+    let measured = run.record.interference.iter().map(|at| &at.last_layers);
+    measured.flat_map(|at| at.singular_values.keys().chain(at.products.keys())).cloned().collect()
+}
+
+/// The two largest singular values of the last linear layers' gradients (paper figure 4).
+fn singular_values(runs: &Runs) -> Result<Figure, Missing> {
+    let what = format!("no singular values of gradients are recorded; {MEASURE}");
+    let of_run = |run| {
+        layers(run).into_iter().map(move |layer| {
+            let series = |index: usize, name: &str, class: &str| Series {
+                name: name.into(),
+                class: class.into(),
+                points: over_training(run, |at| Some(at.last_layers.singular_values.get(&layer)?[index])),
+            };
+            let series = vec![series(0, "σ₁", "plain"), series(1, "σ₂", "plain dashed")];
+            Lines { run, what: layer, series }
+        })
+    };
+    let lines: Vec<Lines> = runs.all.iter().flat_map(of_run).filter(|lines| lines.values().any(positive)).collect();
+    let scale = Scale::logarithmic(lines.iter().flat_map(Lines::values)).ok_or_else(|| nothing(runs, &what))?;
+    let course = Course {
+        id: "singular-values",
+        title: "Singular values over training",
+        frame: LABELLED,
+        y: Axis { title: "Singular value".into(), scale },
+    };
+    let (panels, window) = course.panels(runs, &lines);
+    Ok(Figure {
+        panels,
+        columns: None,
+        key: vec![
+            Key::new(Mark::Rule("plain"), "largest singular value, σ₁"),
+            Key::new(Mark::Rule("plain dashed"), "second, σ₂"),
+        ],
+        reading: format!(
+            "The gradient of each last linear layer as a matrix: its two largest singular values, on a logarithmic axis. \
+             The further σ₁ lies above σ₂, the more the gradient has one direction.{}",
+            smoothing_in_words(window)
+        ),
+        notes: Vec::new(),
+        lacking: lacking(runs, &lines, &what),
+    })
+}
+
+/// The paths of the last linear layers' gradients in the plane of their two principal components (paper figure 4).
+fn gradient_paths(runs: &Runs) -> Result<Figure, Missing> {
+    let what = format!("fewer than two gradients of last layers are recorded; {MEASURE}");
+    let mut panels = Vec::new();
+    let mut with_path = Vec::new();
+    for run in &runs.all {
+        for layer in layers(run) {
+            let path = gradient_path(&run.record.interference, &layer);
+            let drawing = path.and_then(|path| gradient_plane(&path, &format!("gradient-path-{}", panels.len())));
+            if let Some(drawing) = drawing {
+                with_path.push(run.name);
+                panels.push(Panel { heading: runs.heading(run, &layer), width: None, content: Ok(drawing) });
+            }
+        }
+    }
+    if panels.is_empty() {
+        return Err(nothing(runs, &what));
+    }
+    Ok(Figure {
+        panels,
+        columns: None,
+        key: ends_of_path("first measurement", "last"),
+        reading: "The same gradients, projected onto their two principal components; one point a measurement, and the \
+                  origin is no gradient. A path that wanders over both axes is a divergent direction; one that stays near \
+                  an axis is consistent. Both axes of a panel have the same scale, so its shape is true; panels do not \
+                  share components, so each has a scale of its own."
+            .into(),
+        notes: Vec::new(),
+        lacking: runs.lacking(|run| with_path.contains(&run.name), &what),
+    })
+}
+
+fn gradient_plane(path: &GradientPath, id: &str) -> Option<Drawing> {
+    let scales = Scale::plane(&path.points)?;
+    let mut chart = plane_chart(scales, "Component", path.explained);
+    let points: Vec<(f64, f64)> = path.points.iter().map(|[x, y]| (*x, *y)).collect();
+    chart.path(&points);
+    let (first, last) = (*path.steps.first()? as f64, *path.steps.last()? as f64);
+    if first < last {
+        let shades: Vec<String> = (0..SHADES).map(|n| format!(r#"class="t{n}" fill="currentColor""#)).collect();
+        chart.bar(&Axis { title: "Training step".into(), scale: Scale::between(first, last) }, &shades);
+    }
+    let [one, other] = path.explained.map(percent);
+    let description = format!(
+        "{} measurements from step {} to step {}; the components explain {one} % and {other} % of the variance.",
+        path.steps.len(),
+        count(first as u64),
+        count(last as u64)
+    );
+    Some(chart.drawing(id, "Path of the gradient", &description))
+}
+
+/// A square chart of a plane whose two directions explain these shares of a variance.
+fn plane_chart(scales: [Scale; 2], direction: &str, explained: [f64; 2]) -> Chart {
+    let mut axes = scales.into_iter().zip(explained).enumerate().map(|(index, (scale, share))| {
+        let share = if share.is_finite() { format!(" ({} % of variance)", percent(share)) } else { String::new() };
+        Axis { title: format!("{direction} {}{share}", index + 1), scale }
+    });
+    let mut next = || axes.next().expect("there are two");
+    Chart::new(PLANE, next(), next())
+}
+
+fn ends_of_path(start: &str, finish: &str) -> Vec<Key> {
+    vec![Key::new(Mark::Start, start), Key::new(Mark::Finish, finish)]
+}
+
+/// Loss landscapes with the weights' path through them (paper figure 5).
+fn landscapes(runs: &Runs) -> Result<Figure, Missing> {
+    const WHAT: &str = "there is no loss landscape; “slimclr landscape” computes one from the snapshots that \
+                        “slimclr pretrain --interference” keeps";
+    let surfaces: Vec<(&Run, &Landscape, &Surface, Grid)> = runs
+        .all
+        .iter()
+        .filter_map(|run| Some((run, run.landscape?)))
+        .flat_map(|(run, landscape)| landscape.surfaces.iter().map(move |surface| (run, landscape, surface)))
+        .filter_map(|(run, landscape, surface)| {
+            Some((run, landscape, surface, Grid::new(&surface.x, &surface.y, &surface.loss)?))
+        })
+        .filter(|(.., grid)| grid.values().next().is_some())
+        .collect();
+    let losses: Vec<f64> = surfaces.iter().flat_map(|(.., grid)| grid.values()).collect();
+    let (scale, highest) = loss_scale(&losses).ok_or_else(|| nothing(runs, WHAT))?;
+    let panels = surfaces.iter().enumerate().map(|(index, (run, _, surface, grid))| Panel {
+        heading: runs.heading(run, &format!("width {}", width(surface.width))),
+        width: Some(runs.index(surface.width)),
+        content: landscape(surface, grid, &scale, &format!("figure5-{index}"))
+            .ok_or_else(|| "No plane that can be drawn.".into()),
+    });
+    let panels: Vec<Panel> = panels.collect();
+    let mut key = ends_of_path("weights at the first snapshot", "at the last");
+    key.insert(0, Key::new(Mark::Rule("track"), "path of the weights"));
+    let mut notes = Vec::new();
+    let voids: usize = surfaces.iter().map(|(.., grid)| grid.voids()).sum();
+    if voids > 0 {
+        key.push(Key::new(Mark::Void, "no value"));
+        notes.push(format!("At {} the loss is no finite number: crossed out.", plural(voids as u64, "place")));
+    }
+    if let Some(highest) = highest {
+        notes.push(format!("Losses above {highest:.3e} have the last colour."));
+    }
+    let kinds: BTreeSet<&str> = surfaces
+        .iter()
+        .map(|(_, landscape, ..)| match landscape.directions {
+            Directions::Pca => "the principal components of the weights’ path",
+            Directions::Random => "random, each filter scaled to the norm of the weights’",
+        })
+        .collect();
+    let kinds: Vec<&str> = kinds.into_iter().collect();
+    let images: BTreeSet<String> =
+        surfaces.iter().map(|(_, landscape, ..)| plural(landscape.images as u64, "image")).collect();
+    let images: Vec<String> = images.into_iter().collect();
+    let columns = runs.all.iter().map(|run| surfaces.iter().filter(|(other, ..)| std::ptr::eq(*other, run)).count());
+    Ok(Figure {
+        columns: columns.max().filter(|columns| (2..=3).contains(columns)),
+        panels,
+        key,
+        reading: format!(
+            "The loss of each width (over {}) on a plane through its trained weights, which lie at the origin; directions: \
+             {}. Colours mean the same in all panels; iso-lines are labelled with the loss. The path is the weights’ at \
+             each snapshot, projected onto the plane: one that runs straight down into a basin met little resistance. \
+             Panels do not share directions, so each has axes of its own.",
+            images.join(" or "),
+            kinds.join("; or "),
+        ),
+        notes,
+        lacking: runs.lacking(|run| surfaces.iter().any(|(other, ..)| std::ptr::eq(*other, run)), WHAT),
+    })
+}
+
+/// The scale of `losses`, and above which losses it ends, if not at the highest.
+fn loss_scale(losses: &[f64]) -> Option<(Scale, Option<f64>)> {
+    let mut sorted = losses.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (low, highest) = (*sorted.first()?, *sorted.last()?);
+    let limit = HIGHEST_OVER_MEDIAN * sorted[sorted.len() / 2];
+    let high = if limit > low { highest.min(limit) } else { highest };
+    let scale = if low > 0.0 && high > LOGARITHMIC_BEYOND * low {
+        Scale::logarithmic([low, high])?
+    } else {
+        Scale::linear([low, high])?
+    };
+    Some((scale, (high < highest).then_some(high)))
+}
+
+fn landscape(surface: &Surface, grid: &Grid, scale: &Scale, id: &str) -> Option<Drawing> {
+    let path: Vec<(f64, f64)> =
+        surface.path.iter().map(|waypoint| waypoint.at.map_or((f64::NAN, f64::NAN), |[x, y]| (x, y))).collect();
+    // The plane may be computed for less than the path.
+    let seen = path.iter().filter(|(x, y)| drawable(*x) && drawable(*y)).map(|(x, y)| [*x, *y]);
+    let within: Vec<[f64; 2]> = grid.corners().into_iter().chain(seen).collect();
+    let along = |index: usize| {
+        let (low, high) = extent(within.iter().map(|point| point[index]))?;
+        Some(Scale::between(low, high))
+    };
+    let mut chart = plane_chart([along(0)?, along(1)?], "Direction", surface.explained);
+    chart.cells(grid, scale);
+    // Of the panel's own range: in a flat one, the ticks of the common scale may pass nothing.
+    let own: Vec<f64> = grid.values().collect();
+    let (own_scale, _) = loss_scale(&own)?;
+    chart.iso_lines(grid, &own_scale, &path);
+    chart.track(&path);
+    chart.bar(&Axis { title: "Loss (nats)".into(), scale: scale.clone() }, &heat_map::fills());
+    let (low, high) = extent(own.into_iter())?;
+    let mut description = format!("Losses from {low:.3e} to {high:.3e}.");
+    if let [first, .., last] = surface.path.as_slice() {
+        let loss = |loss: Option<f64>| loss.map_or("none".into(), |loss| format!("{loss:.3e}"));
+        description += &format!(
+            " The weights went from epoch {:.1} (loss {}) to epoch {:.1} (loss {}).",
+            first.epoch,
+            loss(first.loss),
+            last.epoch,
+            loss(last.loss)
+        );
+    }
+    Some(chart.drawing(id, &format!("Loss landscape of width {}", width(surface.width)), &description))
+}
+
+/// The measurements of `run` at which all widths were trained.
+fn of_all_widths<'r>(run: &'r Run) -> impl Iterator<Item = &'r Interference> {
+    let turn = run.record.started.slow_start_step;
+    run.record.interference.iter().copied().filter(move |at| at.step > turn)
+}
+
+/// The value of a pair, if it is a number.
+fn value(pairs: &Pairs, row: usize, column: usize) -> Option<f64> {
+    pairs.get(row)?.get(column).copied().flatten().filter(|value| value.is_finite())
+}
+
+/// The means over what was measured.
+fn mean(measured: &[&Agreement], row: usize, column: usize) -> Pair {
+    let mean = |pairs: fn(&Agreement) -> &Pairs| {
+        let values = || measured.iter().filter_map(|agreement| value(pairs(agreement), row, column));
+        let count = values().count();
+        (count > 0).then(|| values().sum::<f64>() / count as f64)
+    };
+    Pair { cosine: mean(|agreement| &agreement.cosines), conflict: mean(|agreement| &agreement.conflicts) }
+}
+
+const NO_AGREEMENT: &str = "no cosines between gradients of widths are recorded";
+
+fn no_agreement(runs: &Runs) -> String {
+    let single = runs.all.iter().all(|run| run.record.widths().len() < 2);
+    if single { format!("{NO_AGREEMENT}, as there is one width only") } else { format!("{NO_AGREEMENT}; {MEASURE}") }
+}
+
+/// Mean cosines and conflict rates of each pair of widths, over the network and by stage.
+fn matrices(runs: &Runs) -> Result<Figure, Missing> {
+    let mut panels = Vec::new();
+    let mut measured = Vec::new();
+    let (mut columns, mut voids) = (0, false);
+    for run in &runs.all {
+        let overall: Vec<&Agreement> = of_all_widths(run).map(|at| &at.agreement).collect();
+        let mut parts = vec![("all layers".to_owned(), overall)];
+        for (stage, agreement) in
+            of_all_widths(run).flat_map(|at| &at.stages).map(|stage| (&stage.stage, &stage.agreement))
+        {
+            match parts.iter_mut().skip(1).find(|(name, _)| name == stage) {
+                Some((_, of_stage)) => of_stage.push(agreement),
+                None => parts.push((stage.clone(), vec![agreement])),
+            }
+        }
+        let names: Vec<String> = run.record.widths().iter().copied().map(width).collect();
+        let pairs = || (1..names.len()).flat_map(|row| (0..row).map(move |column| (row, column)));
+        let known = |agreements: &[&Agreement], (row, column)| mean(agreements, row, column).cosine.is_some();
+        parts.retain(|(_, agreements)| pairs().any(|pair| known(agreements, pair)));
+        voids |= parts.iter().any(|(_, agreements)| pairs().any(|pair| !known(agreements, pair)));
+        columns = columns.max(parts.len());
+        if !parts.is_empty() {
+            measured.push(run.name);
+        }
+        for (name, agreements) in parts {
+            let title = format!("Cosines between the widths’ gradients, {name}");
+            let drawing = matrix::drawing(&format!("cosines-{}", panels.len()), &title, &names, |row, column| {
+                mean(&agreements, row, column)
+            });
+            panels.push(Panel { heading: runs.heading(run, &name), width: None, content: Ok(drawing) });
+        }
+    }
+    if panels.is_empty() {
+        return Err(nothing(runs, &no_agreement(runs)));
+    }
+    let mut key: Vec<Key> = [(-1.0, "−1: opposed"), (0.0, "0: unrelated"), (1.0, "1: agreed")]
+        .map(|(value, label)| Key::new(Mark::Cell(colour::diverging(value).0), label))
+        .into();
+    key.push(Key::new(Mark::Negative, "negative"));
+    if voids {
+        key.push(Key::new(Mark::Void, "not measured"));
+    }
+    Ok(Figure {
+        panels,
+        columns: Some(columns),
+        key,
+        reading: "The cosine between the gradients of two widths on the weights that both use, averaged over the \
+                  measurements since slow start; below it the conflict rate, the share of weight tensors on which it is \
+                  negative. Near 1, training one width trains the other; below 0, each undoes a part of what the other \
+                  learns."
+            .into(),
+        notes: Vec::new(),
+        lacking: runs.lacking(|run| measured.contains(&run.name), NO_AGREEMENT),
+    })
+}
+
+/// A line for each sub-network: what `pairs` has of it and the full network.
+fn against_full<'r, 'a>(runs: &'r Runs<'a>, pairs: fn(&Agreement) -> &Pairs, scale: f64) -> Vec<Lines<'r, 'a>> {
+    let of_run = |run: &'r Run<'a>| {
+        let series = run.record.widths().iter().enumerate().skip(1).map(|(index, sub)| {
+            let measured =
+                of_all_widths(run).filter_map(|at| Some((at.step as f64, value(pairs(&at.agreement), index, 0)?)));
+            Series {
+                name: width(*sub),
+                class: format!("w{}", runs.index(*sub)),
+                points: measured.map(|(step, value)| (step, scale * value)).collect(),
+            }
+        });
+        Lines { run, what: String::new(), series: series.collect() }
+    };
+    runs.all.iter().map(of_run).filter(|lines| lines.values().next().is_some()).collect()
+}
+
+/// The cosine between the gradients of the full network and of each sub-network.
+fn cosines_over_training(runs: &Runs) -> Result<Figure, Missing> {
+    let lines = against_full(runs, |agreement| &agreement.cosines, 1.0);
+    // With zero, so that agreement and conflict lie on different sides.
+    let values = lines.iter().flat_map(Lines::values).map(|cosine| cosine.clamp(-1.0, 1.0)).chain([0.0]);
+    agreement_over_training(
+        runs,
+        &lines,
+        Course {
+            id: "cosines-over-training",
+            title: "Cosine between the gradients of the full network and each sub-network",
+            frame: LABELLED,
+            y: Axis { title: "Cosine with 1.0".into(), scale: Scale::linear(values).expect("zero is finite") },
+        },
+        "How far each sub-network’s gradient points where the full network’s does, on the weights that it uses.",
+    )
+}
+
+/// The rate of conflict between the full network and each sub-network.
+fn conflicts_over_training(runs: &Runs) -> Result<Figure, Missing> {
+    let lines = against_full(runs, |agreement| &agreement.conflicts, 100.0);
+    let values = lines.iter().flat_map(Lines::values).chain([0.0]);
+    let scale = Scale::linear(values).ok_or_else(|| nothing(runs, &no_agreement(runs)))?;
+    agreement_over_training(
+        runs,
+        &lines,
+        Course {
+            id: "conflicts-over-training",
+            title: "Conflict rate between the full network and each sub-network",
+            frame: LABELLED,
+            y: Axis { title: "Tensors in conflict (%)".into(), scale },
+        },
+        "The share of weight tensors on which that cosine is negative.",
+    )
+}
+
+fn agreement_over_training(runs: &Runs, lines: &[Lines], course: Course, reading: &str) -> Result<Figure, Missing> {
+    if lines.is_empty() {
+        return Err(nothing(runs, &no_agreement(runs)));
+    }
+    let (panels, window) = course.panels(runs, lines);
+    Ok(Figure {
+        panels,
+        columns: None,
+        key: key_of_widths(&runs.widths).into_iter().skip(1).collect(),
+        reading: format!("{reading}{}", smoothing_in_words(window)),
+        notes: Vec::new(),
+        lacking: lacking(runs, lines, NO_AGREEMENT),
+    })
+}
