@@ -229,6 +229,29 @@ fn features_are_kept_between_evaluations() {
     assert!(fs::read(&kept).unwrap() != features, "the features of other images stand");
 }
 
+/// Starts the program, interrupts it in the course of `run`, and returns what it said.
+fn interrupted(arguments: &[&str], run: &Path) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_slimclr"))
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let log = run.join("events.jsonl");
+    let waiting = Instant::now();
+    while !fs::read_to_string(&log).is_ok_and(|log| log.contains("\"event\":\"step\"")) {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it was interrupted");
+        assert!(waiting.elapsed() < Duration::from_secs(120), "no step was taken");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let status = child.wait().unwrap();
+    let said: Vec<String> = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
+    assert_eq!(status.code(), Some(130), "{said:?}");
+    said.join("\n")
+}
+
 #[test]
 fn an_interrupted_run_goes_on_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
@@ -236,28 +259,8 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
     let [whole, broken] = ["whole", "broken"].map(|name| folder.path().join(name));
     succeeds(&pretrain(&[&options[..], &["--out", &text(&whole)]].concat()));
 
-    let mut child = Command::new(env!("CARGO_BIN_EXE_slimclr"))
-        .arg("pretrain")
-        .args(TINY)
-        .args(options)
-        .args(["--out", &text(&broken)])
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let log = broken.join("events.jsonl");
-    let waiting = Instant::now();
-    while !fs::read_to_string(&log).is_ok_and(|log| log.contains("\"event\":\"step\"")) {
-        assert!(child.try_wait().unwrap().is_none(), "the run ended before it was interrupted");
-        assert!(waiting.elapsed() < Duration::from_secs(120), "no step was taken");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
-    let status = child.wait().unwrap();
-    let said: Vec<String> = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
-    assert_eq!(status.code(), Some(130), "{said:?}");
-    assert!(said.iter().any(|line| line.contains("--resume")), "{said:?}");
+    let said = interrupted(&[&["pretrain"], TINY, &options, &["--out", &text(&broken)]].concat(), &broken);
+    assert!(said.contains("--resume"), "{said}");
 
     succeeds(&slimclr(&["pretrain", "--resume", &text(&broken)]));
     let checkpoint = |run: &Path| fs::read(run.join("checkpoint.safetensors")).unwrap();
@@ -282,11 +285,79 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn an_experiment_is_interrupted_resumed_and_tabulated() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = text(&folder.path().join("experiment"));
+    let small = ["--data", "embedded", "--images", "200", "--widths", "1.0,0.5", "--out", &out];
+    let common = [&["experiment", "cifar10"], TINY, &small].concat();
+    let experiment = |options: &[&str]| slimclr(&[&common[..], options].concat());
+    let arms = ["--epochs", "4", "--arms", "naive,slimclr,alone-0.5"];
+
+    // In its second arm, so that an earlier run has been listening before.
+    let second = folder.path().join("experiment/naive");
+    let said = interrupted(&[&common[..], &arms].concat(), &second);
+    assert!(said.contains("arm 1 of 3: alone-0.5") && said.contains("arm 2 of 3: naive"), "{said}");
+    assert!(said.contains("go on with: slimclr experiment cifar10 --preset mini"), "{said}");
+    let table = || fs::read_to_string(folder.path().join("experiment/results.md")).unwrap();
+    let row = |title: &str| {
+        let table = table();
+        let row = table.lines().find(|line| line.starts_with(&format!("| {title} |")));
+        row.unwrap_or_else(|| panic!("'{title}' is not in {table}")).to_owned()
+    };
+    assert!(row("naive").contains(" of 100 steps "), "{}", table());
+    let alone = row("each width alone");
+    let begun = losses(&second);
+
+    let output = experiment(&arms);
+    succeeds(&output);
+    assert!(stderr(&output).contains("arm alone-0.5 was done before"), "{}", stderr(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("SlimCLR: all three"));
+    let all = losses(&second);
+    assert!(all.len() == 100 && all.starts_with(&begun), "the arm did not go on");
+    assert_eq!(row("each width alone"), alone);
+    let is_figure = |cell: &str| cell.trim().parse::<f64>().is_ok();
+    for (title, figures) in [("each width alone", 1), ("slimmable, naive", 2), ("SlimCLR: all three", 2)] {
+        assert_eq!(row(title).split('|').filter(|cell| is_figure(cell)).count(), figures, "{}", table());
+    }
+    assert!(row("slimclr").contains(" done ") && row("images").contains("200 to train on, 1,500 to test"));
+    let json = fs::read(folder.path().join("experiment/results.json")).unwrap();
+    let json: Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json["arms"].as_array().unwrap().len(), 3);
+    assert_eq!(json["arms"][2]["evaluated"][1]["width"], 0.5);
+    // An arm is a run like any other.
+    succeeds(&slimclr(&["export", &format!("{out}/alone-0.5"), "--width", "1"]));
+
+    let other = experiment(&["--epochs", "5", "--images", "300", "--device", "auto"]);
+    refuses(&other, "epochs = 5.0 (it was begun with 4.0), images = 300 (it was begun with 200)");
+    refuses(&experiment(&["--arms", "mocov9"]), "there is no arm 'mocov9': choose from alone-1.0, ");
+    refuses(&experiment(&["--slow-start", "0.2"]), "each arm sets --slow-start itself");
+    refuses(&experiment(&["--images", "4000"]), "images = 4000: there are only 3050");
+    refuses(&experiment(&["--data", "/no/such/folder"]), "slimclr data cifar10");
+}
+
+#[test]
+fn an_arm_that_fails_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = text(&folder.path().join("experiment"));
+    // The supervised arm has a rate of its own.
+    let small = ["--data", "embedded", "--images", "100", "--widths", "1.0,0.5", "--epochs", "1", "--out", &out];
+    let arms = ["--learning-rate", "1e30", "--warmup", "0", "--arms", "naive,supervised"];
+    let output = slimclr(&[&["experiment", "cifar10"], TINY, &small, &arms].concat());
+    refuses(&output, "1 of 2 arms failed: naive; results.md says why");
+    let table = fs::read_to_string(folder.path().join("experiment/results.md")).unwrap();
+    assert!(table.contains("| slimmable, naive | failed | failed |"), "{table}");
+    assert!(table.contains("| naive | failed: the loss of width"), "{table}");
+    assert!(table.contains("| supervised | done |"), "{table}");
+}
+
+#[test]
 fn options_that_cannot_be_are_named() {
     refuses(&pretrain(&["--queue", "20"]), "queue = 20 is not divisible by batch = 8");
     refuses(&pretrain(&["--widths", "1.0,1.5"]), "width 1.5 is outside (0, 1]");
     refuses(&pretrain(&["--widths", "1.0,0.0"]), "width 0 is outside (0, 1]");
     refuses(&pretrain(&["--widths", "1.0,0.01"]), "width 0.01 leaves none of a layer's 16 channels");
+    refuses(&pretrain(&["--multiplier", "0.05"]), "multiplier 0.05 leaves none of a layer's 16 channels");
+    refuses(&pretrain(&["--multiplier", "0"]), "multiplier = 0 must be above 0 and at most 64");
     refuses(&pretrain(&["--depth", "21"]), "no depth 21");
     refuses(
         &pretrain(&["--batch", "4000", "--queue", "4000"]),

@@ -78,8 +78,8 @@ enum Task {
 enum Experiment {
     /// On CIFAR-10: each width alone, the slimmable network, and that with each technique
     ///
-    /// Trains one network after the other with the same backbone, images, epochs and seed, evaluates each by kNN, linear
-    /// probes and ridge regression at every width, and tabulates them. The arms are:
+    /// Trains one network after the other with the same backbone, images, epochs and seed, evaluates
+    /// each by kNN, linear probes and ridge regression at every width, and tabulates them. The arms are:
     ///
     ///   alone-1.0, alone-0.75, …  a plain network with that width's channels, by MoCo v2
     ///   naive                     a slimmable network, the losses of its widths summed
@@ -90,8 +90,8 @@ enum Experiment {
     ///   pcgrad, cagrad            naive, with surgery on the gradients of the widths
     ///   supervised                a slimmable network that learns labels: SGD at 0.1 for a batch of 128
     ///
-    /// Each arm is an ordinary run in a folder of its name, for evaluate, report and export. Ctrl-C stops it all; the same
-    /// command goes on, and does what is left. More arms can be asked for later with other --arms.
+    /// Each arm is an ordinary run in a folder of its name, for evaluate, report and export. Ctrl-C stops;
+    /// the same command does what is left, and other --arms may be asked for later.
     #[command(verbatim_doc_comment)]
     Cifar10(Box<Cifar10>),
 }

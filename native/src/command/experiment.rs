@@ -98,6 +98,7 @@ pub fn cifar10(flags: &Cifar10, matches: &ArgMatches) -> Result<ExitCode> {
     let arms = Arm::chosen(&flags.arms, &options.widths)?;
     let mut experiment = Experiment::begin(&flags.out, Options { images: flags.images, options }, &arms)?;
 
+    eprintln!("{} arms in {}; Ctrl-C stops, and the same command goes on", arms.len(), flags.out.display());
     let mut failed = Vec::new();
     let mut is_stopped = false;
     for (number, arm) in (1..).zip(&arms) {
@@ -195,7 +196,7 @@ impl Experiment {
             Ok(folder) => {
                 options::check_resumable(&folder.config()?, &config)?;
                 if Standing::read(arm, &folder)?.state == State::Done {
-                    eprintln!("it is done");
+                    eprintln!("arm {arm} was done before");
                     return Ok(End::Reached);
                 }
                 let state = resumed(&folder, &config, device)?;

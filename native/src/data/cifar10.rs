@@ -155,4 +155,30 @@ mod tests {
         fs::write(folder.path().join(TEST_BATCH), record(10, &pixels)).unwrap();
         assert!(read(folder.path()).err().unwrap().to_string().contains("label 10"));
     }
+
+    #[test]
+    fn a_subset_has_of_each_class_alike() {
+        let folder = tempfile::tempdir().unwrap();
+        // Two of the first class come before the others; the last image is of the first class too.
+        let labels = [0, 0, 1, 2, 1, 2, 0];
+        let pixels = |number: usize| vec![number as u8; 3 * PLANE];
+        let batch: Vec<u8> = (0..).zip(labels).flat_map(|(number, label)| record(label, &pixels(number))).collect();
+        fs::write(folder.path().join(TRAIN_BATCHES[0]), batch).unwrap();
+        fs::write(folder.path().join(TEST_BATCH), record(9, &pixels(9))).unwrap();
+        let whole = read(folder.path()).unwrap();
+        let chosen = balanced(&whole, 4).unwrap();
+        assert_eq!(chosen, [0, 2, 3, 1]);
+        assert!(balanced(&whole, 8).unwrap_err().to_string().contains("there are only 7"));
+
+        let subset = folder.path().join("subset");
+        write(&whole, &chosen, &subset).unwrap();
+        let read = open(subset.to_str().unwrap()).unwrap();
+        assert_eq!([read.len(Split::Train), read.len(Split::Test)], [4, 1]);
+        for (place, number) in chosen.into_iter().enumerate() {
+            assert_eq!(read.label(Split::Train, place), u32::from(labels[number]));
+            assert_eq!(read.image(Split::Train, place).unwrap().pixels, pixels(number));
+        }
+        let error = open(folder.path().join("none").to_str().unwrap()).err().unwrap().to_string();
+        assert!(error.contains("slimclr data cifar10"), "{error}");
+    }
 }

@@ -90,6 +90,14 @@ impl Arm {
         }
     }
 
+    /// Which width of its own network stands for a width of the table.
+    pub fn own_width(self, width: f64) -> Option<f64> {
+        match self {
+            Self::Alone(of) => (of == width).then_some(1.0),
+            _ => Some(width),
+        }
+    }
+
     /// Its options, where all arms have those of `base` in common.
     pub fn config(self, base: &Config) -> Config {
         let naive = Config {

@@ -118,14 +118,15 @@ impl Standing {
         Self { state: State::Failed { message: message.to_owned() }, ..self }
     }
 
-    /// What it found of a width of the table.
-    fn at(&self, width: f64) -> Option<&Evaluated> {
-        let own = match self.arm {
-            Arm::Alone(of) if of == width => 1.0,
-            Arm::Alone(_) => return None,
-            _ => width,
-        };
-        self.evaluated.iter().find(|evaluated| evaluated.width == own)
+    /// What `measure` found of one width of its network.
+    fn cell(&self, own_width: f64, measure: &Measure) -> String {
+        let evaluated = self.evaluated.iter().find(|evaluated| evaluated.width == own_width);
+        match (evaluated.map(measure.cell), &self.state) {
+            (Some(Some(cell)), _) => cell,
+            // The arm, or the probe.
+            (None, State::Failed { .. }) | (Some(None), _) => "failed".to_owned(),
+            (None, State::Done | State::Begun { .. }) => "–".to_owned(),
+        }
     }
 }
 
@@ -181,12 +182,8 @@ impl Results {
         let lines = self.arms.chunk_by(|a, b| a.arm.title() == b.arm.title());
         let row = |standings: &[Standing]| {
             let cells = self.options.widths.iter().map(|width| {
-                let found = standings.iter().find_map(|standing| standing.at(*width));
-                match found.map(measure.cell) {
-                    None => "–".to_owned(),
-                    Some(None) => "diverged".to_owned(),
-                    Some(Some(cell)) => cell,
-                }
+                let of_width = |it: &Standing| Some(it.cell(it.arm.own_width(*width)?, measure));
+                standings.iter().find_map(of_width).unwrap_or_else(|| "–".to_owned())
             });
             [standings[0].arm.title().to_owned()].into_iter().chain(cells).collect()
         };
@@ -250,4 +247,115 @@ fn markdown_table(heads: &[impl AsRef<str>], rows: &[Vec<String>]) -> String {
     let rule = format!("|---|{}\n", "---:|".repeat(heads.len() - 1));
     let rows: String = rows.iter().map(|row| line(row.iter().map(String::as_str).collect())).collect();
     line(heads.iter().map(AsRef::as_ref).collect()) + &rule + &rows
+}
+
+#[cfg(test)]
+mod tests {
+    use slimclr_core::event::{Started, Step};
+
+    use super::*;
+
+    fn started(widths: &[f64]) -> Event {
+        Event::Started(Box::new(Started {
+            config: Config { widths: widths.to_vec(), batch: 64, ..Config::mini() },
+            device: "an abacus".into(),
+            images: 5000,
+            normalisation: None,
+            step: 0,
+            steps: 2,
+            steps_per_epoch: 1,
+            slow_start_step: 0,
+            profile: Vec::new(),
+        }))
+    }
+
+    fn step(step: u64) -> Event {
+        let (loss, losses) = (1.0, vec![1.0]);
+        Event::Step(Step { step, epoch: 0.0, loss, losses, learning_rate: 0.1, images_per_second: 32.0 })
+    }
+
+    fn probed(width: f64, probe: Option<f64>) -> Event {
+        let probe_recipe = Some(slimclr_core::eval::probe::ProbeConfig::moco_v2());
+        let (knn, knn_standard_error, ridge) = (0.5, 0.005, Some(0.25));
+        Event::Evaluated(Evaluated {
+            step: 2,
+            width,
+            knn,
+            knn_standard_error,
+            probe,
+            probe_recipe,
+            ridge,
+            ..Default::default()
+        })
+    }
+
+    const FINISHED: Event = Event::Finished { step: 2, seconds: 9.0 };
+
+    fn results(arms: Vec<Standing>) -> Results {
+        Results {
+            program: "slimclr 1",
+            command: "slimclr experiment cifar10".into(),
+            network: "cifar-resnet8".into(),
+            training_images: 5000,
+            test_images: 10_000,
+            options: Config { widths: vec![1.0, 0.5], ..Config::mini() },
+            arms,
+        }
+    }
+
+    #[test]
+    fn an_arm_is_done_when_every_width_is_probed_after_its_last_step() {
+        let events = [started(&[1.0, 0.5]), step(1), step(2), FINISHED, probed(1.0, Some(0.6)), probed(0.5, None)];
+        let state = |count| Standing::of(Arm::Naive, &events[..count]).state;
+        assert_eq!(state(0), State::Begun { step: 0, steps: 0 });
+        assert_eq!(state(2), State::Begun { step: 1, steps: 2 });
+        assert_eq!(state(5), State::Begun { step: 2, steps: 2 });
+        assert_eq!(state(6), State::Done);
+        assert_eq!(Standing::of(Arm::Naive, &events).training_seconds, 4.0);
+        assert!(!is_trained(&events[..3]) && is_trained(&events));
+    }
+
+    #[test]
+    fn networks_alone_share_a_line_and_what_is_missing_is_said() {
+        let alone = |width, probe| {
+            Standing::of(Arm::Alone(width), &[started(&[1.0]), step(1), step(2), FINISHED, probed(1.0, probe)])
+        };
+        let table = results(vec![
+            alone(1.0, Some(0.612)),
+            alone(0.5, Some(0.5)),
+            Standing::of(Arm::Naive, &[started(&[1.0, 0.5]), step(1)]),
+            Standing::of(Arm::Slimclr, &[started(&[1.0, 0.5])]).failed("the loss | is NaN"),
+            Standing::of(
+                Arm::Supervised,
+                &[started(&[1.0, 0.5]), step(2), FINISHED, probed(1.0, Some(0.7)), probed(0.5, None)],
+            ),
+        ])
+        .markdown();
+        for line in [
+            "| arm | width 1 | width 0.5 |",
+            "| each width alone | 61.2 | 50.0 |",
+            "| slimmable, naive | – | – |",
+            "| SlimCLR: all three | failed | failed |",
+            "| slimmable, supervised | 70.0 | failed |",
+            "| each width alone | 50.0 ± 0.5 | 50.0 ± 0.5 |",
+            "| each width alone | 25.0 | 25.0 |",
+            "| naive | 1 of 2 steps | 2.0 s | an abacus |",
+            "| slimclr | failed: the loss \\| is NaN | 0.0 s | an abacus |",
+            "| images | 5,000 to train on, 10,000 to test |",
+        ] {
+            assert!(table.lines().any(|found| found == line), "'{line}' is not in:\n{table}");
+        }
+        assert!(table.contains("its standard error is 0.5 at most"), "{table}");
+        assert!(table.contains("differences below 1.4 are within noise"), "{table}");
+    }
+
+    #[test]
+    fn programs_read_the_same() {
+        let events = [started(&[1.0]), step(1), step(2), FINISHED, probed(1.0, Some(0.6))];
+        let standing = Standing::of(Arm::Alone(0.5), &events);
+        let json = serde_json::to_value(results(vec![standing])).unwrap();
+        let arm = &json["arms"][0];
+        assert_eq!((&arm["arm"], &arm["state"]), (&"alone-0.5".into(), &"done".into()));
+        assert_eq!(arm["evaluated"][0]["probe"], 0.6);
+    }
 }
