@@ -547,7 +547,7 @@ fn a_checkpoint_is_protected() {
     let out = text(&folder.path().join("run"));
     succeeds(&pretrain(&["--epochs", "0.01", "--out", &out]));
     refuses(&pretrain(&["--epochs", "0.01", "--out", &out]), "already holds a run");
-    refuses(&slimclr(&["pretrain", "--resume", &out, "--temperature", "0.5"]), "temperature = 0.5 (the run has 0.2)");
+    refuses(&slimclr(&["pretrain", "--resume", &out, "--temperature", "0.5"]), "temperature = 0.5 (it was begun with 0.2)");
 
     let path = folder.path().join("run/checkpoint.safetensors");
     let bytes = fs::read(&path).unwrap();
