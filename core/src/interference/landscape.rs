@@ -418,7 +418,7 @@ mod tests {
             surveyor.add(snapshot(&other, 0, fresh(&other).query)).unwrap_err().to_string()
         };
         assert!(refused(Config { depth: 14, ..run.clone() }).contains("unknown (features."));
-        assert!(refused(Config { multiplier: 2, ..run.clone() }).contains("of another shape"));
+        assert!(refused(Config { multiplier: 2.0, ..run.clone() }).contains("of another shape"));
         assert!(refused(Config { widths: vec![1.0, 0.5, 0.25], ..run.clone() }).contains("unknown"));
         assert!(refused(Config { disjoint: true, ..run.clone() }).contains("disjoint"));
     }
