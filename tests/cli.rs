@@ -192,6 +192,39 @@ fn a_run_reports_evaluates_and_repeats() {
 }
 
 #[test]
+fn reports_over_runs_are_written_where_they_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    image_folder(&images, &["a", "b"], 12, 12);
+    let runs = ["first", "second"].map(|name| folder.path().join(name));
+    for run in &runs {
+        succeeds(&pretrain(&["--data", &text(&images), "--epochs", "1", "--out", &text(run)]));
+    }
+    let [first, second] = runs.each_ref().map(|run| text(run));
+    fs::remove_file(runs[0].join("report.html")).unwrap();
+    succeeds(&slimclr(&["report", &first]));
+    assert!(fs::read_to_string(runs[0].join("report.html")).unwrap().contains("Loss of each width"));
+
+    let [page, figures] = ["page.html", "deep/figures"].map(|name| folder.path().join(name));
+    let output = slimclr(&["report", &first, &second, "--out", &text(&page), "--figures", &text(&figures)]);
+    succeeds(&output);
+    assert!(fs::read_to_string(&page).unwrap().contains("2 runs compared"));
+    assert!(stderr(&output).contains("figure5: Not drawn of first and second: there is no loss landscape"));
+    let written: Vec<String> =
+        fs::read_dir(&figures).unwrap().map(|entry| text(Path::new(&entry.unwrap().file_name()))).collect();
+    assert!(written.iter().any(|name| name == "figure3.png") && written.iter().any(|name| name == "figure3.svg"));
+    assert!(!written.iter().any(|name| name.starts_with("figure5")), "{written:?}");
+
+    refuses(&slimclr(&["report", &first, "/no/such/run"]), "there is no folder /no/such/run: name one");
+    refuses(&slimclr(&["report", &text(&images)]), "holds no run: there is no config.toml");
+    fs::write(runs[1].join("landscape.json"), "{}").unwrap();
+    refuses(&slimclr(&["report", &second]), "landscape.json is no loss landscape: remove it, or compute it again");
+    fs::remove_file(runs[1].join("landscape.json")).unwrap();
+    fs::remove_file(runs[1].join("events.jsonl")).unwrap();
+    refuses(&slimclr(&["report", &second]), "second has not begun");
+}
+
+#[test]
 fn features_are_kept_between_evaluations() {
     let folder = tempfile::tempdir().unwrap();
     let images = folder.path().join("images");

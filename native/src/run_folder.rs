@@ -66,6 +66,9 @@ impl RunFolder {
     /// # Errors
     /// If it holds no run.
     pub fn open(path: &Path) -> Result<Self> {
+        if !path.is_dir() {
+            bail!("there is no folder {}: name one that training has made", path.display());
+        }
         if !path.join(CONFIG).is_file() {
             bail!("{} holds no run: there is no {CONFIG}; name a folder that training has made", path.display());
         }

@@ -7,7 +7,7 @@
 use super::{
     colour::SHADES,
     drawing::Drawing,
-    text::{escape, scientific, thousands},
+    text::{escape, scientific, superscript, thousands},
 };
 
 /// The most points a line keeps; more than that is below the width of a stroke.
@@ -15,6 +15,9 @@ pub const LINE_POINTS: usize = 600;
 
 /// Distance between two labels at line ends that do not touch, in user units.
 const LABEL_GAP: f64 = 16.0;
+
+/// What a label takes of a line, in user units.
+const LABEL_ROOM: f64 = 40.0;
 
 /// Size of a chart and the room around its plot, in user units.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +47,7 @@ pub const LABELLED: Frame = Frame { right: 56.0, ..PANEL };
 
 /// A square plot with room for a bar of colours beside it.
 pub const PLANE: Frame =
-    Frame { class: "panel", width: 412.0, height: 332.0, left: 62.0, right: 88.0, top: 24.0, bottom: 46.0 };
+    Frame { class: "panel", width: 412.0, height: 336.0, left: 62.0, right: 88.0, top: 28.0, bottom: 46.0 };
 
 /// How values map to positions, and where the ticks stand.
 #[derive(Debug, Clone)]
@@ -133,6 +136,14 @@ impl Scale {
         drawable(value).then(|| (on_axis(value) - from) / (to - from)).filter(|p| p.is_finite())
     }
 
+    /// Values half-way between the labelled ones.
+    pub fn half_ticks(&self) -> impl Iterator<Item = f64> {
+        self.ticks.windows(2).map(|pair| match self.logarithmic {
+            true => (pair[0].value * pair[1].value).sqrt(),
+            false => (pair[0].value + pair[1].value) / 2.0,
+        })
+    }
+
     /// The labelled values.
     pub fn ticks(&self) -> &[Tick] {
         &self.ticks
@@ -185,6 +196,7 @@ impl Step125 {
     fn label(self) -> String {
         match self.exponent() {
             exponent @ -3..=5 => thousands(self.value(), usize::try_from(-exponent).unwrap_or(0)),
+            exponent if self.mantissa() == 1 => format!("10{}", superscript(exponent)),
             exponent => scientific(&self.mantissa().to_string(), exponent),
         }
     }
@@ -355,6 +367,18 @@ impl Chart {
         );
     }
 
+    /// Lines across the plot where either axis is zero.
+    pub fn zero_lines(&mut self) {
+        let at_zero = |axis: &Axis| axis.scale.position(0.0).filter(|p| (0.0..=1.0).contains(p));
+        let (left, right, bottom, top) = (self.across(0.0), self.across(1.0), self.down(0.0), self.down(1.0));
+        if let Some(x) = at_zero(&self.x).map(|p| self.across(p)) {
+            self.marks += &format!(r#"<path class="marker" d="M{x:.1},{bottom:.1}V{top:.1}"/>"#);
+        }
+        if let Some(y) = at_zero(&self.y).map(|p| self.down(p)) {
+            self.marks += &format!(r#"<path class="marker" d="M{left:.1},{y:.1}H{right:.1}"/>"#);
+        }
+    }
+
     /// A text centred above a point.
     pub fn label_above(&mut self, at: (f64, f64), label: &str, class: &str) {
         if let Some((x, y)) = self.place(at) {
@@ -429,7 +453,7 @@ impl Chart {
         self.marks += &format!(
             r#"<text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
             self.frame.width - 4.0,
-            top - 9.0,
+            top - 13.0,
             escape(&axis.title)
         );
     }
@@ -478,8 +502,17 @@ impl Chart {
         )
     }
 
-    /// Labels moved apart so that none covers another, each led to from the end of its line.
-    fn end_labels(&self, mut ends: Vec<End>) -> String {
+    /// Labels moved apart so that none covers another, each led to from the end of its line; those of lines that end long
+    /// before the others stand there.
+    fn end_labels(&self, ends: Vec<End>) -> String {
+        let last = ends.iter().map(|end| end.x).fold(self.across(0.0), f64::max);
+        let (mut ends, early): (Vec<End>, Vec<End>) = ends.into_iter().partition(|end| end.x > last - LABEL_ROOM);
+        let early: String = early
+            .iter()
+            .map(|End { x, y, label, class }| {
+                format!(r#"<text class="label {class}" x="{:.1}" y="{y:.1}" dy=".35em">{label}</text>"#, x + 5.0)
+            })
+            .collect();
         ends.sort_by(|a, b| a.y.total_cmp(&b.y));
         // Pushed down from the top or up from the bottom, labels keep their distance, and so they do at the
         // mean of both, which is nearer to their lines.
@@ -497,8 +530,14 @@ impl Chart {
             *row = row.min(lowest);
             lowest = *row - LABEL_GAP;
         }
-        let text = self.across(1.0) + 18.0;
-        ends.iter()
+        let mut highest = self.down(1.0);
+        for row in &mut rows {
+            *row = row.max(highest);
+            highest = *row + LABEL_GAP;
+        }
+        let text = last + 18.0;
+        let labels = ends
+            .iter()
             .zip(rows)
             .map(|(End { x, y, label, class }, row)| {
                 let (start, stop) = (x + 7.0, text - 3.0);
@@ -507,7 +546,8 @@ impl Chart {
 <text class="label {class}" x="{text:.1}" y="{row:.1}" dy=".35em">{label}</text>"#
                 )
             })
-            .collect()
+            .collect::<String>();
+        early + &labels
     }
 }
 
@@ -557,6 +597,7 @@ mod tests {
         assert_eq!(labels(&Scale::logarithmic([2.7, 40.8]).unwrap()), ["2", "5", "10", "20", "50"]);
         assert_eq!(labels(&Scale::logarithmic([0.06]).unwrap()), ["0.05", "0.1"]);
         assert_eq!(labels(&Scale::logarithmic([0.003, 40.0]).unwrap()), ["0.001", "0.01", "0.1", "1", "10", "100"]);
+        assert_eq!(labels(&Scale::logarithmic([1e6, 9e9]).unwrap())[0], "10⁶");
         let long = Scale::logarithmic([1e-30, 1e30]).unwrap();
         assert!(long.ticks.len() <= 8, "{:?}", labels(&long));
         assert_eq!(long.position(0.0), None);
@@ -615,6 +656,26 @@ mod tests {
         }
         // A lone point before the gap is a dot, the rest after it a line.
         assert!(svg.contains("h0M"), "{svg}");
+    }
+
+    #[test]
+    fn a_line_that_ends_early_is_named_where_it_ends() {
+        let mut chart = chart();
+        chart.label_end((10.0, 5.0), "late", "w0");
+        chart.label_end((2.0, 5.0), "early", "w1");
+        let (x, _) = chart.place((2.0, 5.0)).unwrap();
+        let svg = chart.drawing("f", "t", "d").element();
+        assert!(svg.contains(&format!(r#"class="label w1" x="{:.1}""#, x + 5.0)), "{svg}");
+        assert_eq!(svg.matches("leader").count(), 1);
+    }
+
+    #[test]
+    fn a_plane_has_one_scale_for_both_axes() {
+        let [x, y] = Scale::plane(&[[0.0, 1.0], [4.0, 2.0], [f64::NAN, 90.0]]).unwrap();
+        let length = |scale: &Scale| scale.position(1.0).unwrap() - scale.position(0.0).unwrap();
+        assert!((length(&x) - length(&y)).abs() < 1e-12);
+        assert!([&x, &y].iter().all(|scale| scale.position(1.0).is_some_and(|p| (0.0..=1.0).contains(&p))));
+        assert!(Scale::plane(&[[3.0, 3.0]]).is_some() && Scale::plane(&[]).is_none());
     }
 
     #[test]

@@ -67,20 +67,20 @@ fn table(runs: &Runs, (name, measure): &Measure) -> Option<String> {
         evaluations.rev().filter(|evaluated| evaluated.step > 0).find_map(measure)
     };
     let value = |run: &Run, width: f64| last(&run.record, width);
-    let found = runs.all.iter().any(|run| runs.widths.iter().any(|width| value(run, *width).is_some()));
+    let has_value = |run: &&Run| runs.widths.iter().any(|width| value(run, *width).is_some());
+    let measured: Vec<&Run> = runs.all.iter().filter(has_value).collect();
     // The number that a cell begins with, in percent to one decimal: what is equal in the table is equally good.
     let number = |run: &Run, width: f64| -> Option<f64> {
         value(run, width)?.split_whitespace().next()?.parse().ok().filter(|number: &f64| number.is_finite())
     };
-    let best = |width: f64| runs.all.iter().filter_map(|run| number(run, width)).max_by(f64::total_cmp);
+    let best = |width: f64| measured.iter().filter_map(|run| number(run, width)).max_by(f64::total_cmp);
     let heads: String = runs
         .widths
         .iter()
         .enumerate()
         .map(|(index, value)| format!(r#"<th scope="col">{}{}</th>"#, Mark::Width(index).swatch(), width(*value)))
         .collect();
-    let rows: String = runs
-        .all
+    let rows: String = measured
         .iter()
         .map(|run| {
             let cells: String = runs
@@ -95,7 +95,7 @@ fn table(runs: &Runs, (name, measure): &Measure) -> Option<String> {
             format!(r#"<tr><th scope="row">{}</th><td>{}</td>{cells}</tr>"#, escape(run.name), count(run.record.taken))
         })
         .collect();
-    found.then(|| {
+    (!measured.is_empty()).then(|| {
         format!(
             r#"<div class="scroll" role="region" aria-label="{name}" tabindex="0"><table><caption>{name}</caption>
 <thead><tr><th scope="col">Run</th><th scope="col">Steps</th>{heads}</tr></thead>

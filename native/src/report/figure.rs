@@ -17,10 +17,8 @@ use super::{
 /// Panels with the words that belong to them.
 #[derive(Debug)]
 pub struct Figure {
-    /// What is drawn.
+    /// What is drawn; panels of one group follow one another.
     pub panels: Vec<Panel>,
-    /// How many panels belong in a row, if that matters.
-    pub columns: Option<usize>,
     /// What the marks stand for.
     pub key: Vec<Key>,
     /// How to read the figure.
@@ -34,20 +32,44 @@ pub struct Figure {
 impl Figure {
     /// One chart that needs no heading, with its legend.
     pub fn single(drawing: Drawing, key: Vec<Key>, reading: impl Into<String>) -> Self {
-        let panel = Panel { heading: String::new(), width: None, content: Ok(drawing) };
-        Self { panels: vec![panel], columns: None, key, reading: reading.into(), notes: Vec::new(), lacking: None }
+        let panels = vec![Panel::new("", "", Ok(drawing))];
+        Self { panels, key, reading: reading.into(), notes: Vec::new(), lacking: None }
     }
 }
 
 /// One of the charts of a figure.
 #[derive(Debug)]
 pub struct Panel {
-    /// What it shows, if the figure has others.
+    /// What it has in common with others of the figure, such as their run.
+    pub group: String,
+    /// What it shows, beside that.
     pub heading: String,
     /// The place of the width that it is about among the widths.
     pub width: Option<usize>,
     /// The chart.
     pub content: Result<Drawing, Missing>,
+}
+
+impl Panel {
+    /// A panel that is about no particular width.
+    pub fn new(group: impl Into<String>, heading: impl Into<String>, content: Result<Drawing, Missing>) -> Self {
+        Self { group: group.into(), heading: heading.into(), width: None, content }
+    }
+
+    /// The heading where that of its group does not stand above.
+    pub fn full_heading(&self) -> String {
+        let separator = if self.group.is_empty() || self.heading.is_empty() { "" } else { " · " };
+        format!("{}{separator}{}", self.group, self.heading)
+    }
+}
+
+/// The groups of `panels`, each with its heading; a single one without, if none of them has several panels.
+pub fn groups(panels: &[Panel]) -> Vec<(Option<&str>, &[Panel])> {
+    let groups: Vec<&[Panel]> = panels.chunk_by(|a, b| a.group == b.group).collect();
+    if groups.iter().all(|group| group.len() == 1) {
+        return vec![(None, panels)];
+    }
+    groups.into_iter().map(|group| (Some(group[0].group.as_str()).filter(|name| !name.is_empty()), group)).collect()
 }
 
 /// Why there is no figure.
@@ -283,7 +305,7 @@ pub fn losses(record: &Record) -> Result<Figure, Missing> {
             .filter(trained)
             .filter_map(|step| Some((step.step as f64 / unit, *step.losses.get(index)?)))
             .collect();
-        let panel = |content| Panel { heading: format!("Width {name}"), width: Some(index), content };
+        let panel = |content| Panel { width: Some(index), ..Panel::new("", format!("Width {name}"), content) };
         let unreal = points.iter().filter(|(_, loss)| !loss.is_finite()).count() as u64;
         if unreal > 0 {
             let steps = plural(unreal, "step");
@@ -312,7 +334,6 @@ pub fn losses(record: &Record) -> Result<Figure, Missing> {
     }
     Ok(Figure {
         panels,
-        columns: None,
         key: Vec::new(),
         reading: format!(
             "One chart per width, each with a linear axis of its own: the losses of sub-networks include \

@@ -182,27 +182,21 @@ impl Chart {
         }
     }
 
-    /// Iso-lines of `grid` at the ticks of `scale`, labelled where there is room, which is not near `taken`.
+    /// Iso-lines of `grid`: at the ticks of `scale`, labelled where there is room, which is not near `taken`, and half-way
+    /// between.
     pub fn iso_lines(&mut self, grid: &Grid, scale: &Scale, taken: &[(f64, f64)]) {
         let mut taken: Vec<(f64, f64)> = taken.iter().filter_map(|at| self.place(*at)).collect();
         let mut labels = String::new();
+        for level in scale.half_ticks() {
+            let lines = self.placed(grid.iso_lines(scale, level));
+            self.iso_line("iso faint", &lines);
+        }
         for tick in scale.ticks() {
-            let lines = grid.iso_lines(scale, tick.value).into_iter().map(|line| {
-                let placed: Vec<(f64, f64)> = line.into_iter().filter_map(|at| self.place(at)).collect();
-                let length: f64 = placed.windows(2).map(|pair| distance(pair[0], pair[1])).sum();
-                (placed, length)
-            });
-            let lines: Vec<(Vec<(f64, f64)>, f64)> = lines.collect();
-            let path = |line: &[(f64, f64)]| {
-                let points: Vec<String> = line.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-                format!("M{}", points.join("L"))
-            };
-            let paths: String = lines.iter().map(|(line, _)| path(line)).collect();
-            if !paths.is_empty() {
-                self.mark(&format!(r#"<path class="iso" d="{paths}"/>"#));
-            }
-            let longest = lines.iter().max_by(|a, b| a.1.total_cmp(&b.1));
-            let Some((line, _)) = longest.filter(|(_, length)| *length >= LABELLED_LENGTH) else { continue };
+            let lines = self.placed(grid.iso_lines(scale, tick.value));
+            self.iso_line("iso", &lines);
+            let length = |line: &[(f64, f64)]| line.windows(2).map(|pair| distance(pair[0], pair[1])).sum::<f64>();
+            let longest = lines.iter().max_by(|a, b| length(a).total_cmp(&length(b)));
+            let Some(line) = longest.filter(|line| length(line) >= LABELLED_LENGTH) else { continue };
             let free = |at: &&(f64, f64)| {
                 self.inside(**at, LABEL_ROOM / 2.0) && taken.iter().all(|other| distance(**at, *other) > LABEL_ROOM)
             };
@@ -215,6 +209,21 @@ impl Chart {
             }
         }
         self.mark(&labels);
+    }
+
+    fn placed(&self, lines: Vec<Vec<(f64, f64)>>) -> Vec<Vec<(f64, f64)>> {
+        lines.into_iter().map(|line| line.into_iter().filter_map(|at| self.place(at)).collect()).collect()
+    }
+
+    fn iso_line(&mut self, class: &str, lines: &[Vec<(f64, f64)>]) {
+        let path = |line: &Vec<(f64, f64)>| {
+            let points: Vec<String> = line.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            format!("M{}", points.join("L"))
+        };
+        let paths: String = lines.iter().map(path).collect();
+        if !paths.is_empty() {
+            self.mark(&format!(r#"<path class="{class}" d="{paths}"/>"#));
+        }
     }
 }
 

@@ -28,8 +28,9 @@ use super::{
 
 /// Losses that differ by more than this factor are drawn on a logarithmic scale.
 const LOGARITHMIC_BEYOND: f64 = 20.0;
-/// Losses beyond so many times the median have the last colour: one place that blew up would take all of them.
-const HIGHEST_OVER_MEDIAN: f64 = 1000.0;
+/// If the highest loss is more than so many times what 99 of 100 places do not exceed, it has the last colour: a place that
+/// blew up would take all others.
+const HIGHEST_OVER_MOST: f64 = 10.0;
 
 /// What more has to be measured.
 const MEASURE: &str = "“slimclr pretrain --interference” measures them";
@@ -75,7 +76,7 @@ pub fn plates(runs: &Runs) -> [Plate; 4] {
         Plate {
             name: "cosines",
             title: "Agreement between the widths’ gradients",
-            parts: vec![matrices(runs), cosines_over_training(runs), conflicts_over_training(runs)],
+            parts: vec![matrices(runs), agreement_over_training(runs)],
         },
     ]
 }
@@ -125,7 +126,7 @@ impl Course {
                 }
             }
             let drawing = chart.drawing(&format!("{}-{index}", self.id), self.title, &description);
-            Panel { heading: runs.heading(run, what), width: None, content: Ok(drawing) }
+            Panel::new(runs.label(run), what.as_str(), Ok(drawing))
         });
         (panels.collect(), longest)
     }
@@ -198,7 +199,7 @@ fn magnitudes(runs: &Runs) -> Result<Figure, Missing> {
     if undrawn > 0 {
         notes.push(format!("{} without a logarithm (zero or not finite): not drawn.", plural(undrawn, "norm")));
     }
-    Ok(Figure { panels, columns: None, key, reading, notes, lacking: lacking(runs, &lines, WHAT) })
+    Ok(Figure { panels, key, reading, notes, lacking: lacking(runs, &lines, WHAT) })
 }
 
 fn positive(value: f64) -> bool {
@@ -236,7 +237,6 @@ fn singular_values(runs: &Runs) -> Result<Figure, Missing> {
     let (panels, window) = course.panels(runs, &lines);
     Ok(Figure {
         panels,
-        columns: None,
         key: vec![
             Key::new(Mark::Rule("plain"), "largest singular value, σ₁"),
             Key::new(Mark::Rule("plain dashed"), "second, σ₂"),
@@ -262,7 +262,7 @@ fn gradient_paths(runs: &Runs) -> Result<Figure, Missing> {
             let drawing = path.and_then(|path| gradient_plane(&path, &format!("gradient-path-{}", panels.len())));
             if let Some(drawing) = drawing {
                 with_path.push(run.name);
-                panels.push(Panel { heading: runs.heading(run, &layer), width: None, content: Ok(drawing) });
+                panels.push(Panel::new(runs.label(run), layer, Ok(drawing)));
             }
         }
     }
@@ -271,10 +271,9 @@ fn gradient_paths(runs: &Runs) -> Result<Figure, Missing> {
     }
     Ok(Figure {
         panels,
-        columns: None,
         key: ends_of_path("first measurement", "last"),
-        reading: "The same gradients, projected onto their two principal components; one point a measurement, and the \
-                  origin is no gradient. A path that wanders over both axes is a divergent direction; one that stays near \
+        reading: "The same gradients, projected onto their two principal components; one point a measurement, and where \
+                  the dotted lines cross is no gradient. A path that wanders over both axes is a divergent direction; one that stays near \
                   an axis is consistent. Both axes of a panel have the same scale, so its shape is true; panels do not \
                   share components, so each has a scale of its own."
             .into(),
@@ -286,6 +285,7 @@ fn gradient_paths(runs: &Runs) -> Result<Figure, Missing> {
 fn gradient_plane(path: &GradientPath, id: &str) -> Option<Drawing> {
     let scales = Scale::plane(&path.points)?;
     let mut chart = plane_chart(scales, "Component", path.explained);
+    chart.zero_lines();
     let points: Vec<(f64, f64)> = path.points.iter().map(|[x, y]| (*x, *y)).collect();
     chart.path(&points);
     let (first, last) = (*path.steps.first()? as f64, *path.steps.last()? as f64);
@@ -332,12 +332,12 @@ fn landscapes(runs: &Runs) -> Result<Figure, Missing> {
         .filter(|(.., grid)| grid.values().next().is_some())
         .collect();
     let losses: Vec<f64> = surfaces.iter().flat_map(|(.., grid)| grid.values()).collect();
-    let (scale, highest) = loss_scale(&losses).ok_or_else(|| nothing(runs, WHAT))?;
-    let panels = surfaces.iter().enumerate().map(|(index, (run, _, surface, grid))| Panel {
-        heading: runs.heading(run, &format!("width {}", width(surface.width))),
-        width: Some(runs.index(surface.width)),
-        content: landscape(surface, grid, &scale, &format!("figure5-{index}"))
-            .ok_or_else(|| "No plane that can be drawn.".into()),
+    let (scale, beyond) = loss_scale(&losses).ok_or_else(|| nothing(runs, WHAT))?;
+    let panels = surfaces.iter().enumerate().map(|(index, (run, _, surface, grid))| {
+        let content = landscape(surface, grid, &scale, &format!("figure5-{index}"));
+        let content = content.ok_or_else(|| "No plane that can be drawn.".into());
+        let panel = Panel::new(runs.label(run), format!("Width {}", width(surface.width)), content);
+        Panel { width: Some(runs.index(surface.width)), ..panel }
     });
     let panels: Vec<Panel> = panels.collect();
     let mut key = ends_of_path("weights at the first snapshot", "at the last");
@@ -348,8 +348,8 @@ fn landscapes(runs: &Runs) -> Result<Figure, Missing> {
         key.push(Key::new(Mark::Void, "no value"));
         notes.push(format!("At {} the loss is no finite number: crossed out.", plural(voids as u64, "place")));
     }
-    if let Some(highest) = highest {
-        notes.push(format!("Losses above {highest:.3e} have the last colour."));
+    if beyond {
+        notes.push("Losses beyond the end of the scale have its last colour.".into());
     }
     let kinds: BTreeSet<&str> = surfaces
         .iter()
@@ -362,9 +362,7 @@ fn landscapes(runs: &Runs) -> Result<Figure, Missing> {
     let images: BTreeSet<String> =
         surfaces.iter().map(|(_, landscape, ..)| plural(landscape.images as u64, "image")).collect();
     let images: Vec<String> = images.into_iter().collect();
-    let columns = runs.all.iter().map(|run| surfaces.iter().filter(|(other, ..)| std::ptr::eq(*other, run)).count());
     Ok(Figure {
-        columns: columns.max().filter(|columns| (2..=3).contains(columns)),
         panels,
         key,
         reading: format!(
@@ -380,19 +378,20 @@ fn landscapes(runs: &Runs) -> Result<Figure, Missing> {
     })
 }
 
-/// The scale of `losses`, and above which losses it ends, if not at the highest.
-fn loss_scale(losses: &[f64]) -> Option<(Scale, Option<f64>)> {
+/// The scale of `losses`, and whether some lie beyond its end.
+fn loss_scale(losses: &[f64]) -> Option<(Scale, bool)> {
     let mut sorted = losses.to_vec();
     sorted.sort_by(f64::total_cmp);
     let (low, highest) = (*sorted.first()?, *sorted.last()?);
-    let limit = HIGHEST_OVER_MEDIAN * sorted[sorted.len() / 2];
-    let high = if limit > low { highest.min(limit) } else { highest };
+    let most = sorted[(sorted.len() - 1) * 99 / 100];
+    let high = if most > 0.0 && highest > HIGHEST_OVER_MOST * most { most } else { highest };
     let scale = if low > 0.0 && high > LOGARITHMIC_BEYOND * low {
         Scale::logarithmic([low, high])?
     } else {
         Scale::linear([low, high])?
     };
-    Some((scale, (high < highest).then_some(high)))
+    let beyond = scale.position(highest).is_none_or(|position| position > 1.0);
+    Some((scale, beyond))
 }
 
 fn landscape(surface: &Surface, grid: &Grid, scale: &Scale, id: &str) -> Option<Drawing> {
@@ -460,7 +459,7 @@ fn no_agreement(runs: &Runs) -> String {
 fn matrices(runs: &Runs) -> Result<Figure, Missing> {
     let mut panels = Vec::new();
     let mut measured = Vec::new();
-    let (mut columns, mut voids) = (0, false);
+    let mut voids = false;
     for run in &runs.all {
         let overall: Vec<&Agreement> = of_all_widths(run).map(|at| &at.agreement).collect();
         let mut parts = vec![("all layers".to_owned(), overall)];
@@ -477,7 +476,6 @@ fn matrices(runs: &Runs) -> Result<Figure, Missing> {
         let known = |agreements: &[&Agreement], (row, column)| mean(agreements, row, column).cosine.is_some();
         parts.retain(|(_, agreements)| pairs().any(|pair| known(agreements, pair)));
         voids |= parts.iter().any(|(_, agreements)| pairs().any(|pair| !known(agreements, pair)));
-        columns = columns.max(parts.len());
         if !parts.is_empty() {
             measured.push(run.name);
         }
@@ -486,7 +484,7 @@ fn matrices(runs: &Runs) -> Result<Figure, Missing> {
             let drawing = matrix::drawing(&format!("cosines-{}", panels.len()), &title, &names, |row, column| {
                 mean(&agreements, row, column)
             });
-            panels.push(Panel { heading: runs.heading(run, &name), width: None, content: Ok(drawing) });
+            panels.push(Panel::new(runs.label(run), name, Ok(drawing)));
         }
     }
     if panels.is_empty() {
@@ -501,7 +499,6 @@ fn matrices(runs: &Runs) -> Result<Figure, Missing> {
     }
     Ok(Figure {
         panels,
-        columns: Some(columns),
         key,
         reading: "The cosine between the gradients of two widths on the weights that both use, averaged over the \
                   measurements since slow start; below it the conflict rate, the share of weight tensors on which it is \
@@ -530,53 +527,43 @@ fn against_full<'r, 'a>(runs: &'r Runs<'a>, pairs: fn(&Agreement) -> &Pairs, sca
     runs.all.iter().map(of_run).filter(|lines| lines.values().next().is_some()).collect()
 }
 
-/// The cosine between the gradients of the full network and of each sub-network.
-fn cosines_over_training(runs: &Runs) -> Result<Figure, Missing> {
-    let lines = against_full(runs, |agreement| &agreement.cosines, 1.0);
-    // With zero, so that agreement and conflict lie on different sides.
-    let values = lines.iter().flat_map(Lines::values).map(|cosine| cosine.clamp(-1.0, 1.0)).chain([0.0]);
-    agreement_over_training(
-        runs,
-        &lines,
-        Course {
-            id: "cosines-over-training",
-            title: "Cosine between the gradients of the full network and each sub-network",
-            frame: LABELLED,
-            y: Axis { title: "Cosine with 1.0".into(), scale: Scale::linear(values).expect("zero is finite") },
-        },
-        "How far each sub-network’s gradient points where the full network’s does, on the weights that it uses.",
-    )
-}
-
-/// The rate of conflict between the full network and each sub-network.
-fn conflicts_over_training(runs: &Runs) -> Result<Figure, Missing> {
-    let lines = against_full(runs, |agreement| &agreement.conflicts, 100.0);
-    let values = lines.iter().flat_map(Lines::values).chain([0.0]);
-    let scale = Scale::linear(values).ok_or_else(|| nothing(runs, &no_agreement(runs)))?;
-    agreement_over_training(
-        runs,
-        &lines,
-        Course {
-            id: "conflicts-over-training",
-            title: "Conflict rate between the full network and each sub-network",
-            frame: LABELLED,
-            y: Axis { title: "Tensors in conflict (%)".into(), scale },
-        },
-        "The share of weight tensors on which that cosine is negative.",
-    )
-}
-
-fn agreement_over_training(runs: &Runs, lines: &[Lines], course: Course, reading: &str) -> Result<Figure, Missing> {
-    if lines.is_empty() {
+/// How far the full network and each sub-network agree, in the course of training.
+fn agreement_over_training(runs: &Runs) -> Result<Figure, Missing> {
+    let cosines = against_full(runs, |agreement| &agreement.cosines, 1.0);
+    let conflicts = against_full(runs, |agreement| &agreement.conflicts, 100.0);
+    let mut panels = Vec::new();
+    let mut longest = 1;
+    let measures = [
+        ("cosines-over-training", "Cosine with the full network’s gradient", "Cosine", &cosines),
+        (
+            "conflicts-over-training",
+            "Conflict rate with the full network’s gradient",
+            "Tensors in conflict (%)",
+            &conflicts,
+        ),
+    ];
+    for (id, title, axis, lines) in measures {
+        // With zero, so that agreement and conflict lie on different sides.
+        let scale = Scale::linear(lines.iter().flat_map(Lines::values).chain([0.0]));
+        let Some(scale) = scale.filter(|_| !lines.is_empty()) else { continue };
+        let course = Course { id, title, frame: LABELLED, y: Axis { title: axis.into(), scale } };
+        let (of_measure, window) = course.panels(runs, lines);
+        longest = longest.max(window);
+        // What is compared stands side by side: a measure's panels, of all runs.
+        panels.extend(of_measure.into_iter().map(|panel| Panel { heading: panel.group, group: title.into(), ..panel }));
+    }
+    if panels.is_empty() {
         return Err(nothing(runs, &no_agreement(runs)));
     }
-    let (panels, window) = course.panels(runs, lines);
     Ok(Figure {
         panels,
-        columns: None,
         key: key_of_widths(&runs.widths).into_iter().skip(1).collect(),
-        reading: format!("{reading}{}", smoothing_in_words(window)),
+        reading: format!(
+            "The same of each sub-network and the full one in the course of training: the cosine between their gradients \
+             on the weights that the sub-network uses, and the share of weight tensors on which it is negative.{}",
+            smoothing_in_words(longest)
+        ),
         notes: Vec::new(),
-        lacking: lacking(runs, lines, NO_AGREEMENT),
+        lacking: lacking(runs, &cosines, NO_AGREEMENT),
     })
 }

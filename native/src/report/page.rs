@@ -4,7 +4,7 @@ use slimclr_core::{config::Config, encoder::BackboneKind, event::Evaluated, meth
 
 use super::{
     Neighbours, Report, colour,
-    figure::{self, Accuracy, Figure, Missing, Panel},
+    figure::{self, Accuracy, Figure, Missing, Panel, groups},
     interference,
     key::{Key, Mark},
     picture,
@@ -255,31 +255,40 @@ fn element(Figure { panels, key, reading, notes, lacking, .. }: &Figure) -> Stri
         Some("tile") => "tiles",
         _ => "panels",
     };
-    let charts: String = panels.iter().map(panel).collect();
+    let charts = groups(panels).into_iter().map(|(heading, panels)| {
+        let headed = heading.map(|heading| format!(r#"<h3 class="group">{}</h3>"#, escape(heading)));
+        let panels = panels.iter().map(|panel| {
+            let heading = if heading.is_some() { panel.heading.clone() } else { panel.full_heading() };
+            self::panel(panel, &heading)
+        });
+        format!(r#"{}<div class="charts">{}</div>"#, headed.unwrap_or_default(), panels.collect::<String>())
+    });
+    let charts: String = charts.collect();
     let key: String = key.iter().map(Key::item).collect();
     let key = if key.is_empty() { key } else { format!(r#"<ul class="key">{key}</ul>"#) };
     let notes: String = notes.iter().map(|note| format!(r#"<p class="note">{}</p>"#, escape(note))).collect();
     let lacking = lacking.as_deref().map(missing).unwrap_or_default();
     format!(
-        r#"<figure class="{class}"><div class="charts">{charts}</div>
+        r#"<figure class="{class}"><div>{charts}</div>
 <figcaption>{key}<p>{}</p>{notes}{lacking}</figcaption></figure>"#,
         escape(reading)
     )
 }
 
-fn panel(Panel { heading, width, content }: &Panel) -> String {
-    let content = match content {
+fn panel(panel: &Panel, heading: &str) -> String {
+    let content = match &panel.content {
         Ok(drawing) => drawing.element(),
         Err(reason) => missing(reason),
     };
-    if heading.is_empty() {
-        return content;
-    }
-    let (class, mark) = match width {
-        Some(index) => (format!(r#" class="w{index}""#), Mark::Width(*index).swatch()),
+    let (class, mark) = match panel.width {
+        Some(index) => (format!(r#" class="w{index}""#), Mark::Width(index).swatch()),
         None => Default::default(),
     };
-    format!("<div><h3{class}>{mark}{}</h3>{content}</div>", escape(heading))
+    let heading = match heading {
+        "" => String::new(),
+        heading => format!("<h4{class}>{mark}{}</h4>", escape(heading)),
+    };
+    format!("<div>{heading}{content}</div>")
 }
 
 fn nearest(record: &Record, neighbours: &[Neighbours]) -> String {

@@ -57,13 +57,9 @@ impl<'a> Runs<'a> {
         self.all.iter().map(|run| run.record.taken).max().unwrap_or(0)
     }
 
-    /// What a panel shows of a run; the run is named where there are several.
-    pub fn heading(&self, run: &Run, what: &str) -> String {
-        match (self.all.len(), what) {
-            (1, what) => what.into(),
-            (_, "") => run.name.into(),
-            (_, what) => format!("{} · {what}", run.name),
-        }
+    /// What a run is called above its panels: nothing if it is the only one.
+    pub fn label(&self, run: &Run) -> String {
+        if self.all.len() > 1 { run.name.into() } else { String::new() }
     }
 
     /// That something is not drawn of the runs of which `has` is not true, if there are any.

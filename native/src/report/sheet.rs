@@ -3,7 +3,7 @@
 use super::{
     colour,
     drawing::Drawing,
-    figure::{Figure, Panel},
+    figure::{Figure, Panel, groups},
     interference::Plate,
     key::Key,
     runs::Runs,
@@ -14,9 +14,9 @@ use super::{
 const MARGIN: f64 = 28.0;
 /// Room between panels.
 const GAP: [f64; 2] = [20.0, 22.0];
-/// The least and the greatest width, without margins, unless panels that belong in a row need more.
-const LEAST: f64 = 700.0;
-const MOST: f64 = 1320.0;
+/// The least and the greatest width, without margins, unless a single panel needs more.
+const LEAST: f64 = 620.0;
+const MOST: f64 = 1340.0;
 /// Height of a line of prose.
 const LINE: f64 = 18.0;
 /// Above a panel with a heading.
@@ -85,14 +85,22 @@ impl Sheet {
     fn figure(&mut self, figure: &Figure) {
         self.key(&figure.key);
         let grid = Grid::of(figure);
-        for row in figure.panels.chunks(grid.columns) {
-            self.y += GAP[1];
-            for (column, panel) in row.iter().enumerate() {
-                let x = MARGIN + column as f64 * (grid.cell[0] + GAP[0]);
-                self.panel(panel, x, grid.cell[0]);
+        for (heading, panels) in groups(&figure.panels) {
+            if let Some(heading) = heading {
+                self.y += GAP[1] + 12.0;
+                self.text("group", heading);
+                self.y -= 8.0;
             }
-            self.y += grid.cell[1];
+            for row in panels.chunks(grid.columns) {
+                self.y += GAP[1];
+                for (column, panel) in row.iter().enumerate() {
+                    let heading = if heading.is_some() { panel.heading.clone() } else { panel.full_heading() };
+                    self.panel(panel, &heading, MARGIN + column as f64 * (grid.cell[0] + GAP[0]), grid.cell[0]);
+                }
+                self.y += grid.cell[1];
+            }
         }
+        self.y += 4.0;
         self.prose(&figure.reading);
         for note in figure.notes.iter().chain(&figure.lacking) {
             self.prose(note);
@@ -113,8 +121,8 @@ impl Sheet {
         self.y += rows * LINE;
     }
 
-    fn panel(&mut self, panel: &Panel, x: f64, width: f64) {
-        let heading = shorten(&panel.heading, (width / (13.5 * 1.1 * TEXT_WIDTH)) as usize);
+    fn panel(&mut self, panel: &Panel, heading: &str, x: f64, width: f64) {
+        let heading = shorten(heading, (width / (13.5 * 1.1 * TEXT_WIDTH)) as usize);
         let mut y = self.y;
         if !heading.is_empty() {
             self.marks +=
@@ -140,16 +148,14 @@ impl Grid {
     fn of(figure: &Figure) -> Self {
         let drawings: Vec<&Drawing> = figure.panels.iter().filter_map(|panel| panel.content.as_ref().ok()).collect();
         let largest = |index: usize| drawings.iter().map(|drawing| drawing.size[index]).fold(1.0, f64::max);
-        let heading = if figure.panels.iter().all(|panel| panel.heading.is_empty()) { 0.0 } else { HEADING };
-        let cell = [largest(0), largest(1) + heading];
-        let count = figure.panels.len().max(1);
+        let groups = groups(&figure.panels);
+        let headed =
+            figure.panels.iter().any(|panel| !panel.heading.is_empty() || groups.len() == 1 && !panel.group.is_empty());
+        let cell = [largest(0), largest(1) + if headed { HEADING } else { 0.0 }];
+        let most = groups.iter().map(|(_, panels)| panels.len()).max().unwrap_or(1);
         let room = (((MOST + GAP[0]) / (cell[0] + GAP[0])) as usize).max(1);
-        // Rows of the same length, or of what belongs together.
-        let columns = figure.columns.map_or(count.div_ceil(count.div_ceil(room)), |columns| match columns {
-            _ if columns > 1 && room >= 2 * columns && count > columns => room / columns * columns,
-            columns => columns.max(1),
-        });
-        Self { columns: columns.min(count), cell }
+        // Rows of about the same length.
+        Self { columns: most.div_ceil(most.div_ceil(room)), cell }
     }
 
     fn width(&self) -> f64 {

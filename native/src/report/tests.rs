@@ -4,11 +4,16 @@ use slimclr_core::{
     config::Config,
     event::{Evaluated, Event, Interference, Started, Step},
     image::Image,
-    interference::magnitude::GradientNorms,
+    interference::{
+        conflict::{Agreement, Pairs, StageAgreement},
+        direction::LastLayers,
+        landscape::{Directions, Landscape, Surface, Waypoint},
+        magnitude::GradientNorms,
+    },
     profile::Profile,
 };
 
-use super::{Neighbours, Report, html};
+use super::{FigureFile, Neighbours, Report, figures, html, png};
 
 const WIDTHS: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
 
@@ -92,13 +97,86 @@ fn complete() -> Vec<Event> {
     events
 }
 
-/// The page of `events`, with SVGs that are well-formed and without NaN, and with no id twice.
+/// What `--interference` measures: gradients of a layer that turn, and widths that agree the less the further they are
+/// apart, once slow start has ended at step 1000.
+fn measured(n: u64, count: u64) -> Event {
+    let angle = |n: u64| 0.3 * n as f64;
+    let products = (1..=n).map(|other| (angle(n) - angle(other)).cos()).collect();
+    let last_layers = LastLayers {
+        singular_values: [("fc.2.weight".to_owned(), [3.0, 0.5])].into(),
+        products: [("fc.2.weight".to_owned(), products)].into(),
+    };
+    let step = 2000 * n / count;
+    let pairs = |value: fn(usize) -> f64| -> Pairs {
+        let known = |row: usize, column: usize| (step > 1000 || row + column == 0).then(|| value(row.abs_diff(column)));
+        (0..4).map(|row| (0..4).map(|column| known(row, column)).collect()).collect()
+    };
+    let agreement =
+        Agreement { cosines: pairs(|apart| 1.0 - 0.45 * apart as f64), conflicts: pairs(|apart| 0.2 * apart as f64) };
+    Event::Interference(Interference {
+        step,
+        epoch: step as f64 / 40.0,
+        gradient: GradientNorms { norms: vec![0.1, 0.08, 0.06, 0.05], rest: 0.07 },
+        last_layers,
+        agreement: agreement.clone(),
+        stages: vec![StageAgreement { stage: "stage <1>".into(), agreement }],
+    })
+}
+
+fn landscape() -> Landscape {
+    let axis: Vec<f64> = (-4..=4).map(f64::from).collect();
+    let surface = |width: f64| Surface {
+        width,
+        x: axis.clone(),
+        y: axis.clone(),
+        loss: axis.iter().map(|y| axis.iter().map(|x| Some(1.0 + (x * x + y * y) / width)).collect()).collect(),
+        path: (0..5)
+            .map(|n| Waypoint { epoch: f64::from(n), at: Some([4.0 - f64::from(n), 0.5]), loss: Some(3.0) })
+            .collect(),
+        explained: [0.8, 0.1],
+    };
+    Landscape { directions: Directions::Pca, images: 1000, surfaces: [1.0, 0.25].map(surface).into() }
+}
+
+/// A run that has everything.
+fn interfering(name: &str) -> Report {
+    let mut events = complete();
+    events.retain(|event| !matches!(event, Event::Interference(_)));
+    events.extend((1..=40).map(|n| measured(n, 40)));
+    Report { name: name.into(), events, landscape: Some(landscape()), neighbours: Vec::new() }
+}
+
+/// A run of an earlier program: norms and nothing else.
+fn earlier(name: &str) -> Report {
+    Report { name: name.into(), events: complete(), landscape: None, neighbours: Vec::new() }
+}
+
+/// The page of `events`.
 fn page(events: Vec<Event>) -> String {
-    let page = html(&[Report { name: "run <1>".into(), events, landscape: None, neighbours: Vec::new() }]);
-    let mut ids = Vec::new();
-    for (start, _) in page.match_indices("<svg") {
+    checked(&[Report { name: "run <1>".into(), events, landscape: None, neighbours: Vec::new() }])
+}
+
+/// The page of `reports`, with SVGs that are well-formed and without NaN, and with no id twice; and so are the figures.
+fn checked(reports: &[Report]) -> String {
+    for FigureFile { name, svg, missing } in figures(reports) {
+        match svg {
+            Some(svg) => well_formed([svg.as_str()]),
+            None => assert!(!missing.is_empty(), "nothing said of {name}"),
+        }
+    }
+    let page = html(reports);
+    let svgs = page.match_indices("<svg").map(|(start, _)| {
         let end = start + page[start..].find("</svg>").unwrap() + "</svg>".len();
-        let tree = roxmltree::Document::parse(&page[start..end]).unwrap();
+        &page[start..end]
+    });
+    well_formed(svgs);
+    page
+}
+
+fn well_formed<'a>(svgs: impl IntoIterator<Item = &'a str>) {
+    let mut ids = Vec::new();
+    for svg in svgs {
+        let tree = roxmltree::Document::parse(svg).unwrap();
         for attribute in tree.descendants().flat_map(|node| node.attributes()) {
             assert!(!attribute.value().contains("NaN") && !attribute.value().contains("inf"), "{attribute:?}");
             if attribute.name() == "id" {
@@ -110,7 +188,6 @@ fn page(events: Vec<Event>) -> String {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), all);
-    page
 }
 
 fn says(page: &str, what: &str) {
@@ -118,7 +195,7 @@ fn says(page: &str, what: &str) {
 }
 
 #[test]
-fn a_complete_run_has_every_figure_and_only_the_neighbours_missing() {
+fn a_complete_run_has_every_figure_of_training() {
     let page = page(complete());
     says(&page, "run &lt;1&gt;");
     says(&page, "It took 2,000 steps (50.0 epochs) in 12 min 5 s on a &lt;device&gt; &amp; &quot;more&quot;.");
@@ -126,18 +203,21 @@ fn a_complete_run_has_every_figure_and_only_the_neighbours_missing() {
     says(&page, "<td>30.0 ±\u{a0}0.5</td><td>70.0 ±\u{a0}0.5</td><td>80.0\u{a0}/ 95.0</td>");
     says(&page, "<td>60.0\u{a0}/ 90.0</td><td>70.0\u{a0}/ 92.0</td>");
     says(&page, "what sharing the layer costs");
-    for id in ["accuracy-by-cost", "probes-by-cost", "accuracy-over-training", "loss-0", "loss-3", "gradient-norms"] {
+    for id in ["accuracy-by-cost", "probes-by-cost", "accuracy-over-training", "loss-0", "loss-3", "figure3-0"] {
         says(&page, &format!(r#"id="{id}-title""#));
     }
     says(&page, "slow start ends");
     says(&page, "temperature = 0.1");
-    assert_eq!(page.matches(r#"class="missing""#).count(), 1);
-    says(&page, "No neighbours were looked up.");
+    says(&page, "No neighbours were looked up");
+    // Of interference, an earlier program has norms.
+    says(&page, "No singular values of gradients are recorded; “slimclr pretrain --interference” measures them.");
+    says(&page, "There is no loss landscape; “slimclr landscape” computes one");
+    assert_eq!(page.matches("No cosines between gradients of widths are recorded").count(), 1);
 }
 
 #[test]
 fn the_page_asks_the_network_for_nothing() {
-    let page = page(complete()).replace(r#"xmlns="http://www.w3.org/2000/svg""#, "");
+    let page = checked(&[interfering("a"), interfering("b")]).replace(r#"xmlns="http://www.w3.org/2000/svg""#, "");
     for outside in ["http:", "https:", "url(", "@import", "<script", "src=\"/"] {
         assert!(!page.contains(outside), "{outside}");
     }
@@ -214,4 +294,176 @@ fn neighbours_of_the_same_class_are_marked_by_more_than_colour() {
     says(&page, r#"<li class="same"><img"#);
     says(&page, r#"alt="&lt;dog&gt;, another class"><span>&lt;dog&gt;</span></li>"#);
     says(&page, "<span>1 of 2</span>");
+}
+
+fn svg_of(reports: &[Report], name: &str) -> Option<String> {
+    figures(reports).into_iter().find(|figure| figure.name == name).unwrap().svg
+}
+
+#[test]
+fn a_run_that_measured_interference_has_all_its_figures() {
+    let run = [interfering("run")];
+    let page = checked(&run);
+    for what in [
+        r#"id="figure3-0-title""#,
+        r#"id="singular-values-0-title""#,
+        r#"id="gradient-path-0-title""#,
+        r#"id="figure5-1-title""#,
+        r#"id="cosines-1-title""#,
+        r#"id="conflicts-over-training-0-title""#,
+        "<h4>fc.2.weight</h4>",
+        "<h4>stage &lt;1&gt;</h4>",
+        // Gradients on a circle.
+        "40 measurements from step 50 to step 2,000; the components explain",
+        "Direction 1 (80.0 % of variance)",
+        "The weights went from epoch 0.0 (loss 3.000e0) to epoch 4.0",
+        "0.25 and 1.0: -0.35, 60.0 % in conflict.",
+    ] {
+        says(&page, what);
+    }
+    assert!(figures(&run).iter().all(|figure| figure.svg.is_some() && figure.missing.is_empty()));
+    // Overall and in the stage, one pair of the six points apart.
+    assert_eq!(page.matches(r#"<path class="negative" d="M"#).count(), 3, "two cells and the legend");
+}
+
+#[test]
+fn cosines_before_slow_start_has_ended_are_not_drawn() {
+    let mut run = interfering("run");
+    run.events.retain(|event| event.step() <= 1000);
+    assert_eq!(svg_of(&[run], "cosines"), None);
+}
+
+#[test]
+fn several_runs_share_axes_and_colours() {
+    let mut long = interfering("long");
+    long.events.extend((1..=5).map(|n| interference(2000 + 200 * n, [9.0, 8.0, 7.0, 6.0], 5.0)));
+    let mut narrow = interfering("narrow");
+    narrow.events.iter_mut().for_each(|event| {
+        if let Event::Started(started) = event {
+            started.config.widths = vec![1.0, 0.25];
+        }
+    });
+    let page = checked(&[long, narrow]);
+    says(&page, "<h1>2 runs compared</h1>");
+    says(&page, "<td><b>70.0 ±\u{a0}0.5</b></td>");
+    // The shorter run's axis goes on to the longer one's end, and its narrowest width keeps its colour.
+    assert_eq!(page.matches(">3,000</text>").count(), 8);
+    let svg = svg_of(&[interfering("a"), earlier("b")], "figure3").unwrap();
+    assert_eq!(svg.matches(">0.1</text>").count(), 2);
+    says(&svg, ">a</text>");
+    assert_eq!(page.matches(r#"class="line w3""#).count() % 2, 0);
+}
+
+#[test]
+fn runs_that_lack_something_are_named_and_the_rest_is_drawn() {
+    let blank = Report { events: Vec::new(), ..earlier("<blank>") };
+    let begun = Report { events: vec![started(0)], ..earlier("begun") };
+    let runs = [interfering("whole"), earlier("old"), blank, begun];
+    let page = checked(&runs);
+    says(&page, "Not in this report: &lt;blank&gt;, whose events hold no beginning of a run.");
+    says(&page, "Not drawn of begun: no gradient norms are recorded.");
+    says(&page, "Not drawn of old and begun: no singular values of gradients are recorded;");
+    says(&page, "Not drawn of old and begun: there is no loss landscape;");
+    says(&page, "Not drawn of old and begun: no cosines between gradients of widths are recorded");
+    let figures = figures(&runs);
+    assert!(figures.iter().all(|figure| figure.svg.is_some() && !figure.missing.is_empty()));
+    // Without a run that has them, figures are not there, and it is said.
+    let without: Vec<&str> = super::figures(&runs[1..])
+        .into_iter()
+        .filter(|figure| figure.svg.is_none())
+        .map(|figure| figure.name)
+        .collect();
+    assert_eq!(without, ["figure4", "figure5", "cosines"]);
+    assert!(checked(&runs[2..3]).contains("no beginning of a run"));
+    assert!(super::figures(&runs[2..3]).iter().all(|figure| figure.svg.is_none()));
+    assert!(checked(&[earlier("a"), earlier("b")]).contains("2 runs compared"));
+}
+
+#[test]
+fn values_of_interference_that_are_none_leave_figures() {
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, 1e99, 1e-300, 0.0, -1.0] {
+        let mut run = interfering("run");
+        for event in &mut run.events {
+            if let Event::Interference(at) = event
+                && at.step > 1500
+            {
+                at.gradient = GradientNorms { norms: vec![value; 4], rest: value };
+                at.last_layers.singular_values.insert("fc.2.weight".into(), [value; 2]);
+                at.last_layers.products.get_mut("fc.2.weight").unwrap().fill(value);
+                for agreement in [&mut at.agreement, &mut at.stages[0].agreement] {
+                    agreement.cosines[0][1] = Some(value);
+                    agreement.cosines[2] = Vec::new();
+                    agreement.conflicts[1][0] = Some(value);
+                    agreement.conflicts.truncate(2);
+                }
+            }
+        }
+        let landscape = run.landscape.as_mut().unwrap();
+        landscape.surfaces[0].explained = [value; 2];
+        landscape.surfaces[0].loss[3][4] = Some(value);
+        landscape.surfaces[0].path[2] = Waypoint { epoch: value, at: Some([value; 2]), loss: Some(value) };
+        landscape.surfaces[1].path[0].at = Some([0.0, value]);
+        landscape.surfaces[1].loss[2].truncate(3);
+        checked(&[run.clone()]);
+        checked(&[run.clone(), interfering("other")]);
+        run.landscape.as_mut().unwrap().surfaces.iter_mut().for_each(|surface| {
+            surface.x[0] = value;
+            surface.loss.iter_mut().flatten().for_each(|loss| *loss = Some(value));
+        });
+        checked(&[run]);
+    }
+}
+
+#[test]
+fn places_without_a_loss_are_crossed_out_and_explained() {
+    let mut run = interfering("run");
+    let surfaces = &mut run.landscape.as_mut().unwrap().surfaces;
+    surfaces[0].loss[0][0] = None;
+    surfaces[0].loss[8][1] = None;
+    surfaces[1].loss[8][8] = Some(1e30);
+    let svg = svg_of(&[run.clone()], "figure5").unwrap();
+    says(&svg, "At 2 places the loss is no finite number: crossed out.");
+    says(&svg, "Losses beyond the end of the scale have its last colour.");
+    assert_eq!(svg.matches(r#"<path class="void-cross""#).count(), 2, "in one panel and in the legend");
+    run.landscape.as_mut().unwrap().surfaces.iter_mut().for_each(|surface| surface.loss.clear());
+    assert_eq!(svg_of(&[run], "figure5"), None);
+}
+
+#[test]
+fn figures_of_their_own_are_drawn_as_pixels_by_the_program_alone() {
+    let eight: Vec<Report> = (0..8).map(|n| interfering(&format!("a run with a name, number {n}"))).collect();
+    for FigureFile { name, svg, .. } in figures(&eight) {
+        let svg = svg.unwrap();
+        for outside in ["href", "url(", "@import", "var("] {
+            assert!(!svg.contains(outside), "{name}: {outside}");
+        }
+        let pixels = image::load_from_memory(&png(&svg).unwrap()).unwrap().to_rgb8();
+        assert_eq!(pixels.get_pixel(0, 0).0, [255; 3]);
+        assert!((1240..=2900).contains(&pixels.width()), "{name} is {} pixels wide", pixels.width());
+        // Not cut off on the right or below.
+        let (right, below) = (pixels.width() - 8, pixels.height() - 8);
+        let edge = pixels.enumerate_pixels().filter(|(x, y, _)| *x >= right || *y >= below);
+        assert!(edge.into_iter().all(|(.., pixel)| pixel.0 == [255; 3]), "{name}");
+    }
+}
+
+#[test]
+fn a_network_of_one_width_has_no_pairs() {
+    let mut run = interfering("alone");
+    for event in &mut run.events {
+        match event {
+            Event::Started(started) => started.config.widths = vec![1.0],
+            Event::Interference(at) => {
+                at.gradient = GradientNorms { norms: vec![0.1], rest: 0.0 };
+                at.agreement = Agreement { cosines: vec![vec![Some(1.0)]], conflicts: vec![vec![Some(0.0)]] };
+                at.stages.clear();
+            }
+            _ => {}
+        }
+    }
+    run.landscape.as_mut().unwrap().surfaces.truncate(1);
+    let page = checked(&[run.clone()]);
+    says(&page, "No cosines between gradients of widths are recorded, as there is one width only.");
+    assert!(!page.contains("rest, θ"), "there is no rest");
+    assert!(svg_of(&[run], "figure4").is_some());
 }

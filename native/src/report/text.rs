@@ -1,7 +1,7 @@
 //! How numbers and words are written on the page.
 
 /// How wide a character of prose is, as a share of the font's size: a little more than DejaVu Sans has on average.
-pub const TEXT_WIDTH: f64 = 0.6;
+pub const TEXT_WIDTH: f64 = 0.53;
 
 /// `text` with everything replaced that would mean something to HTML or is not allowed in XML.
 pub fn escape(text: &str) -> String {
@@ -40,7 +40,12 @@ pub fn count(value: u64) -> String {
 
 /// `mantissa` times ten to the power of `exponent`.
 pub fn scientific(mantissa: &str, exponent: i32) -> String {
-    let superscript: String = exponent
+    format!("{mantissa}×10{}", superscript(exponent))
+}
+
+/// A whole number as an exponent is written.
+pub fn superscript(number: i32) -> String {
+    number
         .to_string()
         .chars()
         .map(|c| match c {
@@ -51,8 +56,7 @@ pub fn scientific(mantissa: &str, exponent: i32) -> String {
             // The other superscript digits follow one another.
             digit => digit.to_digit(10).and_then(|d| char::from_u32(0x2070 + d)).unwrap_or(digit),
         })
-        .collect();
-    format!("{mantissa}×10{superscript}")
+        .collect()
 }
 
 /// Three significant digits and a letter for thousands, millions and so on.
