@@ -357,6 +357,11 @@ fn an_experiment_is_interrupted_resumed_and_tabulated() {
     let json: Value = serde_json::from_slice(&json).unwrap();
     assert_eq!(json["arms"].as_array().unwrap().len(), 3);
     assert_eq!(json["arms"][2]["evaluated"][1]["width"], 0.5);
+    let drawn =
+        ["report.html", "figures/figure3.svg", "figures/figure4.png", "figures/figure5.svg", "figures/cosines.png"];
+    for name in drawn.map(|name| folder.path().join("experiment").join(name)) {
+        assert!(name.is_file(), "{} is not there", name.display());
+    }
     // An arm is a run like any other.
     succeeds(&slimclr(&["export", &format!("{out}/alone-0.5"), "--width", "1"]));
 
@@ -580,7 +585,10 @@ fn a_checkpoint_is_protected() {
     let out = text(&folder.path().join("run"));
     succeeds(&pretrain(&["--epochs", "0.01", "--out", &out]));
     refuses(&pretrain(&["--epochs", "0.01", "--out", &out]), "already holds a run");
-    refuses(&slimclr(&["pretrain", "--resume", &out, "--temperature", "0.5"]), "temperature = 0.5 (it was begun with 0.2)");
+    refuses(
+        &slimclr(&["pretrain", "--resume", &out, "--temperature", "0.5"]),
+        "temperature = 0.5 (it was begun with 0.2)",
+    );
 
     let path = folder.path().join("run/checkpoint.safetensors");
     let bytes = fs::read(&path).unwrap();

@@ -138,7 +138,7 @@ fn before_the_slow_start_only_the_full_width_has_a_gradient() {
     let mut trainer = Trainer::new(&config, encoder(&config), &Device::flex());
     let outcome = trainer.step(Batch::noise(&config, 0, &Device::flex()), Plan { slim: false, ..PLAN });
     let encoder = encoder(&config);
-    let mut observer = Observer::new(&encoder, Vec::new());
+    let observer = Observer::new(&encoder);
     let (event, _) = block_on(observer.observe(&encoder, &outcome, (1, 0.0))).unwrap().unwrap();
     assert_eq!(event.agreement.cosines, [[Some(1.0), None], [None, None]]);
     assert_eq!(event.agreement.conflicts, [[Some(0.0), None], [None, None]]);

@@ -21,7 +21,7 @@ use crate::{
 /// The metadata's key.
 const KEY: &str = "slimclr";
 /// Raised when older programs could no longer read new files.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const QUERY: &str = "encoder_q";
 const MOMENTUM_ENCODER: &str = "encoder_k";

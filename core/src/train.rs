@@ -16,7 +16,7 @@ use crate::{
         features::{Extractor, Features, Labelled},
         knn::knn,
     },
-    event::{Evaluated, Event, Started, Step},
+    event::{Evaluated, Event, Interference, Started, Step},
     interference::{Observer, direction::LastGradients},
     method::{Batch, Plan, Trainer},
     profile::profile,
@@ -25,7 +25,7 @@ use crate::{
 /// Seconds between reads of the device: each makes it wait, but nobody watches more often.
 const READ_EVERY: f64 = 0.25;
 
-/// Measurements of interference in a whole run, and snapshots of its weights at most: as many as a plot can show.
+/// Most measurements of interference in a whole run, and most snapshots: as many as a plot can show.
 const MEASUREMENTS: u64 = 200;
 
 /// Which labelled images.
@@ -190,14 +190,10 @@ impl<H: Home> Run<H> {
     async fn train(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
         let timetable = self.config.timetable(self.home.images())?;
         let began = self.home.now();
-        let measure_every = (timetable.steps / MEASUREMENTS).max(1);
+        let measure_every = timetable.steps.div_ceil(MEASUREMENTS);
         let snapshot_every =
             timetable.steps_per_epoch * timetable.steps.div_ceil(timetable.steps_per_epoch * MEASUREMENTS);
-        let mut observer = None;
-        if self.config.interference {
-            let history = self.measured_before(measure_every).await?;
-            observer = Some(Observer::new(&self.state.encoder, history));
-        }
+        let observer = self.config.interference.then(|| Observer::new(&self.state.encoder));
         emitter.emit(Event::Started(Box::new(self.started(&timetable)))).await;
         if self.state.steps == 0 {
             self.evaluate(&timetable, emitter).await?;
@@ -229,20 +225,16 @@ impl<H: Home> Run<H> {
                 at_end || done.is_multiple_of(timetable.evaluate_every) && left > timetable.evaluate_every / 2;
             let saves = at_end || done.is_multiple_of(timetable.checkpoint_every);
             let measures = observer.is_some() && step.is_multiple_of(measure_every);
-            if evaluates || saves || measures || self.home.now() - log.read_at > READ_EVERY {
+            let keeps = observer.is_some() && (at_end || done.is_multiple_of(snapshot_every));
+            let pauses = evaluates || saves || measures || keeps;
+            if pauses || self.home.now() - log.read_at > READ_EVERY {
                 self.flush(&mut log, &timetable, emitter).await?;
             }
-            if let Some(observer) = observer.as_mut().filter(|_| measures) {
+            if let Some(observer) = observer.as_ref().filter(|_| measures) {
                 let seen = observer.observe(&self.state.encoder, &outcome, (done, epoch)).await?;
-                if let Some((event, last_gradients)) = seen {
-                    self.home
-                        .keep(Keepsake::Gradients(done), last_gradients.save()?)
-                        .await
-                        .map_err(TrainError::Home)?;
-                    emitter.emit(Event::Interference(event)).await;
-                }
+                self.report(seen, done, measure_every, emitter).await?;
             }
-            if at_end || done.is_multiple_of(snapshot_every) {
+            if keeps {
                 self.snapshot().await?;
             }
             // The checkpoint comes last: a run killed before it repeats the evaluation.
@@ -252,7 +244,7 @@ impl<H: Home> Run<H> {
             if saves {
                 self.checkpoint(emitter).await?;
             }
-            if evaluates || saves {
+            if pauses {
                 log.read_at = self.home.now();
             }
         }
@@ -378,18 +370,31 @@ impl<H: Home> Run<H> {
         Ok(())
     }
 
-    /// The gradients that a resumed run has measured so far. If some are not there any more, it measures as if it had
-    /// begun now: paths of gradients show what came since.
-    async fn measured_before(&mut self, every: u64) -> Result<Vec<LastGradients>, TrainError<H::Error>> {
-        let mut history = Vec::new();
-        for step in (0..self.state.steps).step_by(every as usize) {
-            let file = self.home.gradients(step + 1).await.map_err(TrainError::Home)?;
+    /// Reports what was measured in the latest step, if anything was, and relates it to what was measured `every` so many
+    /// steps before. If some of that is not there any more, paths of gradients begin after it.
+    async fn report(
+        &mut self,
+        seen: Option<(Interference, LastGradients)>,
+        done: u64,
+        every: u64,
+        emitter: &Emitter<H::Error>,
+    ) -> Result<(), TrainError<H::Error>> {
+        let what = Keepsake::Gradients(done);
+        let Some((mut event, gradients)) = seen else {
+            // An empty place, so that it is not taken for one that was lost.
+            return self.home.keep(what, LastGradients::default().save()?).await.map_err(TrainError::Home);
+        };
+        let alone = event.last_layers.clone();
+        for before in (1..done).step_by(every as usize) {
+            let file = self.home.gradients(before).await.map_err(TrainError::Home)?;
             match file.map(|file| LastGradients::load(&file)) {
-                Some(Ok(gradients)) => history.push(gradients),
-                Some(Err(_)) | None => return Ok(Vec::new()),
+                Some(Ok(earlier)) => gradients.relate(&earlier, &mut event.last_layers),
+                Some(Err(_)) | None => event.last_layers = alone.clone(),
             }
         }
-        Ok(history)
+        self.home.keep(what, gradients.save()?).await.map_err(TrainError::Home)?;
+        emitter.emit(Event::Interference(event)).await;
+        Ok(())
     }
 
     async fn evaluate(

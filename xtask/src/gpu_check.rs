@@ -285,7 +285,7 @@ impl<'a> Bench<'a> {
     /// The first `steps` of a run of `slimclr pretrain` on `device`, all widths from the first step on.
     ///
     /// The run is made to last for ever and ended when it has logged its steps: one that ends by itself
-    /// soon would measure gradient norms at every step, and evaluate and report at its end.
+    /// soon would evaluate and report at its end.
     fn pretrain(&self, purpose: &str, device: &str, steps: u64, arguments: &[String]) -> Result<Outcome> {
         let name = format!("{device}-{purpose}").replace(':', "-");
         let out = self.folder.join(&name);
@@ -293,7 +293,7 @@ impl<'a> Bench<'a> {
         command.args(["pretrain", "--preset", "mini", "--device", device, "--out"]).arg(&out);
         command.args(["--widths", WIDTHS, "--slow-start", "0", "--warmup", "0", "--epochs", FOR_EVER]);
         command.args(["--evaluate-every", FOR_EVER, "--checkpoint-every", FOR_EVER]);
-        command.args(["--image-size", "32", "--bn-splits", "1"]).args(arguments);
+        command.args(["--image-size", "32", "--bn-splits", "1", "--interference", "false"]).args(arguments);
         let lines = || fs::read_to_string(out.join("events.jsonl")).unwrap_or_default();
         let is_done = || Log::read(&lines()).is_ok_and(|log| log.is_some_and(|log| log.has_steps(steps)));
         let (end, words) = self.finish(&name, &format!("{device}: {purpose}"), &mut command, is_done)?;

@@ -36,22 +36,24 @@ pub struct GradientPath {
     pub explained: [f64; 2],
 }
 
-/// The path of `layer`'s gradient through `measured`, the events of one run in order. None if fewer than two have it.
-pub fn gradient_path(measured: &[&Interference], layer: &str) -> Option<GradientPath> {
+/// The path of `layer`'s gradient through `measured`, the events of one run in order, from the step `since` on. None if
+/// fewer than two have it.
+pub fn gradient_path(measured: &[&Interference], layer: &str, since: u64) -> Option<GradientPath> {
     let with_layer = measured.iter().filter_map(|event| Some((event.step, event.last_layers.products.get(layer)?)));
     let all: Vec<(u64, &Vec<f64>)> = with_layer.collect();
     // A run that could not find its earlier gradients again began anew: only those since then belong together.
     let rows = &all[all.len().checked_sub(all.last()?.1.len())?..];
-    if rows.len() < 2 || rows.iter().zip(1..).any(|((_, products), count)| products.len() != count) {
+    let first = rows.iter().position(|(step, _)| *step >= since)?;
+    if rows.len() - first < 2 || rows.iter().zip(1..).any(|((_, products), count)| products.len() != count) {
         return None;
     }
     let product = |a: usize, b: usize| rows[a.max(b)].1[a.min(b)];
-    let count = rows.len();
-    let products: Vec<Vec<f64>> = (0..count).map(|a| (0..count).map(|b| product(a, b)).collect()).collect();
+    let kept = || first..rows.len();
+    let products: Vec<Vec<f64>> = kept().map(|a| kept().map(|b| product(a, b)).collect()).collect();
     let (components, explained) = principal_components(&products);
     // A component is a combination of centred gradients, whose products with the gradients are known.
     let points = products.iter().map(|row| [0, 1].map(|index| dot(row, &components[index]))).collect();
-    Some(GradientPath { steps: rows.iter().map(|(step, _)| *step).collect(), points, explained })
+    Some(GradientPath { steps: rows[first..].iter().map(|(step, _)| *step).collect(), points, explained })
 }
 
 /// The two principal components of vectors with these inner products, each as the combination of the (uncentred) vectors
@@ -99,16 +101,22 @@ impl LastGradients {
         Ok(Self(read))
     }
 
-    /// What an event tells of them, given those of the steps measured before, oldest first.
-    pub fn measure(&self, earlier: &[LastGradients]) -> LastLayers {
-        let singular_values = self.0.iter().map(|(name, gradient)| (name.clone(), singular_values(gradient)));
-        let products = self.0.iter().map(|(name, gradient)| {
-            let own = values(gradient);
-            let before = earlier.iter().filter_map(|earlier| earlier.0.get(name));
-            let products = before.map(|other| product(own, values(other))).chain([product(own, own)]);
-            (name.clone(), products.collect())
-        });
-        LastLayers { singular_values: singular_values.collect(), products: products.collect() }
+    /// What an event tells of them, as long as there are none before.
+    pub fn measure(&self) -> LastLayers {
+        let each = || self.0.iter();
+        LastLayers {
+            singular_values: each().map(|(name, gradient)| (name.clone(), singular_values(gradient))).collect(),
+            products: each().map(|(name, own)| (name.clone(), vec![product(values(own), values(own))])).collect(),
+        }
+    }
+
+    /// Tells `measured`, what was measured of these gradients, how they lie to `earlier` ones; older ones come first.
+    pub fn relate(&self, earlier: &Self, measured: &mut LastLayers) {
+        for (name, own) in &self.0 {
+            if let (Some(other), Some(products)) = (earlier.0.get(name), measured.products.get_mut(name)) {
+                products.insert(products.len() - 1, product(values(own), values(other)));
+            }
+        }
     }
 
     /// As a safetensors file.
@@ -169,7 +177,7 @@ mod tests {
         let (cosine, sine) = (0.6, 0.8);
         let left = [[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]];
         let values: Vec<f32> = left.iter().flat_map(|row| [row[0] * 3.0, row[1] * 4.0, row[2]]).collect();
-        let [first, second] = gradients(&values, [3, 3]).measure(&[]).singular_values["fc.weight"];
+        let [first, second] = gradients(&values, [3, 3]).measure().singular_values["fc.weight"];
         assert!((first - 4.0).abs() < 1e-6 && (second - 3.0).abs() < 1e-6, "{first} {second}");
     }
 
@@ -178,15 +186,19 @@ mod tests {
         // A spiral in the plane of two unit vectors of 6 dimensions.
         let places: Vec<[f32; 2]> =
             (0..20).map(|n| n as f32 / 4.0).map(|t| [3.0 * t * t.cos() + 5.0, t * t.sin()]).collect();
-        let mut earlier = Vec::new();
+        let mut earlier: Vec<LastGradients> = Vec::new();
         let mut events = Vec::new();
         for (step, [x, y]) in (1..).zip(&places) {
             let now = gradients(&[0.6 * x, 0.0, *y, 0.0, 0.8 * x, 0.0], [2, 3]);
-            events.push(Interference { step, last_layers: now.measure(&earlier), ..Interference::default() });
+            let mut last_layers = now.measure();
+            earlier.iter().for_each(|earlier| now.relate(earlier, &mut last_layers));
+            events.push(Interference { step, last_layers, ..Interference::default() });
+            // A step whose gradients were no numbers leaves none.
+            earlier.push(LastGradients::default());
             earlier.push(LastGradients::load(&now.save().unwrap()).unwrap());
         }
         let events: Vec<&Interference> = events.iter().collect();
-        let path = gradient_path(&events, "fc.weight").unwrap();
+        let path = gradient_path(&events, "fc.weight", 0).unwrap();
         assert_eq!(path.steps, (1..=20).collect::<Vec<_>>());
         assert!((path.explained.iter().sum::<f64>() - 1.0).abs() < 1e-6 && path.explained[0] > path.explained[1]);
         for (a, b) in [(0, 7), (3, 19), (10, 11)] {
@@ -198,11 +210,14 @@ mod tests {
         let length = |[x, y]: [f64; 2]| x.hypot(y);
         assert!((length(path.points[0]) - length(places[0].map(f64::from))).abs() < 1e-4);
 
-        assert_eq!(gradient_path(&events[..1], "fc.weight"), None);
-        assert_eq!(gradient_path(&events, "fc.2.weight"), None);
+        let late = gradient_path(&events, "fc.weight", 18).unwrap();
+        assert_eq!((late.steps, late.points.len()), (vec![18, 19, 20], 3));
+        assert_eq!(gradient_path(&events, "fc.weight", 20), None);
+        assert_eq!(gradient_path(&events[..1], "fc.weight", 0), None);
+        assert_eq!(gradient_path(&events, "fc.2.weight", 0), None);
         // After a new beginning, only what came later belongs together.
-        let anew = Interference { step: 21, last_layers: earlier[0].measure(&[]), ..Interference::default() };
-        assert_eq!(gradient_path(&[events[18], events[19], &anew], "fc.weight"), None);
-        assert_eq!(gradient_path(&[events[0], events[19]], "fc.weight"), None);
+        let anew = Interference { step: 21, last_layers: earlier[1].measure(), ..Interference::default() };
+        assert_eq!(gradient_path(&[events[18], events[19], &anew], "fc.weight", 0), None);
+        assert_eq!(gradient_path(&[events[0], events[19]], "fc.weight", 0), None);
     }
 }

@@ -186,7 +186,9 @@ impl Surveyor {
     ) -> Result<Surface, LandscapeError> {
         let mut is_finite = Vec::with_capacity(self.snapshots.len());
         for snapshot in &self.snapshots {
-            is_finite.push(length(&snapshot.query, width, ParameterSpec::is_trained).await? <= LONGEST);
+            // Those after the state that stands belong to what was lost, or ruined.
+            let stands = snapshot.step <= self.trainer.steps;
+            is_finite.push(stands && length(&snapshot.query, width, ParameterSpec::is_trained).await? <= LONGEST);
         }
         let finite = self.snapshots.iter().zip(&is_finite).filter(|(_, is_finite)| **is_finite);
         let path: Vec<&Parameters> = finite.map(|(snapshot, _)| &snapshot.query).collect();

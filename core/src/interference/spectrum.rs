@@ -7,9 +7,9 @@ use rand_pcg::Pcg64Mcg;
 /// Vectors that are iterated: the two that are wanted, and some more, so that close neighbours do not slow them down.
 const BLOCK: usize = 8;
 /// Beyond this, eigenvalues that still move are as good as equal.
-const ITERATIONS: usize = 500;
+const ITERATIONS: usize = 200;
 /// Relative change of both eigenvalues at which they stand.
-const TOLERANCE: f64 = 1e-12;
+const TOLERANCE: f64 = 1e-10;
 
 /// An eigenvalue with its eigenvector, of length 1.
 #[derive(Debug, Clone, PartialEq)]

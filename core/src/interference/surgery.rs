@@ -1,7 +1,8 @@
 //! Gradient surgery between widths: what can be done about gradients that conflict. Not in the paper.
 //!
-//! Widths are tasks here that share the slices which both of a pair use; what one width has for itself, its norms and a
-//! wider network's further channels, takes no part in any product. Everything stays on the device: nothing is read back.
+//! Widths are tasks here. PCGrad compares and changes a pair's gradients on the slices that both use; CAGrad, which weighs
+//! whole gradients, takes each for one of the full network's weights, zero where the width has none. A width's own norms
+//! and switchable layers take no part. Everything stays on the device: nothing is read back.
 
 use burn::tensor::{Tensor, activation::softmax};
 use rand::{SeedableRng, seq::SliceRandom};
@@ -48,7 +49,7 @@ impl Surgery {
     }
 }
 
-/// The parameters that widths share.
+/// The parameters that belong to no width alone.
 fn shared(layout: &Layout) -> impl Iterator<Item = ParameterId> {
     layout.iter().filter(|(_, spec)| spec.only_width.is_none()).map(|(id, _)| id)
 }

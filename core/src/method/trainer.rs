@@ -104,7 +104,7 @@ pub struct StepOutcome {
     pub losses: Vec<Tensor<1>>,
     /// The gradient of each of these losses; in f16 still at the scale of the loss.
     pub widths: Vec<WidthGradient>,
-    /// Their sum, after surgery: what moved the weights.
+    /// Their sum, after surgery and before clipping.
     pub gradients: GradientSum,
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
 use clap::{Args, ValueEnum};
 use futures::executor::block_on;
@@ -150,11 +150,18 @@ pub fn run(flags: &Evaluate) -> Result<()> {
 }
 
 /// How the probes are fitted.
-struct Probes {
+pub struct Probes {
     /// The linear probes.
-    linear: ProbeConfig,
+    pub linear: ProbeConfig,
     /// The ridge.
-    lambda: f64,
+    pub lambda: f64,
+}
+
+impl Probes {
+    /// Whether these probes, fitted with success or not, made an evaluation.
+    pub fn measured(&self, evaluated: &Evaluated) -> bool {
+        evaluated.probe_recipe.as_ref() == Some(&self.linear) && evaluated.ridge_lambda == Some(self.lambda)
+    }
 }
 
 impl Default for Probes {
@@ -173,6 +180,20 @@ pub fn evaluate_run(folder: &RunFolder, config: &Config, device: &Device) -> Res
     let (evaluations, neighbours) = evaluate(&trained, Some(folder), config, device, loader, &Probes::default())?;
     folder.append(&evaluations)?;
     outcome::present(folder, &neighbours)
+}
+
+/// The neighbours that the latest evaluation of the run in `folder` found: looked up again in the features that it kept.
+/// None where they are not of the run's checkpoint and images as these are now.
+pub fn kept_neighbours(folder: &RunFolder) -> Vec<Neighbours> {
+    let look_up = || -> Result<Vec<Neighbours>> {
+        let trained = Trained::open(folder.path())?;
+        let (config, checkpoint) = (trained.options(), trained.checkpoint().context("a run's checkpoint is ours")?);
+        let dataset = Dataset::open(&config.data)?;
+        let cache = FeatureCache::new(folder, checkpoint, &dataset, config.image_size)?;
+        let [bank, test] = cache.read(&Device::flex()).context("no features are kept")?;
+        block_on(neighbours(&dataset, &config.widths, &bank, &test))
+    };
+    look_up().unwrap_or_default()
 }
 
 /// Evaluates every width of `trained`. On its run's own images, their features are kept in the run's `folder`. Returns

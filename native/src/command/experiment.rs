@@ -13,12 +13,15 @@ use futures::channel::mpsc;
 use serde::{Deserialize, Serialize};
 use slimclr_core::{
     config::Config,
+    profile::profile,
     train::{Run, Split},
 };
 
 use super::{
     evaluate::evaluate_run,
+    landscape::{self, LandscapeFlags},
     pretrain::{INTERRUPTED, follow, fresh, resumed},
+    report,
 };
 use crate::{
     data::{Dataset, cifar10, loader::Loader},
@@ -29,7 +32,7 @@ use crate::{
     },
     model_card,
     options::{self, Preset},
-    run_folder::{RunFolder, write_atomically},
+    run_folder::{REPORT, RunFolder, write_atomically},
     terminal,
 };
 
@@ -37,6 +40,10 @@ use crate::{
 const OPTIONS: &str = "experiment.toml";
 /// The images of an experiment that does not train on all.
 const DATA: &str = "data";
+/// The folder of the figures.
+const FIGURES: &str = "figures";
+/// Places along each side of an arm's loss landscape: enough for its shape, at half the time of the usual number.
+const CELLS: u16 = 15;
 /// Options that may change when an experiment goes on. Not `knn` or `evaluate_every`: cells must compare.
 const FREE_ON_RESUME: [&str; 2] = ["device", "checkpoint_every"];
 
@@ -51,7 +58,7 @@ pub struct Cifar10 {
     /// Options to begin with; the defaults shown below are those of 'cifar10'
     #[arg(long, value_enum, default_value = "cifar10")]
     preset: Scale,
-    /// Folder for the experiment: results.md, results.json, and a run's folder for each arm
+    /// Folder for the experiment: results.md, results.json, report.html, figures, and a run's folder for each arm
     #[arg(long, value_name = "FOLDER", default_value = "runs/experiment-cifar10")]
     out: PathBuf,
     /// Train on so many images only, of each class alike; all test images serve evaluation
@@ -103,7 +110,10 @@ pub fn cifar10(flags: &Cifar10, matches: &ArgMatches) -> Result<ExitCode> {
     let mut is_stopped = false;
     for (number, arm) in (1..).zip(&arms) {
         eprintln!("arm {number} of {}: {arm}", arms.len());
-        match experiment.run(*arm) {
+        match experiment.run(*arm).and_then(|end| match end {
+            End::Reached => experiment.survey(*arm).map(|()| end),
+            End::Stopped => Ok(end),
+        }) {
             Ok(End::Reached) => {}
             Ok(End::Stopped) => is_stopped = true,
             Err(error) => {
@@ -118,7 +128,7 @@ pub fn cifar10(flags: &Cifar10, matches: &ArgMatches) -> Result<ExitCode> {
             break;
         }
     }
-    // The figures of all arms, side by side, are to be drawn here.
+    experiment.draw()?;
     terminal::print(&experiment.results()?.table());
     terminal::print(&format!("results: {}", flags.out.join(results::TABLE).display()));
     if is_stopped {
@@ -171,12 +181,37 @@ impl Experiment {
             let check = || config.check().and_then(|()| config.timetable(training_images));
             check().with_context(|| format!("arm {arm} cannot be run"))?;
         }
+        experiment.check_slices()?;
         let subset = experiment.options.images.map(|images| cifar10::balanced(&source, images)).transpose()?;
         experiment.options.settle(out)?;
         if let Some(subset) = subset {
             cifar10::write(&source, &subset, Path::new(&experiment.data))?;
+            let there = Dataset::open(&experiment.data)?.len(Split::Train);
+            if there != training_images {
+                bail!("{} holds {there} training images, not {training_images}: remove it", experiment.data);
+            }
         }
         Ok(experiment)
+    }
+
+    /// An arm alone must be the slice of the slimmable network: of a network whose own channels were rounded down, it may
+    /// be wider.
+    fn check_slices(&self) -> Result<()> {
+        let parameters = |arm| -> Result<Vec<u64>> {
+            let config: Config = self.config(arm);
+            let profiles = profile(&config.encoder()?.build()?, config.image_size);
+            Ok(profiles.iter().map(|profile| profile.parameters).collect())
+        };
+        let widths = &self.options.options.widths;
+        for (width, slice) in widths.iter().zip(parameters(Arm::Naive)?) {
+            if parameters(Arm::Alone(*width))? != [slice] {
+                bail!(
+                    "at --multiplier {}, no network alone has the channels of width {width}: use a whole multiplier",
+                    self.options.options.multiplier
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The options of an arm's run.
@@ -216,6 +251,29 @@ impl Experiment {
         }
         evaluate_run(&folder, &config, device)?;
         Ok(End::Reached)
+    }
+
+    /// The loss landscape of a trained arm, unless it has one.
+    fn survey(&self, arm: Arm) -> Result<()> {
+        let folder = RunFolder::open(&self.folder(arm))?;
+        if !folder.landscape_path().exists() {
+            landscape::compute(&folder, &LandscapeFlags::new(&folder, &self.options.options.device, CELLS))?;
+        }
+        Ok(())
+    }
+
+    /// Draws all arms that have begun side by side.
+    fn draw(&self) -> Result<()> {
+        let folders = Arm::all(&self.options.options.widths).into_iter().map(|arm| self.folder(arm));
+        let begun: Vec<PathBuf> = folders
+            .filter(|path| {
+                RunFolder::open(path).and_then(|folder| folder.events()).is_ok_and(|events| !events.is_empty())
+            })
+            .collect();
+        if begun.is_empty() {
+            return Ok(());
+        }
+        report::draw(&begun, &self.out.join(REPORT), Some(&self.out.join(FIGURES)))
     }
 
     /// What has been found so far, by this command and those before it.

@@ -50,8 +50,8 @@ pub struct LandscapeFlags {
     /// Places along each direction at which the loss is computed, 3 to 201
     #[arg(long, value_name = "N", default_value_t = 21, value_parser = clap::value_parser!(u16).range(3..=201))]
     cells: u16,
-    /// Training images that the loss is averaged over, rounded down to whole batches or, if fewer than one, to whole
-    /// groups of bn_splits [default: 256, or as many as there are]
+    /// Training images that the loss is averaged over, rounded down to whole batches (parts of them, where the run has
+    /// accumulate) or, if fewer than one, to whole groups of bn_splits [default: 256, or as many as there are]
     #[arg(long, value_name = "N")]
     images: Option<usize>,
     /// Seed of random directions
@@ -62,17 +62,40 @@ pub struct LandscapeFlags {
     device: Option<String>,
 }
 
+impl LandscapeFlags {
+    /// Of the run in `folder`, on `device`, with so many cells; the rest as it is by default.
+    pub fn new(folder: &RunFolder, device: &str, cells: u16) -> Self {
+        Self {
+            run: folder.path().to_owned(),
+            widths: Vec::new(),
+            directions: Directions::Pca,
+            cells,
+            images: None,
+            seed: 0,
+            device: Some(device.to_owned()),
+        }
+    }
+}
+
 /// Computes the landscape, writes it into the run's folder, and prints what it is like.
+///
+/// # Errors
+/// Those of [`compute`].
+pub fn run(flags: &LandscapeFlags) -> Result<()> {
+    let folder = RunFolder::open(&flags.run)?;
+    terminal::print(&summary(&compute(&folder, flags)?));
+    terminal::print(&format!("landscape: {}", folder.landscape_path().display()));
+    eprintln!("next, the figure: slimclr report {}", flags.run.display());
+    Ok(())
+}
+
+/// Computes the landscape and writes it into the run's folder.
 ///
 /// # Errors
 /// If the run has no snapshots or no checkpoint, they are of other networks or not whole, the run lacks a width, or its
 /// images or the device cannot be used.
-pub fn run(flags: &LandscapeFlags) -> Result<()> {
-    let folder = RunFolder::open(&flags.run)?;
-    let config = folder.config()?;
+pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> {
     let name = flags.run.display();
-    let widths = chosen(&flags.widths, &config.network_widths()?)
-        .with_context(|| format!("{name} cannot be drawn at these widths"))?;
     let snapshots = folder.snapshots()?;
     if snapshots.is_empty() {
         bail!(
@@ -89,6 +112,9 @@ pub fn run(flags: &LandscapeFlags) -> Result<()> {
     }
     let bytes = folder.checkpoint()?;
     let checkpoint = Checkpoint::read(&bytes).with_context(|| folder.blame_checkpoint())?;
+    let config = checkpoint.config();
+    let widths = chosen(&flags.widths, &config.network_widths()?)
+        .with_context(|| format!("{name} cannot be drawn at these widths"))?;
     let dataset = Dataset::open(&config.data)?;
     let timetable = config.timetable(dataset.len(Split::Train))?;
     let there_are = timetable.steps_per_epoch as usize * config.batch;
@@ -100,7 +126,7 @@ pub fn run(flags: &LandscapeFlags) -> Result<()> {
     let (device, device_name) = device::open(flags.device.as_ref().unwrap_or(&config.device))?;
     let trainer = checkpoint.resume(&device).with_context(|| folder.blame_checkpoint())?;
     let mut surveyor = {
-        let mut loader = Loader::new(dataset, &config, None)?;
+        let mut loader = Loader::new(dataset, config, None)?;
         // The first of the epoch after the run's last, whose views it has not seen.
         let first = timetable.steps.next_multiple_of(timetable.steps_per_epoch);
         let batches = (first..first + images.div_ceil(config.batch) as u64)
@@ -125,12 +151,8 @@ pub fn run(flags: &LandscapeFlags) -> Result<()> {
     let surfaces = widths.into_iter().map(surface).collect::<Result<_, _>>();
     bar.finish_and_clear();
     let landscape = Landscape { directions: flags.directions, images: surveyor.images(), surfaces: surfaces? };
-    let path = folder.landscape_path();
-    write_atomically(&path, &serde_json::to_vec(&landscape)?)?;
-    terminal::print(&summary(&landscape));
-    terminal::print(&format!("landscape: {}", path.display()));
-    eprintln!("next, the figure: slimclr report {name}");
-    Ok(())
+    write_atomically(&folder.landscape_path(), &serde_json::to_vec(&landscape)?)?;
+    Ok(landscape)
 }
 
 /// The places of the `wanted` widths among `widths`, widest first; of the full and the narrowest if none is.

@@ -3,7 +3,10 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +16,6 @@ use futures::{StreamExt, channel::mpsc, executor::block_on, pin_mut};
 use slimclr_core::{
     checkpoint::Checkpoint,
     config::Config,
-    event::Event,
     method::Trainer,
     parameter::Parameters,
     train::{Command, Run, Split},
@@ -123,15 +125,14 @@ pub fn resumed(folder: &RunFolder, config: &Config, device: &Device) -> Result<T
     checkpoint.resume(device).with_context(|| folder.blame_checkpoint())
 }
 
-/// Trains to the end, drawing and writing the events. Returns whether it was stopped before.
+/// Trains to the end, drawing and writing the events. Returns whether it was asked to stop, be it too late to do so.
 ///
 /// # Errors
 /// If training fails, or the events cannot be written.
 pub fn follow(run: Run<Loader>, folder: &RunFolder, commands: mpsc::UnboundedSender<Command>) -> Result<bool> {
-    stop_on_interrupt(commands);
+    let is_told = stop_on_interrupt(commands);
     let mut log = folder.log_from(run.steps())?;
     let mut progress = Progress::new();
-    let mut stopped = false;
     block_on(async {
         let events = run.events();
         pin_mut!(events);
@@ -139,11 +140,10 @@ pub fn follow(run: Run<Loader>, folder: &RunFolder, commands: mpsc::UnboundedSen
             let event = event?;
             log.append(&event)?;
             progress.draw(&event);
-            stopped |= matches!(event, Event::Stopped { .. });
         }
         anyhow::Ok(())
     })?;
-    Ok(stopped)
+    Ok(is_told.load(Ordering::Relaxed))
 }
 
 /// Says how the stopped run of `folder` goes on.
@@ -152,9 +152,10 @@ pub fn say_stopped(folder: &RunFolder) {
 }
 
 /// The first Ctrl-C lets the step end and keeps a checkpoint; the second, and any while no run goes on, ends the
-/// program at once. Of several runs in one program it is the latest that is told.
-fn stop_on_interrupt(commands: mpsc::UnboundedSender<Command>) {
+/// program at once. Of several runs in one program it is the latest that is told. Returns whether it was told.
+fn stop_on_interrupt(commands: mpsc::UnboundedSender<Command>) -> &'static AtomicBool {
     static RUN: Mutex<Option<mpsc::UnboundedSender<Command>>> = Mutex::new(None);
+    static IS_TOLD: AtomicBool = AtomicBool::new(false);
     let run = || RUN.lock().expect("nothing panics while it holds the run");
     *run() = Some(commands);
     // Fails only if the handler is set already.
@@ -163,6 +164,8 @@ fn stop_on_interrupt(commands: mpsc::UnboundedSender<Command>) {
         if !is_told {
             std::process::exit(INTERRUPTED.into());
         }
+        IS_TOLD.store(true, Ordering::Relaxed);
         eprintln!("\nstopping after this step (press again to end at once)");
     });
+    &IS_TOLD
 }

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use super::evaluate::kept_neighbours;
 use crate::{
     report::{self, FigureFile, Report},
     run_folder::{REPORT, RunFolder, write_atomically},
@@ -34,9 +35,25 @@ pub struct ReportFlags {
 /// # Errors
 /// If a path is no run, no run has begun, or a file cannot be written.
 pub fn run(flags: &ReportFlags) -> Result<()> {
-    let folders = flags.runs.iter().map(|path| RunFolder::open(path)).collect::<Result<Vec<_>>>()?;
-    let mut reports = folders.iter().map(|folder| Report::read(folder, Vec::new())).collect::<Result<Vec<_>>>()?;
-    tell_apart(&mut reports, &flags.runs);
+    let page = match (&flags.out, flags.runs.as_slice()) {
+        (Some(out), _) => out.clone(),
+        (None, [run]) => RunFolder::open(run)?.report_path(),
+        (None, _) => REPORT.into(),
+    };
+    draw(&flags.runs, &page, flags.figures.as_deref())
+}
+
+/// Writes the page of `runs`, and their figures into a folder.
+///
+/// # Errors
+/// If a path is no run, no run has begun, or a file cannot be written.
+pub fn draw(runs: &[PathBuf], page: &Path, figures_folder: Option<&Path>) -> Result<()> {
+    let folders = runs.iter().map(|path| RunFolder::open(path)).collect::<Result<Vec<_>>>()?;
+    // Of several runs, no neighbours are shown.
+    let neighbours = |folder| if runs.len() == 1 { kept_neighbours(folder) } else { Vec::new() };
+    let read = |folder| Report::read(folder, neighbours(folder));
+    let mut reports = folders.iter().map(read).collect::<Result<Vec<_>>>()?;
+    tell_apart(&mut reports, runs);
     let blank = report::blank(&reports);
     if blank.len() == reports.len() {
         bail!("{} has not begun: there are no events to report on; train first", blank.join(", "));
@@ -48,14 +65,9 @@ pub fn run(flags: &ReportFlags) -> Result<()> {
     for FigureFile { name, missing, .. } in &figures {
         missing.iter().for_each(|missing| eprintln!("{name}: {missing}"));
     }
-    let page = match (&flags.out, folders.as_slice()) {
-        (Some(out), _) => out.clone(),
-        (None, [folder]) => folder.report_path(),
-        (None, _) => REPORT.into(),
-    };
-    write_atomically(&page, report::html(&reports).as_bytes())?;
+    write_atomically(page, report::html(&reports).as_bytes())?;
     terminal::print(&format!("report: {}", page.display()));
-    if let Some(folder) = &flags.figures {
+    if let Some(folder) = figures_folder {
         write_figures(&figures, folder)?;
     }
     Ok(())

@@ -11,6 +11,7 @@ use slimclr_core::{
 
 use super::arm::Arm;
 use crate::{
+    command::evaluate::Probes,
     report::{count, duration},
     run_folder::{RunFolder, write_atomically},
     terminal,
@@ -51,7 +52,7 @@ pub struct Standing {
     pub device: Option<String>,
     /// Seconds that its steps took, evaluations left out, over all resumptions.
     pub training_seconds: f64,
-    /// The latest evaluation with probes, of each width of its network.
+    /// The latest evaluation with the usual probes, of each width of its network.
     pub evaluated: Vec<Evaluated>,
 }
 
@@ -90,9 +91,11 @@ impl Standing {
         let widths = started.map(|started| started.config.widths.as_slice()).unwrap_or_default();
         let steps = started.map_or(0, |started| started.steps);
         let step = events.iter().map(Event::step).max().unwrap_or(0);
+        let usual = Probes::default();
         let probed = |width: &f64| {
             let evaluated = events.iter().rev().filter_map(|event| match event {
-                Event::Evaluated(evaluated) if evaluated.was_probed() => Some(evaluated),
+                // By hand, an arm may have been evaluated otherwise.
+                Event::Evaluated(evaluated) if usual.measured(evaluated) => Some(evaluated),
                 _ => None,
             });
             evaluated.into_iter().find(|it| it.width == *width && it.step == steps).cloned()
@@ -275,7 +278,7 @@ mod tests {
     }
 
     fn probed(width: f64, probe: Option<f64>) -> Event {
-        let probe_recipe = Some(slimclr_core::eval::probe::ProbeConfig::moco_v2());
+        let Probes { linear, lambda } = Probes::default();
         let (knn, knn_standard_error, ridge) = (0.5, 0.005, Some(0.25));
         Event::Evaluated(Evaluated {
             step: 2,
@@ -283,8 +286,9 @@ mod tests {
             knn,
             knn_standard_error,
             probe,
-            probe_recipe,
+            probe_recipe: Some(linear),
             ridge,
+            ridge_lambda: Some(lambda),
             ..Default::default()
         })
     }
@@ -311,6 +315,12 @@ mod tests {
         assert_eq!(state(2), State::Begun { step: 1, steps: 2 });
         assert_eq!(state(5), State::Begun { step: 2, steps: 2 });
         assert_eq!(state(6), State::Done);
+        let otherwise = |evaluated: &Event| match evaluated {
+            Event::Evaluated(usual) => Event::Evaluated(Evaluated { ridge_lambda: Some(1.0), ..usual.clone() }),
+            other => other.clone(),
+        };
+        let by_hand: Vec<Event> = events.iter().map(otherwise).collect();
+        assert_eq!(Standing::of(Arm::Naive, &by_hand).state, State::Begun { step: 2, steps: 2 });
         assert_eq!(Standing::of(Arm::Naive, &events).training_seconds, 4.0);
         assert!(!is_trained(&events[..3]) && is_trained(&events));
     }

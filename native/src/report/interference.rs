@@ -258,7 +258,7 @@ fn gradient_paths(runs: &Runs) -> Result<Figure, Missing> {
     let mut with_path = Vec::new();
     for run in &runs.all {
         for layer in layers(run) {
-            let path = gradient_path(&run.record.interference, &layer);
+            let path = gradient_path(&run.record.interference, &layer, run.record.settled());
             let drawing = path.and_then(|path| gradient_plane(&path, &format!("gradient-path-{}", panels.len())));
             if let Some(drawing) = drawing {
                 with_path.push(run.name);
@@ -273,7 +273,8 @@ fn gradient_paths(runs: &Runs) -> Result<Figure, Missing> {
         panels,
         key: ends_of_path("first measurement", "last"),
         reading: "The same gradients, projected onto their two principal components; one point a measurement, and where \
-                  the dotted lines cross is no gradient. A path that wanders over both axes is a divergent direction; one that stays near \
+                  the dotted lines cross is no gradient. Those of the first 5 % of the run are left out: they are the \
+                  initialisation’s, and so large that the components would show nothing else. A path that wanders over both axes is a divergent direction; one that stays near \
                   an axis is consistent. Both axes of a panel have the same scale, so its shape is true; panels do not \
                   share components, so each has a scale of its own."
             .into(),

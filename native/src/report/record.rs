@@ -102,6 +102,12 @@ impl<'a> Record<'a> {
         self.evaluations(width).last().copied().filter(|evaluated| evaluated.step > 0)
     }
 
+    /// The step from which on gradients are training's own: at first they are the initialisation's, so much larger that
+    /// principal components would show nothing else.
+    pub fn settled(&self) -> u64 {
+        self.started.steps / 20
+    }
+
     /// The step after which sub-networks are trained, where there is such a time and the run reached it.
     pub fn slow_start_end(&self) -> Option<u64> {
         let step = self.started.slow_start_step;
