@@ -92,7 +92,7 @@ fn write_figures(figures: &[FigureFile], folder: &Path) -> Result<()> {
         let path = folder.join(name);
         write_atomically(&path.with_extension("svg"), svg.as_bytes())?;
         write_atomically(&path.with_extension("png"), &report::png(svg)?)?;
-        terminal::print(&format!("{name}: {}", path.with_extension("svg").display()));
+        terminal::print(&format!("{name}: {} and .png", path.with_extension("svg").display()));
     }
     Ok(())
 }

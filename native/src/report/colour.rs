@@ -78,7 +78,7 @@ pub fn sequential(along: f64) -> String {
 /// The fill of a value from -1 to 1, and the class of a text on it.
 pub fn diverging(value: f64) -> (String, &'static str) {
     let colour = between(&DIVERGING, (value + 1.0) / 2.0);
-    let text = if contrast(colour, [0x11; 3]) >= contrast(colour, [0xff; 3]) { "on-light" } else { "on-dark" };
+    let text = if contrast(colour, [0; 3]) >= contrast(colour, [0xff; 3]) { "on-light" } else { "on-dark" };
     (format!(r#"style="fill:{}""#, hex(colour)), text)
 }
 
@@ -134,7 +134,7 @@ mod tests {
             let channel = |at: usize| u8::from_str_radix(&fill[at..at + 2], 16).unwrap();
             let at = fill.find('#').unwrap() + 1;
             let ground = [channel(at), channel(at + 2), channel(at + 4)];
-            let ink = if text == "on-light" { [0x11; 3] } else { [0xff; 3] };
+            let ink = if text == "on-light" { [0; 3] } else { [0xff; 3] };
             assert!(contrast(ground, ink) >= 4.5, "{value}");
         }
     }

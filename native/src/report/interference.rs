@@ -342,7 +342,7 @@ fn landscapes(runs: &Runs) -> Result<Figure, Missing> {
     });
     let panels: Vec<Panel> = panels.collect();
     let mut key = ends_of_path("weights at the first snapshot", "at the last");
-    key.insert(0, Key::new(Mark::Rule("track"), "path of the weights"));
+    key.insert(0, Key::new(Mark::Track, "path of the weights"));
     let mut notes = Vec::new();
     let voids: usize = surfaces.iter().map(|(.., grid)| grid.voids()).sum();
     if voids > 0 {

@@ -2,6 +2,7 @@
 
 use super::{
     chart::Shape,
+    colour,
     text::{TEXT_WIDTH, escape},
 };
 
@@ -19,6 +20,8 @@ pub enum Mark {
     Width(usize),
     /// A line with these classes.
     Rule(&'static str),
+    /// A path over a light ground.
+    Track,
     /// Where a path begins.
     Start,
     /// Where a path ends.
@@ -47,8 +50,19 @@ impl Mark {
             Self::Rule(class) => (11.0, format!(r#"<path class="line {class}" d="M-11,0H11"/>"#)),
             Self::Start => (6.0, outlined("start", Shape::Circle)),
             Self::Finish => (6.0, outlined("finish", Shape::Diamond)),
-            Self::Cell(fill) => (6.0, format!(r#"<path class="cells" {fill} d="M-5,-5h10v10h-10z"/>"#)),
-            Self::Negative => (6.0, r#"<path class="negative" d="M-5,-5h10v10h-10z"/>"#.into()),
+            Self::Track => (
+                11.0,
+                r#"<path class="line halo" d="M-9,0H9"/><path class="line track" d="M-9,0H9"/>"#.into(),
+            ),
+            Self::Cell(fill) => (
+                6.0,
+                format!(r#"<path class="cells" {fill} d="M-5,-5h10v10h-10z"/><path class="tick" d="M-5,-5h10v10h-10z"/>"#),
+            ),
+            Self::Negative => {
+                let (fill, _) = colour::diverging(-0.3);
+                let frame = r#"<path class="negative" d="M-5,-5h10v10h-10z"/>"#;
+                (6.0, format!(r#"<path class="cells" {fill} d="M-5,-5h10v10h-10z"/>{frame}"#))
+            }
             Self::Void => (
                 6.0,
                 r#"<path class="cells void" d="M-5,-5h10v10h-10z"/><path class="void-cross" d="M-3,-3l6,6m0,-6l-6,6"/>"#
