@@ -17,6 +17,10 @@ const GAP: [f64; 2] = [20.0, 22.0];
 /// The least and the greatest width, without margins, unless a single panel needs more.
 const LEAST: f64 = 620.0;
 const MOST: f64 = 1340.0;
+/// The greatest width of groups side by side.
+const WIDEST: f64 = 1760.0;
+/// Room between groups side by side.
+const BETWEEN_GROUPS: f64 = 44.0;
 /// Height of a line of prose.
 const LINE: f64 = 18.0;
 /// Above a panel with a heading.
@@ -70,7 +74,11 @@ pub fn svg(plate: &Plate, runs: &Runs) -> Option<String> {
 
 impl Sheet {
     fn text(&mut self, class: &str, text: &str) {
-        self.marks += &format!(r#"<text class="{class}" x="{MARGIN}" y="{:.1}">{}</text>"#, self.y, escape(text));
+        self.text_at(MARGIN, class, text);
+    }
+
+    fn text_at(&mut self, x: f64, class: &str, text: &str) {
+        self.marks += &format!(r#"<text class="{class}" x="{x:.1}" y="{:.1}">{}</text>"#, self.y, escape(text));
         self.marks.push('\n');
     }
 
@@ -85,20 +93,14 @@ impl Sheet {
     fn figure(&mut self, figure: &Figure) {
         self.key(&figure.key);
         let grid = Grid::of(figure);
-        for (heading, panels) in groups(&figure.panels) {
-            if let Some(heading) = heading {
-                self.y += GAP[1] + 12.0;
-                self.text("group", heading);
-                self.y -= 8.0;
+        for row in groups(&figure.panels).chunks(grid.beside) {
+            let (top, mut bottom) = (self.y, self.y);
+            for (place, (heading, panels)) in row.iter().enumerate() {
+                self.y = top;
+                self.group(*heading, panels, MARGIN + place as f64 * (grid.block() + BETWEEN_GROUPS), &grid);
+                bottom = bottom.max(self.y);
             }
-            for row in panels.chunks(grid.columns) {
-                self.y += GAP[1];
-                for (column, panel) in row.iter().enumerate() {
-                    let heading = if heading.is_some() { panel.heading.clone() } else { panel.full_heading() };
-                    self.panel(panel, &heading, MARGIN + column as f64 * (grid.cell[0] + GAP[0]), grid.cell[0]);
-                }
-                self.y += grid.cell[1];
-            }
+            self.y = bottom;
         }
         self.y += 4.0;
         self.prose(&figure.reading);
@@ -106,6 +108,23 @@ impl Sheet {
             self.prose(note);
         }
         self.y += 16.0;
+    }
+
+    /// Panels under their heading, from `x` on.
+    fn group(&mut self, heading: Option<&str>, panels: &[Panel], x: f64, grid: &Grid) {
+        if let Some(heading) = heading {
+            self.y += GAP[1] + 12.0;
+            self.text_at(x, "group", heading);
+            self.y -= 8.0;
+        }
+        for row in panels.chunks(grid.columns) {
+            self.y += GAP[1];
+            for (column, panel) in row.iter().enumerate() {
+                let heading = if heading.is_some() { panel.heading.clone() } else { panel.full_heading() };
+                self.panel(panel, &heading, x + column as f64 * (grid.cell[0] + GAP[0]), grid.cell[0]);
+            }
+            self.y += grid.cell[1];
+        }
     }
 
     fn key(&mut self, key: &[Key]) {
@@ -139,7 +158,10 @@ impl Sheet {
 
 /// How the panels of a figure lie.
 struct Grid {
+    /// Panels of a group side by side.
     columns: usize,
+    /// Groups side by side, where each of them needs one row.
+    beside: usize,
     /// Size of the largest panel with its heading.
     cell: [f64; 2],
 }
@@ -154,12 +176,24 @@ impl Grid {
         let cell = [largest(0), largest(1) + if headed { HEADING } else { 0.0 }];
         let most = groups.iter().map(|(_, panels)| panels.len()).max().unwrap_or(1);
         let room = (((MOST + GAP[0]) / (cell[0] + GAP[0])) as usize).max(1);
-        // Rows of about the same length.
-        Self { columns: most.div_ceil(most.div_ceil(room)), cell }
+        let mut grid = Self { columns: most, beside: 1, cell };
+        if most <= room {
+            let fitting = ((WIDEST + BETWEEN_GROUPS) / (grid.block() + BETWEEN_GROUPS)) as usize;
+            grid.beside = fitting.clamp(1, groups.len().max(1));
+        } else {
+            // Rows of about the same length.
+            grid.columns = most.div_ceil(most.div_ceil(room));
+        }
+        grid
+    }
+
+    /// The width of a group.
+    fn block(&self) -> f64 {
+        self.columns as f64 * (self.cell[0] + GAP[0]) - GAP[0]
     }
 
     fn width(&self) -> f64 {
-        self.columns as f64 * (self.cell[0] + GAP[0]) - GAP[0]
+        self.beside as f64 * (self.block() + BETWEEN_GROUPS) - BETWEEN_GROUPS
     }
 }
 
