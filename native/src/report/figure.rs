@@ -63,10 +63,11 @@ impl Panel {
     }
 }
 
-/// The groups of `panels`, each with its heading; a single one without, if none of them has several panels.
+/// The groups of `panels`, each with its heading; a single one without, if most of them have a panel only.
 pub fn groups(panels: &[Panel]) -> Vec<(Option<&str>, &[Panel])> {
     let groups: Vec<&[Panel]> = panels.chunk_by(|a, b| a.group == b.group).collect();
-    if groups.iter().all(|group| group.len() == 1) {
+    let single = groups.iter().filter(|group| group.len() == 1).count();
+    if 2 * single > groups.len() {
         return vec![(None, panels)];
     }
     groups.into_iter().map(|group| (Some(group[0].group.as_str()).filter(|name| !name.is_empty()), group)).collect()
