@@ -197,7 +197,7 @@ fn reports_over_runs_are_written_where_they_are_asked_for() {
     succeeds(&slimclr(&["report", &first]));
     assert!(fs::read_to_string(runs[0].join("report.html")).unwrap().contains("Loss of each width"));
 
-    let [page, figures] = ["page.html", "deep/figures"].map(|name| folder.path().join(name));
+    let [page, figures] = ["pages/page.html", "deep/figures"].map(|name| folder.path().join(name));
     let output = slimclr(&["report", &first, &second, "--out", &text(&page), "--figures", &text(&figures)]);
     succeeds(&output);
     assert!(fs::read_to_string(&page).unwrap().contains("2 runs compared"));

@@ -53,6 +53,9 @@ pub fn run(flags: &ReportFlags) -> Result<()> {
         (None, [folder]) => folder.report_path(),
         (None, _) => REPORT.into(),
     };
+    if let Some(folder) = page.parent() {
+        make(folder)?;
+    }
     write_atomically(&page, report::html(&reports).as_bytes())?;
     terminal::print(&format!("report: {}", page.display()));
     if let Some(folder) = &flags.figures {
@@ -73,8 +76,12 @@ fn tell_apart(reports: &mut [Report], paths: &[PathBuf]) {
     }
 }
 
+fn make(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+}
+
 fn write_figures(figures: &[FigureFile], folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    make(folder)?;
     for FigureFile { name, svg, .. } in figures {
         let Some(svg) = svg else { continue };
         let path = folder.join(name);
