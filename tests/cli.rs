@@ -205,7 +205,7 @@ fn reports_over_runs_are_written_where_they_are_asked_for() {
     succeeds(&slimclr(&["report", &first]));
     assert!(fs::read_to_string(runs[0].join("report.html")).unwrap().contains("Loss of each width"));
 
-    let [page, figures] = ["page.html", "deep/figures"].map(|name| folder.path().join(name));
+    let [page, figures] = ["pages/page.html", "deep/figures"].map(|name| folder.path().join(name));
     let output = slimclr(&["report", &first, &second, "--out", &text(&page), "--figures", &text(&figures)]);
     succeeds(&output);
     assert!(fs::read_to_string(&page).unwrap().contains("2 runs compared"));
@@ -548,7 +548,7 @@ fn a_landscape_says_what_it_lacks() {
     let out = folder.path().join("run");
     let run = text(&out);
     let landscape = |flags: &[&str]| slimclr(&[&["landscape", &run, "--images", "8"], flags].concat());
-    refuses(&landscape(&[]), "holds no run");
+    refuses(&landscape(&[]), "name one that training has made");
     succeeds(&pretrain(&["--epochs", "0.01", "--interference", "false", "--out", &run]));
     refuses(&landscape(&[]), "is trained with --interference");
 

@@ -65,6 +65,9 @@ pub fn draw(runs: &[PathBuf], page: &Path, figures_folder: Option<&Path>) -> Res
     for FigureFile { name, missing, .. } in &figures {
         missing.iter().for_each(|missing| eprintln!("{name}: {missing}"));
     }
+    if let Some(folder) = page.parent() {
+        make(folder)?;
+    }
     write_atomically(page, report::html(&reports).as_bytes())?;
     terminal::print(&format!("report: {}", page.display()));
     if let Some(folder) = figures_folder {
@@ -85,8 +88,12 @@ fn tell_apart(reports: &mut [Report], paths: &[PathBuf]) {
     }
 }
 
+fn make(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+}
+
 fn write_figures(figures: &[FigureFile], folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    make(folder)?;
     for FigureFile { name, svg, .. } in figures {
         let Some(svg) = svg else { continue };
         let path = folder.join(name);

@@ -60,7 +60,7 @@ impl Mark {
             ),
             Self::Negative => {
                 let (fill, _) = colour::diverging(-0.3);
-                let frame = r#"<path class="negative" d="M-5,-5h10v10h-10z"/>"#;
+                let frame = r#"<path class="negative" d="M-3,-3h6v6h-6z"/>"#;
                 (6.0, format!(r#"<path class="cells" {fill} d="M-5,-5h10v10h-10z"/>{frame}"#))
             }
             Self::Void => (

@@ -73,7 +73,8 @@ fn cell([left, top]: [f64; 2], side: f64, cosine: Option<f64>, conflict: Option<
     let mut marks =
         format!(r#"<path class="cells" {fill} d="M{left:.1},{top:.1}h{inner:.1}v{inner:.1}h-{inner:.1}z"/>"#);
     if cosine < 0.0 {
-        let (left, top, inner) = (left + 1.0, top + 1.0, inner - 2.0);
+        // Inside the cell, whose colour it needs around it where the page is dark.
+        let (left, top, inner) = (left + 3.0, top + 3.0, inner - 6.0);
         marks += &format!(r#"<path class="negative" d="M{left:.1},{top:.1}h{inner:.1}v{inner:.1}h-{inner:.1}z"/>"#);
     }
     let conflict = conflict.filter(|_| side >= ROOMY);

@@ -314,7 +314,7 @@ fn a_run_that_measured_interference_has_all_its_figures() {
         "<h4>fc.2.weight</h4>",
         "<h4>stage &lt;1&gt;</h4>",
         // Gradients on a circle.
-        "40 measurements from step 50 to step 2,000; the components explain",
+        "39 measurements from step 100 to step 2,000; the components explain",
         "Direction 1 (80.0 % of variance)",
         "The weights went from epoch 0.0 (loss 3.000e0) to epoch 4.0",
         "0.25 and 1.0: -0.35, 60.0 % in conflict.",
@@ -439,7 +439,7 @@ fn figures_of_their_own_are_drawn_as_pixels_by_the_program_alone() {
         }
         let pixels = image::load_from_memory(&png(&svg).unwrap()).unwrap().to_rgb8();
         assert_eq!(pixels.get_pixel(0, 0).0, [255; 3]);
-        assert!((1240..=2900).contains(&pixels.width()), "{name} is {} pixels wide", pixels.width());
+        assert!((1240..=3700).contains(&pixels.width()), "{name} is {} pixels wide", pixels.width());
         // Not cut off on the right or below.
         let (right, below) = (pixels.width() - 8, pixels.height() - 8);
         let edge = pixels.enumerate_pixels().filter(|(x, y, _)| *x >= right || *y >= below);
