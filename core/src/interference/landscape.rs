@@ -298,8 +298,10 @@ mod tests {
         Config { method, distill, reweighting, bn_splits: 2, accumulate: 2, ..small }
     }
 
+    /// After 6 steps, so that snapshots up to there belong to it.
     fn fresh(config: &Config) -> Trainer {
-        Trainer::new(config, config.encoder().unwrap().build().unwrap(), &Device::flex())
+        let encoder = config.encoder().unwrap().build().unwrap();
+        Trainer { steps: 6, ..Trainer::new(config, encoder, &Device::flex()) }
     }
 
     fn snapshot(config: &Config, step: u64, query: Parameters) -> Snapshot {
@@ -391,6 +393,10 @@ mod tests {
             assert_eq!(serde_json::from_str::<Surface>(&json).unwrap().path.len(), surface.path.len());
         }
         assert_eq!(block_on(surveyor.surface(0, PCA, |_| {})).unwrap().path.last().unwrap().loss, None);
+
+        surveyor.add(snapshot(&config, 7, ruined(2.0))).unwrap();
+        let surface = block_on(surveyor.surface(0, PCA, |_| {})).unwrap();
+        assert_eq!((surface.path[5].at, surface.path[2].at), (None, Some([0.0, 0.0])), "after the state that stands");
 
         surveyor.snapshots.drain(..4);
         let none = block_on(surveyor.surface(1, PCA, |_| {})).unwrap_err();
