@@ -52,6 +52,8 @@ pub struct Standing {
     pub device: Option<String>,
     /// Seconds that its steps took, evaluations left out, over all resumptions.
     pub training_seconds: f64,
+    /// The evaluation of each width of its network before training.
+    pub untrained: Vec<Evaluated>,
     /// The latest evaluation with the usual probes, of each width of its network.
     pub evaluated: Vec<Evaluated>,
 }
@@ -101,6 +103,10 @@ impl Standing {
             evaluated.into_iter().find(|it| it.width == *width && it.step == steps).cloned()
         };
         let evaluated: Vec<Evaluated> = widths.iter().filter_map(probed).collect();
+        let before = |event: &Event| match event {
+            Event::Evaluated(evaluated) if evaluated.step == 0 => Some(evaluated.clone()),
+            _ => None,
+        };
         let is_done = is_trained(events) && evaluated.len() == widths.len();
         let batch = started.map_or(0, |started| started.config.batch);
         let seconds = events.iter().filter_map(|event| match event {
@@ -112,8 +118,15 @@ impl Standing {
             state: if is_done { State::Done } else { State::Begun { step, steps } },
             device: started.map(|started| started.device.clone()),
             training_seconds: seconds.sum(),
+            untrained: events.iter().filter_map(before).collect(),
             evaluated,
         }
+    }
+
+    /// What a slimmable network was at this width before training: the same in all arms.
+    fn untrained_at(&self, width: f64) -> Option<&Evaluated> {
+        let is_slimmable = !matches!(self.arm, Arm::Alone(_));
+        self.untrained.iter().find(|evaluated| is_slimmable && evaluated.width == width)
     }
 
     /// The same, but it cannot go on.
@@ -143,16 +156,19 @@ pub fn is_trained(events: &[Event]) -> bool {
 struct Measure {
     title: &'static str,
     cell: fn(&Evaluated) -> Option<String>,
+    /// Whether untrained networks are measured, too.
+    of_untrained: bool,
 }
 
 /// The paper's first.
 const MEASURES: [Measure; 3] = [
-    Measure { title: "Linear probe (switchable), top-1 in %", cell: |it| it.probe.map(percent) },
+    Measure { title: "Linear probe (switchable), top-1 in %", cell: |it| it.probe.map(percent), of_untrained: false },
     Measure {
         title: "kNN, top-1 in %, ± its standard error",
         cell: |it| Some(format!("{} ± {}", percent(it.knn), percent(it.knn_standard_error))),
+        of_untrained: true,
     },
-    Measure { title: "Ridge regression, top-1 in %", cell: |it| it.ridge.map(percent) },
+    Measure { title: "Ridge regression, top-1 in %", cell: |it| it.ridge.map(percent), of_untrained: false },
 ];
 
 fn percent(fraction: f64) -> String {
@@ -183,14 +199,17 @@ impl Results {
     /// A line for each title: the networks that are alone share one.
     fn rows(&self, measure: &Measure) -> Vec<Vec<String>> {
         let lines = self.arms.chunk_by(|a, b| a.arm.title() == b.arm.title());
-        let row = |standings: &[Standing]| {
-            let cells = self.options.widths.iter().map(|width| {
-                let of_width = |it: &Standing| Some(it.cell(it.arm.own_width(*width)?, measure));
-                standings.iter().find_map(of_width).unwrap_or_else(|| "–".to_owned())
-            });
-            [standings[0].arm.title().to_owned()].into_iter().chain(cells).collect()
+        let row = |title: &str, cell: &dyn Fn(f64) -> Option<String>| -> Vec<String> {
+            let cells = self.options.widths.iter().map(|width| cell(*width).unwrap_or_else(|| "–".to_owned()));
+            [title.to_owned()].into_iter().chain(cells).collect()
         };
-        lines.map(row).collect()
+        let untrained = |width| self.arms.iter().find_map(|it| it.untrained_at(width)).and_then(measure.cell);
+        let first = measure.of_untrained.then(|| row("untrained", &untrained));
+        let arms = lines.map(|standings| {
+            let of_width = |width| standings.iter().find_map(|it| Some(it.cell(it.arm.own_width(width)?, measure)));
+            row(standings[0].arm.title(), &of_width)
+        });
+        first.into_iter().chain(arms).collect()
     }
 
     fn markdown(&self) -> String {

@@ -332,15 +332,23 @@ fn landscapes(runs: &Runs) -> Result<Figure, Missing> {
         })
         .filter(|(.., grid)| grid.values().next().is_some())
         .collect();
-    let losses: Vec<f64> = surfaces.iter().flat_map(|(.., grid)| grid.values()).collect();
-    let (scale, beyond) = loss_scale(&losses).ok_or_else(|| nothing(runs, WHAT))?;
-    let panels = surfaces.iter().enumerate().map(|(index, (run, _, surface, grid))| {
-        let content = landscape(surface, grid, &scale, &format!("figure5-{index}"));
-        let content = content.ok_or_else(|| "No plane that can be drawn.".into());
-        let panel = Panel::new(runs.label(run), format!("Width {}", width(surface.width)), content);
-        Panel { width: Some(runs.index(surface.width)), ..panel }
-    });
-    let panels: Vec<Panel> = panels.collect();
+    let mut panels = Vec::new();
+    let mut beyond = false;
+    // Losses of different runs may be of different kinds, so that one scale would show nothing of either.
+    for of_run in surfaces.chunk_by(|(one, ..), (other, ..)| std::ptr::eq(*one, *other)) {
+        let losses: Vec<f64> = of_run.iter().flat_map(|(.., grid)| grid.values()).collect();
+        let Some((scale, is_beyond)) = loss_scale(&losses) else { continue };
+        beyond |= is_beyond;
+        for (run, _, surface, grid) in of_run {
+            let content = landscape(surface, grid, &scale, &format!("figure5-{}", panels.len()));
+            let content = content.ok_or_else(|| "No plane that can be drawn.".into());
+            let panel = Panel::new(runs.label(run), format!("Width {}", width(surface.width)), content);
+            panels.push(Panel { width: Some(runs.index(surface.width)), ..panel });
+        }
+    }
+    if panels.is_empty() {
+        return Err(nothing(runs, WHAT));
+    }
     let mut key = ends_of_path("weights at the first snapshot", "at the last");
     key.insert(0, Key::new(Mark::Track, "path of the weights"));
     let mut notes = Vec::new();
@@ -368,7 +376,7 @@ fn landscapes(runs: &Runs) -> Result<Figure, Missing> {
         key,
         reading: format!(
             "The loss of each width (over {}) on a plane through its trained weights, which lie at the origin; directions: \
-             {}. Colours mean the same in all panels; iso-lines are labelled with the loss. The path is the weights’ at \
+             {}. Colours mean the same in all panels of a run; iso-lines are labelled with the loss. The path is the weights’ at \
              each snapshot, projected onto the plane: one that runs straight down into a basin met little resistance. \
              Panels do not share directions, so each has axes of its own.",
             images.join(" or "),
