@@ -6,6 +6,7 @@ use burn::tensor::{Device, DeviceKind, Tensor};
 use slimclr_core::{
     config::Config,
     encoder::BackboneKind,
+    interference::surgery::Surgery,
     method::{Batch, Method, Plan, Trainer},
     optim::OptimizerKind,
     precision::Precision,
@@ -60,6 +61,13 @@ fn moco_v3_by_lars_agrees_with_the_cpu() {
 fn simclr_and_labels_agree_with_the_cpu() {
     for method in [Method::Simclr, Method::Supervised] {
         webgpu_agrees(&Config { method, accumulate: 2, bn_splits: 1, ..tiny() }, 1e-3);
+    }
+}
+
+#[test]
+fn surgery_agrees_with_the_cpu() {
+    for surgery in [Surgery::Pcgrad, Surgery::Cagrad] {
+        webgpu_agrees(&Config { surgery, ..tiny() }, 1e-3);
     }
 }
 
