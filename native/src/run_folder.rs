@@ -109,11 +109,7 @@ impl RunFolder {
     /// If it cannot be read or understood.
     pub fn landscape(&self) -> Result<Option<Landscape>> {
         let path = self.landscape_path();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-        };
+        let Some(text) = read_if_there(&path)? else { return Ok(None) };
         let landscape = serde_json::from_slice(&text);
         landscape.map(Some).with_context(|| {
             format!("{} is no loss landscape: remove it, or compute it again by slimclr landscape", path.display())
@@ -165,12 +161,7 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be read.
     pub fn gradients(&self, step: u64) -> Result<Option<Vec<u8>>> {
-        let path = self.path.join(GRADIENTS).join(numbered(step));
-        match fs::read(&path) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-        }
+        read_if_there(&self.path.join(GRADIENTS).join(numbered(step)))
     }
 
     /// The files of a sub-folder that are named by steps, in their order; none if there is no such folder.
@@ -225,12 +216,7 @@ impl RunFolder {
 
     /// The events, each with its line as it stands in the file.
     fn lines(&self) -> Result<Vec<(Event, Vec<u8>)>> {
-        let path = self.path.join(EVENTS);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-        };
+        let text = read_if_there(&self.path.join(EVENTS))?.unwrap_or_default();
         let lines = text.split_inclusive(|byte| *byte == b'\n');
         Ok(lines.filter_map(|line| Some((serde_json::from_slice(line).ok()?, line.to_vec()))).collect())
     }
@@ -289,6 +275,15 @@ impl EventLog {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
         self.file.write_all(&line).with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+/// A file's bytes, if there is such a file.
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 

@@ -59,9 +59,10 @@ impl Agreement {
                 }
             }
         }
-        let products: Vec<f64> = match on_device.is_empty() {
-            true => Vec::new(),
-            false => Tensor::cat(on_device, 0).into_data_async().await?.iter().collect(),
+        let products: Vec<f64> = if on_device.is_empty() {
+            Vec::new()
+        } else {
+            Tensor::cat(on_device, 0).into_data_async().await?.iter().collect()
         };
         let measured: Vec<(usize, [usize; 2], Products)> = places
             .into_iter()

@@ -184,14 +184,14 @@ impl Surveyor {
         survey: Survey,
         on_losses: impl Fn(usize),
     ) -> Result<Surface, LandscapeError> {
-        let mut is_finite = Vec::with_capacity(self.snapshots.len());
+        let mut has_place = Vec::with_capacity(self.snapshots.len());
         for snapshot in &self.snapshots {
             // Those after the state that stands belong to what was lost, or ruined.
             let stands = snapshot.step <= self.trainer.steps;
-            is_finite.push(stands && length(&snapshot.query, width, ParameterSpec::is_trained).await? <= LONGEST);
+            has_place.push(stands && length(&snapshot.query, width, ParameterSpec::is_trained).await? <= LONGEST);
         }
-        let finite = self.snapshots.iter().zip(&is_finite).filter(|(_, is_finite)| **is_finite);
-        let path: Vec<&Parameters> = finite.map(|(snapshot, _)| &snapshot.query).collect();
+        let placed = self.snapshots.iter().zip(&has_place).filter(|(_, has_place)| **has_place);
+        let path: Vec<&Parameters> = placed.map(|(snapshot, _)| &snapshot.query).collect();
         let number = self.trainer.encoder.layout().widths().get(width);
         let centre = path.last().copied().ok_or(LandscapeError::NoCentre(number))?;
         let plane = match survey.directions {
@@ -218,9 +218,9 @@ impl Surveyor {
             on_losses(some.len());
         }
         let mut points = points.into_iter();
-        let path = self.snapshots.iter().zip(is_finite).zip(own).map(|((snapshot, is_finite), loss)| Waypoint {
+        let path = self.snapshots.iter().zip(has_place).zip(own).map(|((snapshot, has_place), loss)| Waypoint {
             epoch: snapshot.step as f64 / self.steps_per_epoch as f64,
-            at: if is_finite { points.next() } else { None },
+            at: if has_place { points.next() } else { None },
             loss,
         });
         Ok(Surface { width: number, path: path.collect(), x, y, loss, explained })

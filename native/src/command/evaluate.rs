@@ -185,6 +185,10 @@ pub fn evaluate_run(folder: &RunFolder, config: &Config, device: &Device) -> Res
 /// The neighbours that the latest evaluation of the run in `folder` found: looked up again in the features that it kept.
 /// None where they are not of the run's checkpoint and images as these are now.
 pub fn kept_neighbours(folder: &RunFolder) -> Vec<Neighbours> {
+    // Before anything large is read in vain.
+    if !folder.features_path().exists() {
+        return Vec::new();
+    }
     let look_up = || -> Result<Vec<Neighbours>> {
         let trained = Trained::open(folder.path())?;
         let (config, checkpoint) = (trained.options(), trained.checkpoint().context("a run's checkpoint is ours")?);
