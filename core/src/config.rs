@@ -216,6 +216,12 @@ pub enum ConfigError {
         /// Groups.
         splits: usize,
     },
+    /// A run that goes on cannot have these.
+    #[error(
+        "only the techniques (slow start, distillation, reweighting, surgery) and the learning rate can change while a \
+         run goes on: begin a new one for the rest"
+    )]
+    Fixed,
     /// There is no full batch.
     #[error("batch = {batch} is larger than the data set of {images} images")]
     Batch {
@@ -455,6 +461,35 @@ impl Config {
             return Err(ConfigError::Splits { images, splits: self.bn_splits });
         }
         Ok(())
+    }
+
+    /// Checks that a run of these options may go on with `other` ones in their place: how widths teach and weigh, when they
+    /// start, what is done about conflicts, the learning rate and how often the run is looked at may change.
+    ///
+    /// # Errors
+    /// If others change too, or no run can have them.
+    pub fn check_change(&self, other: &Self) -> Result<(), ConfigError> {
+        let changeable = other.clone();
+        let as_far_as_possible = Self {
+            slow_start: changeable.slow_start,
+            distill: changeable.distill,
+            distill_weight: changeable.distill_weight,
+            teacher_temperature: changeable.teacher_temperature,
+            student_temperature: changeable.student_temperature,
+            full_distill: changeable.full_distill,
+            reweighting: changeable.reweighting,
+            surgery: changeable.surgery,
+            learning_rate: changeable.learning_rate,
+            slim_rate_factor: changeable.slim_rate_factor,
+            decay: changeable.decay,
+            warmup: changeable.warmup,
+            milestones: changeable.milestones,
+            clip_norm: changeable.clip_norm,
+            evaluate_every: changeable.evaluate_every,
+            checkpoint_every: changeable.checkpoint_every,
+            ..self.clone()
+        };
+        if as_far_as_possible == *other { other.check() } else { Err(ConfigError::Fixed) }
     }
 
     /// How the run divides into steps, given the number of training images.

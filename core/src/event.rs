@@ -27,6 +27,13 @@ pub enum Event {
     Interference(Interference),
     /// One width was evaluated.
     Evaluated(Evaluated),
+    /// The run goes on with other options.
+    Changed {
+        /// Steps taken so far.
+        step: u64,
+        /// The options from now on.
+        config: Box<Config>,
+    },
     /// The state of the run is ready to be saved.
     Checkpoint {
         /// Steps taken so far.
@@ -59,6 +66,7 @@ impl Event {
             Self::Step(Step { step, .. })
             | Self::Interference(Interference { step, .. })
             | Self::Evaluated(Evaluated { step, .. })
+            | Self::Changed { step, .. }
             | Self::Checkpoint { step }
             | Self::Stopped { step }
             | Self::Finished { step, .. } => *step,

@@ -6,6 +6,7 @@
 use async_fn_stream::{TryStreamEmitter, try_fn_stream};
 use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
 use futures::{StreamExt, channel::mpsc::UnboundedReceiver, stream::Stream};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     },
     event::{Evaluated, Event, Interference, Started, Step},
     interference::{Observer, direction::LastGradients},
-    method::{Batch, Plan, Trainer},
+    method::{Batch, Plan, Recipe, Trainer},
     profile::profile,
 };
 
@@ -99,7 +100,8 @@ impl Views {
 }
 
 /// What may be asked of a run while it goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Wait before the next step.
     Pause,
@@ -107,6 +109,8 @@ pub enum Command {
     Resume,
     /// Take one step, then wait again.
     SingleStep,
+    /// Go on with other options, which [`Config::check_change`] allows; paused or not, as before.
+    Change(Box<Config>),
     /// Write a checkpoint and end.
     Stop,
 }
@@ -163,6 +167,12 @@ pub struct Run<H: Home> {
     latest_batch: Option<Batch>,
 }
 
+/// A command that ends the course of steps, for good or for a moment.
+enum Asked {
+    Change(Box<Config>),
+    Stop,
+}
+
 type Emitter<E> = TryStreamEmitter<Event, TrainError<E>>;
 
 impl<H: Home> Run<H> {
@@ -188,7 +198,7 @@ impl<H: Home> Run<H> {
     }
 
     async fn train(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
-        let timetable = self.config.timetable(self.home.images())?;
+        let mut timetable = self.config.timetable(self.home.images())?;
         let began = self.home.now();
         let measure_every = timetable.steps.div_ceil(MEASUREMENTS);
         let snapshot_every =
@@ -202,11 +212,20 @@ impl<H: Home> Run<H> {
 
         let mut log = Log::new(self.home.now());
         while self.state.steps < timetable.steps {
-            if self.is_stopped().await {
-                self.flush(&mut log, &timetable, emitter).await?;
-                self.checkpoint(emitter).await?;
-                emitter.emit(Event::Stopped { step: self.state.steps }).await;
-                return Ok(());
+            match self.asked().await {
+                None => {}
+                Some(Asked::Change(config)) => {
+                    self.flush(&mut log, &timetable, emitter).await?;
+                    self.change(*config, emitter).await?;
+                    timetable = self.config.timetable(self.home.images())?;
+                    continue;
+                }
+                Some(Asked::Stop) => {
+                    self.flush(&mut log, &timetable, emitter).await?;
+                    self.checkpoint(emitter).await?;
+                    emitter.emit(Event::Stopped { step: self.state.steps }).await;
+                    return Ok(());
+                }
             }
 
             let step = self.state.steps;
@@ -267,27 +286,35 @@ impl<H: Home> Run<H> {
         }
     }
 
-    /// Obeys what was asked since the last step, waiting out a pause.
-    async fn is_stopped(&mut self) -> bool {
+    /// What was asked since the last step beyond waiting, which is done here; none if a step is to be taken.
+    async fn asked(&mut self) -> Option<Asked> {
         loop {
-            let command = if self.paused {
-                self.commands.next().await
-            } else {
-                match self.commands.try_recv() {
-                    Ok(command) => Some(command),
-                    Err(_) => return false,
-                }
-            };
+            let command = if self.paused { self.commands.next().await } else { self.commands.try_recv().ok() };
             match command {
                 Some(Command::Pause) => self.paused = true,
-                Some(Command::Resume) | None => self.paused = false,
-                Some(Command::Stop) => return true,
+                Some(Command::Resume) => self.paused = false,
+                Some(Command::Change(config)) => return Some(Asked::Change(config)),
+                Some(Command::Stop) => return Some(Asked::Stop),
                 Some(Command::SingleStep) => {
                     self.paused = true;
-                    return false;
+                    return None;
+                }
+                None => {
+                    self.paused = false;
+                    return None;
                 }
             }
         }
+    }
+
+    /// Goes on with other options.
+    async fn change(&mut self, config: Config, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
+        self.config.check_change(&config)?;
+        self.state.recipe = Recipe::new(&config, self.state.encoder.layout().widths());
+        self.config = config;
+        let event = Event::Changed { step: self.state.steps, config: Box::new(self.config.clone()) };
+        emitter.emit(event).await;
+        Ok(())
     }
 
     async fn batch(&mut self, step: u64) -> Result<Batch, TrainError<H::Error>> {

@@ -50,7 +50,7 @@ impl Progress {
                 self.bar.println(format!("epoch {epoch:.1}  width {width}  kNN {knn:.1} ± {error:.1}%"));
             }
             Event::Stopped { .. } | Event::Finished { .. } => self.bar.finish_and_clear(),
-            Event::Interference(_) | Event::Checkpoint { .. } => {}
+            Event::Interference(_) | Event::Changed { .. } | Event::Checkpoint { .. } => {}
         }
     }
 }

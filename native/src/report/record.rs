@@ -74,7 +74,7 @@ impl<'a> Record<'a> {
             Event::Step(step) => self.steps.push(step),
             Event::Interference(norms) => self.interference.push(norms),
             Event::Evaluated(evaluated) => self.evaluated.push(evaluated),
-            Event::Checkpoint { .. } => {}
+            Event::Changed { .. } | Event::Checkpoint { .. } => {}
             Event::Stopped { .. } => self.end = End::Stopped,
             Event::Finished { seconds, .. } => self.end = End::Finished(*seconds),
         }
