@@ -1,9 +1,16 @@
 //! The project's chores, behind `cargo xtask`: a light crate, so that it is built in seconds where the
 //! rest takes minutes.
 
+mod announce;
+mod apt;
 mod duration;
 mod gpu_check;
+mod npm;
+mod process;
+mod rustup;
+mod sealed;
 mod test;
+mod web;
 
 use std::process::ExitCode;
 
@@ -12,18 +19,20 @@ use clap::Parser;
 /// The chores of the SlimCLR workspace
 ///
 /// Before a change goes in, `cargo xtask test` must pass; it installs what it needs, or says what to
-/// install. On a machine with a GPU, `cargo xtask gpu-check` tells whether the GPU computes what the CPU
+/// install. `cargo xtask web` makes the browser's page. On a machine with a GPU, `cargo xtask gpu-check` tells whether the GPU computes what the CPU
 /// computes, and how fast.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", arg_required_else_help = true, disable_help_subcommand = true)]
 enum Chore {
     Test(test::Test),
+    Web(web::Web),
     GpuCheck(gpu_check::GpuCheck),
 }
 
 fn main() -> ExitCode {
     let done = match Chore::parse() {
         Chore::Test(chore) => chore.run(),
+        Chore::Web(chore) => chore.run(),
         Chore::GpuCheck(chore) => chore.run(),
     };
     match done {

@@ -3,20 +3,18 @@
 mod python;
 mod vulkan;
 
-use std::{
-    env,
-    ffi::OsString,
-    fmt::Display,
-    path::Path,
-    process::{Command, Stdio},
-    time::Instant,
-};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use self::python::Python;
-use crate::duration::InWords;
+use crate::{
+    announce::{say, timed},
+    duration::InWords,
+    process::{cargo, is_ci, succeeds},
+    rustup::{self, Needs},
+};
 
 /// Install what is missing, then check formatting, lints and all tests
 ///
@@ -36,17 +34,10 @@ struct Stage {
     failure: &'static str,
 }
 
-/// Something that rustup installs.
-#[derive(Clone, Copy)]
-enum Needs {
-    Component(&'static str),
-    Target(&'static str),
-}
-
 const FORMATTING: Stage = Stage {
     name: "formatting",
     arguments: &["fmt", "--all", "--check"],
-    needs: Some(Needs::Component("rustfmt")),
+    needs: Some(Needs::Component("rustfmt", "fmt")),
     failure: "the code is not formatted: run `cargo fmt --all`",
 };
 
@@ -54,7 +45,7 @@ const FORMATTING: Stage = Stage {
 const LINTS: Stage = Stage {
     name: "lints",
     arguments: &["clippy", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"],
-    needs: Some(Needs::Component("clippy")),
+    needs: Some(Needs::Component("clippy", "clippy")),
     failure: "the code does not compile without warnings: see clippy's above",
 };
 
@@ -62,7 +53,7 @@ const LINTS: Stage = Stage {
 const WASM: Stage = Stage {
     name: "wasm32",
     arguments: &["check", "--release", "--package", "slimclr-core", "--target", "wasm32-unknown-unknown"],
-    needs: Some(Needs::Target("wasm32-unknown-unknown")),
+    needs: Some(rustup::WASM),
     failure: "core does not compile for wasm32: see the errors above",
 };
 
@@ -91,18 +82,6 @@ const PYTHON_TESTS: Stage = Stage {
 };
 
 const NEXTEST: Stage = Stage { arguments: &["nextest", "run", "--workspace", "--release", "--no-fail-fast"], ..TESTS };
-
-impl Needs {
-    fn is_there(self, arguments: &[&str]) -> bool {
-        match self {
-            Self::Component(_) => succeeds(cargo().args([arguments[0], "--version"])),
-            Self::Target(name) => {
-                let folder = Command::new("rustc").args(["--print", "target-libdir", "--target", name]).output();
-                folder.is_ok_and(|folder| Path::new(String::from_utf8_lossy(&folder.stdout).trim()).is_dir())
-            }
-        }
-    }
-}
 
 impl Test {
     /// Goes through the stages.
@@ -152,22 +131,12 @@ impl Stage {
         let Some(needs) = self.needs else {
             return Ok(true);
         };
-        if needs.is_there(self.arguments) {
+        let Err(advice) = needs.install(self.name) else {
             return Ok(true);
-        }
-        let [kind, name] = match needs {
-            Needs::Component(name) => ["component", name],
-            Needs::Target(name) => ["target", name],
         };
-        say(self.name, &format!("missing here, so: rustup {kind} add {name}"));
-        let added = Command::new("rustup").args([kind, "add", name]).status();
-        if added.is_ok_and(|status| status.success()) && needs.is_there(self.arguments) {
-            return Ok(true);
-        }
-        let advice = format!("`rustup {kind} add {name}` failed: install {name} by hand");
-        let must_be_there = matches!(needs, Needs::Component(_)) && is_ci();
-        ensure!(!must_be_there, "{} cannot be checked: {advice}", self.name);
-        say(self.name, &format!("SKIPPED: {advice}"));
+        let must_be_there = matches!(needs, Needs::Component(..)) && is_ci();
+        ensure!(!must_be_there, "{} cannot be checked: {advice:#}", self.name);
+        say(self.name, &format!("SKIPPED: {advice:#}"));
         Ok(false)
     }
 
@@ -186,46 +155,4 @@ impl Stage {
         })
         .map(drop)
     }
-}
-
-/// Announces a stage, does its work, and says how that ended and how long it took.
-fn timed<T: Display>(name: &str, what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let start = Instant::now();
-    say(name, what);
-    let done = work();
-    let elapsed = InWords(start.elapsed());
-    match &done {
-        Ok(outcome) => say(name, &format!("{outcome}, in {elapsed}")),
-        Err(_) => say(name, &format!("failed after {elapsed}")),
-    }
-    done
-}
-
-/// On standard error, where cargo and nextest write too, so that the lines stay in order.
-fn say(stage: &str, what: &str) {
-    eprintln!("[{stage}] {what}");
-}
-
-/// Cargo, as if called from the shell.
-///
-/// `cargo run` describes this crate to it in variables. Build scripts that watch them would see other
-/// values than in a plain `cargo build`, and be built again each time the two alternate.
-fn cargo() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    for (name, _) in env::vars_os() {
-        let is_ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-        if name.to_str().is_some_and(is_ours) {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-fn succeeds(command: &mut Command) -> bool {
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
-}
-
-fn is_ci() -> bool {
-    env::var("CI").is_ok_and(|value| !["", "0", "false"].contains(&value.as_str()))
 }

@@ -2,15 +2,18 @@
 //! environment beside cargo's builds.
 
 use std::{
-    fmt,
-    fs::{self, File},
+    fmt, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use super::{cargo, say, succeeds};
+use crate::{
+    announce::say,
+    process::{run, succeeds},
+    sealed::Sealed,
+};
 
 /// In which the tests find the Python.
 pub const VARIABLE: &str = "SLIMCLR_PYTHON";
@@ -46,77 +49,24 @@ pub fn install() -> Result<Python> {
         return Ok(Python::Absent);
     }
     let version = Command::new("python3").args(["-c", "import sys; print(sys.version)"]).output()?.stdout;
-    let contents = format!("{}{REQUIREMENTS}", String::from_utf8_lossy(&version));
-    let environment = Environment::beside_builds()?;
-    // Several checkouts may share one target directory.
-    let lock = File::create(environment.folder.with_extension("lock"))?;
-    lock.lock()?;
-    if !environment.is_whole(&contents) {
-        environment.make(&contents)?;
-    }
-    Ok(Python::Ready(environment.interpreter()))
+    let made_of = format!("{}{REQUIREMENTS}", String::from_utf8_lossy(&version));
+    Ok(Python::Ready(interpreter(&Sealed::folder("python", &made_of, make)?)))
 }
 
-struct Environment {
-    folder: PathBuf,
+/// In an environment.
+fn interpreter(environment: &Path) -> PathBuf {
+    environment.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" })
 }
 
-impl Environment {
-    /// In cargo's target directory.
-    fn beside_builds() -> Result<Self> {
-        let asked = cargo().args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
-        let metadata: serde_json::Value = serde_json::from_slice(&asked.stdout).context("cargo metadata")?;
-        let target = metadata["target_directory"].as_str().context("cargo names no target directory")?;
-        Ok(Self { folder: Path::new(target).join("python") })
-    }
-
-    fn interpreter(&self) -> PathBuf {
-        self.folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" })
-    }
-
-    /// Holds what the environment was made of, and is written last: without it, or with other contents, the
-    /// environment is half made or out of date.
-    fn seal(&self) -> PathBuf {
-        self.folder.join("made-of.txt")
-    }
-
-    fn is_whole(&self, contents: &str) -> bool {
-        fs::read_to_string(self.seal()).is_ok_and(|made_of| made_of == contents)
-    }
-
-    fn make(&self, contents: &str) -> Result<()> {
-        say("python", &format!("making {}: some 3 GB to download, once", self.folder.display()));
-        let made = run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&self.folder));
-        made.context("python3 makes no virtual environment: see its words above")?;
-        let requirements = self.folder.join("requirements.txt");
-        fs::write(&requirements, REQUIREMENTS)?;
-        run(Command::new(self.interpreter()).args(["-m", "pip", "install", "--requirement"]).arg(&requirements))
-            .context(
-                "pip cannot install tests/python/requirements.txt: see its words above (it needs a network, and Python \
-                 3.11 or later)",
-            )?;
-        fs::write(self.seal(), contents).context("the environment cannot be sealed")
-    }
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().context("it does not start")?;
-    ensure!(status.success(), "it ended with {status}");
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_environment_is_whole_only_with_its_contents() {
-        let folder = tempfile::tempdir().unwrap();
-        let environment = Environment { folder: folder.path().into() };
-        assert!(!environment.is_whole("torch==2"));
-        fs::write(environment.seal(), "torch==1").unwrap();
-        assert!(!environment.is_whole("torch==2"));
-        fs::write(environment.seal(), "torch==2").unwrap();
-        assert!(environment.is_whole("torch==2"));
-    }
+fn make(environment: &Path) -> Result<()> {
+    say("python", &format!("making {}: some 3 GB to download, once", environment.display()));
+    let made = run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment));
+    made.context("python3 makes no virtual environment: see its words above")?;
+    let requirements = environment.join("requirements.txt");
+    fs::write(&requirements, REQUIREMENTS)?;
+    run(Command::new(interpreter(environment)).args(["-m", "pip", "install", "--requirement"]).arg(&requirements))
+        .context(
+            "pip cannot install tests/python/requirements.txt: see its words above (it needs a network, and Python \
+             3.11 or later)",
+        )
 }

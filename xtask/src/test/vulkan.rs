@@ -6,12 +6,11 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 
-use super::say;
+use crate::{announce::say, apt};
 
 const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
 
@@ -30,9 +29,9 @@ pub fn install() -> Result<String> {
     let named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].into_iter().find_map(env::var_os);
     let find = || Vulkan::find(Path::new("/"), named.as_deref());
     let mut vulkan = find();
-    if !vulkan.has_lavapipe() && can_install() {
+    if !vulkan.has_lavapipe() && apt::is_allowed() {
         // A real driver serves the tests as well, so only its lack makes this an error.
-        match apt_install() {
+        match apt::install("system packages", &PACKAGES) {
             Ok(()) => vulkan = find(),
             Err(error) => say("system packages", &format!("{error:#}")),
         }
@@ -91,37 +90,6 @@ impl Vulkan {
     }
 }
 
-/// Whether this is Debian, or made from it, and apt may be used without asking.
-fn can_install() -> bool {
-    let is_debian = fs::read_to_string("/etc/os-release").is_ok_and(|release| is_debian(&release));
-    let user = Command::new("id").arg("-u").output();
-    is_debian && user.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
-}
-
-/// Reads `ID` and `ID_LIKE` of an `/etc/os-release`.
-fn is_debian(release: &str) -> bool {
-    release
-        .lines()
-        .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
-        .any(|names| names.trim_matches(['"', '\'']).split_whitespace().any(|name| name == "debian"))
-}
-
-fn apt_install() -> Result<()> {
-    let apt = |arguments: &[&str]| -> Result<()> {
-        say("system packages", &format!("apt-get {}", arguments.join(" ")));
-        let status = Command::new("apt-get")
-            .args(["--quiet", "--yes"])
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .status()
-            .context("apt-get does not start")?;
-        ensure!(status.success(), "`apt-get {}` failed", arguments.join(" "));
-        Ok(())
-    };
-    apt(&["update"])?;
-    apt(&[&["install", "--no-install-recommends"], PACKAGES.as_slice()].concat())
-}
-
 /// What lies in a folder; nothing if it cannot be read.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else {
@@ -172,12 +140,5 @@ mod tests {
             let error = machine(files).verdict().unwrap_err().to_string();
             assert!(error.contains("mesa-vulkan-drivers libvulkan1"), "{error}");
         }
-    }
-
-    #[test]
-    fn debian_is_known_by_itself_and_by_its_heirs() {
-        assert!(is_debian("PRETTY_NAME=\"Debian GNU/Linux 12\"\nID=debian\n"));
-        assert!(is_debian("ID=pop\nID_LIKE=\"ubuntu debian\"\n"));
-        assert!(!is_debian("ID=fedora\nVARIANT=\"not debian\"\n"));
     }
 }

@@ -1,0 +1,79 @@
+//! How much there is to load, and how much there may be.
+
+use anyhow::{Result, ensure};
+
+use super::bundle::{List, Listed};
+
+/// A part of the bundle, and the most that it may come to.
+struct Part {
+    name: &'static str,
+    holds: fn(&str) -> bool,
+    /// In bytes.
+    raw: Option<u64>,
+    /// In bytes.
+    brotli: Option<u64>,
+}
+
+const PARTS: [Part; 3] = [
+    Part { name: "page", holds: is_page, raw: None, brotli: Some(400_000) },
+    Part { name: "worker", holds: is_worker, raw: Some(25_000_000), brotli: Some(3_000_000) },
+    Part { name: "images, network", holds: |path| !is_page(path) && !is_worker(path), raw: None, brotli: None },
+];
+
+fn is_worker(path: &str) -> bool {
+    path.starts_with("slimclr_worker") || path == "worker.js"
+}
+
+/// All that the page's first sight takes.
+fn is_page(path: &str) -> bool {
+    let is_code = [".css", ".html", ".js", ".svg", ".wasm"].iter().any(|extension| path.ends_with(extension));
+    is_code && !is_worker(path)
+}
+
+/// Prints what each part comes to.
+///
+/// # Errors
+/// If one comes to more than it may.
+pub fn check(list: &List) -> Result<()> {
+    println!("{:<18}{:>22}{:>22}", "", "raw, kB", "brotli, kB");
+    let mut over = Vec::new();
+    for part in &PARTS {
+        let files: Vec<&Listed> = list.files.iter().filter(|file| (part.holds)(&file.path)).collect();
+        let raw = files.iter().map(|file| file.bytes).sum();
+        let brotli = files.iter().map(|file| file.brotli.unwrap_or(file.bytes)).sum();
+        println!("{:<18}{:>22}{:>22}", part.name, cell(raw, part.raw), cell(brotli, part.brotli));
+        if part.raw.is_some_and(|most| raw > most) || part.brotli.is_some_and(|most| brotli > most) {
+            over.push(part.name);
+        }
+    }
+    ensure!(over.is_empty(), "the bundle is there, but too large for its budget: {}", over.join(" and "));
+    Ok(())
+}
+
+fn cell(bytes: u64, most: Option<u64>) -> String {
+    let kilobytes = bytes.div_ceil(1000);
+    match most {
+        Some(most) => format!("{kilobytes} of {}", most / 1000),
+        None => kilobytes.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, bytes: u64, brotli: Option<u64>) -> Listed {
+        Listed { path: path.into(), bytes, brotli, sha256: String::new() }
+    }
+
+    #[test]
+    fn every_part_has_its_own_budget() {
+        let list = |files| List { version: String::new(), files };
+        let page = |brotli| file("page_bg.wasm", 900_000, Some(brotli));
+        let worker = |bytes| file("slimclr_worker_bg.wasm", bytes, Some(2_900_000));
+        let images = || file("images/train.webp", 9_000_000, None);
+        check(&list(vec![page(399_000), worker(25_000_000), images()])).unwrap();
+        let error = check(&list(vec![page(401_000), worker(25_000_001), images()])).unwrap_err().to_string();
+        assert!(error.ends_with("page and worker"), "{error}");
+    }
+}
