@@ -10,6 +10,7 @@ pub mod augment;
 pub mod backbone;
 pub mod checkpoint;
 pub mod config;
+pub mod data;
 pub mod encoder;
 pub mod eval;
 pub mod event;

@@ -12,6 +12,7 @@ use clap::{ArgMatches, Args, ValueEnum};
 use futures::channel::mpsc;
 use serde::{Deserialize, Serialize};
 use slimclr_core::{
+    data::cifar10::CLASSES,
     config::Config,
     profile::profile,
     train::{Run, Split},
@@ -217,7 +218,7 @@ impl Experiment {
     /// The options of an arm's run.
     fn config(&self, arm: Arm) -> Config {
         let common = Config { data: self.data.clone(), ..self.options.options.clone() };
-        arm.config(&common).for_classes(cifar10::CLASSES.len())
+        arm.config(&common).for_classes(CLASSES.len())
     }
 
     fn folder(&self, arm: Arm) -> PathBuf {

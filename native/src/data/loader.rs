@@ -15,8 +15,9 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use rayon::{ThreadPool, prelude::*};
 use slimclr_core::{
-    augment::{Augmenter, Normalisation, Recipe, epoch_order, view_rng},
+    augment::{Augmenter, Normalisation},
     config::Config,
+    data::draw::Draw,
     eval::features::Labelled,
     image::Image,
     train::{Home, Keepsake, Split, Views},
@@ -47,11 +48,7 @@ pub struct Loader {
 /// Makes batches; shared with the thread that works ahead.
 struct Maker {
     dataset: Dataset,
-    /// One for each view of an image.
-    recipes: Vec<Recipe>,
-    size: usize,
-    batch: usize,
-    seed: u64,
+    draw: Draw,
     /// Not the pool of the training step, so that neither waits for the other's queue.
     pool: ThreadPool,
     skipped: Mutex<BTreeSet<PathBuf>>,
@@ -65,11 +62,8 @@ impl Loader {
     /// If threads cannot be started.
     pub fn new(dataset: Dataset, config: &Config, folder: Option<RunFolder>) -> Result<Self> {
         let maker = Maker {
-            recipes: config.method.augmentation(dataset.normalisation, config.image_size),
+            draw: Draw::new(config, dataset.normalisation),
             dataset,
-            size: config.image_size,
-            batch: config.batch,
-            seed: config.seed,
             pool: rayon::ThreadPoolBuilder::new().build().context("cannot start threads")?,
             skipped: Mutex::default(),
         };
@@ -149,29 +143,16 @@ impl Home for Loader {
 impl Maker {
     /// The views of each image of `step`'s batch.
     fn batch(&self, step: u64) -> Result<Views> {
-        let images = self.dataset.len(Split::Train);
-        let steps_per_epoch = (images / self.batch) as u64;
-        let (epoch, place) = (step / steps_per_epoch, (step % steps_per_epoch) as usize * self.batch);
-        let order = epoch_order(self.seed, epoch, images);
-        let length = 3 * self.size * self.size;
-        let mut pixels = vec![vec![0.0; self.batch * length]; self.recipes.len()];
-        // Each image's place in every view, so that it is decoded once.
-        let mut places: Vec<Vec<&mut [f32]>> = (0..self.batch).map(|_| Vec::new()).collect();
-        for view in &mut pixels {
-            for (place, slot) in places.iter_mut().zip(view.chunks_exact_mut(length)) {
-                place.push(slot);
-            }
-        }
+        let (epoch, batch) = self.draw.batch(step, self.dataset.len(Split::Train));
+        let mut pixels = self.draw.room();
+        let places = self.draw.places(&mut pixels);
         let labels = self.pool.install(|| {
             places
                 .into_par_iter()
-                .zip(&order[place..place + self.batch])
-                .map_init(Augmenter::new, |augmenter, (slots, index)| {
-                    let (decoded, image) = self.decodable(*index as usize)?;
-                    for ((slot, recipe), number) in slots.into_iter().zip(&self.recipes).zip(0..) {
-                        let mut rng = view_rng(self.seed, epoch, u64::from(*index), number);
-                        augmenter.view(&image, recipe, self.size, &mut rng, slot)?;
-                    }
+                .zip(batch)
+                .map_init(Augmenter::new, |augmenter, (places, index)| {
+                    let (decoded, image) = self.decodable(index as usize)?;
+                    self.draw.view(augmenter, &image, (epoch, index), places)?;
                     anyhow::Ok(self.dataset.label(Split::Train, decoded))
                 })
                 .collect::<Result<_>>()
@@ -203,21 +184,17 @@ impl Maker {
         if start >= end {
             return Ok(None);
         }
-        let images: Vec<(usize, Vec<f32>)> = self.pool.install(|| {
+        let images: Vec<(usize, u32, Vec<f32>)> = self.pool.install(|| {
             (start..end)
                 .into_par_iter()
                 .map_init(Augmenter::new, |augmenter, index| {
                     let Some(image) = self.decoded(split, index) else { return Ok(None) };
-                    let mut pixels = vec![0.0; 3 * self.size * self.size];
-                    augmenter.centre(&image, self.size, &self.dataset.normalisation, &mut pixels)?;
-                    Ok(Some((index, pixels)))
+                    let pixels = self.draw.centre(augmenter, &image)?;
+                    Ok(Some((index, self.dataset.label(split, index), pixels)))
                 })
                 .filter_map(|image| image.transpose())
                 .collect::<Result<_>>()
         })?;
-        let indices: Vec<usize> = images.iter().map(|(index, _)| *index).collect();
-        let labels = indices.iter().map(|index| self.dataset.label(split, *index)).collect();
-        let pixels = images.into_iter().flat_map(|(_, pixels)| pixels).collect();
-        Ok(Some(Labelled { pixels, labels, indices, size: self.size }))
+        Ok(Some(self.draw.labelled(images)))
     }
 }

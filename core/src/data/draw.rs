@@ -1,0 +1,101 @@
+//! Which images a step looks at, and how it sees them: a function of the run's options alone.
+
+use crate::{
+    augment::{AugmentError, Augmenter, Normalisation, Recipe, epoch_order, view_rng},
+    config::Config,
+    eval::features::Labelled,
+    image::Image,
+};
+
+/// Draws a run's batches and makes views of their images.
+#[derive(Debug, Clone)]
+pub struct Draw {
+    /// One for each view of an image.
+    recipes: Vec<Recipe>,
+    normalisation: Normalisation,
+    size: usize,
+    batch: usize,
+    seed: u64,
+}
+
+/// An image's places in the views of a batch, `[3, size, size]` each.
+pub type Places<'a> = Vec<&'a mut [f32]>;
+
+impl Draw {
+    /// The draws of the run that `config` describes, on images of this normalisation.
+    pub fn new(config: &Config, normalisation: Normalisation) -> Self {
+        Self {
+            recipes: config.method.augmentation(normalisation, config.image_size),
+            normalisation,
+            size: config.image_size,
+            batch: config.batch,
+            seed: config.seed,
+        }
+    }
+
+    /// The epoch of `step`, and which of `images` training images are its batch.
+    pub fn batch(&self, step: u64, images: usize) -> (u64, Vec<u32>) {
+        let steps_per_epoch = (images / self.batch) as u64;
+        let (epoch, place) = (step / steps_per_epoch, (step % steps_per_epoch) as usize * self.batch);
+        (epoch, epoch_order(self.seed, epoch, images)[place..place + self.batch].to_vec())
+    }
+
+    /// Room for the views of a batch, `[batch, 3, size, size]` each.
+    pub fn room(&self) -> Vec<Vec<f32>> {
+        vec![vec![0.0; self.batch * self.pixels()]; self.recipes.len()]
+    }
+
+    /// Each image's places in that room, so that it needs to be decoded once.
+    pub fn places<'a>(&self, room: &'a mut [Vec<f32>]) -> Vec<Places<'a>> {
+        let mut places: Vec<Places> = (0..self.batch).map(|_| Vec::new()).collect();
+        for view in room {
+            for (place, slot) in places.iter_mut().zip(view.chunks_exact_mut(self.pixels())) {
+                place.push(slot);
+            }
+        }
+        places
+    }
+
+    /// Fills the places of the image drawn as number `index` in `epoch`.
+    ///
+    /// # Errors
+    /// If the image is empty.
+    pub fn view(
+        &self,
+        augmenter: &mut Augmenter,
+        image: &Image,
+        (epoch, index): (u64, u32),
+        places: Places,
+    ) -> Result<(), AugmentError> {
+        for ((place, recipe), number) in places.into_iter().zip(&self.recipes).zip(0..) {
+            let mut rng = view_rng(self.seed, epoch, u64::from(index), number);
+            augmenter.view(image, recipe, self.size, &mut rng, place)?;
+        }
+        Ok(())
+    }
+
+    /// `image` as evaluation sees it, `[3, size, size]`.
+    ///
+    /// # Errors
+    /// If the image is empty.
+    pub fn centre(&self, augmenter: &mut Augmenter, image: &Image) -> Result<Vec<f32>, AugmentError> {
+        let mut pixels = vec![0.0; self.pixels()];
+        augmenter.centre(image, self.size, &self.normalisation, &mut pixels)?;
+        Ok(pixels)
+    }
+
+    /// A chunk of images for evaluation: each one's place in its set, its class and its [`centre`](Self::centre).
+    pub fn labelled(&self, images: impl IntoIterator<Item = (usize, u32, Vec<f32>)>) -> Labelled {
+        let mut chunk = Labelled { size: self.size, ..Labelled::default() };
+        for (index, label, pixels) in images {
+            chunk.indices.push(index);
+            chunk.labels.push(label);
+            chunk.pixels.extend(pixels);
+        }
+        chunk
+    }
+
+    fn pixels(&self) -> usize {
+        3 * self.size * self.size
+    }
+}

@@ -1,0 +1,35 @@
+//! Images from the bytes of files, and batches from images: what every home of the training loop does alike, wherever
+//! it reads the bytes.
+
+pub mod cifar10;
+pub mod draw;
+pub mod file;
+pub mod folder;
+pub mod sheet;
+
+use thiserror::Error;
+
+/// Why bytes are no images.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// Not whole records.
+    #[error(
+        "{0} bytes are no whole number of {record}-byte images: the file is cut short; fetch it again",
+        record = cifar10::RECORD
+    )]
+    CutShort(usize),
+    /// A class that CIFAR-10 has not.
+    #[error("image {place} has label {label}, but there are only {classes}", classes = cifar10::CLASSES.len())]
+    Label {
+        /// The image's place in the file.
+        place: usize,
+        /// What the file says.
+        label: u32,
+    },
+    /// Not an intact JPEG, PNG or WebP file.
+    #[error("this is no intact JPEG, PNG or WebP image: {0}")]
+    Undecodable(#[from] image::ImageError),
+    /// Not readable.
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+}
