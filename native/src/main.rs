@@ -9,7 +9,7 @@ mod model_card;
 mod options;
 mod outcome;
 mod pytorch;
-mod report;
+mod raster;
 mod run_folder;
 mod terminal;
 mod trained;

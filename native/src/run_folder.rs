@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use slimclr_core::{config::Config, event::Event, interference::landscape::Landscape, train::Keepsake};
+use slimclr_report::{Neighbours, Report};
 
 const CONFIG: &str = "config.toml";
 const EVENTS: &str = "events.jsonl";
@@ -212,6 +213,14 @@ impl RunFolder {
     /// If the file cannot be read.
     pub fn events(&self) -> Result<Vec<Event>> {
         Ok(self.lines()?.into_iter().map(|(event, _)| event).collect())
+    }
+
+    /// What a report is made from: all that the folder holds of the run, with `neighbours`, which it does not hold.
+    ///
+    /// # Errors
+    /// If its events or its landscape cannot be read.
+    pub fn report(&self, neighbours: Vec<Neighbours>) -> Result<Report> {
+        Ok(Report { name: self.name(), events: self.events()?, landscape: self.landscape()?, neighbours })
     }
 
     /// The events, each with its line as it stands in the file.

@@ -7,8 +7,7 @@ use slimclr_core::{
     event::{Evaluated, Event},
     profile::Profile,
 };
-
-use crate::report::compact;
+use slimclr_report::compact;
 
 /// Draws a run's events as a progress line; silent when standard error is no terminal.
 pub struct Progress {

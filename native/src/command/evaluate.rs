@@ -24,13 +24,13 @@ use slimclr_core::{
     profile::profile,
     train::{Split, features},
 };
+use slimclr_report::Neighbours;
 
 use crate::{
     data::{Dataset, loader::Loader},
     device,
     feature_cache::FeatureCache,
     outcome,
-    report::Neighbours,
     run_folder::RunFolder,
     terminal,
     trained::Trained,

@@ -7,10 +7,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use slimclr_report::{FigureFile, Report};
 
 use super::evaluate::kept_neighbours;
 use crate::{
-    report::{self, FigureFile, Report},
+    raster,
     run_folder::{REPORT, RunFolder, write_atomically},
     terminal,
 };
@@ -50,25 +51,25 @@ pub fn run(flags: &ReportFlags) -> Result<()> {
 pub fn draw(runs: &[PathBuf], page: &Path, figures_folder: Option<&Path>) -> Result<()> {
     let folders = runs.iter().map(|path| RunFolder::open(path)).collect::<Result<Vec<_>>>()?;
     // Of several runs, no neighbours are shown.
-    let neighbours = |folder| if runs.len() == 1 { kept_neighbours(folder) } else { Vec::new() };
-    let read = |folder| Report::read(folder, neighbours(folder));
+    let neighbours = |folder: &RunFolder| if runs.len() == 1 { kept_neighbours(folder) } else { Vec::new() };
+    let read = |folder: &RunFolder| folder.report(neighbours(folder));
     let mut reports = folders.iter().map(read).collect::<Result<Vec<_>>>()?;
     tell_apart(&mut reports, runs);
-    let blank = report::blank(&reports);
+    let blank = slimclr_report::blank(&reports);
     if blank.len() == reports.len() {
         bail!("{} has not begun: there are no events to report on; train first", blank.join(", "));
     }
     for name in blank {
         eprintln!("warning: {name} is left out: its events hold no beginning of a run");
     }
-    let figures = report::figures(&reports);
+    let figures = slimclr_report::figures(&reports);
     for FigureFile { name, missing, .. } in &figures {
         missing.iter().for_each(|missing| eprintln!("{name}: {missing}"));
     }
     if let Some(folder) = page.parent() {
         make(folder)?;
     }
-    write_atomically(page, report::html(&reports).as_bytes())?;
+    write_atomically(page, slimclr_report::html(&reports).as_bytes())?;
     terminal::print(&format!("report: {}", page.display()));
     if let Some(folder) = figures_folder {
         write_figures(&figures, folder)?;
@@ -98,7 +99,7 @@ fn write_figures(figures: &[FigureFile], folder: &Path) -> Result<()> {
         let Some(svg) = svg else { continue };
         let path = folder.join(name);
         write_atomically(&path.with_extension("svg"), svg.as_bytes())?;
-        write_atomically(&path.with_extension("png"), &report::png(svg)?)?;
+        write_atomically(&path.with_extension("png"), &raster::png(svg)?)?;
         terminal::print(&format!("{name}: {} and .png", path.with_extension("svg").display()));
     }
     Ok(())

@@ -8,11 +8,11 @@ use slimclr_core::{
     config::Config,
     event::{Evaluated, Event},
 };
+use slimclr_report::{count, duration};
 
 use super::arm::Arm;
 use crate::{
     command::evaluate::Probes,
-    report::{count, duration},
     run_folder::{RunFolder, write_atomically},
     terminal,
 };

@@ -4,7 +4,7 @@
 //! serves light, dark and print. Coordinates come only from [`Scale::position`], which has none for a
 //! value that cannot be drawn: no NaN reaches the SVG.
 
-use super::{
+use crate::{
     colour::SHADES,
     drawing::Drawing,
     text::{escape, scientific, superscript, thousands},

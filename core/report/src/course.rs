@@ -1,6 +1,6 @@
 //! Lines over training.
 
-use super::{
+use crate::{
     chart::{Axis, Chart, LINE_POINTS, Scale},
     record::Record,
 };

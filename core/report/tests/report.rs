@@ -1,150 +1,14 @@
 //! The whole page, for runs that lack this or that.
 
+mod fixture;
+
+use fixture::{complete, evaluated, interference, interfering, started, step};
 use slimclr_core::{
-    config::Config,
-    event::{Evaluated, Event, Interference, Started, Step},
+    event::Event,
     image::Image,
-    interference::{
-        conflict::{Agreement, Pairs, StageAgreement},
-        direction::LastLayers,
-        landscape::{Directions, Landscape, Surface, Waypoint},
-        magnitude::GradientNorms,
-    },
-    profile::Profile,
+    interference::{conflict::Agreement, landscape::Waypoint, magnitude::GradientNorms},
 };
-
-use super::{FigureFile, Neighbours, Report, figures, html, png};
-
-const WIDTHS: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
-
-fn started(step: u64) -> Event {
-    let cost = |width: f64| Profile {
-        width,
-        parameters: (3e5 * width) as u64,
-        macs: (4e7 * width * width) as u64,
-        stages: Vec::new(),
-    };
-    Event::Started(Box::new(Started {
-        config: Config { widths: WIDTHS.into(), ..Config::cifar10() },
-        device: "a <device> & \"more\"".into(),
-        images: 5000,
-        normalisation: None,
-        step,
-        steps: 2000,
-        steps_per_epoch: 40,
-        slow_start_step: 1000,
-        profile: WIDTHS.map(cost).into(),
-    }))
-}
-
-fn step(step: u64, loss: f64) -> Event {
-    let narrow = if step > 1000 { 10.0 * loss } else { 0.0 };
-    let losses = vec![loss, narrow, narrow, narrow];
-    let epoch = step as f64 / 40.0;
-    Event::Step(Step { step, epoch, loss, losses, learning_rate: 0.06, images_per_second: 1e3 })
-}
-
-fn interference(step: u64, norms: [f64; 4], rest: f64) -> Event {
-    let gradient = GradientNorms { norms: norms.into(), rest };
-    Event::Interference(Interference {
-        step,
-        epoch: step as f64 / 40.0,
-        gradient,
-        last_layers: Default::default(),
-        agreement: Default::default(),
-        stages: Vec::new(),
-    })
-}
-
-fn evaluated(step: u64, knn: f64) -> impl Iterator<Item = Event> {
-    WIDTHS.into_iter().map(move |width| {
-        Event::Evaluated(Evaluated {
-            step,
-            epoch: step as f64 / 40.0,
-            width,
-            knn: knn * width.sqrt(),
-            knn_standard_error: 0.005,
-            ..Evaluated::default()
-        })
-    })
-}
-
-/// An evaluation by `slimclr evaluate`.
-fn probed(step: u64, knn: f64) -> impl Iterator<Item = Event> {
-    evaluated(step, knn).map(|event| match event {
-        Event::Evaluated(evaluated) => Event::Evaluated(Evaluated {
-            probe: Some(0.8),
-            probe_top5: Some(0.95),
-            probe_slimmable: Some(0.6),
-            probe_slimmable_top5: Some(0.9),
-            ridge: Some(0.7),
-            ridge_top5: Some(0.92),
-            ..evaluated
-        }),
-        other => other,
-    })
-}
-
-fn complete() -> Vec<Event> {
-    let mut events = vec![started(0)];
-    events.extend(evaluated(0, 0.3));
-    for n in (10..=2000).step_by(10) {
-        events.push(step(n, 8.0 / (n as f64).ln()));
-        events.push(interference(n, [0.1, 0.08, 0.06, 0.05], 0.07));
-    }
-    events.extend(probed(2000, 0.7));
-    events.push(Event::Finished { step: 2000, seconds: 725.0 });
-    events
-}
-
-/// What `--interference` measures: gradients of a layer that turn, and widths that agree the less the further they are
-/// apart, once slow start has ended at step 1000.
-fn measured(n: u64, count: u64) -> Event {
-    let angle = |n: u64| 0.3 * n as f64;
-    let products = (1..=n).map(|other| (angle(n) - angle(other)).cos()).collect();
-    let last_layers = LastLayers {
-        singular_values: [("fc.2.weight".to_owned(), [3.0, 0.5])].into(),
-        products: [("fc.2.weight".to_owned(), products)].into(),
-    };
-    let step = 2000 * n / count;
-    let pairs = |value: fn(usize) -> f64| -> Pairs {
-        let known = |row: usize, column: usize| (step > 1000 || row + column == 0).then(|| value(row.abs_diff(column)));
-        (0..4).map(|row| (0..4).map(|column| known(row, column)).collect()).collect()
-    };
-    let agreement =
-        Agreement { cosines: pairs(|apart| 1.0 - 0.45 * apart as f64), conflicts: pairs(|apart| 0.2 * apart as f64) };
-    Event::Interference(Interference {
-        step,
-        epoch: step as f64 / 40.0,
-        gradient: GradientNorms { norms: vec![0.1, 0.08, 0.06, 0.05], rest: 0.07 },
-        last_layers,
-        agreement: agreement.clone(),
-        stages: vec![StageAgreement { stage: "stage <1>".into(), agreement }],
-    })
-}
-
-fn landscape() -> Landscape {
-    let axis: Vec<f64> = (-4..=4).map(f64::from).collect();
-    let surface = |width: f64| Surface {
-        width,
-        x: axis.clone(),
-        y: axis.clone(),
-        loss: axis.iter().map(|y| axis.iter().map(|x| Some(1.0 + (x * x + y * y) / width)).collect()).collect(),
-        path: (0..5)
-            .map(|n| Waypoint { epoch: f64::from(n), at: Some([4.0 - f64::from(n), 0.5]), loss: Some(3.0) })
-            .collect(),
-        explained: [0.8, 0.1],
-    };
-    Landscape { directions: Directions::Pca, images: 1000, surfaces: [1.0, 0.25].map(surface).into() }
-}
-
-/// A run that has everything.
-fn interfering(name: &str) -> Report {
-    let mut events = complete();
-    events.retain(|event| !matches!(event, Event::Interference(_)));
-    events.extend((1..=40).map(|n| measured(n, 40)));
-    Report { name: name.into(), events, landscape: Some(landscape()), neighbours: Vec::new() }
-}
+use slimclr_report::{FigureFile, Neighbours, Report, figures, html};
 
 /// A run of an earlier program: norms and nothing else.
 fn earlier(name: &str) -> Report {
@@ -368,14 +232,14 @@ fn runs_that_lack_something_are_named_and_the_rest_is_drawn() {
     let figures = figures(&runs);
     assert!(figures.iter().all(|figure| figure.svg.is_some() && !figure.missing.is_empty()));
     // Without a run that has them, figures are not there, and it is said.
-    let without: Vec<&str> = super::figures(&runs[1..])
+    let without: Vec<&str> = slimclr_report::figures(&runs[1..])
         .into_iter()
         .filter(|figure| figure.svg.is_none())
         .map(|figure| figure.name)
         .collect();
     assert_eq!(without, ["figure4", "figure5", "cosines"]);
     assert!(checked(&runs[2..3]).contains("no beginning of a run"));
-    assert!(super::figures(&runs[2..3]).iter().all(|figure| figure.svg.is_none()));
+    assert!(slimclr_report::figures(&runs[2..3]).iter().all(|figure| figure.svg.is_none()));
     assert!(checked(&[earlier("a"), earlier("b")]).contains("2 runs compared"));
 }
 
@@ -427,24 +291,6 @@ fn places_without_a_loss_are_crossed_out_and_explained() {
     assert_eq!(svg.matches(r#"<path class="void-cross""#).count(), 2, "in one panel and in the legend");
     run.landscape.as_mut().unwrap().surfaces.iter_mut().for_each(|surface| surface.loss.clear());
     assert_eq!(svg_of(&[run], "figure5"), None);
-}
-
-#[test]
-fn figures_of_their_own_are_drawn_as_pixels_by_the_program_alone() {
-    let eight: Vec<Report> = (0..8).map(|n| interfering(&format!("a run with a name, number {n}"))).collect();
-    for FigureFile { name, svg, .. } in figures(&eight) {
-        let svg = svg.unwrap();
-        for outside in ["href", "url(", "@import", "var("] {
-            assert!(!svg.contains(outside), "{name}: {outside}");
-        }
-        let pixels = image::load_from_memory(&png(&svg).unwrap()).unwrap().to_rgb8();
-        assert_eq!(pixels.get_pixel(0, 0).0, [255; 3]);
-        assert!((1240..=3700).contains(&pixels.width()), "{name} is {} pixels wide", pixels.width());
-        // Not cut off on the right or below.
-        let (right, below) = (pixels.width() - 8, pixels.height() - 8);
-        let edge = pixels.enumerate_pixels().filter(|(x, y, _)| *x >= right || *y >= below);
-        assert!(edge.into_iter().all(|(.., pixel)| pixel.0 == [255; 3]), "{name}");
-    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use slimclr_core::{config::Config, encoder::BackboneKind, event::Evaluated, method::Method};
 
-use super::{
+use crate::{
     Neighbours, Report, colour,
     figure::{self, Accuracy, Figure, Missing, Panel, groups},
     interference,

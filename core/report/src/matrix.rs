@@ -1,6 +1,6 @@
 //! How far each pair of widths agrees, as a matrix.
 
-use super::{
+use crate::{
     colour,
     drawing::Drawing,
     text::{escape, percent},

@@ -1,6 +1,6 @@
 //! A picture in vector form, apart from where it is shown.
 
-use super::text::escape;
+use crate::text::escape;
 
 /// Marks in a frame of known size, with words for those who cannot see them.
 #[derive(Debug, Clone)]

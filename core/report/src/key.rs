@@ -1,6 +1,6 @@
 //! The legend of a figure.
 
-use super::{
+use crate::{
     chart::Shape,
     colour,
     text::{TEXT_WIDTH, escape},

@@ -1,6 +1,6 @@
 //! A figure as an SVG of its own, with its style, on white.
 
-use super::{
+use crate::{
     colour,
     drawing::Drawing,
     figure::{Figure, Panel, groups},

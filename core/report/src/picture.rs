@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use slimclr_core::image::Image;
 
-use super::text::escape;
+use crate::text::escape;
 
 /// An `img` element with `image` as PNG, or `alt` in words where its fields do not make an image.
 pub fn element(image: &Image, alt: &str) -> String {

@@ -30,7 +30,13 @@ pub fn png(svg: &str) -> Result<Vec<u8>> {
 }
 
 #[cfg(test)]
+#[path = "../../core/report/tests/fixture/mod.rs"]
+mod fixture;
+
+#[cfg(test)]
 mod tests {
+    use slimclr_report::{FigureFile, Report, figures};
+
     use super::*;
 
     #[test]
@@ -45,5 +51,23 @@ mod tests {
         let dark = pixels.enumerate_pixels().filter(|(x, _, pixel)| *x > 24 && pixel.0 == [0; 3]).count();
         assert!(dark > 40, "{dark} dark pixels of text");
         assert!(png("<svg").is_err());
+    }
+
+    #[test]
+    fn figures_of_their_own_are_drawn_as_pixels_by_the_program_alone() {
+        let eight: Vec<Report> = (0..8).map(|n| fixture::interfering(&format!("a run with a name, number {n}"))).collect();
+        for FigureFile { name, svg, .. } in figures(&eight) {
+            let svg = svg.unwrap();
+            for outside in ["href", "url(", "@import", "var("] {
+                assert!(!svg.contains(outside), "{name}: {outside}");
+            }
+            let pixels = image::load_from_memory(&png(&svg).unwrap()).unwrap().to_rgb8();
+            assert_eq!(pixels.get_pixel(0, 0).0, [255; 3]);
+            assert!((1240..=3700).contains(&pixels.width()), "{name} is {} pixels wide", pixels.width());
+            // Not cut off on the right or below.
+            let (right, below) = (pixels.width() - 8, pixels.height() - 8);
+            let edge = pixels.enumerate_pixels().filter(|(x, y, _)| *x >= right || *y >= below);
+            assert!(edge.into_iter().all(|(.., pixel)| pixel.0 == [255; 3]), "{name}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use slimclr_core::{
     loss::distill::Distillation,
 };
 
-use super::{
+use crate::{
     chart::{Axis, Chart, NAMED, PANEL, Scale, Shape, WIDE},
     course::{mark_slow_start, smoothing_in_words, trace, training_axis},
     drawing::Drawing,

@@ -1,5 +1,5 @@
-//! The report of a run, or of several side by side: one HTML page that holds everything it shows and asks the network for
-//! nothing, and figures as files of their own.
+//! What runs have recorded, as figures: one HTML page that holds everything it shows and asks the network for nothing, and
+//! figures as files of their own. It reads no file and builds for the browser too.
 
 mod chart;
 mod colour;
@@ -13,20 +13,15 @@ mod key;
 mod matrix;
 mod page;
 mod picture;
-mod raster;
 mod record;
 mod runs;
 mod sheet;
 mod text;
 
-pub use raster::png;
 pub use text::{compact, count, duration};
 
-use anyhow::Result;
 use runs::Runs;
 use slimclr_core::{event::Event, image::Image, interference::landscape::Landscape};
-
-use crate::run_folder::RunFolder;
 
 /// What a report is made from.
 #[derive(Debug, Clone)]
@@ -39,16 +34,6 @@ pub struct Report {
     pub landscape: Option<Landscape>,
     /// Test images with their nearest training images.
     pub neighbours: Vec<Neighbours>,
-}
-
-impl Report {
-    /// All that `folder` holds of a run, with `neighbours`, which it does not hold.
-    ///
-    /// # Errors
-    /// If its events or its landscape cannot be read.
-    pub fn read(folder: &RunFolder, neighbours: Vec<Neighbours>) -> Result<Self> {
-        Ok(Self { name: folder.name(), events: folder.events()?, landscape: folder.landscape()?, neighbours })
-    }
 }
 
 /// An image and its nearest neighbours in the embedding of each width.
@@ -97,6 +82,3 @@ pub fn figures(reports: &[Report]) -> Vec<FigureFile> {
 pub fn blank(reports: &[Report]) -> Vec<String> {
     Runs::read(reports).blank
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,7 +2,7 @@
 
 use slimclr_core::event::Evaluated;
 
-use super::{
+use crate::{
     Report,
     figure::Accuracy,
     key::Mark,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
+use crate::{
     chart::{Chart, Scale, drawable},
     colour,
 };

@@ -13,7 +13,7 @@ use slimclr_core::{
     },
 };
 
-use super::{
+use crate::{
     chart::{Axis, Chart, Frame, LABELLED, PLANE, Scale, WIDE, drawable, extent},
     colour::{self, SHADES},
     course::{mark_slow_start, smoothing_in_words, trace, training_axis},

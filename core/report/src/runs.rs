@@ -2,7 +2,7 @@
 
 use slimclr_core::interference::landscape::Landscape;
 
-use super::{
+use crate::{
     Report,
     figure::Missing,
     record::Record,
