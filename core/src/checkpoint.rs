@@ -189,10 +189,8 @@ impl Snapshot {
     /// If `bytes` are no snapshot, or its tensors are not those of its options' network.
     pub fn read(bytes: &[u8], device: &Device) -> Result<Self, CheckpointError> {
         let file = Checkpoint::open(bytes)?;
-        let encoder = file.encoder()?;
-        let expected = encoder.layout().named_shapes().map(|(name, shape)| (format!("{QUERY}.{name}"), shape));
-        MismatchError::check(expected, &file.shapes())?;
-        Ok(Self { step: file.step(), query: file.query(&encoder, device)?, config: file.config })
+        file.check_snapshot()?;
+        Ok(Self { step: file.step(), query: file.query(&file.encoder()?, device)?, config: file.config })
     }
 }
 
@@ -218,6 +216,19 @@ impl<'a> Checkpoint<'a> {
         Ok(checkpoint)
     }
 
+    /// Reads a file of which the trained encoder alone is wanted: a checkpoint or a [`Snapshot`].
+    ///
+    /// # Errors
+    /// If `bytes` are neither, or the tensors are not those of the options' network.
+    pub fn read_encoder(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
+        let file = Self::open(bytes)?;
+        if file.tensors.names().iter().all(|name| name.starts_with(QUERY)) {
+            file.check_snapshot()?;
+            return Ok(file);
+        }
+        Self::read(bytes)
+    }
+
     /// Any file of ours, whose tensors are still to be checked.
     fn open(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
@@ -235,6 +246,13 @@ impl<'a> Checkpoint<'a> {
 
     fn shapes(&self) -> Shapes {
         self.tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect()
+    }
+
+    /// The tensors must be those that [`Snapshot::save`] writes.
+    fn check_snapshot(&self) -> Result<(), CheckpointError> {
+        let encoder = self.encoder()?;
+        let expected = encoder.layout().named_shapes().map(|(name, shape)| (format!("{QUERY}.{name}"), shape));
+        Ok(MismatchError::check(expected, &self.shapes())?)
     }
 
     /// Every tensor must be one that [`save`] writes, and of its shape. Velocities may lack: those of

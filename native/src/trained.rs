@@ -1,4 +1,4 @@
-//! A trained network, as commands take it: a run's folder, one of our checkpoints, or a PyTorch file.
+//! A trained network, as commands take it: a run's folder, one of our checkpoints or snapshots, or a PyTorch file.
 
 use std::{
     fs,
@@ -42,13 +42,14 @@ pub struct Training {
 
 #[derive(Debug)]
 enum Tensors {
-    /// A checkpoint of ours, whole.
+    /// A checkpoint of ours, whole, or a snapshot.
     Ours(Vec<u8>),
     Authors(StateDict, Box<Inferred>),
 }
 
 impl Trained {
-    /// Opens a run's folder, one of our checkpoints (`.safetensors`), or a checkpoint of the authors' PyTorch code.
+    /// Opens a run's folder, one of our checkpoints or snapshots (`.safetensors`), or a checkpoint of the authors'
+    /// PyTorch code.
     ///
     /// # Errors
     /// If it is none of these, or not whole.
@@ -75,7 +76,7 @@ impl Trained {
     }
 
     fn ours(file: PathBuf, bytes: Vec<u8>) -> Result<Self> {
-        let checkpoint = Checkpoint::read(&bytes).with_context(|| blame(&file))?;
+        let checkpoint = Checkpoint::read_encoder(&bytes).with_context(|| blame(&file))?;
         let (config, step) = (checkpoint.config().clone(), checkpoint.step());
         let normalisation = checkpoint.normalisation();
         Ok(Self {
@@ -95,7 +96,7 @@ impl Trained {
         }
     }
 
-    /// A checkpoint of ours, whole.
+    /// The file, if it is one of ours.
     pub fn checkpoint(&self) -> Option<&[u8]> {
         match &self.tensors {
             Tensors::Ours(bytes) => Some(bytes),
@@ -111,7 +112,7 @@ impl Trained {
         let load = || -> Result<_> {
             match &self.tensors {
                 Tensors::Ours(bytes) => {
-                    let checkpoint = Checkpoint::read(bytes)?;
+                    let checkpoint = Checkpoint::read_encoder(bytes)?;
                     let encoder = checkpoint.encoder()?;
                     let parameters = checkpoint.query(&encoder, device)?;
                     Ok((encoder, parameters))
@@ -134,7 +135,13 @@ fn blame(file: &Path) -> String {
 mod tests {
     use burn::tensor::TensorData;
     use futures::executor::block_on;
-    use slimclr_core::{checkpoint, head::HeadKind, method::Trainer, train::Keepsake, width::Widths};
+    use slimclr_core::{
+        checkpoint::{self, Snapshot},
+        head::HeadKind,
+        method::Trainer,
+        train::Keepsake,
+        width::Widths,
+    };
 
     use super::*;
     use crate::pytorch::fixture::{self, Value};
@@ -164,6 +171,17 @@ mod tests {
             let (_, parameters) = trained.load(&Device::flex()).unwrap();
             assert_eq!(values(&parameters), values(&state.query));
         }
+
+        // So is a snapshot, which has nothing but that network; not whole, it is none.
+        let snapshot = block_on(Snapshot::save(&state, &options)).unwrap();
+        let path = folder.path().join("snapshot.safetensors");
+        fs::write(&path, &snapshot).unwrap();
+        let (_, parameters) = Trained::open(&path).unwrap().load(&Device::flex()).unwrap();
+        assert_eq!(values(&parameters), values(&state.query));
+        let wider = Config { dim: 2 * options.dim, ..options };
+        fs::write(&path, block_on(Snapshot::save(&state, &wider)).unwrap()).unwrap();
+        let error = format!("{:#}", Trained::open(&path).unwrap_err());
+        assert!(error.contains("snapshot.safetensors cannot be used: the tensors do not fit the network"), "{error}");
     }
 
     #[test]
