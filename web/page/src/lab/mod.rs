@@ -1,0 +1,1 @@
+//! Controls and live figures of a run, or of two side by side.
