@@ -27,6 +27,7 @@ use command::{
     pretrain::{self, Pretrain},
     profile::{self, ProfileFlags},
     report::{self as report_command, ReportFlags},
+    serve::{self, Serve},
 };
 
 /// One pre-training run on unlabelled images gives several encoders of different width that share their
@@ -41,6 +42,7 @@ A first run:
   slimclr pretrain --resume runs/cifar10-1     go on
   slimclr evaluate runs/cifar10-1              kNN and linear probes at every width
   slimclr report runs/cifar10-1                the page about it again, with all that is recorded by now
+  slimclr serve runs/cifar10-1                 the same in the browser, live while it trains
   slimclr export runs/cifar10-1 --width 0.5    that sub-network alone, for PyTorch and ONNX Runtime
   slimclr experiment cifar10                   what each technique is good for, in one table")]
 struct Cli {
@@ -64,6 +66,8 @@ enum Task {
     Landscape(LandscapeFlags),
     /// Draw what runs have recorded, one or several side by side: accuracies, and how the widths interfere
     Report(ReportFlags),
+    /// Show the browser's page on this machine, with a run as it trains if one is named
+    Serve(Serve),
     /// Count a network's parameters and multiply-accumulates, at every width
     Profile(Box<ProfileFlags>),
     /// Compare arms of training, all else being equal, and tabulate them
@@ -138,6 +142,7 @@ fn run() -> Result<ExitCode> {
             command::experiment::cifar10(flags, of_cifar10)
         }
         Some(Task::Report(flags)) => report_command::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Task::Serve(flags)) => serve::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Task::Data(DataTask::Cifar10 { out })) => data::fetch::cifar10(out).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -11,12 +11,15 @@ use slimclr_core::{config::Config, event::Event, interference::landscape::Landsc
 use slimclr_report::{Neighbours, Report};
 
 const CONFIG: &str = "config.toml";
-const EVENTS: &str = "events.jsonl";
-const CHECKPOINT: &str = "checkpoint.safetensors";
+/// The name of what a run has reported, one JSON object a line.
+pub const EVENTS: &str = "events.jsonl";
+/// The name of the latest checkpoint.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
 const FEATURES: &str = "features.safetensors";
 /// The name of a report, wherever it goes.
 pub const REPORT: &str = "report.html";
-const LANDSCAPE: &str = "landscape.json";
+/// The name of the loss landscape.
+pub const LANDSCAPE: &str = "landscape.json";
 const SNAPSHOTS: &str = "snapshots";
 const GRADIENTS: &str = "gradients";
 const SAFETENSORS: &str = ".safetensors";

@@ -8,3 +8,4 @@ pub mod landscape;
 pub mod pretrain;
 pub mod profile;
 pub mod report;
+pub mod serve;
