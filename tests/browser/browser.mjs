@@ -1,0 +1,60 @@
+// The browser: Debian's Chromium, with SwiftShader's WebGPU or without any.
+
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+
+const packages = createRequire(`${process.env.SLIMCLR_BROWSER_PACKAGES}/`);
+const { chromium } = packages("playwright-core");
+
+/** The path of axe's script. */
+export const axe = packages.resolve("axe-core/axe.min.js");
+
+const QUIET = [
+  "--no-sandbox",
+  "--disable-quic",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--no-first-run",
+];
+/** SwiftShader computes on the CPU, so it is the same on every machine, and slow. */
+const WEBGPU = [
+  "--enable-unsafe-webgpu",
+  "--use-webgpu-adapter=swiftshader",
+  "--enable-features=Vulkan",
+  "--use-vulkan=swiftshader",
+];
+const NO_WEBGPU = ["--disable-features=WebGPU", "--disable-gpu"];
+
+/** Starts a browser. */
+export function launch({ webgpu = false } = {}) {
+  return chromium.launch({
+    executablePath: process.env.SLIMCLR_CHROMIUM,
+    args: [...QUIET, ...(webgpu ? WEBGPU : NO_WEBGPU)],
+  });
+}
+
+/**
+ * Opens a page of its own context, ends it after the test, and fails the test if the page's code has thrown an error
+ * that it did not tell the user.
+ */
+export async function open(test, browser, address, options = {}) {
+  const context = await browser.newContext({ acceptDownloads: true, viewport: { width: 1280, height: 900 }, ...options });
+  const page = await context.newPage();
+  const thrown = [];
+  page.on("pageerror", (error) => thrown.push(error.message));
+  test.after(async () => {
+    await context.close();
+    assert.deepEqual(thrown, [], "the page has thrown errors");
+  });
+  await page.goto(address);
+  return page;
+}
+
+/** What a click on `control` saves, as bytes. */
+export async function download(page, control) {
+  const [saved] = await Promise.all([page.waitForEvent("download"), control.click()]);
+  const chunks = [];
+  for await (const chunk of await saved.createReadStream()) chunks.push(chunk);
+  return { name: saved.suggestedFilename(), bytes: Buffer.concat(chunks) };
+}
