@@ -1,0 +1,66 @@
+//! The first step: what a width is.
+
+use leptos::prelude::*;
+
+use super::{
+    Step,
+    dial::Dial,
+    matrix::{Matrix, Slice},
+};
+
+/// Channels of the layers that are drawn.
+const CHANNELS: usize = 16;
+/// Channels of an image.
+const COLOURS: usize = 3;
+
+pub const STEP: Step = Step {
+    title: "One network, many widths",
+    text: include_str!("slimmable.html"),
+    question: "At which width does an inner layer keep a quarter of its weights? Guess first, then slide.",
+    answer: "<p>At width 0.5: half of the rows, and of each the first half, is a quarter of the matrix. Width 0.25 keeps a sixteenth. The first \
+        layer keeps half and a quarter of its weights, for its columns are the three colours.</p>\
+        <p>The network in this project’s <em>Results</em> has 89.9 thousand parameters at width 1, and 52.4, 24.9 and 7.49 thousand at widths 0.75, \
+        0.5 and 0.25: each a little more than the square says.</p>",
+    control: || view! { <Widths/> }.into_any(),
+    lab: None,
+};
+
+/// A first and an inner layer's weights, of which a slider chooses the slice.
+#[component]
+fn Widths() -> impl IntoView {
+    let width = RwSignal::new(1.0);
+    let channels = Signal::derive(move || (CHANNELS as f64 * width.get()) as usize);
+    let label = |what: &'static str, columns: Signal<usize>| {
+        Signal::derive(move || {
+            format!("{what}: {} rows and {} columns are in use", channels.get(), columns.get())
+        })
+    };
+    let colours = Signal::stored(COLOURS);
+    view! {
+        <Dial label="Width" value=width min=0.1 max=1.0 step=0.05 digits=2/>
+        <div class="layers">
+            <figure>
+                <Matrix rows=CHANNELS columns=COLOURS label=label("First layer", colours)>
+                    <Slice rows=channels columns=colours/>
+                </Matrix>
+                <figcaption>"First layer"<Kept kept=Signal::derive(move || channels.get() * COLOURS) of=CHANNELS * COLOURS/></figcaption>
+            </figure>
+            <figure>
+                <Matrix rows=CHANNELS columns=CHANNELS label=label("Inner layer", channels)>
+                    <Slice rows=channels columns=channels/>
+                </Matrix>
+                <figcaption>"Inner layer"<Kept kept=Signal::derive(move || channels.get().pow(2)) of=CHANNELS.pow(2)/></figcaption>
+            </figure>
+        </div>
+        <p role="status">{move || format!("⌊{CHANNELS} · {:.2}⌋ = {} channels", width.get(), channels.get())}</p>
+    }
+}
+
+/// How many weights of all are in use.
+#[component]
+fn Kept(kept: Signal<usize>, of: usize) -> impl IntoView {
+    view! {
+        <span class="kept">{move || format!("{} of {of} weights, {:.0} %", kept.get(), 100.0 * kept.get() as f64 / of as f64)}</span>
+        <meter min="0" max=of value=kept aria-hidden="true"/>
+    }
+}

@@ -1,0 +1,40 @@
+//! The sign of a class: a shape and a colour, so that nobody needs to tell colours apart.
+
+use leptos::prelude::*;
+
+/// Shapes within 5 units of the origin.
+const SHAPES: [&str; 10] = [
+    "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
+    "M-3.6 -3.6h7.2v7.2h-7.2z",
+    "M0 -4.8L4.6 3.4H-4.6z",
+    "M0 4.8L4.6 -3.4H-4.6z",
+    "M0 -5L4.2 0L0 5L-4.2 0z",
+    "M-1.5 -4.6h3v3.1h3.1v3h-3.1v3.1h-3v-3.1h-3.1v-3h3.1z",
+    "M-4.5 -2.4L-2.4 -4.5L0 -2.1L2.4 -4.5L4.5 -2.4L2.1 0L4.5 2.4L2.4 4.5L0 2.1L-2.4 4.5L-4.5 2.4L-2.1 0z",
+    "M0 -5L1.5 -1.6L4.9 -1.5L2.2 0.8L3.1 4.3L0 2.3L-3.1 4.3L-2.2 0.8L-4.9 -1.5L-1.5 -1.6z",
+    "M-4.6 -2h9.2v4h-9.2z",
+    "M-2 -4.6h4v9.2h-4z",
+];
+
+/// Colours on white, after Paul Tol's *muted* scheme for colour-blind eyes; the page has them as `--k0` and so on.
+pub const ON_WHITE: [&str; 10] = [
+    "#332288", "#117733", "#cc6677", "#2f94c4", "#8a8a1f", "#882255", "#259882", "#aa4499", "#b98a0f", "#6b7280",
+];
+
+/// The shape of a class; classes beyond the tenth begin again.
+pub fn shape(class: u32) -> &'static str {
+    SHAPES[class as usize % SHAPES.len()]
+}
+
+/// The number of a class's colour.
+pub fn colour(class: u32) -> usize {
+    class as usize % ON_WHITE.len()
+}
+
+/// The sign of a class in a line of text.
+#[component]
+pub fn Mark(class: u32) -> impl IntoView {
+    view! {
+        <svg class="mark" viewBox="-6 -6 12 12" aria-hidden="true"><path d=shape(class) fill=format!("var(--k{})", colour(class))/></svg>
+    }
+}
