@@ -111,7 +111,8 @@ impl Address {
     }
 }
 
-fn link(room: Room, options: &Options) -> String {
+/// The link to a room with these options.
+pub fn link(room: Room, options: &Options) -> String {
     let Ok(query) = UrlSearchParams::new() else { return String::new() };
     options.iter().for_each(|(key, value)| query.append(key, value));
     let query = String::from(query.to_string());
@@ -121,7 +122,7 @@ fn link(room: Room, options: &Options) -> String {
 
 fn parse(query: &str) -> Options {
     let Ok(query) = UrlSearchParams::new_with_str(query) else { return Options::new() };
-    let pairs = query.entries().into_iter().flatten().map(js_sys::Array::from);
+    let pairs = query.entries().into_iter().flatten().map(|pair| js_sys::Array::from(&pair));
     let word = |value: JsValue| value.as_string().unwrap_or_default();
     pairs.map(|pair| (word(pair.get(0)), word(pair.get(1)))).collect()
 }

@@ -1,6 +1,7 @@
 //! The page around its rooms.
 
 use leptos::prelude::*;
+use wasm_bindgen::JsCast;
 
 use crate::{
     address::{Address, Room},
@@ -9,12 +10,15 @@ use crate::{
     train, widths,
 };
 
+/// Widths that the colours are for where nothing says how many there are.
+const WIDTHS: usize = 4;
+
 /// Puts the page in place of what `index.html` shows at first.
 pub fn mount() {
     std::panic::set_hook(Box::new(|panic| web_sys::console::error_1(&panic.to_string().into())));
     let Some(root) = document().get_element_by_id("app") else { return };
     root.set_inner_html("");
-    mount_to(wasm_bindgen::JsCast::unchecked_into(root), App).forget();
+    mount_to(root.unchecked_into(), App).forget();
 }
 
 #[component]
@@ -22,7 +26,21 @@ fn App() -> impl IntoView {
     let address = Address::read();
     provide_context(address);
     provide_context(WorkerCode::new());
-    Room::ALL.map(|room| view! { <House room/> }).into_view()
+    Effect::new(move || document().set_title(&format!("{} – SlimCLR", address.room().get().title())));
+    view! {
+        <style>{slimclr_report::style(WIDTHS)}</style>
+        <header class="top">
+            <a class="name" href="#train">"SlimCLR"</a>
+            <nav aria-label="Rooms">
+                {Room::ALL.map(|room| {
+                    let current = move || (address.room().get() == room).then_some("page");
+                    view! { <a href=move || address.link(room) aria-current=current>{room.title()}</a> }
+                })}
+            </nav>
+        </header>
+        <main id="main" tabindex="-1">{Room::ALL.map(|room| view! { <House room/> })}</main>
+        <footer>"Everything happens in this tab: no image and no weight leaves your machine. Once loaded, the page works without a network."</footer>
+    }
 }
 
 /// A room: built when it is first shown, and from then on kept, so that what it does goes on.

@@ -33,10 +33,11 @@ pub async fn text(path: &str) -> Result<String, String> {
     Ok(JsFuture::from(text).await.map_err(words)?.as_string().unwrap_or_default())
 }
 
-/// The bytes of a response's body, if the server says so; of a compressed one it only says what travels.
-pub fn length(response: &Response) -> Option<f64> {
-    let header = |name| response.headers().get(name).ok().flatten();
-    if header("content-encoding").is_some() { None } else { header("content-length")?.parse().ok() }
+/// The length of a file of the bundle, as its list of files has it.
+pub async fn bundled_bytes(path: &str) -> Option<f64> {
+    let list = text("files.json").await.ok()?;
+    let list: serde_json::Value = serde_json::from_str(&list).ok()?;
+    list["files"].as_array()?.iter().find(|file| file["path"] == path)?["bytes"].as_f64()
 }
 
 /// What went wrong, as the browser says it.

@@ -87,14 +87,14 @@ fn compiled(loading: RwSignal<Loading>) -> Compiled {
 }
 
 async fn compile(loading: RwSignal<Loading>) -> Result<JsValue, String> {
+    let total = fetch::bundled_bytes(CODE).await;
     let response = fetch::get(CODE).await?;
-    let total = fetch::length(&response);
     let counted = response.clone().map_err(fetch::words)?;
     spawn_local(async move {
         // Only a display: where counting fails, compiling says why.
         let _ = count(&counted, |loaded| loading.set(Loading::Fetching { loaded, total })).await;
     });
-    let module = WebAssembly::compile_streaming(&Promise::resolve(&response));
+    let module = WebAssembly::compile_streaming(&Promise::resolve(AsRef::<JsValue>::as_ref(&response)));
     JsFuture::from(module).await.map_err(fetch::words).map(JsValue::from)
 }
 

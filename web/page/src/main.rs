@@ -5,7 +5,11 @@ mod address;
 #[cfg(target_family = "wasm")]
 mod app;
 #[cfg(target_family = "wasm")]
+mod download;
+#[cfg(target_family = "wasm")]
 mod fetch;
+#[cfg(target_family = "wasm")]
+mod files;
 #[cfg(target_family = "wasm")]
 mod lab;
 #[cfg(target_family = "wasm")]

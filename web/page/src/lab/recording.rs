@@ -1,0 +1,52 @@
+//! The view of recordings: a slider over their steps.
+
+use leptos::prelude::*;
+
+use super::{card::Numbers, playback::Playback};
+
+/// The slider, and each recording in numbers.
+#[component]
+pub fn Recording(
+    /// What is looked at.
+    playback: Playback,
+) -> impl IntoView {
+    let last = Memo::new(move |_| playback.last());
+    let at = move || playback.at.get().unwrap_or_else(|| last.get());
+    let seek = move |value: String| {
+        playback.pause();
+        let at = value.parse().ok().filter(|at| *at < last.get_untracked());
+        playback.seek(at);
+    };
+    let toggle = move |_| if playback.plays.get_untracked() { playback.pause() } else { playback.play() };
+    let what = move || if playback.is_live.get() { "Live from the server" } else { "Recording" };
+    view! {
+        <div class="transport" role="group" aria-label=what>
+            <button type="button" class="main" on:click=toggle>
+                {move || if playback.plays.get() { "Pause" } else { "Play" }}
+            </button>
+            <label class="slider">
+                <span>{move || format!("Step {} of {}", at(), last.get())}</span>
+                <input
+                    type="range" min="0" max=move || last.get().to_string() prop:value=move || at().to_string()
+                    aria-valuetext=move || format!("step {} of {}", at(), last.get())
+                    on:input=move |event| seek(event_target_value(&event))
+                />
+            </label>
+            {move || playback.is_live.get().then(|| view! {
+                <button type="button" aria-pressed=move || playback.at.get().is_none().to_string() on:click=move |_| {
+                    playback.pause();
+                    playback.seek(None);
+                }>"Follow"</button>
+            })}
+            <button type="button" on:click=move |_| playback.close()>"Close"</button>
+        </div>
+        <div class="cards">
+            <For each=move || playback.tracks.get() key=|track| track.name let:track>
+                <article class="card">
+                    <header><h3>{track.name}</h3><span class="state">{what}</span></header>
+                    <Numbers track/>
+                </article>
+            </For>
+        </div>
+    }
+}
