@@ -13,13 +13,14 @@ use std::{
 
 use burn::tensor::{DType, Device, Tensor};
 use futures::executor::block_on;
-use safetensors::{Dtype, serialize_to_file, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors, serialize_to_file, tensor::TensorView};
 use slimclr_core::{
     augment::Normalisation,
     checkpoint,
     config::Config,
     encoder::BackboneKind,
     event::{Event, Started},
+    interchange::pytorch::StateDict,
     method::{Method, Trainer},
     pass::{Mode, Pass},
 };
@@ -183,4 +184,23 @@ fn the_authors_switchable_classifiers_compute_what_they_did() {
 #[ignore = "needs PyTorch: cargo xtask test"]
 fn the_authors_mocov2_network_computes_what_it_did() {
     checkpoint_agrees("backbone-resnet50-mocov2.json");
+}
+
+#[test]
+#[ignore = "needs PyTorch: cargo xtask test"]
+fn a_state_dict_has_the_values_that_pytorch_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let [checkpoint, expected] = ["checkpoint.pth", "expected.safetensors"].map(|name| folder.path().join(name));
+    python("state_dict.py", &[checkpoint.clone(), expected.clone()]);
+    let state_dict = StateDict::open(fs::read(checkpoint).unwrap()).unwrap();
+    let expected = fs::read(expected).unwrap();
+    let expected = SafeTensors::deserialize(&expected).unwrap();
+    let mut shapes = state_dict.shapes();
+    assert_eq!(shapes.remove("1.num_batches_tracked"), Some(vec![]));
+    assert!(state_dict.read("1.num_batches_tracked").unwrap_err().to_string().contains("torch.LongStorage"));
+    let of_expected = expected.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec()));
+    assert_eq!(shapes, of_expected.collect());
+    for (name, view) in expected.iter() {
+        assert_eq!(state_dict.read(name).unwrap().as_bytes(), view.data(), "{name}");
+    }
 }

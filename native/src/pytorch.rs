@@ -1,6 +1,7 @@
 //! PyTorch's checkpoint files, read as data: whatever code their pickle names is neither loaded nor run.
 
 #[cfg(test)]
+#[path = "../../core/src/interchange/pytorch/fixture.rs"]
 pub mod fixture;
 
 use std::{collections::HashMap, path::Path};
@@ -8,10 +9,7 @@ use std::{collections::HashMap, path::Path};
 use anyhow::{Context, Result, anyhow, bail};
 use burn::tensor::{DType, TensorData};
 use pytorch_reader::{PickleError, PickleValue, PytorchError, PytorchReader, Tensor};
-use slimclr_core::parameter::Shapes;
-
-/// Keys under which training programs keep a network's tensors, beside an optimiser's state and the like.
-const STATE_DICT: [&str; 2] = ["state_dict", "model"];
+use slimclr_core::{interchange::pytorch::STATE_DICT, parameter::Shapes};
 
 /// Python types beside plain values that may stand in a checkpoint: tensors, what describes them, and integers
 /// beyond 64 bits.
@@ -120,7 +118,7 @@ mod tests {
     use std::fs;
 
     use super::{
-        fixture::{Value, file},
+        fixture::{Value, archive, older_file},
         *,
     };
 
@@ -149,8 +147,10 @@ mod tests {
             Value::dict([("state_dict", weights())]),
             Value::dict([("model", weights()), ("optimizer", Value::dict([("state", weights())]))]),
         ] {
-            let state_dict = open(&file(&root)).unwrap();
-            assert_eq!(state_dict.shapes(), Shapes::from([("fc.weight".into(), vec![1, 2])]));
+            for file in [archive(&root), older_file(&root)] {
+                let state_dict = open(&file).unwrap();
+                assert_eq!(state_dict.shapes(), Shapes::from([("fc.weight".into(), vec![1, 2])]));
+            }
         }
     }
 
@@ -162,7 +162,7 @@ mod tests {
         let precisions = [("f64", DType::F64), ("f32", DType::F32), ("f16", DType::F16), ("bf16", DType::BF16)];
         let tensors = precisions.map(|(name, dtype)| (name, Value::Tensor(expected.clone().convert_dtype(dtype))));
         let root = Value::dict([("weights", Value::dict(tensors)), ("i64", Value::Tensor(TensorData::from([1i64])))]);
-        fs::write(&path, file(&root)).unwrap();
+        fs::write(&path, older_file(&root)).unwrap();
         let state_dict = StateDict::open(&path).unwrap();
         for (name, _) in precisions {
             assert_eq!(state_dict.read(&format!("weights.{name}")).unwrap(), expected, "{name}");
@@ -183,7 +183,7 @@ mod tests {
             ("seed", pickled(b"\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01")),
             ("state_dict", weights()),
         ]);
-        open(&file(&root)).unwrap();
+        open(&older_file(&root)).unwrap();
     }
 
     #[test]
@@ -195,13 +195,13 @@ mod tests {
         let attack = format!("cposix\nsystem\n(V{command}\ntR").into_bytes();
         refused(&[b"\x80\x02", &attack[..], b"."].concat(), "posix.system at its root");
         let hidden = Value::dict([("state_dict", weights()), ("arch", Value::Pickled(attack))]);
-        refused(&file(&hidden), "posix.system at arch; keep its tensors alone");
+        refused(&older_file(&hidden), "posix.system at arch; keep its tensors alone");
         assert!(!trace.exists(), "the file's code was run");
     }
 
     #[test]
     fn other_objects_are_refused_by_name_and_place() {
-        let with = |value| file(&Value::dict([("state_dict", weights()), ("args", value)]));
+        let with = |value| older_file(&Value::dict([("state_dict", weights()), ("args", value)]));
         let rate = Value::Pickled(b"G?\xe0\x00\x00\x00\x00\x00\x00".to_vec());
         let namespace = Value::Built { class: ["argparse", "Namespace"], state: vec![("lr".into(), rate)] };
         refused(&with(namespace), "argparse.Namespace at args;");
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn files_that_are_not_whole_or_no_checkpoints_are_refused() {
-        let whole = file(&weights());
+        let whole = older_file(&weights());
         for length in 0..whole.len() {
             refused(&whole[..length], "cannot be read as a PyTorch checkpoint");
         }

@@ -1,144 +1,63 @@
 //! A trained network, as commands take it: a run's folder, one of our checkpoints or snapshots, or a PyTorch file.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
+use burn::tensor::TensorData;
 use slimclr_core::{
-    augment::Normalisation,
-    checkpoint::Checkpoint,
-    config::Config,
-    encoder::{BackboneKind, Encoder, EncoderConfig},
-    interchange::authors::{self, Inferred},
-    parameter::Parameters,
+    interchange::trained::{EXTENSION, ReadError, StateDict, Trained},
+    parameter::Shapes,
 };
 
-use crate::{pytorch::StateDict, run_folder::RunFolder};
+use crate::{pytorch, run_folder::RunFolder};
 
-/// A trained encoder, whose parameters are read on demand.
-#[derive(Debug)]
-pub struct Trained {
-    /// What the encoder is built from.
-    pub config: EncoderConfig,
-    /// The run that trained it, if it was one of ours.
-    pub run: Option<Training>,
-    file: PathBuf,
-    tensors: Tensors,
+/// Opens a run's folder, one of our checkpoints or snapshots (`.safetensors`), or a checkpoint of the authors'
+/// PyTorch code.
+///
+/// # Errors
+/// If it is none of these, or not whole.
+pub fn open(path: &Path) -> Result<Trained> {
+    if path.is_dir() {
+        let folder = RunFolder::open(path)?;
+        return Ok(Trained::read(&name(&folder.checkpoint_path()), folder.checkpoint()?)?);
+    }
+    if !path.exists() {
+        bail!("there is no {}: name a run's folder, a checkpoint or a PyTorch file", path.display());
+    }
+    if path.extension().is_some_and(|extension| extension == EXTENSION) {
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        return Ok(Trained::read(&name(path), bytes)?);
+    }
+    Ok(Trained::from_state_dict(&name(path), pytorch::StateDict::open(path)?)?)
 }
 
-/// How far a run has come.
-#[derive(Debug)]
-pub struct Training {
-    /// Its options.
-    pub config: Config,
-    /// The steps taken.
-    pub step: u64,
-    /// What its images' channels were normalised by, if the checkpoint says.
-    pub normalisation: Option<Normalisation>,
+/// What errors call a file.
+fn name(path: &Path) -> String {
+    path.display().to_string()
 }
 
-#[derive(Debug)]
-enum Tensors {
-    /// A checkpoint of ours, whole, or a snapshot.
-    Ours(Vec<u8>),
-    Authors(StateDict, Box<Inferred>),
-}
-
-impl Trained {
-    /// Opens a run's folder, one of our checkpoints or snapshots (`.safetensors`), or a checkpoint of the authors'
-    /// PyTorch code.
-    ///
-    /// # Errors
-    /// If it is none of these, or not whole.
-    pub fn open(path: &Path) -> Result<Self> {
-        if path.is_dir() {
-            let folder = RunFolder::open(path)?;
-            return Self::ours(folder.checkpoint_path(), folder.checkpoint()?);
-        }
-        if !path.exists() {
-            bail!("there is no {}: name a run's folder, a checkpoint or a PyTorch file", path.display());
-        }
-        if path.extension().is_some_and(|extension| extension == "safetensors") {
-            let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            return Self::ours(path.to_path_buf(), bytes);
-        }
-        let state_dict = StateDict::open(path)?;
-        let inferred = authors::infer(&state_dict.shapes()).with_context(|| blame(path))?;
-        Ok(Self {
-            config: inferred.config.clone(),
-            run: None,
-            file: path.to_path_buf(),
-            tensors: Tensors::Authors(state_dict, Box::new(inferred)),
-        })
+impl StateDict for pytorch::StateDict {
+    fn shapes(&self) -> Shapes {
+        self.shapes()
     }
 
-    fn ours(file: PathBuf, bytes: Vec<u8>) -> Result<Self> {
-        let checkpoint = Checkpoint::read_encoder(&bytes).with_context(|| blame(&file))?;
-        let (config, step) = (checkpoint.config().clone(), checkpoint.step());
-        let normalisation = checkpoint.normalisation();
-        Ok(Self {
-            config: config.encoder()?,
-            run: Some(Training { config, step, normalisation }),
-            file,
-            tensors: Tensors::Ours(bytes),
-        })
+    fn read(&self, name: &str) -> Result<TensorData, ReadError> {
+        Ok(self.read(name)?)
     }
-
-    /// The options it was trained with, or those of its backbone's recipe where the file does not tell.
-    pub fn options(&self) -> Config {
-        match (&self.run, self.config.backbone) {
-            (Some(run), _) => run.config.clone(),
-            (None, BackboneKind::Cifar) => Config::cifar10(),
-            (None, BackboneKind::Resnet | BackboneKind::EfficientnetB0) => Config::imagenet_mocov2(),
-        }
-    }
-
-    /// The file, if it is one of ours.
-    pub fn checkpoint(&self) -> Option<&[u8]> {
-        match &self.tensors {
-            Tensors::Ours(bytes) => Some(bytes),
-            Tensors::Authors(..) => None,
-        }
-    }
-
-    /// The encoder and its parameters.
-    ///
-    /// # Errors
-    /// If the file is not whole, or has tensors of integers.
-    pub fn load(&self, device: &Device) -> Result<(Encoder, Parameters)> {
-        let load = || -> Result<_> {
-            match &self.tensors {
-                Tensors::Ours(bytes) => {
-                    let checkpoint = Checkpoint::read_encoder(bytes)?;
-                    let encoder = checkpoint.encoder()?;
-                    let parameters = checkpoint.query(&encoder, device)?;
-                    Ok((encoder, parameters))
-                }
-                Tensors::Authors(state_dict, inferred) => {
-                    Ok((inferred.encoder.clone(), inferred.parameters(device, |name| state_dict.read(name))?))
-                }
-            }
-        };
-        load().with_context(|| blame(&self.file))
-    }
-}
-
-/// Names the file in an error that came of it.
-fn blame(file: &Path) -> String {
-    format!("{} cannot be used", file.display())
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::TensorData;
+    use burn::tensor::Device;
     use futures::executor::block_on;
     use slimclr_core::{
+        augment::Normalisation,
         checkpoint::{self, Snapshot},
+        config::Config,
+        encoder::{BackboneKind, EncoderConfig},
         head::HeadKind,
         method::Trainer,
+        parameter::Parameters,
         train::Keepsake,
         width::Widths,
     };
@@ -155,7 +74,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let options = Config { image_size: 16, ..Config::mini() };
         let run = RunFolder::create(&folder.path().join("run"), &options).unwrap();
-        let error = format!("{:#}", Trained::open(run.path()).unwrap_err());
+        let error = format!("{:#}", open(run.path()).unwrap_err());
         assert!(error.contains("cannot read the checkpoint"), "{error}");
 
         let encoder = options.encoder().unwrap();
@@ -164,7 +83,7 @@ mod tests {
         let bytes = block_on(checkpoint::save(&state, &options, Normalisation::CIFAR10)).unwrap();
         run.keep(Keepsake::Checkpoint, &bytes).unwrap();
         for path in [run.path(), &run.checkpoint_path()] {
-            let trained = Trained::open(path).unwrap();
+            let trained = open(path).unwrap();
             let training = trained.run.as_ref().unwrap();
             assert_eq!((&training.config, training.step), (&options, 7));
             assert_eq!((&trained.config, trained.options().image_size), (&encoder, 16));
@@ -176,11 +95,11 @@ mod tests {
         let snapshot = block_on(Snapshot::save(&state, &options)).unwrap();
         let path = folder.path().join("snapshot.safetensors");
         fs::write(&path, &snapshot).unwrap();
-        let (_, parameters) = Trained::open(&path).unwrap().load(&Device::flex()).unwrap();
+        let (_, parameters) = open(&path).unwrap().load(&Device::flex()).unwrap();
         assert_eq!(values(&parameters), values(&state.query));
         let wider = Config { dim: 2 * options.dim, ..options };
         fs::write(&path, block_on(Snapshot::save(&state, &wider)).unwrap()).unwrap();
-        let error = format!("{:#}", Trained::open(&path).unwrap_err());
+        let error = format!("{:#}", open(&path).unwrap_err());
         assert!(error.contains("snapshot.safetensors cannot be used: the tensors do not fit the network"), "{error}");
     }
 
@@ -215,10 +134,10 @@ mod tests {
         let path = folder.path().join("checkpoint_0199.pth.tar");
         let save = |tensors: &[(String, Value)]| {
             let root = Value::dict([("state_dict", Value::Dict(tensors.to_vec()))]);
-            fs::write(&path, fixture::file(&root)).unwrap();
+            fs::write(&path, fixture::older_file(&root)).unwrap();
         };
         save(&tensors);
-        let trained = Trained::open(&path).unwrap();
+        let trained = open(&path).unwrap();
         assert!(trained.run.is_none());
         assert_eq!((&trained.config, trained.options().image_size), (&config, 32));
         let (encoder, parameters) = trained.load(&Device::flex()).unwrap();
@@ -227,7 +146,7 @@ mod tests {
 
         tensors.retain(|(name, _)| name != "module.encoder_q.fc.2.bias");
         save(&tensors);
-        let error = format!("{:#}", Trained::open(&path).unwrap_err());
+        let error = format!("{:#}", open(&path).unwrap_err());
         assert!(
             error.ends_with(
                 "checkpoint_0199.pth.tar cannot be used: the tensors do not fit the network: 1 missing (fc.2.bias)"
@@ -239,7 +158,7 @@ mod tests {
     #[test]
     fn what_is_no_trained_network_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let refused = |path: &Path| format!("{:#}", Trained::open(path).unwrap_err());
+        let refused = |path: &Path| format!("{:#}", open(path).unwrap_err());
         assert!(refused(folder.path()).contains("holds no run"));
         assert!(
             refused(&folder.path().join("nowhere.pth")).contains("name a run's folder, a checkpoint or a PyTorch file")

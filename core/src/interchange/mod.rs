@@ -2,5 +2,8 @@
 
 pub mod authors;
 pub mod onnx;
+mod pickle;
+pub mod pytorch;
 pub mod sub_network;
 pub mod torchvision;
+pub mod trained;

@@ -18,6 +18,7 @@ use slimclr_core::{
     },
     event::{Evaluated, Event},
     head::HeadKind,
+    interchange::trained::Trained,
     optim::schedule::Decay,
     parameter::Parameters,
     pass::{Mode, Pass},
@@ -32,8 +33,7 @@ use crate::{
     feature_cache::FeatureCache,
     outcome,
     run_folder::RunFolder,
-    terminal,
-    trained::Trained,
+    terminal, trained,
 };
 
 /// Test images whose neighbours the report shows: of as many classes.
@@ -123,7 +123,7 @@ pub fn run(flags: &Evaluate) -> Result<()> {
     }
     // Before anything large is read: flags that no recipe makes right.
     flags.probe.config(HeadKind::Mocov2).check()?;
-    let trained = Trained::open(&flags.run)?;
+    let trained = trained::open(&flags.run)?;
     let folder = flags.run.is_dir().then(|| RunFolder::open(&flags.run)).transpose()?;
     let mut config = trained.options();
     config.data = flags.data.clone().unwrap_or(config.data);
@@ -176,7 +176,7 @@ impl Default for Probes {
 /// If its checkpoint, its images or the device cannot be used.
 pub fn evaluate_run(folder: &RunFolder, config: &Config, device: &Device) -> Result<()> {
     let loader = Loader::new(Dataset::open(&config.data)?, config, None)?;
-    let trained = Trained::open(folder.path())?;
+    let trained = trained::open(folder.path())?;
     let (evaluations, neighbours) = evaluate(&trained, Some(folder), config, device, loader, &Probes::default())?;
     folder.append(&evaluations)?;
     outcome::present(folder, &neighbours)
@@ -190,7 +190,7 @@ pub fn kept_neighbours(folder: &RunFolder) -> Vec<Neighbours> {
         return Vec::new();
     }
     let look_up = || -> Result<Vec<Neighbours>> {
-        let trained = Trained::open(folder.path())?;
+        let trained = trained::open(folder.path())?;
         let (config, checkpoint) = (trained.options(), trained.checkpoint().context("a run's checkpoint is ours")?);
         let dataset = Dataset::open(&config.data)?;
         let cache = FeatureCache::new(folder, checkpoint, &dataset, config.image_size)?;

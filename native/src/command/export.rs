@@ -14,7 +14,7 @@ use slimclr_core::{
     encoder::{BackboneKind, Encoder},
     event::{Evaluated, Event, Started},
     head::HEAD,
-    interchange::sub_network::SubNetwork,
+    interchange::{sub_network::SubNetwork, trained::Trained},
     profile::profile,
 };
 
@@ -22,7 +22,7 @@ use crate::{
     model_card::{Architecture, FileEntry, Input, Loading, ModelCard, Training, name_of},
     run_folder::{RunFolder, write_atomically},
     terminal::{self, count},
-    trained::Trained,
+    trained,
 };
 
 /// Flags of `slimclr export`.
@@ -47,7 +47,7 @@ pub struct Export {
 /// # Errors
 /// If the network lacks the width, or the files are there already or cannot be written.
 pub fn run(flags: &Export) -> Result<()> {
-    let trained = Trained::open(&flags.run)?;
+    let trained = trained::open(&flags.run)?;
     let (encoder, parameters) = trained.load(&Device::flex())?;
     let widths = encoder.layout().widths();
     let Some(index) = widths.position(flags.width) else {

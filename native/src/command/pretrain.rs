@@ -28,7 +28,7 @@ use crate::{
     outcome,
     run_folder::RunFolder,
     terminal::Progress,
-    trained::Trained,
+    trained,
 };
 
 /// How an interrupted program ends, by custom: 128 + SIGINT.
@@ -101,7 +101,7 @@ pub fn fresh(config: &Config, device: &Device) -> Result<Trainer> {
     if config.init.is_empty() {
         return Ok(Trainer::new(config, encoder, device));
     }
-    let (other, weights) = Trained::open(Path::new(&config.init))?.load(device)?;
+    let (other, weights) = trained::open(Path::new(&config.init))?.load(device)?;
     let [ours, theirs] = [&encoder, &other].map(|encoder| encoder.layout().widths());
     if ours.len() > 1 && theirs.len() > 1 && ours.slices() != theirs.slices() {
         bail!("{} has sub-networks of other channels: --disjoint must be as it was there", config.init);

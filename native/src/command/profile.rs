@@ -13,7 +13,7 @@ use slimclr_core::{
 use crate::{
     options::{self, Preset},
     terminal::{self, aligned, count},
-    trained::Trained,
+    trained,
 };
 
 /// Flags of `slimclr profile`.
@@ -41,7 +41,7 @@ pub struct ProfileFlags {
 /// # Errors
 /// If the options describe no network, or the trained one cannot be read.
 pub fn run(flags: &ProfileFlags, matches: &ArgMatches) -> Result<()> {
-    let trained = flags.run.as_deref().map(Trained::open).transpose()?;
+    let trained = flags.run.as_deref().map(trained::open).transpose()?;
     let mut base = flags.preset.config();
     if let Some(trained) = &trained {
         base.image_size = trained.options().image_size;

@@ -1,6 +1,9 @@
-//! Files as `torch.save` writes them, for tests: its older format, a stream of pickles and then the tensors' bytes.
+//! Files as `torch.save` writes them, for tests.
+
+use std::io::{Cursor, Write};
 
 use burn::tensor::{DType, TensorData};
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 /// A value in a pickle.
 #[derive(Clone)]
@@ -32,8 +35,29 @@ impl Value {
     }
 }
 
-/// The file of `root`.
-pub fn file(root: &Value) -> Vec<u8> {
+/// The file of `root` in the format since PyTorch 1.6: a zip archive of a pickle and the tensors' bytes.
+pub fn archive(root: &Value) -> Vec<u8> {
+    let mut storages = Vec::new();
+    let pickle = [b"\x80\x02", &pickle(root, &mut storages)[..], b"."].concat();
+    let storages = storages.iter().enumerate().map(|(key, data)| (format!("archive/data/{key}"), data.as_bytes()));
+    let storages: Vec<(String, &[u8])> = storages.collect();
+    let beside = [("archive/data.pkl", &pickle[..]), ("archive/byteorder", b"little")];
+    zip(beside.into_iter().chain(storages.iter().map(|(name, bytes)| (name.as_str(), *bytes))))
+}
+
+/// A zip archive of files that are stored as they are.
+pub fn zip<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in files {
+        let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        archive.start_file(name, stored).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+/// The file of `root` in the older format: a stream of pickles, and then the tensors' bytes.
+pub fn older_file(root: &Value) -> Vec<u8> {
     let mut storages = Vec::new();
     let root = pickle(root, &mut storages);
     let keys: Vec<u8> = (0..storages.len()).flat_map(|key| string(&key.to_string())).collect();
@@ -45,10 +69,11 @@ pub fn file(root: &Value) -> Vec<u8> {
         &[b"](".as_slice(), &keys, b"e"].concat(),
     ];
     let pickles = pickles.into_iter().flat_map(|opcodes| [b"\x80\x02", opcodes, b"."].concat());
-    pickles.chain(storages.into_iter().flatten()).collect()
+    let counted = |data: TensorData| [&(data.num_elements() as i64).to_le_bytes()[..], data.as_bytes()].concat();
+    pickles.chain(storages.into_iter().flat_map(counted)).collect()
 }
 
-fn pickle(value: &Value, storages: &mut Vec<Vec<u8>>) -> Vec<u8> {
+fn pickle(value: &Value, storages: &mut Vec<TensorData>) -> Vec<u8> {
     match value {
         Value::Pickled(opcodes) => opcodes.clone(),
         Value::Built { class: [module, name], state } => {
@@ -72,7 +97,7 @@ fn pickle(value: &Value, storages: &mut Vec<Vec<u8>>) -> Vec<u8> {
             let strides: Vec<usize> = (1..=shape.len()).map(|next| shape[next..].iter().product()).collect();
             let elements = data.num_elements();
             let key = string(&storages.len().to_string());
-            storages.push([&(elements as i64).to_le_bytes()[..], data.as_bytes()].concat());
+            storages.push(data.clone());
             let storage = format!("ctorch\n{class}Storage\n").into_bytes();
             let id = [string("storage"), storage, key, string("cpu"), integer(elements)].concat();
             [
