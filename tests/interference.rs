@@ -125,6 +125,16 @@ fn agreement_is_that_of_the_vectors_on_what_both_have() {
                 assert!(close(found.0, cosine) && close(found.1, conflict), "{found:?} {cosine:?} {conflict:?}");
             }
         }
+        for ((_, ids), stage) in stages.iter().zip(&by_stage) {
+            let own = outcome.widths.iter().map(|width| GradientSum::of(layout, std::slice::from_ref(width)));
+            let norms: Vec<f64> = own
+                .map(|own| padded(layout, &own, |id| ids.contains(&id)))
+                .map(|vector| dot(&vector, &vector).sqrt())
+                .collect();
+            let found: Vec<f64> = stage.norms.iter().map(|norm| norm.unwrap()).collect();
+            assert_close(&found, &norms);
+            assert!(norms.iter().all(|norm| *norm > 0.0));
+        }
         if disjoint {
             assert_eq!(all.cosines[1][2], None, "sub-networks without common weights");
             assert!(all.cosines[0][2].is_some());
@@ -142,6 +152,9 @@ fn before_the_slow_start_only_the_full_width_has_a_gradient() {
     let (event, _) = block_on(observer.observe(&encoder, &outcome, (1, 0.0))).unwrap().unwrap();
     assert_eq!(event.agreement.cosines, [[Some(1.0), None], [None, None]]);
     assert_eq!(event.agreement.conflicts, [[Some(0.0), None], [None, None]]);
+    for stage in &event.stages {
+        assert!(matches!(stage.norms[..], [Some(norm), None] if norm > 0.0), "{stage:?}");
+    }
     assert_eq!(event.last_layers.singular_values.keys().collect::<Vec<_>>(), ["fc.0.weight", "fc.2.weight"]);
     let product = event.last_layers.products["fc.2.weight"][0];
     let [first, second] = event.last_layers.singular_values["fc.2.weight"];

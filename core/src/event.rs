@@ -218,9 +218,15 @@ mod tests {
 
     #[test]
     fn interference_of_earlier_programs_can_be_read() {
-        let line = r#"{"event":"interference","step":9,"epoch":1.5,"norms":[2.0,1.0],"rest":1.5}"#;
         let gradient = GradientNorms { norms: vec![2.0, 1.0], rest: 1.5 };
-        let expected = Interference { step: 9, epoch: 1.5, gradient, ..Interference::default() };
-        assert_eq!(serde_json::from_str::<Event>(line).unwrap(), Event::Interference(expected));
+        let norms = Interference { step: 9, epoch: 1.5, gradient, ..Interference::default() };
+        let agreement = Agreement { cosines: vec![vec![Some(1.0)]], conflicts: vec![vec![Some(0.0)]] };
+        let stem = StageAgreement { stage: "stem".into(), agreement, norms: Vec::new() };
+        let stages = r#","stages":[{"stage":"stem","cosines":[[1.0]],"conflicts":[[0.0]]}]"#;
+        for (stages, expected) in [("", norms.clone()), (stages, Interference { stages: vec![stem], ..norms })] {
+            let line =
+                format!(r#"{{"event":"interference","step":9,"epoch":1.5,"norms":[2.0,1.0],"rest":1.5{stages}}}"#);
+            assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), Event::Interference(expected));
+        }
     }
 }

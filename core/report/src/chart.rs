@@ -4,10 +4,12 @@
 //! serves light, dark and print. Coordinates come only from [`Scale::position`], which has none for a
 //! value that cannot be drawn: no NaN reaches the SVG.
 
+use std::ops::Range;
+
 use crate::{
     colour::SHADES,
     drawing::Drawing,
-    text::{escape, scientific, superscript, thousands},
+    text::{TEXT_WIDTH, escape, scientific, superscript, thousands},
 };
 
 /// The most points a line keeps; more than that is below the width of a stroke.
@@ -270,6 +272,8 @@ pub struct Chart {
     y: Axis,
     marks: String,
     ends: Vec<End>,
+    /// What labels above the plot take of its width.
+    labelled: Vec<Range<f64>>,
 }
 
 /// A label beside the right end of a line.
@@ -284,7 +288,7 @@ struct End {
 impl Chart {
     /// Axes without marks.
     pub fn new(frame: Frame, x: Axis, y: Axis) -> Self {
-        Self { frame, x, y, marks: String::new(), ends: Vec::new() }
+        Self { frame, x, y, marks: String::new(), ends: Vec::new(), labelled: Vec::new() }
     }
 
     fn across(&self, fraction: f64) -> f64 {
@@ -359,12 +363,39 @@ impl Chart {
             ..=0.8 => "middle",
             _ => "end",
         };
-        let (x, top, bottom, label) = (self.across(fraction), self.down(1.0), self.down(0.0), escape(label));
+        let (x, top, bottom) = (self.across(fraction), self.down(1.0), self.down(0.0));
+        self.labelled.push(extent_of(label, x, anchor));
+        let label = escape(label);
         self.marks += &format!(
             r#"<path class="marker" d="M{x:.1},{bottom:.1}V{top:.1}"/>
 <text x="{x:.1}" y="{:.1}" text-anchor="{anchor}">{label}</text>"#,
             top - 6.0
         );
+    }
+
+    /// A line across the plot at `x`, where `words` hold from then on: named above it as far as there is room, in full under
+    /// the pointer.
+    pub fn change(&mut self, x: f64, words: &[String]) {
+        let Some(fraction) = self.x.scale.position(x).filter(|p| (0.0..=1.0).contains(p)) else {
+            return;
+        };
+        let (x, top, bottom) = (self.across(fraction), self.down(1.0), self.down(0.0));
+        let all = words.join(", ");
+        let tip = escape(&all);
+        self.marks += &format!(r#"<path class="marker" d="M{x:.1},{bottom:.1}V{top:.1}"><title>{tip}</title></path>"#);
+        let short = words.first().filter(|_| words.len() > 1).map(|first| format!("{first} …"));
+        let labels = [Some(all), short].into_iter().flatten();
+        let placed = labels.flat_map(|label| ["middle", "start", "end"].map(|anchor| (label.clone(), anchor)));
+        for (label, anchor) in placed {
+            let extent = extent_of(&label, x, anchor);
+            let is_free = |other: &Range<f64>| extent.end < other.start || other.end < extent.start;
+            if extent.start > 0.0 && extent.end < self.frame.width && self.labelled.iter().all(is_free) {
+                let (y, label) = (top - 6.0, escape(&label));
+                self.marks += &format!(r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{label}</text>"#);
+                self.labelled.push(extent);
+                return;
+            }
+        }
     }
 
     /// Lines across the plot where either axis is zero.
@@ -549,6 +580,18 @@ impl Chart {
             .collect::<String>();
         early + &labels
     }
+}
+
+/// What `label` takes of the width, with some room around it, where it stands at `x`.
+fn extent_of(label: &str, x: f64, anchor: &str) -> Range<f64> {
+    const SIZE: f64 = 11.5;
+    let width = SIZE * (TEXT_WIDTH * label.chars().count() as f64 + 0.5);
+    let start = match anchor {
+        "start" => x,
+        "end" => x - width,
+        _ => x - width / 2.0,
+    };
+    start..start + width
 }
 
 /// At most `limit` of `points`, in order, with the least and the greatest of every stretch: spikes stay.

@@ -75,9 +75,18 @@ pub fn sequential(along: f64) -> String {
     format!(r#"style="fill:{}""#, hex(between(&SEQUENTIAL, along)))
 }
 
+/// The same, and the class of a text on it.
+pub fn sequential_ground(along: f64) -> (String, &'static str) {
+    ground(between(&SEQUENTIAL, along))
+}
+
 /// The fill of a value from -1 to 1, and the class of a text on it.
 pub fn diverging(value: f64) -> (String, &'static str) {
-    let colour = between(&DIVERGING, (value + 1.0) / 2.0);
+    ground(between(&DIVERGING, (value + 1.0) / 2.0))
+}
+
+/// A fill, and the class of a text that can be read on it.
+fn ground(colour: Rgb) -> (String, &'static str) {
     let text = if contrast(colour, [0; 3]) >= contrast(colour, [0xff; 3]) { "on-light" } else { "on-dark" };
     (format!(r#"style="fill:{}""#, hex(colour)), text)
 }
@@ -129,13 +138,13 @@ mod tests {
 
     #[test]
     fn numbers_on_heat_can_be_read() {
-        for value in -20..=20 {
-            let (fill, text) = diverging(f64::from(value) / 20.0);
+        let of_both = |n: i32| [diverging(f64::from(n) / 20.0), sequential_ground(f64::from(n) / 20.0)];
+        for (fill, text) in (-20..=20).flat_map(of_both) {
             let channel = |at: usize| u8::from_str_radix(&fill[at..at + 2], 16).unwrap();
             let at = fill.find('#').unwrap() + 1;
             let ground = [channel(at), channel(at + 2), channel(at + 4)];
             let ink = if text == "on-light" { [0; 3] } else { [0xff; 3] };
-            assert!(contrast(ground, ink) >= 4.5, "{value}");
+            assert!(contrast(ground, ink) >= 4.5, "{fill}");
         }
     }
 

@@ -2,7 +2,9 @@
 
 use crate::{
     chart::{Axis, Chart, LINE_POINTS, Scale},
-    record::Record,
+    record::{Change, Record},
+    runs::Runs,
+    text::count,
 };
 
 /// The axis of so many training steps, and how many steps its unit has.
@@ -15,22 +17,43 @@ pub fn training_axis(taken: u64) -> (Axis, f64) {
     (Axis { title: title.into(), scale }, unit)
 }
 
-/// Marks where sub-networks begin to train.
-pub fn mark_slow_start(chart: &mut Chart, record: &Record, unit: f64) {
+/// Marks where sub-networks begin to train, and where the run went on with other options.
+pub fn mark_turns(chart: &mut Chart, record: &Record, unit: f64) {
     if let Some(step) = record.slow_start_end() {
         chart.vertical(step as f64 / unit, "slow start ends");
     }
+    // Where there is no room for all labels, the latest has it.
+    for Change { step, words, .. } in record.changes.iter().rev() {
+        chart.change(*step as f64 / unit, words);
+    }
+}
+
+/// Where the runs went on with other options, as a sentence; none if they did not.
+pub fn changes_in_words(runs: &Runs) -> Option<String> {
+    let of_run = |(name, record): (String, &Record)| {
+        let change = |Change { step, words, .. }: &Change| format!("{} after step {}", words.join(", "), count(*step));
+        let changes: Vec<String> = record.changes.iter().map(change).collect();
+        let name = if name.is_empty() { name } else { format!(" of {name}") };
+        (!changes.is_empty()).then(|| format!("Changes{name}: {}.", changes.join("; ")))
+    };
+    let sentences: Vec<String> = runs.all.iter().filter_map(|run| of_run((runs.label(run), &run.record))).collect();
+    (!sentences.is_empty()).then(|| sentences.join(" "))
 }
 
 /// Draws `points` faintly and their running mean over them; only themselves where they are few. Returns
-/// what was drawn strongly, and the window of the mean, which does not reach across `turn`.
-pub fn trace(chart: &mut Chart, points: &[(f64, f64)], turn: f64, class: &str) -> (Vec<(f64, f64)>, usize) {
+/// what was drawn strongly, and the window of the mean, which does not reach across any of `turns`, which ascend.
+pub fn trace(chart: &mut Chart, points: &[(f64, f64)], turns: &[f64], class: &str) -> (Vec<(f64, f64)>, usize) {
     let window = window(points.len());
     if window > 1 {
         chart.line(points, &format!("{class} faint"));
     }
-    let (before, after) = points.split_at(points.partition_point(|(x, _)| *x <= turn));
-    let parts = [before, after].map(|part| running_mean(part, window));
+    let mut rest = points;
+    let mut parts = Vec::new();
+    for turn in turns.iter().copied().chain([f64::INFINITY]) {
+        let (before, after) = rest.split_at(rest.partition_point(|(x, _)| *x <= turn));
+        parts.push(running_mean(before, window));
+        rest = after;
+    }
     if window > 1 {
         parts.iter().for_each(|part| chart.line(part, class));
     } else {

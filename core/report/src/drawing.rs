@@ -9,7 +9,7 @@ pub struct Drawing {
     pub class: &'static str,
     /// Size in user units.
     pub size: [f64; 2],
-    /// A name that no other drawing of a page has.
+    /// A name that no other drawing of a page has; empty where it cannot be known what else the page holds.
     pub id: String,
     /// What it shows.
     pub title: String,
@@ -22,7 +22,14 @@ pub struct Drawing {
 impl Drawing {
     /// The drawing as an element of a page, as wide as there is room.
     pub fn element(&self) -> String {
-        let Self { class, size: [width, height], id, marks, .. } = self;
+        let Self { class, size: [width, height], id, title, description, marks } = self;
+        if id.is_empty() {
+            let words = escape(&format!("{title}. {description}"));
+            return format!(
+                r#"<svg class="chart {class}" viewBox="0 0 {width} {height}" role="img" aria-label="{words}"
+ xmlns="http://www.w3.org/2000/svg">{marks}</svg>"#
+            );
+        }
         format!(
             r#"<svg class="chart {class}" viewBox="0 0 {width} {height}" role="img"
  aria-labelledby="{id}-title {id}-desc" xmlns="http://www.w3.org/2000/svg">

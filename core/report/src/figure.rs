@@ -6,12 +6,13 @@ use slimclr_core::{
 };
 
 use crate::{
-    chart::{Axis, Chart, NAMED, PANEL, Scale, Shape, WIDE},
-    course::{mark_slow_start, smoothing_in_words, trace, training_axis},
+    chart::{Axis, Chart, LABELLED, NAMED, PANEL, Scale, Shape, WIDE},
+    course::{changes_in_words, mark_turns, smoothing_in_words, trace, training_axis},
     drawing::Drawing,
     key::{Key, Mark},
     record::Record,
-    text::{compact, count, percent, plural, width},
+    runs::{Run, Runs},
+    text::{compact, count, percent, plural, sentence, width},
 };
 
 /// Panels with the words that belong to them.
@@ -238,24 +239,58 @@ fn against_cost(record: &Record, names: &Names, lines: &[Line]) -> Option<(Drawi
 }
 
 /// Accuracy of each width at every evaluation.
-pub fn accuracy_over_training(record: &Record) -> Result<Figure, Missing> {
-    let evaluations: Vec<Vec<&Evaluated>> = record
-        .widths()
-        .iter()
-        .map(|width| {
-            let all = record.evaluations(*width).into_iter();
-            all.filter(|evaluated| evaluated.knn.is_finite()).collect()
-        })
-        .collect();
-    let y = Scale::linear(evaluations.iter().flatten().flat_map(|evaluated| Accuracy::knn(evaluated).interval()));
-    let (Some(y), true) = (y, evaluations.iter().any(|all| all.len() >= 2)) else {
-        return Err("No width was evaluated more than once, so there is no course to draw.".into());
+pub fn accuracy_over_training(runs: &Runs) -> Result<Figure, Missing> {
+    const WHAT: &str = "no width was evaluated more than once, so there is no course to draw";
+    let all = runs.all.iter().map(|run| (run, finite_evaluations(&run.record)));
+    let drawn: Vec<(&Run, Vec<Vec<&Evaluated>>)> =
+        all.filter(|(_, all)| all.iter().any(|of_width| of_width.len() >= 2)).collect();
+    let evaluations = || drawn.iter().flat_map(|(_, all)| all.iter().flatten());
+    let y = Scale::linear(evaluations().flat_map(|evaluated| Accuracy::knn(evaluated).interval()));
+    let is_drawn = |run: &Run| drawn.iter().any(|(other, _)| std::ptr::eq(*other, run));
+    let lacking = runs.lacking(is_drawn, WHAT);
+    let Some(y) = y else {
+        return Err(lacking.unwrap_or_else(|| sentence(WHAT)));
     };
-    let (x, unit) = training_axis(record.taken);
-    let mut chart = Chart::new(WIDE, x, Axis { title: "kNN accuracy (%)".into(), scale: y });
-    mark_slow_start(&mut chart, record, unit);
+    let panel = |(number, (run, all)): (usize, &(&Run, Vec<Vec<&Evaluated>>))| {
+        let frame = if runs.all.len() == 1 { WIDE } else { LABELLED };
+        let (x, unit) = training_axis(runs.taken());
+        let chart = Chart::new(frame, x, Axis { title: "kNN accuracy (%)".into(), scale: y.clone() });
+        let id = if runs.all.len() == 1 { ACCURACY_ID.into() } else { format!("{ACCURACY_ID}-{number}") };
+        Panel::new(runs.label(run), "", Ok(accuracy_course(chart, runs, run, all, unit, &id)))
+    };
+    Ok(Figure {
+        panels: drawn.iter().enumerate().map(panel).collect(),
+        key: key_of_widths(&runs.widths),
+        reading: "Each point is one evaluation with ± one standard error; step 0 is the untrained network.".into(),
+        notes: changes_in_words(runs).into_iter().collect(),
+        lacking,
+    })
+}
+
+const ACCURACY_ID: &str = "accuracy-over-training";
+
+/// For each width its evaluations that can be drawn.
+fn finite_evaluations<'a>(record: &Record<'a>) -> Vec<Vec<&'a Evaluated>> {
+    let of_width = |width: &f64| {
+        let all = record.evaluations(*width).into_iter();
+        all.filter(|evaluated| evaluated.knn.is_finite()).collect()
+    };
+    record.widths().iter().map(of_width).collect()
+}
+
+/// A line for each width of `run`.
+fn accuracy_course(
+    mut chart: Chart,
+    runs: &Runs,
+    run: &Run,
+    evaluations: &[Vec<&Evaluated>],
+    unit: f64,
+    id: &str,
+) -> Drawing {
+    mark_turns(&mut chart, &run.record, unit);
     let mut description = String::from("kNN accuracy over training steps.");
-    for (index, all) in evaluations.iter().enumerate() {
+    for (value, all) in run.record.widths().iter().zip(evaluations) {
+        let index = runs.index(*value);
         let class = format!("w{index} filled");
         let points: Vec<(f64, f64)> = all.iter().map(|e| (e.step as f64 / unit, 100.0 * e.knn)).collect();
         chart.line(&points, &class);
@@ -281,74 +316,96 @@ pub fn accuracy_over_training(record: &Record) -> Result<Figure, Missing> {
             );
         }
     }
-    Ok(Figure::single(
-        chart.drawing("accuracy-over-training", "Accuracy over training", &description),
-        key_of_widths(record.widths()),
-        "Each point is one evaluation with ± one standard error; step 0 is the untrained network.",
-    ))
+    chart.drawing(id, "Accuracy over training", &description)
 }
 
 /// Each width's loss, on an axis of its own.
-pub fn losses(record: &Record) -> Result<Figure, Missing> {
-    if record.steps.is_empty() {
-        return Err("No training step is recorded, so there are no losses.".into());
+pub fn losses(runs: &Runs) -> Result<Figure, Missing> {
+    const WHAT: &str = "no training step is recorded, so there are no losses";
+    let lacking = runs.lacking(|run| !run.record.steps.is_empty(), WHAT);
+    let drawn: Vec<&Run> = runs.all.iter().filter(|run| !run.record.steps.is_empty()).collect();
+    if drawn.is_empty() {
+        return Err(lacking.unwrap_or_else(|| sentence(WHAT)));
     }
     let mut notes = Vec::new();
     let mut panels = Vec::new();
     let mut longest_window = 1;
-    for (index, value) in record.widths().iter().enumerate() {
-        let name = width(*value);
-        let (x, unit) = training_axis(record.taken);
-        let trained = |step: &&&Step| index == 0 || step.step > record.started.slow_start_step;
-        let points: Vec<(f64, f64)> = record
-            .steps
-            .iter()
-            .filter(trained)
-            .filter_map(|step| Some((step.step as f64 / unit, *step.losses.get(index)?)))
-            .collect();
-        let panel = |content| Panel { width: Some(index), ..Panel::new("", format!("Width {name}"), content) };
-        let unreal = points.iter().filter(|(_, loss)| !loss.is_finite()).count() as u64;
-        if unreal > 0 {
-            let steps = plural(unreal, "step");
-            notes.push(format!("Width {name} has no finite loss at {steps}; its line breaks there."));
+    for (index, value) in runs.widths.iter().enumerate() {
+        // What is compared stands side by side: a width's panels, of all runs.
+        for run in &drawn {
+            let Some(place) = run.record.widths().iter().position(|width| width == value) else { continue };
+            let (name, label) = (format!("Width {}", width(*value)), runs.label(run));
+            let course = loss_course(runs, &run.record, place, &format!("loss-{}", panels.len()));
+            longest_window = longest_window.max(course.window);
+            if course.gaps > 0 {
+                let of_run = if label.is_empty() { String::new() } else { format!(" of {label}") };
+                let steps = plural(course.gaps, "step");
+                notes.push(format!("{name}{of_run} has no finite loss at {steps}; its line breaks there."));
+            }
+            let (group, heading) = if label.is_empty() { (label, name) } else { (name, label) };
+            panels.push(Panel { width: Some(index), ..Panel::new(group, heading, course.content) });
         }
-        let Some(y) = Scale::linear(points.iter().map(|(_, loss)| *loss)) else {
-            let reason = if points.is_empty() && record.taken <= record.started.slow_start_step {
-                format!("Not trained yet: slow start ends at step {}.", count(record.started.slow_start_step))
-            } else {
-                "No loss that can be drawn.".into()
-            };
-            panels.push(panel(Err(reason)));
-            continue;
-        };
-        let mut chart = Chart::new(PANEL, x, Axis { title: loss_title(record, index).into(), scale: y });
-        mark_slow_start(&mut chart, record, unit);
-        let turn = record.started.slow_start_step as f64 / unit;
-        let (_, window) = trace(&mut chart, &points, turn, &format!("w{index}"));
-        longest_window = longest_window.max(window);
-        let described = match points.as_slice() {
-            [first, .., last] => format!("From {:.3} to {:.3}.", first.1, last.1),
-            _ => "A single step.".into(),
-        };
-        let title = format!("Loss of width {name} over training");
-        panels.push(panel(Ok(chart.drawing(&format!("loss-{index}"), &title, &described))));
     }
+    notes.extend(changes_in_words(runs));
+    let each = if runs.all.len() == 1 { "One chart per width" } else { "One chart per width and run" };
     Ok(Figure {
         panels,
         key: Vec::new(),
         reading: format!(
-            "One chart per width, each with a linear axis of its own: the losses of sub-networks include \
+            "{each}, each with a linear axis of its own: the losses of sub-networks include \
              distillation and can be ten times the full network’s, so compare courses, not heights.{}",
             smoothing_in_words(longest_window)
         ),
         notes,
-        lacking: None,
+        lacking,
     })
+}
+
+/// The loss of a width over training.
+struct LossCourse {
+    content: Result<Drawing, Missing>,
+    /// Steps without a loss that can be drawn.
+    gaps: u64,
+    /// Of the running mean.
+    window: usize,
+}
+
+/// That of the width at `place` among the record's.
+fn loss_course(runs: &Runs, record: &Record, place: usize, id: &str) -> LossCourse {
+    let (x, unit) = training_axis(runs.taken());
+    let trained = |step: &&&Step| place == 0 || record.trained_all(step.step);
+    let points: Vec<(f64, f64)> = record
+        .steps
+        .iter()
+        .filter(trained)
+        .filter_map(|step| Some((step.step as f64 / unit, *step.losses.get(place)?)))
+        .collect();
+    let gaps = points.iter().filter(|(_, loss)| !loss.is_finite()).count() as u64;
+    let Some(y) = Scale::linear(points.iter().map(|(_, loss)| *loss)) else {
+        let end = record.end_of_slow_start();
+        let reason = if points.is_empty() && record.taken <= end {
+            format!("Not trained yet: slow start ends at step {}.", count(end))
+        } else {
+            "No loss that can be drawn.".into()
+        };
+        return LossCourse { content: Err(reason), gaps, window: 1 };
+    };
+    let value = record.widths()[place];
+    let mut chart = Chart::new(PANEL, x, Axis { title: loss_title(record, place).into(), scale: y });
+    mark_turns(&mut chart, record, unit);
+    let turns: Vec<f64> = record.turns().into_iter().map(|step| step as f64 / unit).collect();
+    let (_, window) = trace(&mut chart, &points, &turns, &format!("w{}", runs.index(value)));
+    let described = match points.as_slice() {
+        [first, .., last] => format!("From {:.3} to {:.3}.", first.1, last.1),
+        _ => "A single step.".into(),
+    };
+    let title = format!("Loss of width {} over training", width(value));
+    LossCourse { content: Ok(chart.drawing(id, &title, &described)), gaps, window }
 }
 
 /// Cross-entropies and divergences are in nats; a squared error has no unit, and neither has a sum with one.
 fn loss_title(record: &Record, index: usize) -> &'static str {
-    match record.started.config.distill {
+    match record.config.distill {
         Distillation::MseEmbeddings | Distillation::MseLogits if index > 0 => "Weighted loss",
         _ => "Weighted loss (nats)",
     }

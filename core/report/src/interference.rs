@@ -16,7 +16,7 @@ use slimclr_core::{
 use crate::{
     chart::{Axis, Chart, Frame, LABELLED, PLANE, Scale, WIDE, drawable, extent},
     colour::{self, SHADES},
-    course::{mark_slow_start, smoothing_in_words, trace, training_axis},
+    course::{changes_in_words, mark_turns, smoothing_in_words, trace, training_axis},
     drawing::Drawing,
     figure::{Figure, Missing, Panel, key_of_widths},
     heat_map::{self, Grid},
@@ -33,53 +33,7 @@ const LOGARITHMIC_BEYOND: f64 = 20.0;
 const HIGHEST_OVER_MOST: f64 = 10.0;
 
 /// What more has to be measured.
-const MEASURE: &str = "“slimclr pretrain --interference” measures them";
-
-/// A figure that is also a file of its own.
-#[derive(Debug)]
-pub struct Plate {
-    /// The name of its file.
-    pub name: &'static str,
-    /// What it shows.
-    pub title: &'static str,
-    /// Its parts, or why they are not there.
-    pub parts: Vec<Result<Figure, Missing>>,
-}
-
-impl Plate {
-    /// What is not drawn, and why.
-    pub fn missing(&self) -> Vec<String> {
-        let mut missing: Vec<String> = self
-            .parts
-            .iter()
-            .filter_map(|part| match part {
-                Ok(figure) => figure.lacking.clone(),
-                Err(missing) => Some(missing.clone()),
-            })
-            .collect();
-        // Parts that lack the same say so once.
-        missing.dedup();
-        missing
-    }
-}
-
-/// All figures of interference.
-pub fn plates(runs: &Runs) -> [Plate; 4] {
-    [
-        Plate { name: "figure3", title: "Gradient magnitudes", parts: vec![magnitudes(runs)] },
-        Plate {
-            name: "figure4",
-            title: "Gradient directions of the last layers",
-            parts: vec![singular_values(runs), gradient_paths(runs)],
-        },
-        Plate { name: "figure5", title: "Loss landscapes", parts: vec![landscapes(runs)] },
-        Plate {
-            name: "cosines",
-            title: "Agreement between the widths’ gradients",
-            parts: vec![matrices(runs), agreement_over_training(runs)],
-        },
-    ]
-}
+pub const MEASURE: &str = "“slimclr pretrain --interference” measures them";
 
 /// Lines over training that belong into one panel.
 struct Lines<'r, 'a> {
@@ -112,12 +66,12 @@ impl Course {
         let panels = drawn.iter().enumerate().map(|(index, Lines { run, what, series })| {
             let (x, unit) = training_axis(runs.taken());
             let mut chart = Chart::new(self.frame, x, self.y.clone());
-            mark_slow_start(&mut chart, &run.record, unit);
-            let turn = run.record.started.slow_start_step as f64 / unit;
+            mark_turns(&mut chart, &run.record, unit);
+            let turns: Vec<f64> = run.record.turns().into_iter().map(|step| step as f64 / unit).collect();
             let mut description = format!("{} over training steps.", self.y.title);
             for Series { name, class, points } in series {
                 let points: Vec<(f64, f64)> = points.iter().map(|(step, value)| (step / unit, *value)).collect();
-                let (strong, window) = trace(&mut chart, &points, turn, class);
+                let (strong, window) = trace(&mut chart, &points, &turns, class);
                 longest = longest.max(window);
                 let seen = |(_, value): &&(f64, f64)| self.y.scale.position(*value).is_some();
                 if let (Some(first), Some(last)) = (strong.iter().find(seen), strong.iter().rfind(seen)) {
@@ -144,7 +98,7 @@ fn lacking(runs: &Runs, lines: &[Lines], what: &str) -> Option<Missing> {
 }
 
 /// The failure to draw anything.
-fn nothing(runs: &Runs, what: &str) -> Missing {
+pub fn nothing(runs: &Runs, what: &str) -> Missing {
     runs.lacking(|_| false, what).unwrap_or_else(|| "There is no run to draw.".into())
 }
 
@@ -154,7 +108,7 @@ fn over_training(run: &Run, value: impl Fn(&Interference) -> Option<f64>) -> Vec
 }
 
 /// Gradient norms of the widths and of what the full network has beyond the narrowest (paper figure 3).
-fn magnitudes(runs: &Runs) -> Result<Figure, Missing> {
+pub fn magnitudes(runs: &Runs) -> Result<Figure, Missing> {
     const WHAT: &str = "no gradient norms are recorded";
     let lines = runs.all.iter().map(|run| {
         let widths = run.record.widths();
@@ -199,6 +153,7 @@ fn magnitudes(runs: &Runs) -> Result<Figure, Missing> {
     if undrawn > 0 {
         notes.push(format!("{} without a logarithm (zero or not finite): not drawn.", plural(undrawn, "norm")));
     }
+    notes.extend(changes_in_words(runs));
     Ok(Figure { panels, key, reading, notes, lacking: lacking(runs, &lines, WHAT) })
 }
 
@@ -213,7 +168,7 @@ fn layers(run: &Run) -> BTreeSet<String> {
 }
 
 /// The two largest singular values of the last linear layers' gradients (paper figure 4).
-fn singular_values(runs: &Runs) -> Result<Figure, Missing> {
+pub fn singular_values(runs: &Runs) -> Result<Figure, Missing> {
     let what = format!("no singular values of gradients are recorded; {MEASURE}");
     let of_run = |run| {
         layers(run).into_iter().map(move |layer| {
@@ -252,7 +207,7 @@ fn singular_values(runs: &Runs) -> Result<Figure, Missing> {
 }
 
 /// The paths of the last linear layers' gradients in the plane of their two principal components (paper figure 4).
-fn gradient_paths(runs: &Runs) -> Result<Figure, Missing> {
+pub fn gradient_paths(runs: &Runs) -> Result<Figure, Missing> {
     let what = format!("fewer than two gradients of last layers are recorded; {MEASURE}");
     let mut panels = Vec::new();
     let mut with_path = Vec::new();
@@ -319,7 +274,7 @@ fn ends_of_path(start: &str, finish: &str) -> Vec<Key> {
 }
 
 /// Loss landscapes with the weights' path through them (paper figure 5).
-fn landscapes(runs: &Runs) -> Result<Figure, Missing> {
+pub fn landscapes(runs: &Runs) -> Result<Figure, Missing> {
     const WHAT: &str = "there is no loss landscape; “slimclr landscape” computes one from the snapshots that \
                         “slimclr pretrain --interference” keeps";
     let surfaces: Vec<(&Run, &Landscape, &Surface, Grid)> = runs
@@ -438,8 +393,7 @@ fn landscape(surface: &Surface, grid: &Grid, scale: &Scale, id: &str) -> Option<
 
 /// The measurements of `run` at which all widths were trained.
 fn of_all_widths<'r>(run: &'r Run) -> impl Iterator<Item = &'r Interference> {
-    let turn = run.record.started.slow_start_step;
-    run.record.interference.iter().copied().filter(move |at| at.step > turn)
+    run.record.interference.iter().copied().filter(|at| run.record.trained_all(at.step))
 }
 
 /// The value of a pair, if it is a number.
@@ -465,7 +419,7 @@ fn no_agreement(runs: &Runs) -> String {
 }
 
 /// Mean cosines and conflict rates of each pair of widths, over the network and by stage.
-fn matrices(runs: &Runs) -> Result<Figure, Missing> {
+pub fn matrices(runs: &Runs) -> Result<Figure, Missing> {
     let mut panels = Vec::new();
     let mut measured = Vec::new();
     let mut voids = false;
@@ -537,7 +491,7 @@ fn against_full<'r, 'a>(runs: &'r Runs<'a>, pairs: fn(&Agreement) -> &Pairs, sca
 }
 
 /// How far the full network and each sub-network agree, in the course of training.
-fn agreement_over_training(runs: &Runs) -> Result<Figure, Missing> {
+pub fn agreement_over_training(runs: &Runs) -> Result<Figure, Missing> {
     let cosines = against_full(runs, |agreement| &agreement.cosines, 1.0);
     let conflicts = against_full(runs, |agreement| &agreement.conflicts, 100.0);
     let mut panels = Vec::new();

@@ -5,9 +5,8 @@ use slimclr_core::{config::Config, encoder::BackboneKind, event::Evaluated, meth
 use crate::{
     Neighbours, Report, colour,
     figure::{self, Accuracy, Figure, Missing, Panel, groups},
-    interference,
     key::{Key, Mark},
-    picture,
+    picture, plate,
     record::{End, Record},
     runs::Runs,
     text::{compact, count, duration, escape, list, percent, plural, width},
@@ -52,7 +51,7 @@ pub fn shell(name: &str, class: &str, widths: usize, body: &str) -> String {
 </body>
 </html>
 "#,
-        include_str!("style.css"),
+        concat!(include_str!("page.css"), include_str!("figure.css"), include_str!("article.css")),
         include_str!("chart.css"),
         colour::rules(widths),
     )
@@ -64,18 +63,18 @@ fn body(runs: &Runs, record: &Record, neighbours: &[Neighbours]) -> String {
         headline(record),
         section("Accuracy against cost", figure::accuracy_by_cost(record)),
         section("Linear probes", figure::probes_by_cost(record)),
-        section("Accuracy over training", figure::accuracy_over_training(record)),
-        section("Loss of each width", figure::losses(record)),
+        section("Accuracy over training", figure::accuracy_over_training(runs)),
+        section("Loss of each width", figure::losses(runs)),
         interference(runs),
         nearest(record, neighbours),
-        configuration(&record.started.config),
+        configuration(record.config),
     ]
     .join("\n")
 }
 
 /// How the widths interfered.
 pub fn interference(runs: &Runs) -> String {
-    interference::plates(runs).map(|plate| section(plate.title, &plate.parts)).join("\n")
+    plate::interference(runs).map(|plate| section(plate.title, &plate.parts)).join("\n")
 }
 
 /// A paragraph about something that is not there.
@@ -166,7 +165,8 @@ fn findings(record: &Record) -> Option<String> {
     })
 }
 
-fn table(record: &Record) -> String {
+/// Each width in numbers.
+pub fn table(record: &Record) -> String {
     const DASH: &str = "–";
     let rows = record.widths().iter().enumerate().map(|(index, value)| {
         let profile = record.started.profile.iter().find(|profile| profile.width == *value);
@@ -231,11 +231,16 @@ fn table(record: &Record) -> String {
 <p class="note">Parameters and multiply-accumulates (MACs, one image) include the projection head. kNN: test
 images whose class the {} nearest training images vote for, ± one standard error. Probes: linear classifiers of the
 frozen features, top-1 / top-5; ridge is least squares in closed form. {after}{before}</p>"#,
-        count(record.started.config.knn as u64)
+        count(record.config.knn as u64)
     )
 }
 
 fn section(heading: &str, parts: &[Result<Figure, Missing>]) -> String {
+    format!("<section><h2>{heading}</h2>{}</section>", elements(parts))
+}
+
+/// The figures one below the other.
+pub fn elements(parts: &[Result<Figure, Missing>]) -> String {
     let mut parts: Vec<String> = parts
         .iter()
         .map(|part| match part {
@@ -245,7 +250,7 @@ fn section(heading: &str, parts: &[Result<Figure, Missing>]) -> String {
         .collect();
     // What all parts lack for the same reason is said once.
     parts.dedup();
-    format!("<section><h2>{heading}</h2>{}</section>", parts.concat())
+    parts.concat()
 }
 
 fn element(Figure { panels, key, reading, notes, lacking, .. }: &Figure) -> String {

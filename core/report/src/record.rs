@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use slimclr_core::event::{Evaluated, Event, Interference, Started, Step};
+use slimclr_core::{
+    config::Config,
+    event::{Evaluated, Event, Interference, Started, Step},
+};
+
+use crate::change;
 
 /// A run as its events tell it.
 #[derive(Debug)]
@@ -19,8 +24,25 @@ pub struct Record<'a> {
     pub interference: Vec<&'a Interference>,
     /// The evaluations.
     evaluated: Vec<&'a Evaluated>,
+    /// The options in effect at the end of the events.
+    pub config: &'a Config,
+    /// Where the run went on with other options.
+    pub changes: Vec<Change<'a>>,
+    /// From which step on slow start was to end after which one; in order of the former.
+    slow_starts: Vec<(u64, u64)>,
     /// How the events end.
     pub end: End,
+}
+
+/// A place in a run from which on it had other options.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change<'a> {
+    /// The last step with the former ones.
+    pub step: u64,
+    /// The former ones.
+    before: &'a Config,
+    /// What is different.
+    pub words: Vec<String>,
 }
 
 /// How a run's events end.
@@ -57,6 +79,9 @@ impl<'a> Record<'a> {
             steps: Vec::new(),
             interference: Vec::new(),
             evaluated: Vec::new(),
+            config: &started.config,
+            changes: Vec::new(),
+            slow_starts: vec![(0, started.slow_start_step)],
             end: End::Open,
         }
     }
@@ -68,17 +93,43 @@ impl<'a> Record<'a> {
                 self.steps.retain(|step| step.step <= started.step);
                 self.interference.retain(|norms| norms.step <= started.step);
                 self.evaluated.retain(|evaluated| evaluated.step <= started.step);
+                self.changes.retain(|change| change.step <= started.step);
+                self.slow_starts.retain(|(from, _)| *from <= started.step);
+                if started.step == 0 {
+                    self.slow_starts.clear();
+                }
+                self.go_on(started.step, &started.config, started.slow_start_step);
                 self.resumed = if started.step == 0 { 0 } else { self.resumed + 1 };
                 (self.started, self.taken, self.end) = (started, started.step, End::Open);
             }
             Event::Step(step) => self.steps.push(step),
             Event::Interference(norms) => self.interference.push(norms),
             Event::Evaluated(evaluated) => self.evaluated.push(evaluated),
-            Event::Changed { .. } | Event::Checkpoint { .. } => {}
+            Event::Changed { step, config } => {
+                // Of several at one step, what is left in the end counts.
+                let former = self.changes.pop_if(|change| change.step == *step);
+                let before = former.map_or(self.config, |change| change.before);
+                let words = change::in_words(before, config);
+                if !words.is_empty() {
+                    self.changes.push(Change { step: *step, before, words });
+                }
+                let timetable = config.timetable(self.started.images);
+                let slow_start = timetable.map_or(self.started.slow_start_step, |timetable| timetable.slow_start);
+                self.go_on(*step, config, slow_start);
+            }
+            Event::Checkpoint { .. } => {}
             Event::Stopped { .. } => self.end = End::Stopped,
             Event::Finished { seconds, .. } => self.end = End::Finished(*seconds),
         }
         self.taken = self.taken.max(event.step());
+    }
+
+    /// From `step` on the options are `config`'s.
+    fn go_on(&mut self, step: u64, config: &'a Config, slow_start: u64) {
+        self.config = config;
+        if self.slow_starts.last().is_none_or(|(_, before)| *before != slow_start) {
+            self.slow_starts.push((step, slow_start));
+        }
     }
 
     /// The widths, widest first.
@@ -108,9 +159,33 @@ impl<'a> Record<'a> {
         self.started.steps / 20
     }
 
-    /// The step after which sub-networks are trained, where there is such a time and the run reached it.
+    /// The step after which sub-networks are trained, where there is such a time and the run reached it; none if a change
+    /// of options is what began it.
     pub fn slow_start_end(&self) -> Option<u64> {
-        let step = self.started.slow_start_step;
-        (step > 0 && step <= self.taken && self.widths().len() > 1).then_some(step)
+        let step = self.end_of_slow_start();
+        let by_itself = self.slow_starts.iter().any(|(from, end)| step == *end && step > *from);
+        (by_itself && step <= self.taken && self.widths().len() > 1).then_some(step)
+    }
+
+    /// The step after which sub-networks are trained for the first time, as far as can be known.
+    pub fn end_of_slow_start(&self) -> u64 {
+        let until = self.slow_starts.iter().skip(1).map(|(from, _)| *from).chain([u64::MAX]);
+        let ends = self.slow_starts.iter().zip(until).map(|((from, end), until)| (*end.max(from), until));
+        ends.filter(|(end, until)| end < until).map(|(end, _)| end).next().unwrap_or_default()
+    }
+
+    /// Whether a step, counted from 1, trained the sub-networks.
+    pub fn trained_all(&self, step: u64) -> bool {
+        let in_effect = self.slow_starts.iter().rev().find(|(from, _)| *from < step);
+        in_effect.is_some_and(|(_, end)| step > *end)
+    }
+
+    /// The steps after which training was another: means do not reach across them.
+    pub fn turns(&self) -> Vec<u64> {
+        let mut turns: Vec<u64> = self.changes.iter().map(|change| change.step).collect();
+        turns.push(self.end_of_slow_start());
+        turns.sort_unstable();
+        turns.dedup();
+        turns
     }
 }

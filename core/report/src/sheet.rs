@@ -4,8 +4,8 @@ use crate::{
     colour,
     drawing::Drawing,
     figure::{Figure, Panel, groups},
-    interference::Plate,
     key::Key,
+    plate::Plate,
     runs::Runs,
     text::{TEXT_WIDTH, escape},
 };

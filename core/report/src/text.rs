@@ -76,6 +76,21 @@ pub fn compact(value: u64) -> String {
     format!("{scaled:.decimals$}{letter}")
 }
 
+/// A number of three significant digits, as a power of ten where it would be long.
+pub fn significant(value: f64) -> String {
+    if value == 0.0 {
+        return "0".into();
+    }
+    // Rounded first: 9.996 has one digit less behind the point than it seems.
+    let rounded = format!("{value:.2e}");
+    let (mantissa, exponent) = rounded.split_once('e').unwrap_or((&rounded, "0"));
+    match exponent.parse() {
+        Ok(exponent @ -3..=5) => thousands(value, usize::try_from(2 - exponent).unwrap_or(0)),
+        Ok(exponent) => scientific(mantissa, exponent),
+        Err(_) => rounded,
+    }
+}
+
 /// A fraction as a number of percent, without the sign.
 pub fn percent(fraction: f64) -> String {
     format!("{:.1}", 100.0 * fraction)
@@ -134,6 +149,10 @@ mod tests {
         assert_eq!([0, 999, 1000, 1234567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(thousands(-1234.5, 1), "-1,234.5");
         assert_eq!(scientific("2", -12), "2×10⁻¹²");
+        assert_eq!(
+            [0.0, 1.234, 9.996, 0.012345, 123.4, 123456.0, 0.00012345, 1.5e9].map(significant),
+            ["0", "1.23", "10.0", "0.0123", "123", "123,456", "1.23×10⁻⁴", "1.50×10⁹"]
+        );
         assert_eq!(
             [0, 999, 1000, 272_474, 999_600, 40_812_544, 4_089_184_256].map(compact),
             ["0", "999", "1.00 k", "272 k", "1.00 M", "40.8 M", "4.09 G"].map(|text| text.replace(' ', "\u{a0}"))

@@ -23,7 +23,7 @@ pub struct Agreement {
     pub conflicts: Pairs,
 }
 
-/// The same for one stage.
+/// The same for one stage, with the gradients' magnitudes there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageAgreement {
     /// The stage, as the profile names it.
@@ -31,11 +31,15 @@ pub struct StageAgreement {
     /// In it.
     #[serde(flatten)]
     pub agreement: Agreement,
+    /// For each width, the l2 norm of its own gradient over the stage's weights, all its slices together; none of widths
+    /// that were not trained. Earlier programs did not measure it.
+    #[serde(default)]
+    pub norms: Vec<Option<f64>>,
 }
 
 impl Agreement {
-    /// Measures the gradients of one step by stage, reading the device once: each stage's agreement, and that over all
-    /// of them.
+    /// Measures the gradients of one step by stage, reading the device once: each stage's agreement and norms, and the
+    /// agreement over all of them.
     ///
     /// # Errors
     /// If the device fails.
@@ -59,11 +63,23 @@ impl Agreement {
                 }
             }
         }
-        let products: Vec<f64> = if on_device.is_empty() {
+        let compared = on_device.len();
+        // Behind them the squares: which stage and width each is of.
+        let mut owners = Vec::new();
+        for (number, (_, weights)) in stages.iter().enumerate() {
+            for (width, gradient) in gradients.iter().enumerate() {
+                let squares = weights.iter().filter_map(|id| Some(gradient.get(*id)?.clone().powi_scalar(2).sum()));
+                let before = on_device.len();
+                on_device.extend(squares);
+                owners.extend(std::iter::repeat_n((number, width), on_device.len() - before));
+            }
+        }
+        let read: Vec<f64> = if on_device.is_empty() {
             Vec::new()
         } else {
             Tensor::cat(on_device, 0).into_data_async().await?.iter().collect()
         };
+        let (products, squares) = read.split_at(compared);
         let measured: Vec<(usize, [usize; 2], Products)> = places
             .into_iter()
             .zip(products.chunks_exact(3))
@@ -85,9 +101,14 @@ impl Agreement {
                 }),
             }
         };
+        let norm = |owner: (usize, usize)| {
+            let own = owners.iter().zip(squares).filter(|(other, _)| **other == owner).map(|(_, square)| square);
+            (owner.1 < trained).then(|| own.sum::<f64>().sqrt())
+        };
         let by_stage = stages.iter().enumerate().map(|(number, (name, _))| StageAgreement {
             stage: name.clone(),
             agreement: of_stages(&|stage| stage == number),
+            norms: (0..widths).map(|width| norm((number, width))).collect(),
         });
         Ok((of_stages(&|_| true), by_stage.collect()))
     }

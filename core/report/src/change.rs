@@ -1,0 +1,78 @@
+//! What is different about the options with which a run goes on.
+
+use slimclr_core::{config::Config, interference::surgery::Surgery, loss::distill::Distillation};
+
+/// What `after` has of training that `before` had not, each in a few words.
+pub fn in_words(before: &Config, after: &Config) -> Vec<String> {
+    let number =
+        |name: &str, of: fn(&Config) -> f64| (of(before) != of(after)).then(|| format!("{name} {}", of(after)));
+    let teachers = if after.full_distill { "every wider network teaches" } else { "only the full network teaches" };
+    [
+        (before.distill != after.distill).then(|| distillation(before.distill, after.distill)),
+        number("distillation weight", |config| config.distill_weight),
+        number("teacher’s temperature", |config| config.teacher_temperature),
+        number("student’s temperature", |config| config.student_temperature),
+        (before.full_distill != after.full_distill).then(|| teachers.into()),
+        (before.reweighting != after.reweighting).then(|| format!("reweighting {}", u8::from(after.reweighting))),
+        number("slow start", |config| config.slow_start),
+        (before.surgery != after.surgery).then(|| surgery(after.surgery).into()),
+        number("learning rate", |config| config.learning_rate),
+        number("rate of sub-networks ×", |config| config.slim_rate_factor),
+        number("warm-up", |config| config.warmup),
+        (before.decay != after.decay).then(|| format!("{:?} decay", after.decay).to_lowercase()),
+        (before.milestones != after.milestones).then(|| format!("milestones {:?}", after.milestones)),
+        number("gradient’s norm at most", |config| config.clip_norm),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn distillation(before: Distillation, after: Distillation) -> String {
+    let kind = match after {
+        Distillation::None => return "distillation off".into(),
+        // The usual one needs no name where there was none.
+        Distillation::Seed if before == Distillation::None => return "distillation on".into(),
+        Distillation::Seed => "SEED",
+        Distillation::Inplace => "in place",
+        Distillation::MseEmbeddings => "MSE of embeddings",
+        Distillation::MseLogits => "MSE of logits",
+        Distillation::Dkd => "DKD",
+        Distillation::Atkd => "ATKD",
+    };
+    format!("distillation: {kind}")
+}
+
+fn surgery(after: Surgery) -> &'static str {
+    match after {
+        Surgery::None => "surgery off",
+        Surgery::Pcgrad => "PCGrad",
+        Surgery::Cagrad => "CAGrad",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slimclr_core::loss::reweight::Reweighting;
+
+    use super::*;
+
+    #[test]
+    fn only_what_changed_is_said() {
+        let before = Config::mini();
+        assert!(in_words(&before, &before).is_empty());
+        // How often a run is looked at is nothing of training.
+        assert!(in_words(&before, &Config { evaluate_every: 1.0, ..before.clone() }).is_empty());
+        let after = Config {
+            distill: Distillation::None,
+            reweighting: Reweighting::Equal,
+            slow_start: 0.0,
+            learning_rate: 0.1,
+            surgery: Surgery::Pcgrad,
+            ..before.clone()
+        };
+        let words = ["distillation off", "reweighting 0", "slow start 0", "PCGrad", "learning rate 0.1"];
+        assert_eq!(in_words(&before, &after), words);
+        assert_eq!(in_words(&after, &before)[..2], ["distillation on", "reweighting 5"]);
+    }
+}
