@@ -189,3 +189,78 @@ impl fmt::Debug for Tensors {
 fn blame(name: &str, cause: impl Into<Cause>) -> TrainedError {
     TrainedError { name: name.into(), cause: cause.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::{
+        checkpoint::{self, Snapshot},
+        interchange::pytorch::fixture::{Value, archive, older_file},
+        method::Trainer,
+    };
+
+    /// A run's state after 7 steps, and its options.
+    fn trained() -> (Trainer, Config) {
+        let options = Config { image_size: 16, ..Config::mini() };
+        let mut state = Trainer::new(&options, options.encoder().unwrap().build().unwrap(), &Device::flex());
+        state.steps = 7;
+        (state, options)
+    }
+
+    /// What the authors' code saves of the same network.
+    fn state_dict(state: &Trainer) -> Value {
+        let tensors = state.query.named().map(|(spec, value)| {
+            let values = value.clone().into_data().iter::<f32>().collect();
+            let data = TensorData::new(values, spec.named_shape());
+            (format!("module.encoder_q.{}", spec.name), Value::Tensor(data))
+        });
+        Value::dict([("epoch", Value::Pickled(b"K\x07".to_vec())), ("state_dict", Value::Dict(tensors.collect()))])
+    }
+
+    #[test]
+    fn checkpoint_snapshot_and_state_dict_are_the_same_network() {
+        let (state, options) = trained();
+        let checkpoint = block_on(checkpoint::save(&state, &options, Normalisation::CIFAR10)).unwrap();
+        let snapshot = block_on(Snapshot::save(&state, &options)).unwrap();
+        let files = [
+            ("checkpoint.safetensors", checkpoint, Some(Some(Normalisation::CIFAR10))),
+            ("network.safetensors", snapshot, Some(None)),
+            ("checkpoint_0199.pth.tar", archive(&state_dict(&state)), None),
+        ];
+        let values = |parameters: &Parameters| -> Vec<(String, TensorData)> {
+            parameters.named().map(|(spec, value)| (spec.name.clone(), value.clone().into_data())).collect()
+        };
+        for (name, bytes, normalisation) in files {
+            let trained = Trained::read(name, bytes).unwrap();
+            assert_eq!(trained.run.as_ref().map(|run| run.normalisation), normalisation, "{name}");
+            assert!(trained.run.as_ref().is_none_or(|run| run.step == 7 && run.config == options), "{name}");
+            let (encoder, parameters) = trained.load(&Device::flex()).unwrap();
+            assert_eq!(encoder.layout().widths(), state.encoder.layout().widths(), "{name}");
+            assert_eq!(values(&parameters), values(&state.query), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_trained_network_is_refused_by_name() {
+        let (state, options) = trained();
+        let other = Config { dim: 2 * options.dim, ..options };
+        let misfit = block_on(Snapshot::save(&state, &other)).unwrap();
+        let nothing = archive(&Value::dict([("state_dict", Value::dict([]))]));
+        for (name, bytes, why) in [
+            (
+                "w.safetensors",
+                b"no tensors".to_vec(),
+                "w.safetensors cannot be used: this is no intact safetensors file",
+            ),
+            ("w.safetensors", misfit, "w.safetensors cannot be used: the tensors do not fit the network"),
+            ("cat.jpg", b"\xff\xd8\xff".to_vec(), "cat.jpg cannot be used: it is no whole PyTorch file"),
+            ("w.pth", older_file(&state_dict(&state)), "w.pth cannot be used: it has the format of PyTorch before 1.6"),
+            ("w.pth", nothing, "w.pth cannot be used: no network of the authors' code is in it"),
+        ] {
+            let error = Trained::read(name, bytes).unwrap_err().to_string();
+            assert!(error.starts_with(why), "{error}");
+        }
+    }
+}
