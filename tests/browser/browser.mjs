@@ -26,11 +26,14 @@ const WEBGPU = [
 ];
 const NO_WEBGPU = ["--disable-features=WebGPU", "--disable-gpu"];
 
+/** A camera that films a moving pattern. */
+const CAMERA = ["--use-fake-device-for-media-stream"];
+
 /** Starts a browser. */
-export function launch({ webgpu = false } = {}) {
+export function launch({ webgpu = false, camera = false } = {}) {
   return chromium.launch({
     executablePath: process.env.SLIMCLR_CHROMIUM,
-    args: [...QUIET, ...(webgpu ? WEBGPU : NO_WEBGPU)],
+    args: [...QUIET, ...(webgpu ? WEBGPU : NO_WEBGPU), ...(camera ? CAMERA : [])],
   });
 }
 
@@ -57,4 +60,16 @@ export async function download(page, control) {
   const chunks = [];
   for await (const chunk of await saved.createReadStream()) chunks.push(chunk);
   return { name: saved.suggestedFilename(), bytes: Buffer.concat(chunks) };
+}
+
+/** Waits until `read` gives `wanted`. */
+export async function expect(read, wanted, timeout = 30_000) {
+  const until = Date.now() + timeout;
+  let seen;
+  do {
+    seen = await read().catch((error) => error.message);
+    if (seen === wanted) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  } while (Date.now() < until);
+  assert.equal(seen, wanted);
 }

@@ -1,9 +1,12 @@
 // A small CIFAR-10: random blots, the same for everybody.
 
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { crc32, deflateSync } from "node:zlib";
 
-const PLANE = 32 * 32;
+const SIDE = 32;
+const PLANE = SIDE * SIDE;
+const RECORD = 1 + 3 * PLANE;
 
 /** Numbers in 0..1 that look random (Mulberry32). */
 function* numbers(seed) {
@@ -15,18 +18,18 @@ function* numbers(seed) {
   }
 }
 
-/** A batch of CIFAR-10's binary format. The classes take turns. */
+/** A batch in CIFAR-10's binary format. The classes take turns. */
 export function batch(images, seed) {
   const random = numbers(seed);
   const next = () => random.next().value;
-  const records = Buffer.alloc(images * (1 + 3 * PLANE));
+  const records = Buffer.alloc(images * RECORD);
   for (let image = 0; image < images; image += 1) {
-    let at = image * (1 + 3 * PLANE);
+    let at = image * RECORD;
     records[at++] = image % 10;
     for (let colour = 0; colour < 3; colour += 1) {
-      const [height, x, y, size] = [next(), next(), next(), 4 + 8 * next()];
+      const [height, x, y, size] = [next(), SIDE * next(), SIDE * next(), 4 + 8 * next()];
       for (let pixel = 0; pixel < PLANE; pixel += 1) {
-        const [dx, dy] = [(pixel % 32) - 32 * x, Math.floor(pixel / 32) - 32 * y];
+        const [dx, dy] = [(pixel % SIDE) - x, Math.floor(pixel / SIDE) - y];
         const blot = height * Math.exp(-(dx * dx + dy * dy) / (2 * size * size));
         records[at++] = Math.round(255 * (0.2 + 0.6 * blot + 0.2 * next()));
       }
@@ -37,7 +40,33 @@ export function batch(images, seed) {
 
 /** Writes a folder of training and test images; returns the files' paths. */
 export async function write(folder, training, test) {
+  await mkdir(folder, { recursive: true });
   const files = { "data_batch_1.bin": batch(training, 1), "test_batch.bin": batch(test, 2) };
   for (const [name, bytes] of Object.entries(files)) await writeFile(join(folder, name), bytes);
   return Object.keys(files).map((name) => join(folder, name));
+}
+
+/** The PNG of an image of a batch. */
+export function png(batch, image) {
+  const planes = batch.subarray(image * RECORD + 1, (image + 1) * RECORD);
+  const rows = Buffer.alloc(SIDE * (1 + 3 * SIDE));
+  for (let pixel = 0; pixel < PLANE; pixel += 1) {
+    const [x, y] = [pixel % SIDE, Math.floor(pixel / SIDE)];
+    // Every row begins with its filter: none.
+    for (let colour = 0; colour < 3; colour += 1) rows[y * (1 + 3 * SIDE) + 1 + 3 * x + colour] = planes[colour * PLANE + pixel];
+  }
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(SIDE, 0);
+  header.writeUInt32BE(SIDE, 4);
+  header.set([8, 2, 0, 0, 0], 8); // 8 bits, red, green and blue
+  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+  return Buffer.concat([signature, chunk("IHDR", header), chunk("IDAT", deflateSync(rows)), chunk("IEND", Buffer.alloc(0))]);
+}
+
+function chunk(kind, contents) {
+  const named = Buffer.concat([Buffer.from(kind), contents]);
+  const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
+  length.writeUInt32BE(contents.length);
+  sum.writeUInt32BE(crc32(named));
+  return Buffer.concat([length, named, sum]);
 }

@@ -2,6 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,9 +17,9 @@ export async function folder(test) {
   return path;
 }
 
-/** Runs the program to its end. */
-export async function slimclr(...words) {
-  const child = spawn(PROGRAM, words, { stdio: ["ignore", "pipe", "pipe"] });
+/** Runs the program in a folder to its end. */
+export async function slimclr(cwd, ...words) {
+  const child = spawn(PROGRAM, words, { cwd, stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (words) => (said += words));
   const [code] = await once(child, "close");
@@ -44,14 +45,23 @@ export async function serve(test, ...run) {
 
 /** Trains natively on the CPU with the options that the page has written into its events; returns the run's folder. */
 export async function pretrain(test, config, data) {
-  const place = await folder(test);
+  const { run, done } = await startPretraining(await folder(test), { ...config, data });
+  await done;
+  return run;
+}
+
+/** Begins to train natively on the CPU, in a folder inside `place`; returns it as soon as it is there, and the end. */
+export async function startPretraining(place, config) {
   const options = join(place, "options.toml");
   // Numbers, strings and lists of numbers are the same in JSON and in TOML.
-  const lines = Object.entries({ ...config, data, device: "cpu" }).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
+  const lines = Object.entries({ ...config, device: "cpu" }).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
   await writeFile(options, lines.join("\n"));
   const run = join(place, "run");
-  await slimclr("pretrain", "--config", options, "--out", run);
-  return run;
+  const done = slimclr(place, "pretrain", "--config", options, "--out", run);
+  while (!existsSync(join(run, "events.jsonl"))) {
+    await Promise.race([done, new Promise((resolve) => setTimeout(resolve, 50))]);
+  }
+  return { run, done };
 }
 
 /** The events of a run. */

@@ -22,9 +22,19 @@ pub struct Packages {
     pub lock: &'static str,
 }
 
-/// Whether there is a Node.js with npm.
+/// Older ones lack what the packages need.
+const OLDEST: u32 = 20;
+
+/// Whether there is a Node.js, new enough, with npm.
 pub fn is_there() -> bool {
-    succeeds(Command::new("node").arg("--version")) && succeeds(npm().arg("--version"))
+    let version = Command::new("node").arg("--version").output();
+    let version = version.ok().and_then(|asked| major(&String::from_utf8_lossy(&asked.stdout)));
+    version.is_some_and(|version| version >= OLDEST) && succeeds(npm().arg("--version"))
+}
+
+/// Of `v20.1.2`, 20.
+fn major(version: &str) -> Option<u32> {
+    version.strip_prefix('v')?.split('.').next()?.parse().ok()
 }
 
 impl Packages {
@@ -47,4 +57,15 @@ impl Packages {
 
 fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_comes_first() {
+        assert_eq!(major("v20.19.2\n"), Some(20));
+        assert_eq!(major(""), None);
+    }
 }

@@ -1,19 +1,21 @@
 //! `cargo xtask test`: everything that must hold before a change goes in.
 
+mod browser;
 mod python;
 mod vulkan;
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use self::python::Python;
+use self::{browser::Browser, python::Python};
 use crate::{
     announce::{say, timed},
     duration::InWords,
     process::{cargo, is_ci, succeeds},
     rustup::{self, Needs},
+    web::Tools,
 };
 
 /// Install what is missing, then check formatting, lints and all tests
@@ -49,12 +51,25 @@ const LINTS: Stage = Stage {
     failure: "the code does not compile without warnings: see clippy's above",
 };
 
-/// The science must stay fit for the browser.
-const WASM: Stage = Stage {
-    name: "wasm32",
-    arguments: &["check", "--release", "--package", "slimclr-core", "--target", "wasm32-unknown-unknown"],
+/// What runs in the browser is not seen by the lints of this machine's own build.
+const WEB_LINTS: Stage = Stage {
+    name: "web lints",
+    arguments: &[
+        "clippy",
+        "--profile",
+        "wasm",
+        "--target",
+        "wasm32-unknown-unknown",
+        "--package",
+        "slimclr-page",
+        "--package",
+        "slimclr-worker",
+        "--",
+        "-D",
+        "warnings",
+    ],
     needs: Some(rustup::WASM),
-    failure: "core does not compile for wasm32: see the errors above",
+    failure: "page and worker do not compile for the browser without warnings: see clippy's above",
 };
 
 const TESTS: Stage = Stage {
@@ -92,7 +107,8 @@ impl Test {
         let start = Instant::now();
         timed("system packages", "a Vulkan driver, for the tests on WebGPU", vulkan::install)?;
         let python = timed("python", "PyTorch and ONNX Runtime, for the tests of interchange", python::install)?;
-        let mut stages = vec![FORMATTING, LINTS, WASM];
+        let browser = timed("browser", "Chromium and playwright, for the tests of the page", browser::install)?;
+        let mut stages = vec![FORMATTING, LINTS, WEB_LINTS];
         let mut skipped = Vec::new();
         match &python {
             Python::Ready(_) => stages.push(PYTHON_TESTS),
@@ -111,6 +127,15 @@ impl Test {
                 skipped.push(stage.name);
             }
         }
+        match (&browser, bundle()?) {
+            (Browser::Ready { chromium, packages }, Some(bundle)) => {
+                timed("browser tests", "the page in Chromium, with and without WebGPU", || {
+                    browser::test(chromium, packages, &bundle)
+                })?;
+            }
+            (Browser::Absent(_), Some(_)) => skipped.push("browser tests"),
+            (_, None) => skipped.extend(["web bundle", "browser tests"]),
+        }
         let elapsed = InWords(start.elapsed());
         if skipped.is_empty() {
             say("test", &format!("everything passed in {elapsed}"));
@@ -119,6 +144,23 @@ impl Test {
         }
         Ok(())
     }
+}
+
+/// The page's folder; none where it cannot be made for lack of tools, which CI does not forgive.
+///
+/// # Errors
+/// If it cannot be made although the tools are there.
+fn bundle() -> Result<Option<PathBuf>> {
+    let tools = match Tools::find() {
+        Ok(tools) => tools,
+        Err(error) if is_ci() => return Err(error),
+        Err(error) => {
+            say("web bundle", &format!("SKIPPED: {error:#}"));
+            return Ok(None);
+        }
+    };
+    let folder = timed("web bundle", "cargo xtask web", || Ok(tools.make()?.display().to_string()))?;
+    Ok(Some(folder.into()))
 }
 
 impl Stage {

@@ -55,11 +55,13 @@ impl Optimiser {
         match found.version() {
             Some(version) if version >= OLDEST => Ok(found),
             Some(version) => bail!(
-                "there is no Node.js with npm, and wasm-opt is of version {version}: install Node.js, or Binaryen \
+                "there is no Node.js 20 or later with npm, and wasm-opt is of version {version}: install Node.js, or Binaryen \
                  {OLDEST} or later"
             ),
             None => {
-                bail!("there is neither Node.js with npm nor wasm-opt: install Node.js, or Binaryen {OLDEST} or later")
+                bail!(
+                    "there is neither Node.js 20 or later with npm nor wasm-opt: install Node.js, or Binaryen {OLDEST} or later"
+                )
             }
         }
     }

@@ -1,0 +1,147 @@
+// What holds of the page as a whole: offline, by keyboard, for screen readers, on small screens, in the dark.
+
+import assert from "node:assert/strict";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, test } from "node:test";
+
+import { axe, expect, launch, open } from "./browser.mjs";
+import * as images from "./images.mjs";
+import * as program from "./program.mjs";
+import { TINY, TrainRoom, link } from "./room.mjs";
+
+const BROWSER = await launch();
+after(() => BROWSER.close());
+
+const PICTURES = process.env.SLIMCLR_PICTURES;
+await mkdir(PICTURES, { recursive: true });
+
+const ROOMS = ["train", "widths", "lesson"];
+const READY = {
+  train: (page) => page.getByRole("button", { name: "Start", exact: true }).waitFor(),
+  widths: (page) => page.getByRole("heading", { name: /Nearest neighbours/ }).waitFor({ timeout: 90_000 }),
+  lesson: (page) => page.getByRole("navigation", { name: "Steps of the lesson" }).waitFor(),
+};
+
+test("the page works without its server once it was loaded", async (t) => {
+  const { address, stop } = await program.serve(t);
+  const page = await open(t, BROWSER, `${address}#widths?device=cpu`);
+  await READY.widths(page);
+  await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
+  await expect(
+    () =>
+      page.evaluate(async () => {
+        const { files } = await (await fetch("files.json")).json();
+        const kept = await Promise.all(files.map(({ path }) => caches.match(path === "index.html" ? "./" : path)));
+        return files.filter((_, at) => !kept[at]).map(({ path }) => path).filter((path) => path !== "sw.js").join(" ");
+      }),
+    "",
+    60_000,
+  );
+  await page.context().setOffline(true);
+  await stop();
+  await page.reload();
+  await READY.widths(page);
+  await page.goto(link(address, { ...TINY, epochs: "1" }));
+  const room = new TrainRoom(page);
+  await room.take(await images.write(await program.folder(t), 16, 10));
+  await room.button("Start").click();
+  await room.state("finished");
+});
+
+test("a run is begun, paused and stepped by keyboard alone", async (t) => {
+  const { address } = await program.serve(t);
+  const page = await open(t, BROWSER, link(address, { ...TINY, epochs: "2000" }));
+  const room = new TrainRoom(page);
+  await room.take(await images.write(await program.folder(t), 16, 10));
+  const focused = () => page.evaluate(() => document.activeElement?.textContent?.trim());
+  const names = [];
+  while (!names.includes("Start")) {
+    await page.keyboard.press("Tab");
+    names.push(await focused());
+    assert.ok(names.length < 100, `no way to Start by Tab: ${names.join(", ")}`);
+  }
+  await page.keyboard.press("Enter");
+  await room.passes(1);
+  await page.keyboard.press("Enter");
+  await room.state("paused");
+  // The shortcuts are for whoever is at no control.
+  await page.evaluate(() => document.activeElement.blur());
+  await page.keyboard.press("Space");
+  await room.state("training");
+  await page.keyboard.press("Space");
+  await room.state("paused");
+  await page.waitForTimeout(500);
+  const before = await room.steps();
+  await page.keyboard.press(".");
+  await room.passes(before);
+  assert.equal(await room.steps(), before + 1);
+});
+
+test("the address holds the state and brings it back", async (t) => {
+  const { address } = await program.serve(t);
+  const page = await open(t, BROWSER, address);
+  await page.getByLabel("Batch").fill("16");
+  await page.getByLabel("Batch").blur();
+  await page.getByRole("switch", { name: "Distillation" }).uncheck();
+  await expect(async () => /batch=16/.test(page.url()) && /distill=none/.test(page.url()), true);
+  const other = await open(t, BROWSER, page.url());
+  await expect(() => other.getByLabel("Batch").inputValue(), "16");
+  assert.equal(await other.getByRole("switch", { name: "Distillation" }).isChecked(), false);
+});
+
+test("the lesson goes from step to step", async (t) => {
+  const { address } = await program.serve(t);
+  const page = await open(t, BROWSER, `${address}#lesson`);
+  const titles = new Set();
+  for (let step = 1; step <= 5; step += 1) {
+    const heading = page.locator(".lesson h2:visible");
+    await expect(async () => (await heading.textContent()).startsWith(`${step} of 5`), true);
+    titles.add(await heading.textContent());
+    assert.ok((await page.locator(".lesson .question:visible").textContent()).length > 20);
+    if (step < 5) await page.getByRole("button", { name: "Next →" }).click();
+  }
+  assert.equal(titles.size, 5);
+  assert.ok((await page.locator(".lesson math").count()) > 3, "formulas");
+});
+
+for (const room of ROOMS) {
+  for (const colorScheme of ["light", "dark"]) {
+    test(`the room ${room}, ${colorScheme}: nothing to scroll sideways, nothing that axe finds`, async (t) => {
+      const { address } = await program.serve(t);
+      const page = await open(t, BROWSER, `${address}#${room}?device=cpu`, { colorScheme });
+      await READY[room](page);
+      if (room === "train") await trainABit(t, page);
+      for (const width of [1280, 390]) {
+        await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
+        await page.waitForTimeout(500);
+        const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.ok(over <= 0, `${over} pixels too wide at ${width}`);
+        await page.screenshot({ path: join(PICTURES, `${room}-${width}-${colorScheme}.png`), fullPage: true });
+      }
+      await page.evaluate(await readFile(axe, "utf8"));
+      const { violations } = await page.evaluate(() => window.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
+      const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).slice(0, 3).join(" | ")}`);
+      assert.deepEqual(found, []);
+    });
+  }
+}
+
+/** So that there are figures to be seen. */
+async function trainABit(t, page) {
+  const room = new TrainRoom(page);
+  await page.goto(link(page.url().split("#")[0], { ...TINY, interference: "true", epochs: "4", evaluate_every: "1", slow_start: "0.25" }));
+  await room.take(await images.write(await program.folder(t), 64, 20));
+  await room.button("Start").click();
+  await room.state("finished");
+  await page.locator(".figure svg").first().waitFor();
+}
+
+test("how soon something is seen", async (t) => {
+  const { address } = await program.serve(t);
+  const page = await open(t, BROWSER, address);
+  await READY.train(page);
+  const paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+  assert.ok(paint > 0);
+  t.diagnostic(`first contentful paint on loopback after ${Math.round(paint)} ms`);
+});
