@@ -1,5 +1,7 @@
 //! The options of a run, in one struct: command-line flags, TOML file, and the copy saved beside the run.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -556,6 +558,13 @@ impl Timetable {
     /// The fractional epoch at which `step` begins.
     pub fn epoch(&self, step: u64) -> f64 {
         step as f64 / self.steps_per_epoch as f64
+    }
+
+    /// Steps after the run's end whose batches have at least so many images, or as many as an epoch has: views that the run
+    /// has not seen.
+    pub fn unseen(&self, images: usize, batch: usize) -> Range<u64> {
+        let first = self.steps.next_multiple_of(self.steps_per_epoch);
+        first..first + (images.div_ceil(batch) as u64).min(self.steps_per_epoch)
     }
 
     /// What it has for `step`.

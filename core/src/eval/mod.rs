@@ -2,6 +2,7 @@
 
 pub mod features;
 pub mod knn;
+pub mod map;
 pub mod probe;
 pub mod ridge;
 

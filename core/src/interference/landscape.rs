@@ -1,6 +1,6 @@
 //! Loss landscapes with the weights' path through them (paper figure 5).
 
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use burn::tensor::{ExecutionError, Int, Tensor};
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,9 @@ pub enum LandscapeError {
         "none of the snapshots has weights of width {0} that are finite numbers, so there is nothing to look around"
     )]
     NoCentre(f64),
+    /// Whoever asked for it does not want it any more.
+    #[error("the survey was cancelled")]
+    Cancelled,
     /// The device failed.
     #[error("the device failed: {0}")]
     Device(#[from] ExecutionError),
@@ -174,15 +177,16 @@ impl Surveyor {
     ///
     /// A plane of principal components covers the weights' path, and a margin of a quarter of its longer side;
     /// coordinates are distances. One of random directions reaches from -1 to 1 on both, in units of the filters'
-    /// norms. `on_losses` is told how many losses were computed: one for each place, and one for each snapshot.
+    /// norms. `on_losses` is told how many losses were computed, one for each place and one for each snapshot, and says
+    /// whether to go on.
     ///
     /// # Errors
-    /// If no snapshot has finite weights, or the device fails.
+    /// If no snapshot has finite weights, the device fails, or the survey was cancelled.
     pub async fn surface(
         &self,
         width: usize,
         survey: Survey,
-        on_losses: impl Fn(usize),
+        mut on_losses: impl AsyncFnMut(usize) -> ControlFlow<()>,
     ) -> Result<Surface, LandscapeError> {
         let mut has_place = Vec::with_capacity(self.snapshots.len());
         for snapshot in &self.snapshots {
@@ -207,15 +211,19 @@ impl Surveyor {
 
         let device = self.trainer.query.device();
         let plane = plane.to_device(&device);
+        let mut go_on = async |losses: usize| match on_losses(losses).await {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(LandscapeError::Cancelled),
+        };
         let mut loss = Vec::with_capacity(y.len());
         for y in &y {
             loss.push(self.losses(width, x.iter().map(|x| plane.at([*x, *y]))).await?);
-            on_losses(x.len());
+            go_on(x.len()).await?;
         }
         let mut own = Vec::with_capacity(self.snapshots.len());
         for some in self.snapshots.chunks(survey.cells) {
             own.extend(self.losses(width, some.iter().map(|snapshot| snapshot.query.to_device(&device))).await?);
-            on_losses(some.len());
+            go_on(some.len()).await?;
         }
         let mut points = points.into_iter();
         let path = self.snapshots.iter().zip(has_place).zip(own).map(|((snapshot, has_place), loss)| Waypoint {
@@ -291,6 +299,10 @@ mod tests {
     const RANDOM: Survey = Survey { directions: Directions::Random, cells: 3, seed: 0 };
     const PCA: Survey = Survey { directions: Directions::Pca, ..RANDOM };
 
+    async fn uncancelled(_: usize) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
     /// A network whose losses in training are those that a landscape shows.
     fn config(method: Method) -> Config {
         let (distill, reweighting) = (Distillation::None, Reweighting::Equal);
@@ -338,7 +350,7 @@ mod tests {
             let trained = trainer.clone().step(batch, plan).losses;
             for (width, loss) in trained.into_iter().enumerate() {
                 let expected = Some(f64::from(loss.into_scalar::<f32>()));
-                let surface = block_on(surveyor.surface(width, RANDOM, |_| {})).unwrap();
+                let surface = block_on(surveyor.surface(width, RANDOM, uncancelled)).unwrap();
                 assert_eq!((&surface.x, &surface.y), (&vec![-1.0, 0.0, 1.0], &vec![-1.0, 0.0, 1.0]));
                 assert!(close(surface.loss[1][1], expected), "{method:?} {surface:?} {expected:?}");
                 assert!(close(surface.path[2].loss, expected), "{method:?} {surface:?} {expected:?}");
@@ -353,7 +365,11 @@ mod tests {
         let trainer = fresh(&config);
         let surveyor = surveyor(&config, &trainer, &Batch::noise(&config, 1, &Device::flex()), config.batch);
         let counted = std::cell::Cell::new(0);
-        let surface = block_on(surveyor.surface(3, PCA, |losses| counted.set(counted.get() + losses))).unwrap();
+        let count = async |losses| {
+            counted.set(counted.get() + losses);
+            ControlFlow::Continue(())
+        };
+        let surface = block_on(surveyor.surface(3, PCA, count)).unwrap();
         assert_eq!(counted.get(), 3 * 3 + 3);
         assert_eq!(surface.width, 0.25);
         assert_eq!(surface.path.iter().map(|point| point.epoch).collect::<Vec<_>>(), [0.0, 1.0, 2.0]);
@@ -385,21 +401,23 @@ mod tests {
         };
         for factor in [1e30, f64::NAN] {
             surveyor.add(snapshot(&config, 6, ruined(factor))).unwrap();
-            let surface = block_on(surveyor.surface(0, PCA, |_| {})).unwrap();
+            let surface = block_on(surveyor.surface(0, PCA, uncancelled)).unwrap();
             let last = surface.path.last().unwrap();
             assert_eq!((last.at, surface.path[2].at), (None, Some([0.0, 0.0])));
             assert!(surface.loss.iter().flatten().all(Option::is_some));
             let json = serde_json::to_string(&surface).unwrap();
             assert_eq!(serde_json::from_str::<Surface>(&json).unwrap().path.len(), surface.path.len());
         }
-        assert_eq!(block_on(surveyor.surface(0, PCA, |_| {})).unwrap().path.last().unwrap().loss, None);
+        assert_eq!(block_on(surveyor.surface(0, PCA, uncancelled)).unwrap().path.last().unwrap().loss, None);
 
         surveyor.add(snapshot(&config, 7, ruined(2.0))).unwrap();
-        let surface = block_on(surveyor.surface(0, PCA, |_| {})).unwrap();
+        let surface = block_on(surveyor.surface(0, PCA, uncancelled)).unwrap();
         assert_eq!((surface.path[5].at, surface.path[2].at), (None, Some([0.0, 0.0])), "after the state that stands");
 
         surveyor.snapshots.drain(..4);
-        let none = block_on(surveyor.surface(1, PCA, |_| {})).unwrap_err();
+        let cancelled = block_on(surveyor.surface(0, PCA, async |_| ControlFlow::Break(()))).unwrap_err();
+        assert!(matches!(cancelled, LandscapeError::Cancelled));
+        let none = block_on(surveyor.surface(1, PCA, uncancelled)).unwrap_err();
         assert!(none.to_string().contains("weights of width 0.75 that are finite numbers"), "{none}");
     }
 

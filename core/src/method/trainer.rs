@@ -19,7 +19,7 @@ use crate::{
         Optimizer,
         loss_scale::{LossScale, undo_where},
     },
-    parameter::Parameters,
+    parameter::{MismatchError, Parameters},
     pass::{Mode, Pass},
     precision::Precision,
 };
@@ -113,6 +113,21 @@ impl Trainer {
     pub fn new(config: &Config, encoder: Encoder, device: &Device) -> Self {
         let query = Parameters::init(encoder.layout().clone(), config.seed, device);
         Self::from_parameters(config, encoder, query)
+    }
+
+    /// A start from another network's weights: its backbone, and its head if it is the same.
+    ///
+    /// # Errors
+    /// If the backbone is another.
+    pub fn adopting(
+        config: &Config,
+        encoder: Encoder,
+        weights: &Parameters,
+        device: &Device,
+    ) -> Result<Self, MismatchError> {
+        let mut query = Parameters::init(encoder.layout().clone(), config.seed, device);
+        query.adopt(weights)?;
+        Ok(Self::from_parameters(config, encoder, query))
     }
 
     /// A start from given parameters.

@@ -1,6 +1,6 @@
 //! `slimclr landscape`: the loss around a run's weights, with their path through it (paper figure 5).
 
-use std::{fs, path::PathBuf};
+use std::{fs, ops::ControlFlow, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
@@ -127,9 +127,8 @@ pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> 
     let trainer = checkpoint.resume(&device).with_context(|| folder.blame_checkpoint())?;
     let mut surveyor = {
         let mut loader = Loader::new(dataset, config, None)?;
-        // The first of the epoch after the run's last, whose views it has not seen.
-        let first = timetable.steps.next_multiple_of(timetable.steps_per_epoch);
-        let batches = (first..first + images.div_ceil(config.batch) as u64)
+        let batches = timetable
+            .unseen(images, config.batch)
             .map(|step| Ok(block_on(loader.batch(step))?.to_device(config.image_size, &device)))
             .collect::<Result<Vec<_>>>()?;
         Surveyor::new(trainer, &batches, images, timetable.steps_per_epoch)
@@ -147,7 +146,11 @@ pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> 
     let bar = terminal::bar(losses as u64, "losses", "computing");
     bar.println(format!("{} images, {} snapshots, on {device_name}", surveyor.images(), snapshots.len()));
     let survey = Survey { directions: flags.directions, cells, seed: flags.seed };
-    let surface = |width| block_on(surveyor.surface(width, survey, |losses| bar.inc(losses as u64)));
+    let computed = async |losses| {
+        bar.inc(losses as u64);
+        ControlFlow::Continue(())
+    };
+    let surface = |width| block_on(surveyor.surface(width, survey, computed));
     let surfaces = widths.into_iter().map(surface).collect::<Result<_, _>>();
     bar.finish_and_clear();
     let landscape = Landscape { directions: flags.directions, images: surveyor.images(), surfaces: surfaces? };

@@ -17,7 +17,6 @@ use slimclr_core::{
     checkpoint::Checkpoint,
     config::Config,
     method::Trainer,
-    parameter::Parameters,
     train::{Command, Run, Split},
 };
 
@@ -106,9 +105,7 @@ pub fn fresh(config: &Config, device: &Device) -> Result<Trainer> {
     if ours.len() > 1 && theirs.len() > 1 && ours.slices() != theirs.slices() {
         bail!("{} has sub-networks of other channels: --disjoint must be as it was there", config.init);
     }
-    let mut query = Parameters::init(encoder.layout().clone(), config.seed, device);
-    query.adopt(&weights).with_context(|| format!("{} has another backbone", config.init))?;
-    Ok(Trainer::from_parameters(config, encoder, query))
+    Trainer::adopting(config, encoder, &weights, device).with_context(|| format!("{} has another backbone", config.init))
 }
 
 /// The state that `folder`'s run had reached, or a fresh one if it never kept a checkpoint.

@@ -11,7 +11,9 @@ use wasm_bindgen::{JsCast, JsValue};
 pub fn pack(message: &impl Serialize, attached: impl IntoIterator<Item = JsValue>) -> Array {
     let json = serde_json::to_string(message).expect("messages are plain data");
     let parcel = Array::of1(&JsValue::from_str(&json));
-    attached.into_iter().for_each(|attachment| drop(parcel.push(&attachment)));
+    for attachment in attached {
+        parcel.push(&attachment);
+    }
     parcel
 }
 

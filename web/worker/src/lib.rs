@@ -1,13 +1,27 @@
+//! The browser's trainer: the core and Burn in a Web Worker, so that the page never freezes. It obeys
+//! [`Request`](slimclr_protocol::Request)s and answers with [`Report`](slimclr_protocol::Report)s.
 #![cfg(target_family = "wasm")]
+
+mod browser;
+mod desk;
+mod gallery;
+mod images;
+mod seat;
+mod survey;
+mod training;
+
+use js_sys::Array;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+
+/// Begins to obey messages, those that are `waiting` first.
 #[wasm_bindgen]
-pub async fn probe(depth: usize) -> Vec<f32> {
-    use burn::tensor::{Device, Tensor};
-    use slimclr_core::{config::Config, method::{Batch, Plan, Trainer}};
-    let config = Config { depth, ..Config::mini() };
-    let device = if depth == 8 { Device::flex() } else { Device::wgpu_options().init_async().await };
-    let mut t = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &device);
-    let v = Tensor::<4>::zeros([8, 3, 32, 32], &device);
-    let o = t.step(Batch { views: vec![v.clone(), v], labels: Tensor::zeros([8], &device) }, Plan { slim: true, rate: 0.1, key_momentum: 0.9 });
-    Tensor::<1>::cat(o.losses, 0).into_data_async().await.unwrap().iter().collect()
+pub fn start(waiting: Array) {
+    // The page tells the user that the worker is no more, and why.
+    std::panic::set_hook(Box::new(|panic| {
+        let words = panic.payload_as_str().unwrap_or("it failed without a word");
+        browser::post(&JsValue::from_str(&format!("fatal: {words}")), &Array::new());
+    }));
+    let inbox = browser::inbox(&waiting);
+    spawn_local(desk::Desk::default().obey(inbox));
 }

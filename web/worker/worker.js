@@ -1,0 +1,13 @@
+// The worker's first message is its compiled code; all others are for the code itself.
+import init, { start } from "./slimclr_worker.js";
+
+const waiting = [];
+self.onmessage = async ({ data: module }) => {
+  self.onmessage = ({ data }) => waiting.push(data);
+  try {
+    await init({ module_or_path: module });
+    start(waiting);
+  } catch (error) {
+    postMessage(`fatal: ${error.message ?? error}`);
+  }
+};
