@@ -8,9 +8,11 @@
 
 use std::ops::Range;
 
+#[cfg(feature = "webgpu")]
+use burn::backend::Cube;
 use burn::{
     backend::{
-        Autodiff, AutodiffBackend, Backend, Cube, Dispatch, Flex, TensorMetadata,
+        Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata,
         autodiff::{
             checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
             grads::Gradients,
@@ -40,7 +42,8 @@ pub fn conv_plain(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
 }
 
 /// The convolution and its gradients as operations of a back end; by default of its own.
-#[backend_extension(Flex, Cube, Autodiff)]
+#[cfg_attr(feature = "webgpu", backend_extension(Flex, Cube, Autodiff))]
+#[cfg_attr(not(feature = "webgpu"), backend_extension(Flex, Autodiff))]
 pub trait ConvBackend: Backend {
     /// See [`conv`].
     fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
@@ -76,6 +79,7 @@ fn options(x: Shape, weight: Shape, stride: usize) -> ConvOptions<2> {
     ConvOptions::new([stride; 2], [weight[2] / 2; 2], [1, 1], x[1] / weight[1])
 }
 
+#[cfg(feature = "webgpu")]
 impl ConvBackend for Cube {}
 
 /// The graph's step.

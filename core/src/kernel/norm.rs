@@ -4,9 +4,11 @@
 //! the CPU reads it three times forward and twice backward, on all cores. The sums of a channel run in one
 //! order whatever the number of threads, so a run repeats.
 
+#[cfg(feature = "webgpu")]
+use burn::backend::Cube;
 use burn::{
     backend::{
-        Autodiff, AutodiffBackend, Backend, Cube, Dispatch, Flex,
+        Autodiff, AutodiffBackend, Backend, Dispatch, Flex,
         autodiff::{
             checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
             grads::Gradients,
@@ -131,7 +133,8 @@ mod plain {
 }
 
 /// Batch norm and what follows it as one operation of a back end; by default of its own operations.
-#[backend_extension(Flex, Cube, Autodiff)]
+#[cfg_attr(feature = "webgpu", backend_extension(Flex, Cube, Autodiff))]
+#[cfg_attr(not(feature = "webgpu"), backend_extension(Flex, Autodiff))]
 pub trait NormBackend: Backend {
     /// Batch norm, then ReLU if `relu`.
     fn norm(
@@ -172,6 +175,7 @@ pub trait NormBackend: Backend {
     }
 }
 
+#[cfg(feature = "webgpu")]
 impl NormBackend for Cube {}
 
 /// What the backward pass needs of the forward.
