@@ -130,6 +130,11 @@ impl Scale {
         Some(Self { logarithmic: true, from: Step125(first).value(), to: Step125(last).value(), ticks })
     }
 
+    /// Whether equal distances are equal ratios.
+    pub fn is_logarithmic(&self) -> bool {
+        self.logarithmic
+    }
+
     /// Where `value` lies between the ends of the scale, 0 to 1; nowhere if it is not finite or lacks a
     /// logarithm.
     pub fn position(&self, value: f64) -> Option<f64> {

@@ -23,7 +23,7 @@ const NEUTRAL: [(&str, &str, &str); 6] = [
 pub const SHADES: usize = 12;
 
 /// From low to high, all light enough for dark lines with light edges: after *YlGnBu* of ColorBrewer.
-const SEQUENTIAL: [Rgb; 6] = [
+pub const SEQUENTIAL: [Rgb; 6] = [
     [0xff, 0xff, 0xd9],
     [0xc7, 0xe9, 0xb4],
     [0x7f, 0xcd, 0xbb],

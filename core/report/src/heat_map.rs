@@ -38,7 +38,7 @@ impl<'a> Grid<'a> {
     }
 
     /// The value at a column and a row, if it can be drawn.
-    fn value(&self, column: usize, row: usize) -> Option<f64> {
+    pub fn value(&self, column: usize, row: usize) -> Option<f64> {
         self.values.get(row)?.get(column).copied().flatten().filter(|value| drawable(*value))
     }
 

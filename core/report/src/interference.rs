@@ -343,7 +343,7 @@ pub fn landscapes(runs: &Runs) -> Result<Figure, Missing> {
 }
 
 /// The scale of `losses`, and whether some lie beyond its end.
-fn loss_scale(losses: &[f64]) -> Option<(Scale, bool)> {
+pub fn loss_scale(losses: &[f64]) -> Option<(Scale, bool)> {
     let mut sorted = losses.to_vec();
     sorted.sort_by(f64::total_cmp);
     let (low, highest) = (*sorted.first()?, *sorted.last()?);

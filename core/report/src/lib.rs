@@ -16,6 +16,7 @@ mod page;
 mod picture;
 mod plate;
 mod record;
+pub mod relief;
 mod runs;
 mod sheet;
 mod stage_norms;

@@ -189,3 +189,51 @@ impl<'a> Record<'a> {
         turns
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(step: u64, slow_start_step: u64) -> Event {
+        let config = Config { batch: 10, epochs: 10.0, ..Config::mini() };
+        Event::Started(Box::new(Started {
+            config,
+            device: String::new(),
+            images: 100,
+            normalisation: None,
+            step,
+            steps: 100,
+            steps_per_epoch: 10,
+            slow_start_step,
+            profile: Vec::new(),
+        }))
+    }
+
+    fn slow_start(step: u64, slow_start: f64) -> Event {
+        let config = Config { batch: 10, epochs: 10.0, slow_start, ..Config::mini() };
+        Event::Changed { step, config: Box::new(config) }
+    }
+
+    /// When all widths were trained, of steps 1 to 100, and where slow start ended by itself.
+    fn trained(events: &[Event]) -> (Vec<u64>, Option<u64>) {
+        let mut events = events.to_vec();
+        events.push(Event::Stopped { step: 100 });
+        let record = Record::read(&events).unwrap();
+        let changes = (2..=100).filter(|step| record.trained_all(*step) != record.trained_all(step - 1));
+        (changes.collect(), record.slow_start_end())
+    }
+
+    #[test]
+    fn slow_start_ends_by_itself_or_by_a_change() {
+        assert_eq!(trained(&[started(0, 50)]), (vec![51], Some(50)));
+        assert_eq!(trained(&[started(0, 0)]), (vec![], None));
+        assert_eq!(trained(&[started(0, 50), slow_start(20, 0.0)]), (vec![21], None));
+        assert_eq!(trained(&[started(0, 50), slow_start(20, 0.3)]), (vec![31], Some(30)));
+        // Off and on again.
+        assert_eq!(trained(&[started(0, 0), slow_start(20, 0.5), slow_start(60, 0.2)]), (vec![21, 51], None));
+        // Resumed at 30, what was changed at 40 is lost.
+        assert_eq!(trained(&[started(0, 50), slow_start(40, 0.0), started(30, 50)]), (vec![51], Some(50)));
+        // Resumed with the options of the change.
+        assert_eq!(trained(&[started(0, 50), slow_start(20, 0.0), started(30, 0)]), (vec![21], None));
+    }
+}

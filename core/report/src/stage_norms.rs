@@ -93,17 +93,18 @@ impl Shades {
 
     /// Where `value` lies between the ends, from 0 to 1.
     fn along(&self, value: f64) -> f64 {
-        match (self.high / self.low).ln() {
+        // A difference of logarithms, as quotients of such numbers may be infinite.
+        match self.high.ln() - self.low.ln() {
             _ if value <= 0.0 => 0.0,
             0.0 => 0.5,
-            span => (value / self.low).ln() / span,
+            span => (value.ln() - self.low.ln()) / span,
         }
     }
 
     fn key(&self) -> Vec<Key> {
         let mut values = vec![self.low];
         if self.low < self.high {
-            values.extend([(self.low * self.high).sqrt(), self.high]);
+            values.extend([self.low.sqrt() * self.high.sqrt(), self.high]);
         }
         let key = |value: f64| Key::new(Mark::Cell(colour::sequential(self.along(value))), significant(value));
         values.into_iter().map(key).collect()

@@ -2,13 +2,15 @@
 
 mod fixture;
 
-use fixture::{complete, evaluated, interference, interfering, started, step};
+use fixture::{WIDTHS, changed, complete, evaluated, interference, interfering, started, step};
 use slimclr_core::{
+    config::Config,
     event::Event,
     image::Image,
     interference::{conflict::Agreement, landscape::Waypoint, magnitude::GradientNorms},
+    loss::distill::Distillation,
 };
-use slimclr_report::{FigureFile, Neighbours, Report, figures, html};
+use slimclr_report::{FigureFile, Neighbours, Report, Section, figures, html, sections, style, table};
 
 /// A run of an earlier program: norms and nothing else.
 fn earlier(name: &str) -> Report {
@@ -29,12 +31,15 @@ fn checked(reports: &[Report]) -> String {
         }
     }
     let page = html(reports);
-    let svgs = page.match_indices("<svg").map(|(start, _)| {
-        let end = start + page[start..].find("</svg>").unwrap() + "</svg>".len();
-        &page[start..end]
-    });
-    well_formed(svgs);
+    well_formed(svgs(&page));
     page
+}
+
+fn svgs(html: &str) -> impl Iterator<Item = &str> {
+    html.match_indices("<svg").map(|(start, _)| {
+        let end = start + html[start..].find("</svg>").unwrap() + "</svg>".len();
+        &html[start..end]
+    })
 }
 
 fn well_formed<'a>(svgs: impl IntoIterator<Item = &'a str>) {
@@ -237,7 +242,7 @@ fn runs_that_lack_something_are_named_and_the_rest_is_drawn() {
         .filter(|figure| figure.svg.is_none())
         .map(|figure| figure.name)
         .collect();
-    assert_eq!(without, ["figure4", "figure5", "cosines"]);
+    assert_eq!(without, ["stages", "cosines", "figure4", "figure5"]);
     assert!(checked(&runs[2..3]).contains("no beginning of a run"));
     assert!(slimclr_report::figures(&runs[2..3]).iter().all(|figure| figure.svg.is_none()));
     assert!(checked(&[earlier("a"), earlier("b")]).contains("2 runs compared"));
@@ -260,6 +265,8 @@ fn values_of_interference_that_are_none_leave_figures() {
                     agreement.conflicts[1][0] = Some(value);
                     agreement.conflicts.truncate(2);
                 }
+                at.stages[0].norms[1] = Some(value);
+                at.stages[0].norms.truncate(3);
             }
         }
         let landscape = run.landscape.as_mut().unwrap();
@@ -312,4 +319,127 @@ fn a_network_of_one_width_has_no_pairs() {
     says(&page, "No cosines between gradients of widths are recorded, as there is one width only.");
     assert!(!page.contains("rest, θ"), "there is no rest");
     assert!(svg_of(&[run], "figure4").is_some());
+}
+
+/// The fragment of that name.
+fn section(reports: &[Report], name: &str) -> String {
+    sections(reports).into_iter().find(|section| section.name == name).unwrap().html
+}
+
+#[test]
+fn sections_can_be_drawn_of_any_beginning_of_a_run() {
+    let whole = interfering("run");
+    let mut reports = [Report { events: Vec::new(), ..whole.clone() }, earlier("other")];
+    for count in (0..=12).chain((13..whole.events.len()).step_by(11)).chain([whole.events.len()]) {
+        reports[0].events = whole.events[..count].to_vec();
+        for reports in [&reports[..1], &reports] {
+            let sections = sections(reports);
+            let names: Vec<&str> = sections.iter().map(|section| section.name).collect();
+            assert_eq!(names, ["losses", "accuracy", "figure3", "stages", "cosines", "figure4", "figure5"]);
+            for Section { name, html, .. } in sections {
+                well_formed(svgs(&html));
+                assert!(roxmltree::Document::parse(&html).is_ok(), "{name} is no whole element");
+                assert!(!html.contains(" id=") && !html.contains("labelledby"), "{name} has ids");
+                assert!(html.contains("<svg class=\"chart") || html.contains("class=\"missing\""), "{name} is empty");
+            }
+        }
+    }
+    assert!(section(&[whole], "figure3").contains(r#"aria-label="Gradient norms over training. Mean"#));
+}
+
+#[test]
+fn sections_of_several_runs_are_side_by_side() {
+    let runs = [interfering("a"), interfering("b")];
+    let losses = section(&runs, "losses");
+    says(&losses, r#"<h3 class="group">Width 0.25</h3>"#);
+    assert_eq!(losses.matches("<svg class=\"chart").count(), 8);
+    assert_eq!(section(&runs, "accuracy").matches("<svg class=\"chart").count(), 2);
+    let mut short = interfering("b");
+    short.events.retain(|event| event.step() <= 1500);
+    // On the axis of the longer one.
+    assert_eq!(section(&[interfering("a"), short], "losses").matches(">2,000</text>").count(), 8);
+}
+
+#[test]
+fn norms_by_stage_are_those_of_the_last_measurement() {
+    let mut run = interfering("run");
+    let whole = section(&[run.clone()], "stages");
+    says(&whole, "<h4>after step 2,000</h4>");
+    says(&whole, "stage &lt;1&gt;: 1.0 3.00, 0.75 2.00, 0.5 1.00, 0.25 0.500.");
+    assert!(!whole.contains("not trained"));
+    run.events.retain(|event| event.step() <= 1000);
+    let before = section(&[run], "stages");
+    says(&before, "after step 1,000");
+    says(&before, "stage &lt;1&gt;: 1.0 3.00, 0.75 not trained,");
+    says(&before, "</svg>not trained</li>");
+}
+
+#[test]
+fn changes_of_options_are_marked_where_they_happened() {
+    let mut run = interfering("run");
+    let begun = Config { widths: WIDTHS.into(), ..Config::cifar10() };
+    let early = Config { slow_start: 0.0, distill: Distillation::None, ..begun.clone() };
+    let late = Config { learning_rate: 0.1, ..early.clone() };
+    // By the fixture's events only; a step at which nothing of training changed is not marked.
+    for (step, config) in [(600, &early), (700, &Config { evaluate_every: 1.0, ..early.clone() }), (1600, &late)] {
+        let place = run.events.iter().position(|event| event.step() > step).unwrap();
+        run.events.insert(place, changed(step, config.clone()));
+    }
+    run.events.sort_by_key(Event::step);
+    for name in ["losses", "accuracy", "figure3"] {
+        let drawn = section(&[run.clone()], name);
+        says(&drawn, "<title>distillation off, slow start 0</title>");
+        says(&drawn, ">distillation off, slow start 0</text>");
+        says(&drawn, ">learning rate 0.1</text>");
+        says(&drawn, "Changes: distillation off, slow start 0 after step 600; learning rate 0.1 after step 1,600.");
+        // The change has begun the sub-networks' training, not the end of slow start.
+        assert!(!drawn.contains("slow start ends"), "{name}");
+    }
+    says(&section(&[run.clone(), interfering("b")], "losses"), "Changes of run: distillation off");
+    assert!(!section(&[interfering("run")], "losses").contains("Changes"));
+    // The options that are shown are those in effect.
+    says(&checked(&[run]), "distill = &quot;none&quot;");
+}
+
+#[test]
+fn a_change_that_is_taken_back_at_once_is_none() {
+    let config = Config { widths: WIDTHS.into(), ..Config::cifar10() };
+    let off = Config { distill: Distillation::None, ..config.clone() };
+    let mut events = vec![started(0), step(10, 3.0), changed(10, off.clone()), changed(10, config), step(20, 2.0)];
+    let of = |events: &[Event]| Report { events: events.to_vec(), ..earlier("run") };
+    assert!(!section(&[of(&events)], "losses").contains("distillation off"));
+    events.extend([changed(20, off), step(30, 1.0)]);
+    says(&section(&[of(&events)], "losses"), "<title>distillation off</title>");
+    // What was changed after the checkpoint is lost with the run that was cut off.
+    events.extend([started(10), step(20, 2.0)]);
+    assert!(!section(&[of(&events)], "losses").contains("distillation off"));
+}
+
+#[test]
+fn every_section_is_a_file_too() {
+    let run = [interfering("run")];
+    let drawn = |section: &Section| section.html.contains("<svg");
+    let names =
+        |has: bool| sections(&run).into_iter().filter(|it| drawn(it) == has).map(|it| it.name).collect::<Vec<_>>();
+    let files: Vec<&str> = figures(&run).into_iter().filter(|file| file.svg.is_some()).map(|file| file.name).collect();
+    assert_eq!(names(true), files);
+    assert!(names(false).is_empty());
+}
+
+#[test]
+fn a_table_is_there_once_the_run_has_begun() {
+    let run = earlier("run");
+    says(&table(&run).unwrap(), "<td>30.0 ±\u{a0}0.5</td><td>70.0 ±\u{a0}0.5</td>");
+    assert!(table(&Report { events: Vec::new(), ..run }).is_none());
+}
+
+#[test]
+fn the_style_of_fragments_stays_with_them() {
+    let style = style(4);
+    let (colours, fragments) = style.split_once(".report{").unwrap();
+    says(colours, ".w3{color:var(--w3)}");
+    says(fragments, "svg .marker");
+    let depth = style.chars().fold(0, |depth, c| depth + i32::from(c == '{') - i32::from(c == '}'));
+    assert_eq!(depth, 0);
+    assert!(!fragments.contains(":root") && !fragments.contains("body"));
 }
