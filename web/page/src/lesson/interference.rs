@@ -9,7 +9,7 @@ use web_sys::{Element, PointerEvent};
 use super::{Step, dial::Dial};
 
 /// Pixels of a gradient of length 1, in a drawing of twice [`REACH`].
-const UNIT: f64 = 46.0;
+const UNIT: f64 = 38.0;
 /// From the drawing's middle to its edge.
 const REACH: f64 = 120.0;
 /// Lengths that the second gradient may have.
@@ -28,7 +28,13 @@ pub const STEP: Step = Step {
     control: || view! { <Gradients/> }.into_any(),
     lab: Some((
         "A network with nothing against interference. Two figures: how long each width's gradient is, and the cosines between them.",
-        || super::lab([&[("slow_start", "0"), ("distill", "none"), ("reweighting", "0")]], &["learning_rate", "surgery"], &["figure3", "cosines"]),
+        || {
+            super::lab(
+                [&[("slow_start", "0"), ("distill", "none"), ("reweighting", "0")]],
+                &["learning_rate", "surgery"],
+                &["figure3", "cosines"],
+            )
+        },
     )),
 };
 
@@ -82,7 +88,9 @@ fn Gradients() -> impl IntoView {
     let sum = Signal::derive(move || Arrow::FIRST.plus(second.get()));
     let cosine = Signal::derive(move || second.get().dot(Arrow::FIRST) / second.get().length());
     let drag = move |event: PointerEvent| {
-        if let Some((to, held)) = pointed(&event) && held {
+        if let Some((to, held)) = pointed(&event)
+            && held
+        {
             angle.set((to.y.atan2(to.x) * 180.0 / PI).round());
             length.set(((to.length() * 20.0).round() / 20.0).clamp(LENGTHS[0], LENGTHS[1]));
         }
@@ -96,8 +104,11 @@ fn Gradients() -> impl IntoView {
     };
     let end = |arrow: Arrow| (arrow.x * UNIT, -arrow.y * UNIT);
     let label = move || {
-        format!("Two gradients with an angle of {:.0} degrees between them, the second {:.2} times as long as the first, and their sum",
-            angle.get().abs(), length.get())
+        format!(
+            "Two gradients with an angle of {:.0} degrees between them, the second {:.2} times as long as the first, and their sum",
+            angle.get().abs(),
+            length.get()
+        )
     };
     view! {
         <svg class="arrows" role="img" aria-label=label viewBox=format!("{} {} {} {}", -REACH, -REACH, 2.0 * REACH, 2.0 * REACH)
@@ -114,7 +125,7 @@ fn Gradients() -> impl IntoView {
         <Dial label="Angle of g₂" value=angle min=-180.0 max=180.0 step=1.0 digits=0 unit="°"/>
         <Dial label="Length of g₂" value=length min=LENGTHS[0] max=LENGTHS[1] step=0.05 digits=2/>
         <p class="verdict" role="status">
-            <strong>{move || format!("cos φ = {:.2}", rounded(cosine.get()))}</strong>
+            <strong>{move || format!("cos φ = {}", number(cosine.get()))}</strong>
             {move || if cosine.get() < -0.005 { " (conflict)" } else { "" }}
         </p>
         <dl class="verdict">
@@ -134,8 +145,13 @@ fn Effect(name: &'static str, gain: Signal<f64>) -> impl IntoView {
     };
     view! {
         <dt>{name}</dt>
-        <dd class:worse=move || rounded(gain.get()) < 0.0>{words}{move || format!(", ΔL ≈ {:.2} η", rounded(-gain.get()))}</dd>
+        <dd class:worse=move || rounded(gain.get()) < 0.0>{words}", ΔL ≈ "{move || number(-gain.get())}" η"</dd>
     }
+}
+
+/// As it is written, with a minus sign instead of a hyphen.
+fn number(value: f64) -> String {
+    format!("{:.2}", rounded(value)).replace('-', "−")
 }
 
 /// To the two digits that are shown, without a negative zero.

@@ -136,7 +136,8 @@ fn lab<const N: usize>(
     controls: &'static [&'static str],
     figures: &'static [&'static str],
 ) -> Setup {
-    let named = |options: &[(&str, &str)]| options.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    let named =
+        |options: &[(&str, &str)]| options.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
     let runs = runs.iter().map(|options| Options::read(&Options::default(), &named(options))).collect();
     Setup { runs, controls: Some(controls), figures: Some(figures), whole: false }
 }

@@ -16,7 +16,7 @@ const SCALE: f64 = 30.0;
 const GOLDEN: f64 = 0.618_033_988_749_895;
 
 pub const STEP: Step = Step {
-    title: "What was learned? The probe",
+    title: "The probe",
     text: include_str!("probe.html"),
     question: "For which correlation does the narrow network lose nothing by using its part of the shared layer? Does more or less correlation make \
         its own layer worth more?",
@@ -51,8 +51,12 @@ fn Layers() -> impl IntoView {
         format!("M{} {}L{} {}", -x * SCALE, x * slope * SCALE, x * SCALE, -x * slope * SCALE)
     };
     let [width, height] = REACH.map(|reach| reach * SCALE);
-    let label = move || format!(
-        "The answer against the narrow network’s feature: {IMAGES} images, the line of the shared layer with slope 1, and that of the network’s own with slope {:.2}", own.get());
+    let label = move || {
+        format!(
+            "The answer against the narrow network’s feature: {IMAGES} images, the line of the shared layer with slope 1, and that of the network’s own with slope {:.2}",
+            own.get()
+        )
+    };
     view! {
         <svg class="layers" role="img" aria-label=label viewBox=format!("{} {} {} {}", -width, -height, 2.0 * width, 2.0 * height)>
             <path class="axes" d=format!("M{} 0h{}M0 {}v{}", -width, 2.0 * width, -height, 2.0 * height)/>

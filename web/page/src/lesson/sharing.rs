@@ -32,7 +32,10 @@ fn Sharing() -> impl IntoView {
     let gradients = move |index: usize| trains[..=index].iter().filter(|trains| trains.get()).count();
     let label = Signal::derive(move || {
         let parts = (0..WIDTHS.len()).map(|index| format!("{} from {}", share(index), gradients(index)));
-        format!("Gradients by part of the weight, from the edge to the corner: {}", parts.collect::<Vec<_>>().join(", "))
+        format!(
+            "Gradients by part of the weight, from the edge to the corner: {}",
+            parts.collect::<Vec<_>>().join(", ")
+        )
     });
     view! {
         <fieldset class="choices">

@@ -31,9 +31,7 @@ fn Widths() -> impl IntoView {
     let width = RwSignal::new(1.0);
     let channels = Signal::derive(move || (CHANNELS as f64 * width.get()) as usize);
     let label = |what: &'static str, columns: Signal<usize>| {
-        Signal::derive(move || {
-            format!("{what}: {} rows and {} columns are in use", channels.get(), columns.get())
-        })
+        Signal::derive(move || format!("{what}: {} rows and {} columns are in use", channels.get(), columns.get()))
     };
     let colours = Signal::stored(COLOURS);
     view! {
@@ -61,6 +59,6 @@ fn Widths() -> impl IntoView {
 fn Kept(kept: Signal<usize>, of: usize) -> impl IntoView {
     view! {
         <span class="kept">{move || format!("{} of {of} weights, {:.0} %", kept.get(), 100.0 * kept.get() as f64 / of as f64)}</span>
-        <meter min="0" max=of value=kept aria-hidden="true"/>
+        <span class="share" aria-hidden="true"><span class="bar" style:width=move || format!("{}%", 100 * kept.get() / of)></span></span>
     }
 }

@@ -31,11 +31,16 @@ pub const STEP: Step = Step {
     control: || view! { <Recipe/> }.into_any(),
     lab: Some((
         "Run A has nothing, run B all three. Start both, and compare the losses, the gradients and the accuracies of the same widths.",
-        || super::lab(
-            [&[("slow_start", "0"), ("distill", "none"), ("reweighting", "0")], &[("slow_start", "0.5"), ("distill", "seed"), ("reweighting", "5")]],
-            &["slow_start", "distill", "reweighting"],
-            &["losses", "figure3", "accuracy"],
-        ),
+        || {
+            super::lab(
+                [
+                    &[("slow_start", "0"), ("distill", "none"), ("reweighting", "0")],
+                    &[("slow_start", "0.5"), ("distill", "seed"), ("reweighting", "5")],
+                ],
+                &["slow_start", "distill", "reweighting"],
+                &["losses", "figure3", "accuracy"],
+            )
+        },
     )),
 };
 
@@ -55,8 +60,10 @@ fn Recipe() -> impl IntoView {
     };
     let taught = move |index: usize| if distillation.get() && index > 0 { TAUGHT * weight(index) } else { 0.0 };
     let total = move || (0..WIDTHS.len()).map(weight).sum::<f64>();
-    let switch = |name: &'static str, on: RwSignal<bool>| view! {
-        <label><input type="checkbox" prop:checked=on on:change:target=move |event| on.set(event.target().checked())/>{name}</label>
+    let switch = |name: &'static str, on: RwSignal<bool>| {
+        view! {
+            <label><input type="checkbox" prop:checked=on on:change:target=move |event| on.set(event.target().checked())/>{name}</label>
+        }
     };
     view! {
         <fieldset class="choices">

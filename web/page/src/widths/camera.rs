@@ -93,7 +93,9 @@ async fn open() -> Result<MediaStream, &'static str> {
     answer.map(JsCast::unchecked_into).map_err(|error| {
         let name = js_sys::Reflect::get(&error, &"name".into()).ok().and_then(|name| name.as_string());
         match name.as_deref() {
-            Some("NotAllowedError") => "The webcam was refused: allow it in the browser’s address bar, or choose an image file.",
+            Some("NotAllowedError") => {
+                "The webcam was refused: allow it in the browser’s address bar, or choose an image file."
+            }
             Some("NotFoundError") => "There is no webcam: choose an image file or draw something.",
             _ => "The webcam cannot be used: another program may have it.",
         }

@@ -112,6 +112,12 @@ pub fn percents(explained: [f64; 2]) -> String {
 }
 
 fn milliseconds(value: f64) -> String {
-    let digits = if value >= 99.95 { 0 } else if value >= 9.995 { 1 } else { 2 };
+    let digits = if value >= 99.95 {
+        0
+    } else if value >= 9.995 {
+        1
+    } else {
+        2
+    };
     format!("{value:.digits$} ms")
 }

@@ -236,7 +236,10 @@ impl Look {
     pub fn width_name(self) -> String {
         let width = self.width.get();
         self.network.with(|network| {
-            network.as_ref().and_then(|network| network.profile.get(width)).map_or(String::new(), |of| of.width.to_string())
+            network
+                .as_ref()
+                .and_then(|network| network.profile.get(width))
+                .map_or(String::new(), |of| of.width.to_string())
         })
     }
 
@@ -297,7 +300,8 @@ impl Look {
     }
 
     fn take_network(self, gallery: Report, attached: &[JsValue]) {
-        let Some(network) = self.coming.try_update_value(Option::take).flatten().and_then(|of| network(of, gallery, attached))
+        let Some(network) =
+            self.coming.try_update_value(Option::take).flatten().and_then(|of| network(of, gallery, attached))
         else {
             return;
         };
@@ -361,7 +365,9 @@ fn network(network: Report, gallery: Report, attached: &[JsValue]) -> Option<Net
 /// 32-bit floats, attached as such or as their bytes.
 fn floats(attachment: &JsValue) -> Vec<f32> {
     match parcel::bytes(attachment) {
-        Some(bytes) => bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect(),
+        Some(bytes) => {
+            bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect()
+        }
         None => js_sys::Float32Array::new(attachment).to_vec(),
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// From the drawing's middle to its edges.
-const REACH: [f64; 2] = [200.0, 150.0];
+const REACH: [f64; 2] = [200.0, 130.0];
 /// What is left free at the edges.
 const MARGIN: f64 = 10.0;
 /// Neighbours that are ringed.
@@ -31,7 +31,8 @@ struct Fit<'a> {
 impl<'a> Fit<'a> {
     fn of(map: &'a Map) -> Self {
         let fits = |axis: usize| {
-            let furthest = map.points.iter().map(|point| f64::from(point[axis].abs())).fold(f64::MIN_POSITIVE, f64::max);
+            let furthest =
+                map.points.iter().map(|point| f64::from(point[axis].abs())).fold(f64::MIN_POSITIVE, f64::max);
             (REACH[axis] - MARGIN) / furthest
         };
         Self { map, scale: fits(0).min(fits(1)) }
@@ -81,7 +82,12 @@ pub fn MapPanel(look: Look) -> impl IntoView {
 
 /// The drawing itself. Its points stay the same elements from width to width, so that they can move.
 #[component]
-fn Drawing(look: Look, network: Arc<Network>, chosen: RwSignal<Option<u32>>, pointed: RwSignal<Option<usize>>) -> impl IntoView {
+fn Drawing(
+    look: Look,
+    network: Arc<Network>,
+    chosen: RwSignal<Option<u32>>,
+    pointed: RwSignal<Option<usize>>,
+) -> impl IntoView {
     let network = StoredValue::new(network);
     let width = move || look.width.get();
     // One fit for all the points of a width.
@@ -95,7 +101,8 @@ fn Drawing(look: Look, network: Arc<Network>, chosen: RwSignal<Option<u32>>, poi
     });
     let classes = network.with_value(|network| network.classes.len() as u32);
     let of_class = move |class: u32| -> Vec<usize> {
-        network.with_value(|network| (0..network.labels.len()).filter(|image| network.labels[*image] == class).collect())
+        network
+            .with_value(|network| (0..network.labels.len()).filter(|image| network.labels[*image] == class).collect())
     };
     let picture = move || {
         let (seen, width) = (look.seen.get()?, width());
@@ -115,7 +122,10 @@ fn Drawing(look: Look, network: Arc<Network>, chosen: RwSignal<Option<u32>>, poi
     };
     let label = move || {
         let shown = network.with_value(|network| network.labels.len());
-        format!("{shown} images of the gallery on two components, at width {}. The legend and the list of neighbours say in words what it shows.", look.width_name())
+        format!(
+            "{shown} images of the gallery on two components, at width {}. The legend and the list of neighbours say in words what it shows.",
+            look.width_name()
+        )
     };
     view! {
         <svg role="img" aria-label=label viewBox=format!("{} {} {} {}", -REACH[0], -REACH[1], 2.0 * REACH[0], 2.0 * REACH[1])
@@ -161,7 +171,8 @@ fn Legend(network: Arc<Network>, chosen: RwSignal<Option<u32>>) -> impl IntoView
 fn inside(event: &ev::PointerEvent, drawing: &Element) -> Option<[f64; 2]> {
     let frame = drawing.get_bounding_client_rect();
     let along = |at: i32, start: f64, extent: f64| (f64::from(at) - start) / extent * 2.0 - 1.0;
-    let (x, y) = (along(event.client_x(), frame.left(), frame.width()), along(event.client_y(), frame.top(), frame.height()));
+    let (x, y) =
+        (along(event.client_x(), frame.left(), frame.width()), along(event.client_y(), frame.top(), frame.height()));
     (x.is_finite() && y.is_finite()).then_some([x * REACH[0], y * REACH[1]])
 }
 
@@ -192,7 +203,7 @@ pub fn sheet(look: Look) -> Option<String> {
     });
     let body: String = images.chain(picture).chain(legend).collect();
     Some(format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="1040" height="640" viewBox="-208 -158 520 320" font-family="sans-serif" font-size="10"><rect x="-208" y="-158" width="520" height="320" fill="#fff"/>{body}<text x="-200" y="158">width {}; the components explain {} of the variance</text></svg>"##,
+        r##"<svg xmlns="http://www.w3.org/2000/svg" width="1040" height="580" viewBox="-208 -138 520 290" font-family="sans-serif" font-size="10"><rect x="-208" y="-138" width="520" height="290" fill="#fff"/>{body}<text x="-200" y="144">width {}; the components explain {} of the variance</text></svg>"##,
         map.width,
         percents(map.explained)
     ))

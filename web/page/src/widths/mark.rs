@@ -17,9 +17,8 @@ const SHAPES: [&str; 10] = [
 ];
 
 /// Colours on white, after Paul Tol's *muted* scheme for colour-blind eyes; the page has them as `--k0` and so on.
-pub const ON_WHITE: [&str; 10] = [
-    "#332288", "#117733", "#cc6677", "#2f94c4", "#8a8a1f", "#882255", "#259882", "#aa4499", "#b98a0f", "#6b7280",
-];
+pub const ON_WHITE: [&str; 10] =
+    ["#332288", "#117733", "#cc6677", "#2f94c4", "#8a8a1f", "#882255", "#259882", "#aa4499", "#b98a0f", "#6b7280"];
 
 /// The shape of a class; classes beyond the tenth begin again.
 pub fn shape(class: u32) -> &'static str {

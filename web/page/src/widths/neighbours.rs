@@ -56,7 +56,8 @@ fn verdict(network: &Network, seen: &Seen, width: usize) -> String {
         Some(class) => format!("{} of {} have its class, {}.", counted(class), shown.len(), network.class(class)),
         None => {
             // The nearer of two classes with as many.
-            let most = shown.iter().rev().map(|(image, _)| network.label(*image)).max_by_key(|(class, _)| counted(*class));
+            let most =
+                shown.iter().rev().map(|(image, _)| network.label(*image)).max_by_key(|(class, _)| counted(*class));
             most.map_or(String::new(), |(class, name)| format!("{} of {} are: {name}.", counted(class), shown.len()))
         }
     }

@@ -48,17 +48,18 @@ struct Neighbour<'a> {
 
 impl<'a> Record<'a> {
     fn new(network: &'a Network, seen: &'a Seen, device: String) -> Self {
-        let widths = network.profile.iter().zip(&seen.widths).zip(&seen.features).map(|((cost, at), feature)| AtWidth {
-            width: at.width,
-            parameters: cost.parameters,
-            macs: cost.macs,
-            milliseconds: at.milliseconds,
-            feature,
-            place: at.at,
-            neighbours: (at.neighbours.iter())
-                .map(|&(image, cosine)| Neighbour { image, class: network.label(image).1, cosine })
-                .collect(),
-        });
+        let widths =
+            network.profile.iter().zip(&seen.widths).zip(&seen.features).map(|((cost, at), feature)| AtWidth {
+                width: at.width,
+                parameters: cost.parameters,
+                macs: cost.macs,
+                milliseconds: at.milliseconds,
+                feature,
+                place: at.at,
+                neighbours: (at.neighbours.iter())
+                    .map(|&(image, cosine)| Neighbour { image, class: network.label(image).1, cosine })
+                    .collect(),
+            });
         Self {
             network: &network.name,
             architecture: &network.architecture,

@@ -17,7 +17,8 @@ const LIVE: &str = "run/checkpoint.safetensors";
 /// The network: what it is, how far its reading has come, and how to choose another.
 #[component]
 pub fn NetworkPanel(look: Look, device: RwSignal<Choice>) -> impl IntoView {
-    let live = location().search().is_ok_and(|query| query.trim_start_matches('?').split('&').any(|word| word == "live"));
+    let live =
+        location().search().is_ok_and(|query| query.trim_start_matches('?').split('&').any(|word| word == "live"));
     let choose = move |event: web_sys::HtmlSelectElement| {
         if let Some((choice, ..)) = DEVICES.iter().find(|(_, name, _)| *name == event.value()) {
             device.set(*choice);
@@ -68,7 +69,9 @@ fn Busy(look: Look) -> impl IntoView {
     };
     let busy = Memo::new(move |_| progress().is_some());
     // What is merely fetched has nothing to end.
-    let ends = Memo::new(move |_| progress().is_some_and(|progress| progress.total > 1) && code.loading().get() == Loading::Ready);
+    let ends = Memo::new(move |_| {
+        progress().is_some_and(|progress| progress.total > 1) && code.loading().get() == Loading::Ready
+    });
     let what = Memo::new(move |_| progress().map(|progress| progress.what));
     view! {
         <p class="visually-hidden" role="status">{what}</p>
