@@ -76,7 +76,7 @@ pub fn Camera(look: Look, here: Signal<bool>) -> impl IntoView {
                 <button type="button" on:click=move |_| stop()>"Stop the webcam"</button>
             </Show>
             <p class="note">"The square in the middle is looked at, here in the page; nothing is sent anywhere."</p>
-            <p class="trouble" role="alert">{trouble}</p>
+            <p class="problem" role="alert">{trouble}</p>
         </div>
     }
 }

@@ -33,7 +33,7 @@ pub fn FilePlace(
     view! {
         <label class="file-place" class:over=over on:drop=drop on:dragover=hover on:dragleave=move |_| over.set(false)>
             <span>{label}</span>
-            <input type="file" accept=accept on:change:target=move |event| {
+            <input type="file" class="unseen" accept=accept on:change:target=move |event| {
                 take(files::chosen(&event.target()).pop().map(|(_, file)| file));
             }/>
         </label>

@@ -18,7 +18,7 @@ const REACH: [f64; 2] = [200.0, 130.0];
 /// What is left free at the edges.
 const MARGIN: f64 = 10.0;
 /// Neighbours that are ringed.
-const RINGED: usize = 10;
+const RINGED: usize = 12;
 /// How near the pointer must come to an image.
 const NEAR: f64 = 12.0;
 

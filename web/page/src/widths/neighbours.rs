@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Neighbours that are shown.
-const SHOWN: usize = 10;
+const SHOWN: usize = 12;
 
 /// The picture and its nearest neighbours at the width that is shown.
 #[component]
@@ -39,7 +39,7 @@ fn neighbours(network: &Network, seen: &Seen, width: usize) -> impl IntoView + u
         view! {
             <li class:same=same>
                 <img src=network.images.url(image) alt=""/>
-                <span class="class"><Mark class/>{name.to_owned()}{same.then(|| view! { <span class="tick" title="same class">"✓"<span class="visually-hidden">" same class"</span></span> })}</span>
+                <span class="class"><Mark class/>{name.to_owned()}{same.then(|| view! { <span class="tick" title="same class">"✓"<span class="unseen">" same class"</span></span> })}</span>
                 <span class="cosine">{format!("{cosine:.3}")}</span>
             </li>
         }

@@ -55,7 +55,7 @@ pub fn PicturePanel(look: Look, sample: RwSignal<usize>) -> impl IntoView {
         <section class="panel choose-picture" aria-labelledby="picture-title">
             <h2 id="picture-title">"Picture"</h2>
             <fieldset class="sources">
-                <legend class="visually-hidden">"Where the picture comes from"</legend>
+                <legend class="unseen">"Where the picture comes from"</legend>
                 {SOURCES.map(|(this, name)| view! {
                     <label><input type="radio" name="source" prop:checked=move || source.get() == this on:change=move |_| turn_to(this)/>{name}</label>
                 })}
@@ -90,7 +90,7 @@ fn Samples(look: Look, sample: RwSignal<usize>) -> impl IntoView {
     };
     view! {
         <fieldset class="samples">
-            <legend class="visually-hidden">"Test images"</legend>
+            <legend class="unseen">"Test images"</legend>
             {choices}
         </fieldset>
     }

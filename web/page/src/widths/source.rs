@@ -34,7 +34,7 @@ pub fn NetworkPanel(look: Look, device: RwSignal<Choice>) -> impl IntoView {
                 view! { <p><strong>{network.name.clone()}</strong><br/>{network.architecture.clone()}{steps}</p> }
             })}
             <Busy look/>
-            <p class="trouble" role="alert">{look.trouble}</p>
+            <p class="problem" role="alert">{look.trouble}</p>
             <Show when=move || look.dead.get()>
                 <button type="button" on:click=move |_| look.open(device.get_untracked())>"Start again"</button>
             </Show>
@@ -74,7 +74,7 @@ fn Busy(look: Look) -> impl IntoView {
     });
     let what = Memo::new(move |_| progress().map(|progress| progress.what));
     view! {
-        <p class="visually-hidden" role="status">{what}</p>
+        <p class="unseen" role="status">{what}</p>
         <Show when=move || busy.get()>
             <p class="busy">
                 <span aria-hidden="true">{move || what.get().map(|what| format!("{}…", capital(&what)))}</span>
