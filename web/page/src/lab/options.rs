@@ -111,7 +111,7 @@ impl Options {
         } else {
             self.with_method(config.method)
         };
-        if self.config.batch > 0 {
+        if key == "batch" && self.config.batch > 0 {
             // The queue is replaced batch by batch.
             let keys = recipe(Method::Mocov2).queue;
             self.config.queue = self.config.batch * (keys / self.config.batch).max(1);
