@@ -103,6 +103,12 @@ fn Gradients() -> impl IntoView {
         drag(event);
     };
     let end = |arrow: Arrow| (arrow.x * UNIT, -arrow.y * UNIT);
+    // Where an arrow's name stands clear of its head.
+    let beyond = move |arrow: Arrow| {
+        let (x, y) = end(arrow);
+        let longer = 1.0 + 20.0 / x.hypot(y).max(1.0);
+        (x * longer, (y * longer + 4.0).clamp(12.0 - REACH, REACH - 6.0))
+    };
     let label = move || {
         format!(
             "Two gradients with an angle of {:.0} degrees between them, the second {:.2} times as long as the first, and their sum",
@@ -119,8 +125,8 @@ fn Gradients() -> impl IntoView {
             <path class="second" d=move || second.get().path()/>
             <circle class="grip" r="9" cx=move || end(second.get()).0 cy=move || end(second.get()).1/>
             <text class="first" x=end(Arrow::FIRST).0 - 10.0 y="16">"g₁"</text>
-            <text class="second" x=move || end(second.get()).0 + 12.0 y=move || end(second.get()).1 - 8.0>"g₂"</text>
-            <text class="sum" x=move || end(sum.get()).0 + 4.0 y=move || end(sum.get()).1 + 14.0>"g₁ + g₂"</text>
+            <text class="second" x=move || beyond(second.get()).0 y=move || beyond(second.get()).1>"g₂"</text>
+            <text class="sum" x=move || beyond(sum.get()).0 y=move || beyond(sum.get()).1>"g₁ + g₂"</text>
         </svg>
         <Dial label="Angle of g₂" value=angle min=-180.0 max=180.0 step=1.0 digits=0 unit="°"/>
         <Dial label="Length of g₂" value=length min=LENGTHS[0] max=LENGTHS[1] step=0.05 digits=2/>

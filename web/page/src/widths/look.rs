@@ -15,8 +15,8 @@ use crate::{
     link::{Link, WorkerCode},
 };
 
-/// The network of the bundle, and its name for the reader.
-const SHIPPED: (&str, &str) = ("network.safetensors", "the shipped network");
+/// The network of the bundle.
+const SHIPPED: &str = "network.safetensors";
 
 /// A trained network, and where its widths see the gallery.
 pub struct Network {
@@ -195,15 +195,15 @@ impl Look {
 
     /// Loads the network of the bundle.
     pub fn load_shipped(self) {
-        self.load_from(SHIPPED.0, SHIPPED.1.to_owned());
+        self.load_from(SHIPPED);
     }
 
     /// Loads a network from a file below the page.
-    pub fn load_from(self, path: &'static str, name: String) {
+    pub fn load_from(self, path: &'static str) {
         self.begin("loading the network");
         spawn_local(async move {
             match fetch::bytes(path).await {
-                Ok(bytes) => self.load(name, bytes),
+                Ok(bytes) => self.load(path.to_owned(), bytes),
                 Err(error) => self.fail(format!("The network could not be loaded ({error}): choose a file instead.")),
             }
         });

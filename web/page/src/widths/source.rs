@@ -41,7 +41,7 @@ pub fn NetworkPanel(look: Look, device: RwSignal<Choice>) -> impl IntoView {
             <div class="actions">
                 <button type="button" on:click=move |_| look.load_shipped()>"Shipped network"</button>
                 {live.then(|| view! {
-                    <button type="button" on:click=move |_| look.load_from(LIVE, "the run that is being served".to_owned())>"The run’s checkpoint"</button>
+                    <button type="button" on:click=move |_| look.load_from(LIVE)>"The run’s checkpoint"</button>
                 })}
                 <FilePlace label="Drop or choose a checkpoint (.safetensors, .pth.tar)" accept=".safetensors,.tar,.pth,.pt" on_file=take on_trouble=fail/>
                 <label class="device">"Compute on "
@@ -59,26 +59,28 @@ pub fn NetworkPanel(look: Look, device: RwSignal<Choice>) -> impl IntoView {
 #[component]
 fn Busy(look: Look) -> impl IntoView {
     let code: WorkerCode = expect_context();
-    let progress = move || match code.loading().get() {
-        Loading::Fetching { loaded, total } => Some(Progress {
-            what: "loading the program".to_owned(),
-            done: loaded as usize,
-            total: total.map_or(0, |total| total as usize),
-        }),
-        Loading::Ready | Loading::Failed => look.progress.get(),
+    let loading = move || match code.loading().get() {
+        Loading::Fetching { loaded, total } => Some((loaded as usize, total.map_or(0, |total| total as usize))),
+        Loading::Ready | Loading::Failed => None,
+    };
+    let progress = move || {
+        // Once there is a device, the program is there.
+        let loading = loading().filter(|_| look.device.with(Option::is_none));
+        let program = loading.map(|(done, total)| Progress { what: "loading the program".to_owned(), done, total });
+        program.or_else(|| look.progress.get())
     };
     let busy = Memo::new(move |_| progress().is_some());
     // What is merely fetched has nothing to end.
-    let ends = Memo::new(move |_| {
-        progress().is_some_and(|progress| progress.total > 1) && code.loading().get() == Loading::Ready
-    });
+    let ends = Memo::new(move |_| look.progress.with(|progress| progress.as_ref().is_some_and(|of| of.total > 1)));
+    // None of work whose extent is unknown.
+    let share = move || progress().filter(|of| of.total > 1).map(|of| (of.done as f64 / of.total as f64).to_string());
     let what = Memo::new(move |_| progress().map(|progress| progress.what));
     view! {
         <p class="unseen" role="status">{what}</p>
         <Show when=move || busy.get()>
             <p class="busy">
                 <span aria-hidden="true">{move || what.get().map(|what| format!("{}…", capital(&what)))}</span>
-                <progress aria-label=what max=1 prop:value=move || progress().map_or(0.0, |Progress { done, total, .. }| done as f64 / total.max(1) as f64)/>
+                <progress aria-label=what max="1" value=share/>
                 <button type="button" hidden=move || !ends.get() on:click=move |_| look.cancel()>"Cancel"</button>
             </p>
         </Show>
