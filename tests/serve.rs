@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -62,24 +62,57 @@ fn serve(arguments: &[&str]) -> Command {
     command
 }
 
-/// The program at work; ends with the test.
+/// The program; ends with the test.
+struct Running(Child);
+
+impl Running {
+    #[track_caller]
+    fn ends(&mut self) -> ExitStatus {
+        let asked = Instant::now();
+        loop {
+            match self.0.try_wait().unwrap() {
+                Some(status) => return status,
+                None => assert!(asked.elapsed() < LIMIT, "it goes on"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// All that it has said to the user, once it has ended.
+    fn said(&mut self) -> String {
+        self.0.kill().unwrap();
+        let mut said = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The program at work.
 struct Server {
-    child: Child,
+    program: Running,
     url: String,
     address: SocketAddr,
 }
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = serve(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = serve(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut program = Running(child);
         let mut url = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        BufReader::new(program.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
         let url = url.trim().to_owned();
         let address = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()?.parse().ok());
         let Some(address) = address else {
-            panic!("no address in '{url}': {}", String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr));
+            panic!("no address in '{url}': {}", program.said());
         };
-        Self { child, url, address }
+        Self { program, url, address }
     }
 
     /// Sends a request as it stands, but for the empty line at its end.
@@ -117,15 +150,8 @@ impl Server {
     }
 
     fn interrupt(&self) {
-        let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        let status = Command::new("kill").args(["-INT", &self.program.0.id().to_string()]).status().unwrap();
         assert!(status.success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -169,7 +195,9 @@ impl Feed {
     /// The next event; sizes of chunks and comments between the fields are none of it.
     fn next(&mut self) -> Told {
         let mut told = Told::default();
+        let asked = Instant::now();
         loop {
+            assert!(asked.elapsed() < LIMIT, "nothing but comments");
             let mut line = String::new();
             assert_ne!(self.reader.read_line(&mut line).expect("an event in time"), 0, "the stream has ended");
             let line = line.trim_end();
@@ -206,9 +234,11 @@ fn checkpoint(step: u64) -> String {
     format!(r#"{{"event":"checkpoint","step":{step}}}"#)
 }
 
-fn refused(mut command: Command) -> String {
-    let Output { status, stderr, .. } = command.output().unwrap();
-    let message = String::from_utf8_lossy(&stderr).into_owned();
+/// What the program says that ends at once because it cannot do what it should.
+fn refused(command: &mut Command) -> String {
+    let mut refusing = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let status = refusing.ends();
+    let message = refusing.said();
     assert_eq!(status.code(), Some(2), "{message}");
     assert!(!message.contains("panicked"), "{message}");
     message
@@ -240,7 +270,10 @@ fn the_page_is_served_byte_for_byte() {
     let head = server.ask("HEAD", "/page.js", "");
     assert_eq!((head.status, head.header("content-length")), (200, Some("15")));
     assert!(head.body().is_empty());
-    for path in ["/nothing", "/run/run.json", "/run/events", "/run/"] {
+    // Below /run there is a run or nothing, whatever the bundle has there.
+    fs::create_dir(scene.path("web/run")).unwrap();
+    fs::write(scene.path("web/run/run.json"), "{}").unwrap();
+    for path in ["/nothing", "/run/run.json", "/run/events", "/run/page.js"] {
         let answer = server.get(path);
         assert_eq!(answer.status, 404, "{path}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
@@ -448,37 +481,30 @@ fn ctrl_c_ends_it_while_events_are_awaited() {
     feed.tells(&[&checkpoint(1)]);
     let asked = Instant::now();
     server.interrupt();
-    let status = loop {
-        match server.child.try_wait().unwrap() {
-            Some(status) => break status,
-            None if asked.elapsed() > LIMIT => panic!("it goes on"),
-            None => std::thread::sleep(Duration::from_millis(10)),
-        }
-    };
-    assert_eq!(status.code(), Some(0));
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert_eq!(server.program.ends().code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
 
     // And from the moment that its address is known.
     let mut server = scene.serve(&[]);
     server.interrupt();
-    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    assert_eq!(server.program.ends().code(), Some(0));
 }
 
 #[test]
 fn what_is_missing_is_said() {
     let scene = Scene::new();
     let text = |name: &str| scene.path(name).to_str().unwrap().to_owned();
-    let message = refused(serve(&["--bundle", &text("run")]));
+    let message = refused(&mut serve(&["--bundle", &text("run")]));
     assert!(message.contains("there is no page in ") && message.contains("cargo xtask web"), "{message}");
-    let message = refused(serve(&["--bundle", &text("web"), &text("nothing")]));
+    let message = refused(&mut serve(&["--bundle", &text("web"), &text("nothing")]));
     assert!(message.contains("there is no folder "), "{message}");
-    let message = refused(serve(&["--bundle", &text("web"), &text("web")]));
+    let message = refused(&mut serve(&["--bundle", &text("web"), &text("web")]));
     assert!(message.contains("holds no run"), "{message}");
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for address in [address.as_str(), "8787", "127.0.0.1", "256.0.0.1:80"] {
-        let message = refused(serve(&["--bundle", &text("web"), "--address", address]));
+        let message = refused(&mut serve(&["--bundle", &text("web"), "--address", address]));
         assert!(message.contains(&format!("cannot listen on {address}: name a free address")), "{message}");
     }
 }
@@ -501,9 +527,7 @@ fn other_machines_are_let_in_where_that_is_asked_for() {
     assert!(server.address.ip().is_loopback(), "{}", server.url);
     let status = |host| server.send(&format!("GET / HTTP/1.1\r\nHost: {host}")).status;
     assert_eq!((status("192.168.1.5:80"), status("localhost"), status("evil.example")), (200, 200, 403));
-    let mut said = String::new();
-    server.child.kill().unwrap();
-    server.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let said = server.program.said();
     assert_eq!(said.matches("is open to every machine that can reach it").count(), 1, "{said}");
 }
 
@@ -514,9 +538,7 @@ fn the_page_is_looked_for_beside_the_programs_folder() {
     fs::create_dir(scene.path("release")).unwrap();
     copy(Path::new(env!("CARGO_BIN_EXE_slimclr")), &program);
     fs::remove_file(scene.path("web/index.html")).unwrap();
-    let mut command = Command::new(program);
-    command.arg("serve");
-    let message = refused(command);
+    let message = refused(Command::new(program).arg("serve"));
     assert!(
         message.contains(&format!("no page in {}", scene.path("web").canonicalize().unwrap().display())),
         "{message}"

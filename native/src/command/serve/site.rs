@@ -41,7 +41,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
 pub fn site(bundle: &Path, run: Option<&RunFolder>, hosts: Hosts) -> Result<Router> {
     let bundle = Confined::to(bundle)?;
     let page =
-        ServeDir::with_backend(bundle.root().to_owned(), bundle).precompressed_br().redirect_to_trailing_slash(false);
+        ServeDir::with_backend(bundle.root(), bundle.clone()).precompressed_br().redirect_to_trailing_slash(false);
     let run = run.map_or_else(|| Ok(Router::new()), watched)?.fallback(|| async { StatusCode::NOT_FOUND });
     let site = Router::new().nest("/run", run).fallback_service(page);
     let site = site.layer(middleware::from_fn_with_state(hosts, admit));
@@ -65,7 +65,7 @@ async fn admit(State(hosts): State<Hosts>, request: Request, next: Next) -> Resp
 /// A run, as the page finds it below `/run`.
 fn watched(run: &RunFolder) -> Result<Router> {
     let folder = Confined::to(run.path())?;
-    let files = ServeDir::with_backend(folder.root().to_owned(), folder.clone());
+    let files = ServeDir::with_backend(folder.root(), folder.clone());
     let (name, contents) = (run.name(), folder.clone());
     let events = move |headers: HeaderMap| async move {
         let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
