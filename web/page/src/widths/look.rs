@@ -130,8 +130,10 @@ pub struct Look {
     pub width: RwSignal<usize>,
     /// What takes long.
     pub progress: RwSignal<Option<Progress>>,
-    /// What went wrong, in a sentence.
+    /// What went wrong with the network or the device, in a sentence.
     pub trouble: RwSignal<Option<String>>,
+    /// What went wrong with the picture, in a sentence.
+    pub picture_trouble: RwSignal<Option<String>>,
     /// Whether the worker is no more.
     pub dead: RwSignal<bool>,
 }
@@ -157,6 +159,7 @@ impl Look {
             width: RwSignal::new(0),
             progress: RwSignal::new(None),
             trouble: RwSignal::new(None),
+            picture_trouble: RwSignal::new(None),
             dead: RwSignal::new(false),
         }
     }
@@ -289,7 +292,7 @@ impl Look {
             Report::Failed { task, message } => {
                 if task == Task::Embed {
                     self.waiting.set_value(false);
-                    self.trouble.set(Some(message));
+                    self.picture_trouble.set(Some(message));
                 } else {
                     self.fail(message);
                 }
@@ -332,7 +335,7 @@ impl Look {
             Chosen::Square { what, .. } => what.to_owned(),
         };
         let Some(bytes) = parcel::bytes(pixels) else { return };
-        self.trouble.set(None);
+        self.picture_trouble.set(None);
         self.seen.set(Some(Arc::new(Seen {
             what,
             class,

@@ -37,9 +37,10 @@ fn neighbours(network: &Network, seen: &Seen, width: usize) -> impl IntoView + u
         let (class, name) = network.label(image);
         let same = seen.class == Some(class);
         view! {
-            <li class:same=same>
+            <li>
                 <img src=network.images.url(image) alt=""/>
-                <span class="class"><Mark class/>{name.to_owned()}{same.then(|| view! { <span class="tick" title="same class">"✓"<span class="unseen">" same class"</span></span> })}</span>
+                {same.then(|| view! { <span class="tick">"✓"<span class="unseen">" same class"</span></span> })}
+                <span class="class"><Mark class/>{name.to_owned()}</span>
                 <span class="cosine">{format!("{cosine:.3}")}</span>
             </li>
         }

@@ -43,7 +43,7 @@ pub fn PicturePanel(look: Look, sample: RwSignal<usize>) -> impl IntoView {
             look.show(Chosen::Sample(sample.get_untracked()));
         }
     };
-    let fail = Callback::new(move |words| look.trouble.set(Some(words)));
+    let fail = Callback::new(move |words| look.picture_trouble.set(Some(words)));
     let paste = window_event_listener(ev::paste, move |event| {
         let pasted = event.clipboard_data().and_then(|data| data.files()?.get(0));
         if let Some(image) = pasted.filter(|_| here.get_untracked()) {
@@ -60,6 +60,7 @@ pub fn PicturePanel(look: Look, sample: RwSignal<usize>) -> impl IntoView {
                     <label><input type="radio" name="source" prop:checked=move || source.get() == this on:change=move |_| turn_to(this)/>{name}</label>
                 })}
             </fieldset>
+            <p class="problem" role="alert">{look.picture_trouble}</p>
             {move || match source.get() {
                 Source::Sample => view! { <Samples look sample/> }.into_any(),
                 Source::File => view! {
