@@ -40,7 +40,7 @@ pub struct Relief {
     pub width: f64,
     /// Places along the two directions.
     pub places: [usize; 2],
-    /// Lengths along them, the longer being 1.
+    /// Lengths along them, of which the diagonal is 1.
     pub sides: [f32; 2],
     /// The loss at each place, a row for each along the second direction, from 0 at the bottom to 1 at the top; far
     /// below 0 where there is none.
@@ -88,7 +88,7 @@ fn reading(scale: &Scale, high: &str, beyond: bool, void: bool) -> String {
     let kind = if scale.is_logarithmic() { "the logarithm of the loss" } else { "the loss" };
     let mut reading = format!(
         "Height and colour are {kind}, on one scale for both widths; between the places where it was computed the \
-         surface is bent smoothly. The line is the weights’ way from the hollow ball to the full one."
+         surface is bent smoothly. The line is the weights’ way on it, from the hollow ball to the full one."
     );
     if beyond {
         reading += &format!(" Losses above {high} are cut off there.");
@@ -117,9 +117,10 @@ fn relief(surface: &Surface, grid: &Grid, scale: &Scale) -> Relief {
 }
 
 fn sides(surface: &Surface) -> [f32; 2] {
-    let [x, y] = [&surface.x, &surface.y].map(|axis| axis[axis.len() - 1] - axis[0]);
-    let longer = x.max(y);
-    [x, y].map(|side| (side / longer).max(1.0 / LONGEST_SIDE) as f32)
+    let lengths = [&surface.x, &surface.y].map(|axis| axis[axis.len() - 1] - axis[0]);
+    let least = lengths[0].max(lengths[1]) / LONGEST_SIDE;
+    let [x, y] = lengths.map(|length| length.max(least));
+    [x, y].map(|side| (side / x.hypot(y)) as f32)
 }
 
 /// The snapshots that lie somewhere.
@@ -196,7 +197,8 @@ mod tests {
         let heights: Vec<_> = reliefs.reliefs.iter().map(|it| (it.width, it.places, it.heights[0])).collect();
         assert_eq!(heights, [(1.0, [3, 2], 0.0), (0.25, [3, 2], 1.0)]);
         assert_eq!(reliefs.ends, ["1", "3"]);
-        assert_eq!(reliefs.reliefs[0].sides, [1.0, 0.5]);
+        let [x, y] = reliefs.reliefs[0].sides;
+        assert!((x - 2.0 * y).abs() < 1e-6 && (x.hypot(y) - 1.0).abs() < 1e-6);
     }
 
     #[test]

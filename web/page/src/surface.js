@@ -86,10 +86,9 @@ class Relief {
     this.pending ??= requestAnimationFrame(() => { this.pending = null; this.draw(); });
   }
 
-  draw() {
+  draw(scale = Math.min(devicePixelRatio, 2)) {
     if (this.closed) return;
     const { canvas, scene, gpu: { device, format } } = this;
-    const scale = Math.min(devicePixelRatio, 2);
     const width = Math.round(canvas.clientWidth * scale), height = Math.round(canvas.clientHeight * scale);
     if (!width || !height) return;
     if (!this.targets || canvas.width !== width || canvas.height !== height) {
@@ -131,12 +130,14 @@ class Relief {
     device.queue.submit([commands.finish()]);
   }
 
-  /** The picture as a PNG file. */
-  png() {
-    // A canvas shows what was drawn in the same task only.
-    this.draw();
-    return new Promise((resolve, reject) =>
-      this.canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the browser gave no picture")))));
+  /** The picture as a PNG file, sharp on a projector too. */
+  async png() {
+    // What was drawn can be read in the same task only.
+    this.draw(3);
+    const blob = await new Promise((resolve) => this.canvas.toBlob(resolve));
+    this.redraw();
+    if (!blob) throw new Error("the browser gave no picture");
+    return blob;
   }
 
   close() {

@@ -12,12 +12,12 @@ use crate::download;
 
 const SHADER: &str = include_str!("../../../shaders/surface.wgsl");
 
-/// The relief's height, as a share of its longer side.
-const HEIGHT: f32 = 0.6;
+/// The relief's height, as a share of its diagonal.
+const HEIGHT: f32 = 0.5;
 /// The radius of the weights' way, in the same unit.
-const RADIUS: f32 = 0.009;
-/// The eye's distance, in the same unit.
-const DISTANCE: f32 = 1.95;
+const RADIUS: f32 = 0.0075;
+/// The eye's distance, in the same unit: near, but all is seen from everywhere.
+const DISTANCE: f32 = 1.5;
 /// Facets along each direction, about: enough to look round.
 const FACETS: usize = 96;
 
