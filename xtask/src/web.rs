@@ -106,6 +106,7 @@ fn add_assets(bundle: &mut Bundle) -> Result<()> {
     bundle.folder("", &workspace.join("web/page/static"))?;
     for (path, source) in [
         ("worker.js", "web/worker/worker.js"),
+        ("surface.wgsl", "shaders/surface.wgsl"),
         ("images/train.webp", "native/assets/cifar10-train.webp"),
         ("images/test.webp", "native/assets/cifar10-test.webp"),
         ("network.safetensors", "web/assets/network.safetensors"),

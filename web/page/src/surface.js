@@ -1,4 +1,5 @@
-// The loss surface on a canvas, by WebGPU: shaders/surface.wgsl draws it, this brings it there what it needs.
+// The loss surface on a canvas, by WebGPU: shaders/surface.wgsl, which the bundle has beside the page, draws it, and this
+// brings there what it needs.
 
 const SAMPLES = 4;
 // Places of the scene's numbers that are the canvas' own: aspect, ink and paper.
@@ -13,12 +14,15 @@ export function offered() {
   return Boolean(navigator.gpu);
 }
 
-async function open(shader) {
+async function open() {
   const adapter = await navigator.gpu?.requestAdapter();
   if (!adapter) throw new Error("there is no graphics adapter for it");
+  const shader = await fetch("surface.wgsl");
+  if (!shader.ok) throw new Error("its shader could not be fetched");
+  const code = await shader.text();
   const device = await adapter.requestDevice();
   device.lost.then(() => { gpu = null; });
-  const module = device.createShaderModule({ code: shader });
+  const module = device.createShaderModule({ code });
   const format = navigator.gpu.getPreferredCanvasFormat();
   const pipeline = (vertex, fragment, primitive, constants) => device.createRenderPipelineAsync({
     layout,
@@ -49,8 +53,8 @@ async function open(shader) {
 }
 
 /** A surface on a canvas. `lost` is called once if the device is; the canvas stays as it is then. */
-export async function relief(canvas, shader, scene, heights, way, lost) {
-  gpu ??= open(shader).catch((error) => { gpu = null; throw error; });
+export async function relief(canvas, scene, heights, way, lost) {
+  gpu ??= open().catch((error) => { gpu = null; throw error; });
   return new Relief(await gpu, canvas, scene, heights, way, lost);
 }
 

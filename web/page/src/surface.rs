@@ -10,8 +10,6 @@ use web_sys::{HtmlCanvasElement, KeyboardEvent, PointerEvent};
 
 use crate::download;
 
-const SHADER: &str = include_str!("../../../shaders/surface.wgsl");
-
 /// The relief's height, as a share of its diagonal.
 const HEIGHT: f32 = 0.5;
 /// The radius of the weights' way, in the same unit.
@@ -38,7 +36,6 @@ extern "C" {
     #[wasm_bindgen(catch)]
     async fn relief(
         canvas: &HtmlCanvasElement,
-        shader: &str,
         scene: &Float32Array,
         heights: &Float32Array,
         way: &Float32Array,
@@ -234,7 +231,7 @@ async fn show(
     let lost = Closure::new(move || drop(missing.try_set(Some("the graphics device was lost".into()))));
     let [scene, heights, way] =
         [&scene(it, steps)[..], &it.heights, it.path.as_flattened()].map(|numbers| Float32Array::from(numbers));
-    let stage = relief(canvas, SHADER, &scene, &heights, &way, &lost).await.map_err(|error| words(&error))?;
+    let stage = relief(canvas, &scene, &heights, &way, &lost).await.map_err(|error| words(&error))?;
     Ok(Shown { stage: stage.unchecked_into(), _lost: lost })
 }
 

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::products::{self, Products, hexadecimal};
 
 /// What brotli shortens; images and weights are as short as they get.
-const COMPRESSIBLE: [&str; 8] = ["css", "html", "js", "json", "mjs", "svg", "wasm", "webmanifest"];
+const COMPRESSIBLE: [&str; 9] = ["css", "html", "js", "json", "mjs", "svg", "wasm", "webmanifest", "wgsl"];
 
 /// The files of a bundle by their paths in it, with forward slashes.
 #[derive(Default)]
