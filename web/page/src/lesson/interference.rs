@@ -17,14 +17,7 @@ const LENGTHS: [f64; 2] = [0.1, 2.0];
 
 pub const STEP: Step = Step {
     title: "When gradients disagree",
-    text: include_str!("interference.html"),
-    question: "Turn and stretch the second gradient until the step makes width 1 worse. Is a conflict enough? What else must hold?",
-    answer: "<p>A negative cosine is not enough: while both are equally long, width 1 still gains, or stands still when they point exactly against each \
-        other. The second must also be longer than <math><mo>‖</mo><msub><mi>g</mi><mn>1</mn></msub><mo>‖</mo><mo>/</mo><mo>|</mo><mi>cos</mi><mo>&#x2061;</mo>\
-        <mi>φ</mi><mo>|</mo></math>. Direction decides whether widths harm each other, magnitude decides who wins.</p>\
-        <p>Do not take agreement for success, though. In this project’s own small runs, the cosine between the full and the narrowest network was 0.66 \
-        where nothing was done about interference and 0.27 with all of SlimCLR, which did better: a network that has learned almost nothing yet has \
-        one gradient for all its widths.</p>",
+    text: "lesson/interference.html",
     control: || view! { <Gradients/> }.into_any(),
     lab: Some((
         "A network with nothing against interference. Two figures: how long each width's gradient is, and the cosines between them.",

@@ -1,4 +1,4 @@
-//! The lesson: five steps, each with some sentences, a control beside them, and a question to answer by trying.
+//! The lesson: five steps, each with some sentences, a question to answer by trying, and what to try it with.
 
 mod dial;
 mod interference;
@@ -10,10 +10,12 @@ mod techniques;
 
 use leptos::{ev::KeyboardEvent, prelude::*};
 use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{Element, HtmlElement};
 
 use crate::{
     address::{self, Address},
+    fetch,
     lab::{Lab, Options, Setup},
 };
 
@@ -27,12 +29,8 @@ const CONTROLS: &str = "input, select, textarea, button, summary, [role=slider]"
 /// A step of the lesson.
 struct Step {
     title: &'static str,
-    /// As HTML.
+    /// Where in the bundle its text is, a question to be answered by trying, and what should have been seen.
     text: &'static str,
-    /// To be answered by trying.
-    question: &'static str,
-    /// As HTML.
-    answer: &'static str,
     /// What to try it with.
     control: fn() -> AnyView,
     /// A training to watch, and what to watch there.
@@ -85,16 +83,18 @@ pub fn Room() -> impl IntoView {
 fn Page(index: usize, step: Memo<usize>) -> impl IntoView {
     let shown = Memo::new(move |_| step.get() == index);
     let visited = Memo::new(move |before| shown.get() || before.copied().unwrap_or(false));
-    let Step { title, text, question, answer, control, lab } = &STEPS[index];
+    let Step { title, text, control, lab } = &STEPS[index];
     let page = move || {
+        let prose = RwSignal::new(String::new());
+        spawn_local(async move {
+            let unread =
+                |why| format!("<p class=\"problem\">The text could not be loaded ({why}): reload the page.</p>");
+            prose.set(fetch::text(text).await.unwrap_or_else(unread));
+        });
         view! {
             <h2 tabindex="-1"><span class="number">{format!("{} of {}", index + 1, STEPS.len())}</span>{*title}</h2>
-            <div class="text" inner_html=*text></div>
+            <div class="prose" inner_html=prose></div>
             <div class="control" role="group" aria-label="To try">{control()}</div>
-            <div class="task">
-                <p class="question"><strong>"Try: "</strong>{*question}</p>
-                <details><summary>"What you should have seen"</summary><div inner_html=*answer></div></details>
-            </div>
             {lab.map(|(watch, setup)| view! {
                 <section class="live" aria-label="Live">
                     <h3>"Watch it in a training"</h3>

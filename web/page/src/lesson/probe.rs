@@ -17,12 +17,7 @@ const GOLDEN: f64 = 0.618_033_988_749_895;
 
 pub const STEP: Step = Step {
     title: "The probe",
-    text: include_str!("probe.html"),
-    question: "For which correlation does the narrow network lose nothing by using its part of the shared layer? Does more or less correlation make \
-        its own layer worth more?",
-    answer: "<p>At 0 the two lines are one. The stronger the features of the narrow network go along with the others, in either direction, the more they can stand in \
-        for them; its own layer makes use of that, the shared one must not, for in the full network the others are there to speak for \
-        themselves. Features of a real network are never uncorrelated, so every width gets its own layer.</p>",
+    text: "lesson/probe.html",
     control: || view! { <Layers/> }.into_any(),
     lab: Some((
         "After each epoch the test images are classified at every width by their nearest neighbours among the training images. Compare with the untrained network’s.",

@@ -14,12 +14,7 @@ const WIDTHS: [(usize, &str); 4] = [(16, "1"), (12, "0.75"), (8, "0.5"), (4, "0.
 
 pub const STEP: Step = Step {
     title: "The same weights for all",
-    text: include_str!("sharing.html"),
-    question: "Which part of the matrix gets a gradient from all four widths, and how much of it is that? Then let the full network rest: \
-        which weights now stand still?",
-    answer: "<p>The corner of the narrowest width, a sixteenth of the matrix. It is all that width 0.25 has: the smallest network consists of \
-        nothing but weights at which three others pull as well.</p>\
-        <p>Without the full network, seven sixteenths of the matrix get no gradient at all: what lies beyond width 0.75 is the full network’s alone.</p>",
+    text: "lesson/sharing.html",
     control: || view! { <Sharing/> }.into_any(),
     lab: None,
 };

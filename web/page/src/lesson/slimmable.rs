@@ -15,12 +15,7 @@ const COLOURS: usize = 3;
 
 pub const STEP: Step = Step {
     title: "One network, many widths",
-    text: include_str!("slimmable.html"),
-    question: "At which width does an inner layer keep a quarter of its weights? Guess first, then slide.",
-    answer: "<p>At width 0.5: half of the rows, and of each the first half, is a quarter of the matrix. Width 0.25 keeps a sixteenth. The first \
-        layer keeps half and a quarter of its weights, for its columns are the three colours.</p>\
-        <p>The network in this project’s <em>Results</em> has 89.9 thousand parameters at width 1, and 52.4, 24.9 and 7.49 thousand at widths 0.75, \
-        0.5 and 0.25: each a little more than the square says.</p>",
+    text: "lesson/slimmable.html",
     control: || view! { <Widths/> }.into_any(),
     lab: None,
 };

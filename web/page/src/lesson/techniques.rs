@@ -13,21 +13,7 @@ const ALONE: f64 = 50.0;
 
 pub const STEP: Step = Step {
     title: "Three techniques",
-    text: include_str!("techniques.html"),
-    question: "With nothing switched on, how much of the whole loss is the full network’s? And with reweighting? Then add slow start, and slide \
-        through the training.",
-    answer: "<p>A quarter; with reweighting 2.5 of 5.5, or 45 %. With slow start all of it in the first half.</p>\
-        <p>Whether it helps can only be measured. Linear probe, top-1 in %, from this project’s own small comparison (a ResNet-8, six epochs of 10,000 \
-        images, each trained once; differences below 1.4 are within noise):</p>\
-        <table><thead><tr><th scope=\"col\">Width</th><th scope=\"col\">1</th><th scope=\"col\">0.75</th><th scope=\"col\">0.5</th><th scope=\"col\">0.25</th></tr></thead><tbody>\
-        <tr><th scope=\"row\">Each trained alone</th><td>34.1</td><td>29.5</td><td>26.3</td><td>24.1</td></tr>\
-        <tr><th scope=\"row\">Shared, nothing on</th><td>30.1</td><td>28.6</td><td>25.2</td><td>23.3</td></tr>\
-        <tr><th scope=\"row\">+ slow start</th><td>35.0</td><td>34.2</td><td>32.1</td><td>28.0</td></tr>\
-        <tr><th scope=\"row\">+ distillation</th><td>31.7</td><td>28.6</td><td>28.5</td><td>24.3</td></tr>\
-        <tr><th scope=\"row\">+ reweighting</th><td>27.7</td><td>26.1</td><td>24.9</td><td>23.2</td></tr>\
-        <tr><th scope=\"row\">All three</th><td>35.4</td><td>34.0</td><td>30.9</td><td>27.4</td></tr></tbody></table>\
-        <p>As in the paper, naive sharing costs the full network most, and all three together mend that. Unlike in the paper, slow start did most of it, and \
-        reweighting by itself was no help: so short a training is not the paper’s 200 epochs.</p>",
+    text: "lesson/techniques.html",
     control: || view! { <Recipe/> }.into_any(),
     lab: Some((
         "Run A has nothing, run B all three. Start both, and compare the losses, the gradients and the accuracies of the same widths.",
