@@ -19,7 +19,7 @@ pub fn Matrix(
     let across: String = (1..rows).map(|row| format!("M0 {}h{width}", row * ENTRY)).collect();
     let down: String = (1..columns).map(|column| format!("M{} 0v{height}", column * ENTRY)).collect();
     view! {
-        <svg class="matrix" role="img" aria-label=label viewBox=format!("-1 -1 {} {}", width + 2, height + 2) style:width=format!("calc({columns} * var(--entry))")>
+        <svg class="matrix" role="img" aria-label=label viewBox=format!("-1 -1 {} {}", width + 2, height + 2) style:width=format!("calc({columns}.2 * var(--entry))")>
             <rect class="ground" width=width height=height/>
             {children()}
             <path class="entries" d=across + &down/>

@@ -53,7 +53,7 @@ fn Widths() -> impl IntoView {
 #[component]
 fn Kept(kept: Signal<usize>, of: usize) -> impl IntoView {
     view! {
-        <span class="kept">{move || format!("{} of {of} weights, {:.0} %", kept.get(), 100.0 * kept.get() as f64 / of as f64)}</span>
+        <span class="kept">{move || format!("{} of {of} weights, {:.0}\u{a0}%", kept.get(), 100.0 * kept.get() as f64 / of as f64)}</span>
         <span class="share" aria-hidden="true"><span class="bar" style:width=move || format!("{}%", 100 * kept.get() / of)></span></span>
     }
 }

@@ -74,7 +74,7 @@ impl<'a> Record<'a> {
 fn record(look: Look) -> Option<String> {
     let (network, seen) = (look.network.get_untracked()?, look.seen.get_untracked()?);
     let device = look.device.get_untracked().unwrap_or_default();
-    serde_json::to_string_pretty(&Record::new(&network, &seen, device)).ok()
+    serde_json::to_string(&Record::new(&network, &seen, device)).ok()
 }
 
 /// Buttons to take it away.
