@@ -16,7 +16,8 @@ pub const STEP: Step = Step {
     text: "lesson/techniques.html",
     control: || view! { <Recipe/> }.into_any(),
     lab: Some((
-        "Run A has nothing, run B all three. Start both, and compare the losses, the gradients and the accuracies of the same widths.",
+        "Run A has nothing, run B all three. Start both, and compare the gradients and the accuracies of the same widths (differences below 3 points are \
+         within noise). What a width of B is taught counts 25-fold, the square of a temperature, so its loss is on another scale.",
         || {
             super::lab(
                 [
