@@ -79,18 +79,19 @@ pub fn reliefs(landscape: &Landscape) -> Option<Reliefs> {
     Some(Reliefs {
         reliefs: reliefs.collect(),
         steps: intervals * (ISO_LINES / intervals).max(1),
-        reading: reading(&scale, &high.label, beyond, void),
+        reading: reading(&scale, surfaces.len(), beyond.then_some(&high.label), void),
         ends: [low.label.clone(), high.label.clone()],
     })
 }
 
-fn reading(scale: &Scale, high: &str, beyond: bool, void: bool) -> String {
+fn reading(scale: &Scale, widths: usize, cut_off: Option<&String>, void: bool) -> String {
     let kind = if scale.is_logarithmic() { "the logarithm of the loss" } else { "the loss" };
+    let shared = if widths > 1 { ", on one scale for both widths" } else { "" };
     let mut reading = format!(
-        "Height and colour are {kind}, on one scale for both widths; between the places where it was computed the \
+        "Height and colour are {kind}{shared}; between the places where it was computed the \
          surface is bent smoothly. The line is the weights’ way on it, from the hollow ball to the full one."
     );
-    if beyond {
+    if let Some(high) = cut_off {
         reading += &format!(" Losses above {high} are cut off there.");
     }
     if void {
@@ -196,7 +197,7 @@ mod tests {
         let reliefs = reliefs(&landscape(all.into())).unwrap();
         let heights: Vec<_> = reliefs.reliefs.iter().map(|it| (it.width, it.places, it.heights[0])).collect();
         assert_eq!(heights, [(1.0, [3, 2], 0.0), (0.25, [3, 2], 1.0)]);
-        assert_eq!(reliefs.ends, ["1", "3"]);
+        assert_eq!(reliefs.ends, ["1.0", "3.0"]);
         let [x, y] = reliefs.reliefs[0].sides;
         assert!((x - 2.0 * y).abs() < 1e-6 && (x.hypot(y) - 1.0).abs() < 1e-6);
     }
@@ -211,7 +212,7 @@ mod tests {
         let peak = [[Some(1.0), Some(2.0), Some(1e6)], [Some(1.0); 3]];
         let peak = reliefs(&landscape(vec![surface(1.0, peak, &[])])).unwrap();
         assert_eq!(peak.reliefs[0].heights[2], 1.0);
-        assert!(peak.reading.contains("Losses above 2 are cut off there."), "{}", peak.reading);
+        assert!(peak.reading.contains("Losses above 2.0 are cut off there."), "{}", peak.reading);
     }
 
     #[test]
