@@ -20,7 +20,7 @@ async function widths(t, options) {
   const { address } = await program.serve(t);
   const page = await open(t, BROWSER, `${address}#widths?device=cpu`, options);
   await page.getByRole("heading", { name: /Nearest neighbours/ }).waitFor({ timeout: 90_000 });
-  await page.getByRole("button", { name: "Embeddings (JSON)" }).isEnabled();
+  await expect(() => page.getByRole("button", { name: "Embeddings (JSON)" }).isEnabled(), true);
   return page;
 }
 
