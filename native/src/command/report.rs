@@ -25,8 +25,8 @@ pub struct ReportFlags {
     /// The page to write [default: 'report.html', of one run in its folder, of several in the current one]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Folder to write the figures of interference to as well, as SVG and PNG: figure3 (gradient magnitudes), figure4
-    /// (directions), figure5 (loss landscapes) and cosines
+    /// Folder to write the figures to as well, as SVG and PNG: losses, accuracy, figure3 (gradient magnitudes), stages
+    /// (the same by stage), cosines, figure4 (directions) and figure5 (loss landscapes)
     #[arg(long, value_name = "DIR")]
     figures: Option<PathBuf>,
 }
