@@ -91,8 +91,14 @@ async fn compile(loading: RwSignal<Loading>) -> Result<JsValue, String> {
     let response = fetch::get(CODE).await?;
     let counted = response.clone().map_err(fetch::words)?;
     spawn_local(async move {
+        let tell = |loaded| {
+            // The last bytes may be counted after all is compiled.
+            if matches!(loading.get_untracked(), Loading::Fetching { .. }) {
+                loading.set(Loading::Fetching { loaded, total });
+            }
+        };
         // Only a display: where counting fails, compiling says why.
-        let _ = count(&counted, |loaded| loading.set(Loading::Fetching { loaded, total })).await;
+        let _ = count(&counted, tell).await;
     });
     let module = WebAssembly::compile_streaming(&Promise::resolve(AsRef::<JsValue>::as_ref(&response)));
     JsFuture::from(module).await.map_err(fetch::words).map(JsValue::from)

@@ -271,7 +271,8 @@ impl Run {
     }
 
     fn ask_with(self, request: &Request, attached: Vec<JsValue>) {
-        self.link.with_value(|link| link.iter().for_each(|link| link.ask(request, attached.clone())));
+        // A lab that is gone has no link any more.
+        self.link.try_with_value(|link| link.iter().for_each(|link| link.ask(request, attached.clone())));
     }
 
     fn steer(self, command: Command, then: Phase) {
@@ -351,15 +352,15 @@ impl Run {
             }
             Report::Cancelled { .. } => self.surveyed(),
             Report::Failed { task: Task::Survey, message } => {
-                self.trouble.set(Some(message));
+                self.trouble.set(Some(sentence(&message)));
                 self.surveyed();
             }
             Report::Failed { task: Task::Train, message } => {
                 self.progress.set(None);
-                self.trouble.set(Some(message));
+                self.trouble.set(Some(sentence(&message)));
                 self.phase.set(Phase::Ended);
             }
-            Report::Failed { message, .. } => self.fail(message),
+            Report::Failed { message, .. } => self.fail(sentence(&message)),
             // Of trained networks, which a run's worker is never asked about.
             Report::Network { .. } | Report::Gallery { .. } | Report::Embedded { .. } => {}
         }
@@ -390,4 +391,11 @@ impl Run {
         }
         self.resumes.set_value(false);
     }
+}
+
+/// An error's message as a sentence.
+fn sentence(message: &str) -> String {
+    let mut letters = message.trim_end_matches('.').chars();
+    let first = letters.next().map(char::to_uppercase).into_iter().flatten();
+    first.chain(letters).chain(['.']).collect()
 }
