@@ -3,7 +3,7 @@
 import { download, expect } from "./browser.mjs";
 import { lines } from "./program.mjs";
 
-/** A network of the fewest layers that there are, on images the size of stamps; the rest as the page has it. */
+/** A network of the fewest layers that there are, at a rate so low that its losses differ from step to step to the end. */
 export const TINY = {
   widths: "1,0.5",
   multiplier: "0.25",
@@ -11,7 +11,7 @@ export const TINY = {
   queue: "64",
   dim: "32",
   knn: "5",
-  learning_rate: "0.02",
+  learning_rate: "0.001",
   warmup: "0",
   interference: "false",
   device: "cpu",
