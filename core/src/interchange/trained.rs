@@ -81,7 +81,7 @@ pub struct TrainedError {
     /// The file's name.
     pub name: String,
     /// What is wrong with it.
-    pub cause: Cause,
+    pub cause: Box<Cause>,
 }
 
 /// What is wrong with a file of a trained network.
@@ -187,7 +187,7 @@ impl fmt::Debug for Tensors {
 
 /// Names the file in an error that came of it.
 fn blame(name: &str, cause: impl Into<Cause>) -> TrainedError {
-    TrainedError { name: name.into(), cause: cause.into() }
+    TrainedError { name: name.into(), cause: Box::new(cause.into()) }
 }
 
 #[cfg(test)]
