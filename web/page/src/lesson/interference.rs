@@ -6,7 +6,7 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{Element, PointerEvent};
 
-use super::{Step, dial::Dial};
+use super::{Live, Step, dial::Dial};
 
 /// Pixels of a gradient of length 1, in a drawing of twice [`REACH`].
 const UNIT: f64 = 38.0;
@@ -19,16 +19,16 @@ pub const STEP: Step = Step {
     title: "When gradients disagree",
     text: "lesson/interference.html",
     control: || view! { <Gradients/> }.into_any(),
-    lab: Some((
-        "A network with nothing against interference. Two figures: how long each width's gradient is, and the cosines between them.",
-        || {
+    live: Some(Live {
+        watch: "A network with nothing against interference. Two figures: how long each width's gradient is, and the cosines between them.",
+        setup: || {
             super::lab(
                 [&[("slow_start", "0"), ("distill", "none"), ("reweighting", "0")]],
                 &["learning_rate", "surgery"],
                 &["figure3", "cosines"],
             )
         },
-    )),
+    }),
 };
 
 /// A gradient in the plane.

@@ -33,15 +33,22 @@ struct Step {
     text: &'static str,
     /// What to try it with.
     control: fn() -> AnyView,
-    /// A training to watch, and what to watch there.
-    lab: Option<(&'static str, fn() -> Setup)>,
+    /// A training to watch.
+    live: Option<Live>,
+}
+
+/// A training beside a step.
+struct Live {
+    /// What to watch.
+    watch: &'static str,
+    setup: fn() -> Setup,
 }
 
 /// The room: one step at a time.
 #[component]
 pub fn Room() -> impl IntoView {
     let address: Address = expect_context();
-    let step = Memo::new(move |_| address.options(address::Room::Lesson).with(|options| step_of(options)));
+    let step = Memo::new(move |_| address.options(address::Room::Lesson).with(step_of));
     let go = move |to: usize| {
         if to < STEPS.len() && to != step.get_untracked() {
             address.set_options(address::Room::Lesson, options_of(to));
@@ -83,7 +90,7 @@ pub fn Room() -> impl IntoView {
 fn Page(index: usize, step: Memo<usize>) -> impl IntoView {
     let shown = Memo::new(move |_| step.get() == index);
     let visited = Memo::new(move |before| shown.get() || before.copied().unwrap_or(false));
-    let Step { title, text, control, lab } = &STEPS[index];
+    let Step { title, text, control, live } = &STEPS[index];
     let page = move || {
         let prose = RwSignal::new(String::new());
         spawn_local(async move {
@@ -92,13 +99,13 @@ fn Page(index: usize, step: Memo<usize>) -> impl IntoView {
             prose.set(fetch::text(text).await.unwrap_or_else(unread));
         });
         view! {
-            <h2 tabindex="-1"><span class="number">{format!("{} of {}", index + 1, STEPS.len())}</span>{*title}</h2>
+            <h1 tabindex="-1"><span class="number">{format!("{} of {}", index + 1, STEPS.len())}</span>{*title}</h1>
             <div class="prose" inner_html=prose></div>
             <div class="control" role="group" aria-label="To try">{control()}</div>
-            {lab.map(|(watch, setup)| view! {
+            {live.as_ref().map(|Live { watch, setup }| view! {
                 <section class="live" aria-label="Live">
-                    <h3>"Watch it in a training"</h3>
-                    <p>{watch}</p>
+                    <h2>"Watch it in a training"</h2>
+                    <p>{*watch}</p>
                     <Lab setup=setup()/>
                 </section>
             })}
@@ -109,7 +116,7 @@ fn Page(index: usize, step: Memo<usize>) -> impl IntoView {
 
 /// Goes on reading at a step's heading.
 fn read_on(step: usize) {
-    let heading = document().query_selector(&format!("#{} h2", id(step))).ok().flatten();
+    let heading = document().query_selector(&format!("#{} h1", id(step))).ok().flatten();
     if let Some(heading) = heading.and_then(|heading| heading.dyn_into::<HtmlElement>().ok()) {
         // Only a courtesy to those who read by keyboard.
         let _ = heading.focus();

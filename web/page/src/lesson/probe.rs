@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 
 use leptos::prelude::*;
 
-use super::{Step, dial::Dial};
+use super::{Live, Step, dial::Dial};
 
 /// Images that are drawn.
 const IMAGES: usize = 150;
@@ -19,10 +19,10 @@ pub const STEP: Step = Step {
     title: "The probe",
     text: "lesson/probe.html",
     control: || view! { <Layers/> }.into_any(),
-    lab: Some((
-        "After each epoch the test images are classified at every width by their nearest neighbours among the training images. Compare with the untrained network’s.",
-        || super::lab([&[]], &["widths"], &["accuracy"]),
-    )),
+    live: Some(Live {
+        watch: "After each epoch the test images are classified at every width by their nearest neighbours among the training images. Compare with the untrained network’s.",
+        setup: || super::lab([&[]], &["widths"], &["accuracy"]),
+    }),
 };
 
 /// Images by the feature that the narrow network has and the answer, and what two layers make of the feature.

@@ -16,7 +16,7 @@ pub const STEP: Step = Step {
     title: "The same weights for all",
     text: "lesson/sharing.html",
     control: || view! { <Sharing/> }.into_any(),
-    lab: None,
+    live: None,
 };
 
 /// A weight, with the slices of the widths that train laid over each other.

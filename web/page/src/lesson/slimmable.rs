@@ -17,7 +17,7 @@ pub const STEP: Step = Step {
     title: "One network, many widths",
     text: "lesson/slimmable.html",
     control: || view! { <Widths/> }.into_any(),
-    lab: None,
+    live: None,
 };
 
 /// A first and an inner layer's weights, of which a slider chooses the slice.

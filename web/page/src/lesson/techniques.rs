@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::{Step, dial::Dial};
+use super::{Live, Step, dial::Dial};
 
 /// The widths, widest first.
 const WIDTHS: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
@@ -15,10 +15,10 @@ pub const STEP: Step = Step {
     title: "Three techniques",
     text: "lesson/techniques.html",
     control: || view! { <Recipe/> }.into_any(),
-    lab: Some((
-        "Run A has nothing, run B all three. Start both, and compare the gradients and the accuracies of the same widths (differences below 3 points are \
+    live: Some(Live {
+        watch: "Run A has nothing, run B all three. Start both, and compare the gradients and the accuracies of the same widths (differences below 3 points are \
          within noise). What a width of B is taught counts 25-fold, the square of a temperature, so its loss is on another scale.",
-        || {
+        setup: || {
             super::lab(
                 [
                     &[("slow_start", "0"), ("distill", "none"), ("reweighting", "0")],
@@ -28,7 +28,7 @@ pub const STEP: Step = Step {
                 &["losses", "figure3", "accuracy"],
             )
         },
-    )),
+    }),
 };
 
 /// The techniques as switches, and what each width's loss counts at a moment of the training.
