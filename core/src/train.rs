@@ -212,7 +212,7 @@ impl<H: Home> Run<H> {
 
         let mut log = Log::new(self.home.now());
         while self.state.steps < timetable.steps {
-            match self.asked().await {
+            match self.asked(&mut log, &timetable, emitter).await? {
                 None => {}
                 Some(Asked::Change(config)) => {
                     self.flush(&mut log, &timetable, emitter).await?;
@@ -286,22 +286,33 @@ impl<H: Home> Run<H> {
         }
     }
 
-    /// What was asked since the last step beyond waiting, which is done here; none if a step is to be taken.
-    async fn asked(&mut self) -> Option<Asked> {
+    /// What was asked since the last step beyond waiting, which is done here; none if a step is to be taken. Whoever waits
+    /// has seen all steps so far.
+    async fn asked(
+        &mut self,
+        log: &mut Log,
+        timetable: &Timetable,
+        emitter: &Emitter<H::Error>,
+    ) -> Result<Option<Asked>, TrainError<H::Error>> {
         loop {
-            let command = if self.paused { self.commands.next().await } else { self.commands.try_recv().ok() };
+            let command = if self.paused {
+                self.flush(log, timetable, emitter).await?;
+                self.commands.next().await
+            } else {
+                self.commands.try_recv().ok()
+            };
             match command {
                 Some(Command::Pause) => self.paused = true,
                 Some(Command::Resume) => self.paused = false,
-                Some(Command::Change(config)) => return Some(Asked::Change(config)),
-                Some(Command::Stop) => return Some(Asked::Stop),
+                Some(Command::Change(config)) => return Ok(Some(Asked::Change(config))),
+                Some(Command::Stop) => return Ok(Some(Asked::Stop)),
                 Some(Command::SingleStep) => {
                     self.paused = true;
-                    return None;
+                    return Ok(None);
                 }
                 None => {
                     self.paused = false;
-                    return None;
+                    return Ok(None);
                 }
             }
         }

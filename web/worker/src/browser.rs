@@ -48,7 +48,17 @@ pub fn report_with(report: &Report, attached: &[&[u8]]) {
 
 /// Reports that `task` failed.
 pub fn failed(task: Task, error: impl std::fmt::Display) {
-    report(&Report::Failed { task, message: error.to_string() });
+    report(&Report::Failed { task, message: sentence(&error.to_string()) });
+}
+
+/// With a capital, unless a name comes first (`batch = 0 …`, `weights.pth …`), and a full stop.
+fn sentence(words: &str) -> String {
+    let (first, rest) = words.split_at(words.find(' ').unwrap_or(words.len()));
+    let is_name = !first.chars().all(char::is_alphabetic) || rest.starts_with(" =");
+    let mut letters = words.chars();
+    let capital = letters.next().map(|letter| if is_name { letter.into() } else { letter.to_uppercase().to_string() });
+    let stop = if words.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{}{}{stop}", capital.unwrap_or_default(), letters.as_str())
 }
 
 /// Milliseconds since the worker began.

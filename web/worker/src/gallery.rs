@@ -157,7 +157,7 @@ impl Gallery {
         count: usize,
         wanted: &Cell<bool>,
     ) -> Result<Option<(Vec<u8>, Vec<Features>)>, GalleryError> {
-        let places: Vec<usize> = dataset.some(Split::Train, count).collect();
+        let places = dataset.some(Split::Train, count);
         let mut shown = Vec::new();
         let mut chunks = Vec::new();
         for chunk in places.chunks(CHUNK) {

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, io::Cursor, rc::Rc};
 
 use js_sys::Uint8Array;
 use slimclr_core::{
-    augment::{AugmentError, Augmenter, Normalisation},
+    augment::{AugmentError, Augmenter, Normalisation, epoch_order},
     config::Config,
     data::{DataError, cifar10, draw::Draw, file, folder, sheet},
     eval::features::Labelled,
@@ -235,11 +235,14 @@ impl Dataset {
         Err(ImagesError::Undecodable)
     }
 
-    /// The places of at most `count` images of a split, evenly over it.
-    pub fn some(&self, split: Split, count: usize) -> impl Iterator<Item = usize> + use<> {
-        let all = self.len(split);
-        let count = count.min(all);
-        (0..count).map(move |place| place * all / count)
+    /// The places of at most `count` images of a split, at random but always the same: an even stride would keep step with
+    /// classes that take turns.
+    pub fn some(&self, split: Split, count: usize) -> Vec<usize> {
+        let mut places: Vec<usize> =
+            epoch_order(0, 0, self.len(split)).into_iter().map(|place| place as usize).collect();
+        places.truncate(count);
+        places.sort_unstable();
+        places
     }
 
     fn split(&self, split: Split) -> &Source {
@@ -338,7 +341,7 @@ impl Home for Hearth {
         let some = self.dataset.some(split, EVALUATED[usize::from(split == Split::Test)]);
         let mut images = Vec::with_capacity(CHUNK);
         let mut is_past_the_last = true;
-        for index in some.skip(chunk * CHUNK).take(CHUNK) {
+        for index in some.into_iter().skip(chunk * CHUNK).take(CHUNK) {
             is_past_the_last = false;
             if let Some(image) = self.dataset.image(split, index).await {
                 let pixels = self.draw.centre(&mut self.augmenter, &image)?;
