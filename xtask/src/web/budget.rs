@@ -14,20 +14,25 @@ struct Part {
     brotli: Option<u64>,
 }
 
-const PARTS: [Part; 3] = [
-    Part { name: "page", holds: is_page, raw: None, brotli: Some(400_000) },
+const PARTS: [Part; 4] = [
+    Part { name: "page's module", holds: |path| path == PAGE, raw: None, brotli: Some(400_000) },
+    Part { name: "around it", holds: is_page, raw: None, brotli: None },
     Part { name: "worker", holds: is_worker, raw: Some(25_000_000), brotli: Some(3_000_000) },
-    Part { name: "images, network", holds: |path| !is_page(path) && !is_worker(path), raw: None, brotli: None },
+    Part { name: "images, network", holds: is_data, raw: None, brotli: None },
 ];
+
+const PAGE: &str = "page_bg.wasm";
 
 fn is_worker(path: &str) -> bool {
     path.starts_with("slimclr_worker") || path == "worker.js"
 }
 
-/// All that the page's first sight takes.
+fn is_data(path: &str) -> bool {
+    [".webp", ".safetensors"].iter().any(|extension| path.ends_with(extension))
+}
+
 fn is_page(path: &str) -> bool {
-    let is_code = [".css", ".html", ".js", ".svg", ".wasm"].iter().any(|extension| path.ends_with(extension));
-    is_code && !is_worker(path)
+    path != PAGE && !is_worker(path) && !is_data(path)
 }
 
 /// Prints what each part comes to.

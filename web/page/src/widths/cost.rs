@@ -30,7 +30,7 @@ pub fn WidthPanel(look: Look) -> impl IntoView {
     view! {
         <section class="panel width" aria-label="Width and cost">
             <label class="slider">
-                <span>"Width " <output>{move || look.width_name()}</output></span>
+                <span>"Width " <strong>{move || look.width_name()}</strong></span>
                 <input type="range" min="0" max=last step="1" disabled=move || last.get() == 0
                     prop:value=move || (last.get() - look.width.get().min(last.get())).to_string()
                     aria-valuetext=move || format!("width {}", look.width_name())
