@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn figures_of_their_own_are_drawn_as_pixels_by_the_program_alone() {
-        let eight: Vec<Report> = (0..8).map(|n| fixture::interfering(&format!("a run with a name, number {n}"))).collect();
+        let eight: Vec<Report> =
+            (0..8).map(|n| fixture::interfering(&format!("a run with a name, number {n}"))).collect();
         for FigureFile { name, svg, .. } in figures(&eight) {
             let svg = svg.unwrap();
             for outside in ["href", "url(", "@import", "var("] {

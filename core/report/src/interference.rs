@@ -415,7 +415,12 @@ const NO_AGREEMENT: &str = "no cosines between gradients of widths are recorded"
 
 fn no_agreement(runs: &Runs) -> String {
     let single = runs.all.iter().all(|run| run.record.widths().len() < 2);
-    if single { format!("{NO_AGREEMENT}, as there is one width only") } else { format!("{NO_AGREEMENT}; {MEASURE}") }
+    let measures = runs.all.iter().any(|run| !run.record.interference.is_empty());
+    match (single, measures) {
+        (true, _) => format!("{NO_AGREEMENT}, as there is one width only"),
+        (false, true) => format!("{NO_AGREEMENT}: the sub-networks train from the end of slow start on"),
+        (false, false) => format!("{NO_AGREEMENT}; {MEASURE}"),
+    }
 }
 
 /// Mean cosines and conflict rates of each pair of widths, over the network and by stage.

@@ -12,8 +12,8 @@ use clap::{ArgMatches, Args, ValueEnum};
 use futures::channel::mpsc;
 use serde::{Deserialize, Serialize};
 use slimclr_core::{
-    data::cifar10::CLASSES,
     config::Config,
+    data::cifar10::CLASSES,
     profile::profile,
     train::{Run, Split},
 };

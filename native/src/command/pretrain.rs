@@ -105,7 +105,8 @@ pub fn fresh(config: &Config, device: &Device) -> Result<Trainer> {
     if ours.len() > 1 && theirs.len() > 1 && ours.slices() != theirs.slices() {
         bail!("{} has sub-networks of other channels: --disjoint must be as it was there", config.init);
     }
-    Trainer::adopting(config, encoder, &weights, device).with_context(|| format!("{} has another backbone", config.init))
+    Trainer::adopting(config, encoder, &weights, device)
+        .with_context(|| format!("{} has another backbone", config.init))
 }
 
 /// The state that `folder`'s run had reached, or a fresh one if it never kept a checkpoint.

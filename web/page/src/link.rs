@@ -101,7 +101,7 @@ async fn compile(loading: RwSignal<Loading>) -> Result<JsValue, String> {
         let _ = count(&counted, tell).await;
     });
     let module = WebAssembly::compile_streaming(&Promise::resolve(AsRef::<JsValue>::as_ref(&response)));
-    JsFuture::from(module).await.map_err(fetch::words).map(JsValue::from)
+    JsFuture::from(module).await.map_err(fetch::words)
 }
 
 /// Tells the bytes of a response's body as they come.

@@ -229,8 +229,7 @@ async fn show(
     missing: RwSignal<Option<String>>,
 ) -> Result<Shown, String> {
     let lost = Closure::new(move || drop(missing.try_set(Some("the graphics device was lost".into()))));
-    let [scene, heights, way] =
-        [&scene(it, steps)[..], &it.heights, it.path.as_flattened()].map(|numbers| Float32Array::from(numbers));
+    let [scene, heights, way] = [&scene(it, steps)[..], &it.heights, it.path.as_flattened()].map(Float32Array::from);
     let stage = relief(canvas, &scene, &heights, &way, &lost).await.map_err(|error| words(&error))?;
     Ok(Shown { stage: stage.unchecked_into(), _lost: lost })
 }

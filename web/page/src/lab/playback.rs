@@ -36,7 +36,7 @@ pub struct Playback {
 /// A connection to the server that the page came from.
 struct Stream {
     source: EventSource,
-    _heard: Vec<Closure<dyn Fn(JsValue)>>,
+    _heard: Vec<Ear>,
 }
 
 impl Drop for Stream {
@@ -208,7 +208,7 @@ impl Playback {
         let lost = move |_| {
             self.notes.set(vec!["The server does not answer; the page tries again by itself.".into()]);
         };
-        let heard: [(&str, Closure<dyn Fn(JsValue)>); 4] = [
+        let heard: [(&str, Ear); 4] = [
             ("message", Closure::new(message)),
             ("restart", Closure::new(restart)),
             ("error", Closure::new(lost)),
@@ -225,6 +225,9 @@ impl Playback {
         spawn_local(self.open(given));
     }
 }
+
+/// What hears the server's messages.
+type Ear = Closure<dyn Fn(JsValue)>;
 
 /// Events line by line, and the number of lines that are none.
 fn read(text: &str) -> Result<(Vec<Event>, usize), String> {

@@ -1,0 +1,171 @@
+//! What may be asked of a run while it goes on.
+
+use std::convert::Infallible;
+
+use burn::tensor::Device;
+use futures::{
+    FutureExt, Stream, StreamExt,
+    channel::mpsc::{UnboundedSender, unbounded},
+    pin_mut,
+};
+use slimclr_core::{
+    augment::Normalisation,
+    config::{Config, ConfigError},
+    eval::features::Labelled,
+    event::{Event, Step},
+    loss::{distill::Distillation, reweight::Reweighting},
+    method::Trainer,
+    train::{Command, Home, Keepsake, Run, Split, TrainError, Views},
+};
+
+/// Stripes of as many kinds as there are images, kept nowhere.
+struct Stripes {
+    config: Config,
+}
+
+const IMAGES: usize = 16;
+
+impl Stripes {
+    fn pixels(&self, image: usize) -> impl Iterator<Item = f32> + use<> {
+        let pixels = 3 * self.config.image_size * self.config.image_size;
+        (0..pixels).map(move |pixel| ((pixel * (image + 1)) as f32 * 0.1).sin())
+    }
+}
+
+impl Home for Stripes {
+    type Error = Infallible;
+
+    fn images(&self) -> usize {
+        IMAGES
+    }
+
+    fn normalisation(&self) -> Normalisation {
+        Normalisation::CIFAR10
+    }
+
+    fn now(&self) -> f64 {
+        0.0
+    }
+
+    async fn batch(&mut self, step: u64) -> Result<Views, Infallible> {
+        let images = (0..self.config.batch).map(|image| image + step as usize);
+        let view = |shift| images.clone().flat_map(|image| self.pixels(image + shift)).collect();
+        Ok(Views { pixels: vec![view(0), view(1)], labels: vec![0; self.config.batch] })
+    }
+
+    async fn labelled(&mut self, _: Split, chunk: usize) -> Result<Option<Labelled>, Infallible> {
+        let all = || (0..IMAGES).flat_map(|image| self.pixels(image)).collect();
+        let labels = (0..IMAGES as u32).collect();
+        let whole = || Labelled { pixels: all(), labels, indices: (0..IMAGES).collect(), size: self.config.image_size };
+        Ok((chunk == 0).then(whole))
+    }
+
+    async fn keep(&mut self, _: Keepsake, _: Vec<u8>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    async fn gradients(&mut self, _: u64) -> Result<Option<Vec<u8>>, Infallible> {
+        Ok(None)
+    }
+}
+
+type Events = Vec<Result<Event, TrainError<Infallible>>>;
+
+/// Eight steps, the first four of the full network alone.
+fn config() -> Config {
+    Config {
+        batch: 4,
+        queue: 16,
+        dim: 8,
+        image_size: 16,
+        widths: vec![1.0, 0.5],
+        epochs: 2.0,
+        slow_start: 0.5,
+        evaluate_every: 9.0,
+        interference: false,
+        ..Config::mini()
+    }
+}
+
+fn run() -> (impl Stream<Item = Result<Event, TrainError<Infallible>>>, UnboundedSender<Command>) {
+    let config = config();
+    let trainer = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &Device::flex());
+    let (commands, asked) = unbounded();
+    let home = Stripes { config: config.clone() };
+    (Run::new(config, trainer, (Device::flex(), "CPU".into()), home, asked).events(), commands)
+}
+
+/// All that happens until the run waits or has ended.
+fn until_it_waits(events: &mut (impl Stream<Item = Result<Event, TrainError<Infallible>>> + Unpin)) -> Events {
+    let mut seen = Vec::new();
+    while let Some(Some(event)) = events.next().now_or_never() {
+        seen.push(event);
+    }
+    seen
+}
+
+fn steps(events: &Events) -> Vec<&Step> {
+    let step = |event| if let Ok(Event::Step(step)) = event { Some(step) } else { None };
+    events.iter().filter_map(step).collect()
+}
+
+fn numbers(events: &Events) -> Vec<u64> {
+    steps(events).iter().map(|step| step.step).collect()
+}
+
+#[test]
+fn whoever_waits_has_seen_all_steps_so_far() {
+    let (events, commands) = run();
+    pin_mut!(events);
+    let ask = |command| commands.unbounded_send(command).unwrap();
+    ask(Command::Pause);
+    assert_eq!(numbers(&until_it_waits(&mut events)), [0; 0]);
+    for step in 1..=3 {
+        ask(Command::SingleStep);
+        assert_eq!(numbers(&until_it_waits(&mut events)), [step]);
+    }
+    ask(Command::Resume);
+    let rest = until_it_waits(&mut events);
+    assert_eq!(numbers(&rest), [4, 5, 6, 7, 8]);
+    assert!(matches!(rest.last(), Some(Ok(Event::Finished { step: 8, .. }))));
+}
+
+#[test]
+fn techniques_change_while_a_run_goes_on() {
+    let (events, commands) = run();
+    pin_mut!(events);
+    let ask = |command| commands.unbounded_send(command).unwrap();
+    ask(Command::SingleStep);
+    let before = until_it_waits(&mut events);
+    assert_eq!(steps(&before)[0].losses[1], 0.0, "slow start");
+
+    let without_slow_start = Config { slow_start: 0.0, distill: Distillation::None, ..config() };
+    ask(Command::Change(Box::new(without_slow_start.clone())));
+    let changed = until_it_waits(&mut events);
+    let [Ok(Event::Changed { step: 1, config })] = &changed[..] else { panic!("{changed:?}") };
+    assert_eq!(**config, without_slow_start);
+    ask(Command::SingleStep);
+    let weighted = until_it_waits(&mut events);
+    assert!(steps(&weighted)[0].losses[1] > 0.0, "the sub-network trains from now on");
+
+    // The full network's loss has counted as much as both, then as one.
+    let equal = Config { reweighting: Reweighting::Equal, ..without_slow_start };
+    ask(Command::Change(Box::new(equal)));
+    ask(Command::SingleStep);
+    let unweighted = until_it_waits(&mut events);
+    let [before, after] = [&weighted, &unweighted].map(|events| steps(events)[0].losses[0]);
+    assert!(after < 0.8 * before, "{before} became {after}");
+}
+
+#[test]
+fn what_cannot_change_ends_the_run_with_the_reason() {
+    let (events, commands) = run();
+    pin_mut!(events);
+    commands.unbounded_send(Command::Change(Box::new(Config { batch: 8, ..config() }))).unwrap();
+    let seen = until_it_waits(&mut events);
+    assert!(matches!(seen.last(), Some(Err(TrainError::Config(ConfigError::Fixed)))), "{seen:?}");
+    assert_eq!(config().check_change(&Config { batch: 8, ..config() }), Err(ConfigError::Fixed));
+    assert_eq!(config().check_change(&Config { slow_start: 0.0, ..config() }), Ok(()));
+    let range = config().check_change(&Config { distill_weight: 7.0, ..config() });
+    assert!(matches!(range, Err(ConfigError::Range { key: "distill_weight", .. })), "{range:?}");
+}
