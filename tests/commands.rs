@@ -122,7 +122,9 @@ fn whoever_waits_has_seen_all_steps_so_far() {
     assert_eq!(numbers(&until_it_waits(&mut events)), [0; 0]);
     for step in 1..=3 {
         ask(Command::SingleStep);
-        assert_eq!(numbers(&until_it_waits(&mut events)), [step]);
+        let seen = until_it_waits(&mut events);
+        assert_eq!(numbers(&seen), [step]);
+        assert!(matches!(seen.last(), Some(Ok(Event::Checkpoint { step: kept })) if *kept == step), "{seen:?}");
     }
     ask(Command::Resume);
     let rest = until_it_waits(&mut events);

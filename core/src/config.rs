@@ -499,6 +499,7 @@ impl Config {
     /// # Errors
     /// If they do not make one batch.
     pub fn timetable(&self, images: usize) -> Result<Timetable, ConfigError> {
+        in_range("batch", self.batch as f64, self.batch > 0, "at least 1")?;
         if self.batch > images {
             return Err(ConfigError::Batch { batch: self.batch, images });
         }

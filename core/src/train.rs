@@ -165,6 +165,8 @@ pub struct Run<H: Home> {
     commands: UnboundedReceiver<Command>,
     paused: bool,
     latest_batch: Option<Batch>,
+    /// Steps that the latest checkpoint had taken.
+    kept_at: u64,
 }
 
 /// A command that ends the course of steps, for good or for a moment.
@@ -184,7 +186,8 @@ impl<H: Home> Run<H> {
         home: H,
         commands: UnboundedReceiver<Command>,
     ) -> Self {
-        Self { config, state, device, device_name, home, commands, paused: false, latest_batch: None }
+        let kept_at = state.steps;
+        Self { config, state, device, device_name, home, commands, paused: false, latest_batch: None, kept_at }
     }
 
     /// Steps taken before: 0, or a checkpoint's.
@@ -287,7 +290,7 @@ impl<H: Home> Run<H> {
     }
 
     /// What was asked since the last step beyond waiting, which is done here; none if a step is to be taken. Whoever waits
-    /// has seen all steps so far.
+    /// has seen all steps so far, and has a checkpoint of them.
     async fn asked(
         &mut self,
         log: &mut Log,
@@ -297,7 +300,12 @@ impl<H: Home> Run<H> {
         loop {
             let command = if self.paused {
                 self.flush(log, timetable, emitter).await?;
-                self.commands.next().await
+                if self.state.steps > self.kept_at {
+                    self.checkpoint(emitter).await?;
+                }
+                let command = self.commands.next().await;
+                log.read_at = self.home.now();
+                command
             } else {
                 self.commands.try_recv().ok()
             };
@@ -394,6 +402,7 @@ impl<H: Home> Run<H> {
         }
         let bytes = checkpoint::save(&self.state, &self.config, self.home.normalisation()).await?;
         self.home.keep(Keepsake::Checkpoint, bytes).await.map_err(TrainError::Home)?;
+        self.kept_at = self.state.steps;
         emitter.emit(Event::Checkpoint { step: self.state.steps }).await;
         Ok(())
     }

@@ -95,7 +95,7 @@ test("the lesson goes from step to step", async (t) => {
   const page = await open(t, BROWSER, `${address}#lesson`);
   const titles = new Set();
   for (let step = 1; step <= 5; step += 1) {
-    const heading = page.locator(".lesson h2[tabindex]:visible");
+    const heading = page.locator(".lesson h1[tabindex]:visible");
     await expect(async () => (await heading.textContent()).startsWith(`${step} of 5`), true);
     titles.add(await heading.textContent());
     assert.ok((await page.locator(".lesson .question:visible").textContent()).length > 20);

@@ -1,6 +1,6 @@
 //! The page around its rooms.
 
-use leptos::prelude::*;
+use leptos::{ev, prelude::*};
 use wasm_bindgen::JsCast;
 
 use crate::{
@@ -26,6 +26,10 @@ fn App() -> impl IntoView {
     let address = Address::read();
     provide_context(address);
     provide_context(WorkerCode::new());
+    // A file that is dropped beside its place would otherwise take the page's own.
+    let over = window_event_listener(ev::dragover, |event| event.prevent_default());
+    let drop = window_event_listener(ev::drop, |event| event.prevent_default());
+    on_cleanup(move || [over, drop].into_iter().for_each(|listening| listening.remove()));
     Effect::new(move || document().set_title(&format!("{} – SlimCLR", address.room().get().title())));
     view! {
         <style>{slimclr_report::style(WIDTHS)}</style>

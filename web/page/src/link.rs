@@ -153,6 +153,8 @@ impl Link {
         on_report: impl Fn(Report, Vec<JsValue>) + 'static,
         on_death: impl Fn(String) + 'static,
     ) -> Self {
+        // Again, if it failed before.
+        code.fetch();
         let line = Rc::new(Line::default());
         let link = Self { line: line.clone() };
         link.ask(&Request::Open { device }, []);
@@ -227,10 +229,12 @@ fn run(line: &Rc<Line>, module: &JsValue, on_report: OnReport, on_death: OnDeath
         move |words: &str| {
             let Some(line) = line.upgrade().filter(|line| !line.closed.get()) else { return };
             line.close();
-            on_death(format!(
-                "The worker has died ({}): what it had sent before is kept here.",
+            let cause = if words.contains("unreachable") || words.contains("memory") {
+                "it may have run out of memory; a smaller batch or network takes less"
+            } else {
                 words.trim_end_matches('.')
-            ));
+            };
+            on_death(format!("The worker has died ({cause}): what it had sent before is kept here."));
         }
     };
     let on_message = {
@@ -241,7 +245,7 @@ fn run(line: &Rc<Line>, module: &JsValue, on_report: OnReport, on_death: OnDeath
                 Some(words) => die(words.strip_prefix(FATAL).unwrap_or(&words)),
                 None => match parcel::unpack(&data) {
                     Some((report, attached)) => on_report(report, attached),
-                    None => web_sys::console::error_2(&"no report of a worker:".into(), &data),
+                    None => die("it said what this page does not understand"),
                 },
             }
         })

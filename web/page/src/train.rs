@@ -23,12 +23,12 @@ pub fn Room() -> impl IntoView {
     Effect::new(move || {
         let named = named.get();
         // Written by somebody else; runs that go on keep what they have.
-        if untrack(|| named != write(bench) && !bench.goes()) {
+        if untrack(|| named != write(bench) && !bench.is_live()) {
             bench.set_options(read(&named));
         }
     });
     let listening = window_event_listener(ev::beforeunload, move |event| {
-        if untrack(|| bench.goes()) {
+        if untrack(|| bench.is_live()) {
             event.prevent_default();
         }
     });

@@ -8,7 +8,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
-    browser::{failed, report},
+    browser::{breathe, failed, report},
     gallery::Gallery,
     images::Dataset,
     seat::Seat,
@@ -26,6 +26,8 @@ pub struct Desk {
     gallery: Rc<Mutex<Option<Gallery>>>,
     /// Whether the survey or the gallery that is being computed is still wanted.
     wanted: Rc<Cell<bool>>,
+    /// The picture that was asked for last.
+    latest: Rc<Cell<u64>>,
 }
 
 impl Desk {
@@ -68,7 +70,8 @@ impl Desk {
                 }
             }
             Request::Steer(command) => {
-                let Some(run) = &self.run else { return failed(Task::Train, "there is no run: start one") };
+                // Why a run did not begin has been said.
+                let Some(run) = &self.run else { return };
                 if let Err(error) = run.steer(command) {
                     failed(Task::Train, error);
                 }
@@ -105,9 +108,16 @@ impl Desk {
                 });
             }
             Request::Embed { id, picture } => {
-                let place = self.gallery.clone();
+                let (place, latest) = (self.gallery.clone(), self.latest.clone());
+                latest.set(id);
                 spawn_local(async move {
-                    match &mut *place.lock().await {
+                    let mut gallery = place.lock().await;
+                    // Nobody waits for an earlier picture.
+                    breathe().await;
+                    if latest.get() != id {
+                        return;
+                    }
+                    match &mut *gallery {
                         Some(gallery) => {
                             if let Err(error) = gallery.embed(id, picture, &attached).await {
                                 failed(Task::Embed, error);

@@ -67,6 +67,9 @@ pub enum GalleryError {
     /// Images that cannot be decoded.
     #[error("none of the images can be decoded, so there is nothing to compare with: use others")]
     NoImages,
+    /// Weights that training has ruined.
+    #[error("the network's features are no finite numbers: its training has diverged; choose another")]
+    NotFinite,
     /// The device failed.
     #[error("the device failed: {0}; reload the page, or choose the CPU")]
     Device(#[from] ExecutionError),
@@ -301,9 +304,12 @@ fn architecture(config: &EncoderConfig) -> String {
 }
 
 /// The rows of a matrix, on the host.
-async fn rows(matrix: Tensor<2>) -> Result<Vec<Vec<f32>>, ExecutionError> {
+async fn rows(matrix: Tensor<2>) -> Result<Vec<Vec<f32>>, GalleryError> {
     let [_, columns] = matrix.dims();
     let values: Vec<f32> = matrix.into_data_async().await?.iter().collect();
+    if !values.iter().all(|value| value.is_finite()) {
+        return Err(GalleryError::NotFinite);
+    }
     Ok(values.chunks_exact(columns.max(1)).map(<[f32]>::to_vec).collect())
 }
 

@@ -91,10 +91,15 @@ impl Bench {
         self.runs().iter().any(|run| matches!(run.phase.get(), Phase::Running | Phase::Preparing))
     }
 
+    /// Whether any run has begun and not come to its end.
+    pub fn is_live(self) -> bool {
+        self.runs().iter().any(|run| run.phase.get().is_live())
+    }
+
     /// Starts or resumes all; those that have come to their end stay there, unless all have.
     pub fn go(self) {
         let runs = untrack(|| self.runs());
-        let has_ended = |run: &&Run| run.phase.get_untracked() == Phase::Ended;
+        let has_ended = |run: &&Run| run.phase.get_untracked().has_ended();
         let all = runs.iter().all(|run| has_ended(&run));
         runs.iter().filter(|run| all || !has_ended(run)).for_each(|run| run.go());
     }
@@ -112,7 +117,7 @@ impl Bench {
     /// Takes one step in each.
     pub fn step(self) {
         let runs = untrack(|| self.runs());
-        let live = runs.iter().filter(|run| run.phase.get_untracked() != Phase::Ended);
+        let live = runs.iter().filter(|run| !run.phase.get_untracked().has_ended());
         live.for_each(|run| run.step());
     }
 
@@ -136,6 +141,7 @@ impl Bench {
         } else {
             let files = given.into_iter().map(|(path, file)| (path, file.into())).collect();
             self.data.source.set(Source::Files(files));
+            self.both.iter().for_each(|run| run.images.set(None));
         }
     }
 

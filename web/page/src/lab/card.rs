@@ -89,8 +89,8 @@ pub fn Card(
         Phase::Preparing => "getting ready",
         Phase::Running => "training",
         Phase::Paused => "paused",
-        Phase::Ended if run.trouble.with(Option::is_some) => "broken off",
         Phase::Ended => "finished",
+        Phase::Failed => "broken off",
     };
     // Said aloud once an epoch.
     let epoch = Memo::new(move |_| run.track.standing().map(|standing| standing.epoch as u64));
@@ -107,7 +107,9 @@ pub fn Card(
                 {move || (!alone.get()).then(|| buttons(run))}
             </header>
             {move || run.device.get().and_then(|device| device.instead).map(|why| view! { <p class="note">{why}</p> })}
-            {move || run.trouble.get().map(|trouble| troubled(run, trouble))}
+            {move || run.problem.get().map(|problem| view! { <p class="problem">{problem.message}</p> })}
+            {move || run.trouble.get().map(|trouble| view! { <div class="trouble" role="alert"><p>{trouble}</p></div> })}
+            {move || (phase.get() == Phase::Failed).then(|| to_go_on(run))}
             {move || run.progress.get().map(bar)}
             {move || run.images.get().filter(|images| images.counts[3] > 0).map(|images| view! {
                 <p class="note">{format!("{} of the files are no images, or not whole, and were passed over.", images.counts[3])}</p>
@@ -119,15 +121,15 @@ pub fn Card(
     }
 }
 
-fn troubled(run: Run, trouble: String) -> impl IntoView {
+/// A run that broke off can go on from what it had kept.
+fn to_go_on(run: Run) -> impl IntoView {
     let kept = move || run.checkpoint.with(|checkpoint| checkpoint.as_ref().map(|checkpoint| checkpoint.step));
-    view! {
-        <div class="trouble" role="alert">
-            <p>{trouble}</p>
-            {move || kept().filter(|_| run.phase.get() == Phase::Ended).map(|step| view! {
+    move || {
+        kept().map(|step| {
+            view! {
                 <button type="button" on:click=move |_| run.go_on()>{format!("Continue from step {step}")}</button>
-            })}
-        </div>
+            }
+        })
     }
 }
 

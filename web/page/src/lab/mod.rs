@@ -83,7 +83,8 @@ pub fn Stage(
     };
     let drop = move |event: DragEvent| {
         is_over.set(false);
-        if let Some(transfer) = event.data_transfer().filter(|_| whole) {
+        let is_busy = untrack(|| bench.is_live());
+        if let Some(transfer) = event.data_transfer().filter(|_| whole && !is_busy) {
             event.prevent_default();
             bench.take_dropped(files::dropped(&transfer));
         }
@@ -146,7 +147,7 @@ fn notes(bench: Bench) -> impl IntoView {
 /// The runs that are trained here, and the buttons for all of them.
 fn training(bench: Bench, whole: bool) -> impl IntoView {
     let begun = move || bench.runs().iter().any(|run| run.phase.get() != Phase::Idle);
-    let ended = move || bench.runs().iter().all(|run| run.phase.get() == Phase::Ended);
+    let ended = move || bench.runs().iter().all(|run| run.phase.get().has_ended());
     let main = move || match (bench.goes(), begun(), ended()) {
         (true, ..) => "Pause",
         (false, false, _) => "Start",

@@ -57,7 +57,8 @@ fn recipe(method: Method) -> Config {
         queue: mini.queue,
         epochs: 10.0,
         evaluate_every: 1.0,
-        checkpoint_every: 1.0,
+        // What a worker that dies takes with it is little.
+        checkpoint_every: 0.25,
         interference: true,
         ..recipe
     }

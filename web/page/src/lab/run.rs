@@ -27,14 +27,21 @@ pub enum Phase {
     Running,
     /// Waiting before the next step.
     Paused,
-    /// It came to its end, or failed.
+    /// It came to its end.
     Ended,
+    /// It broke off.
+    Failed,
 }
 
 impl Phase {
     /// Whether it can be told to go on or to wait.
     pub fn is_live(self) -> bool {
         matches!(self, Self::Preparing | Self::Running | Self::Paused)
+    }
+
+    /// Whether it has ended, well or not.
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Ended | Self::Failed)
     }
 }
 
@@ -111,6 +118,8 @@ pub struct Run {
     code: WorkerCode,
     data: Data,
     link: StoredValue<Option<Link>, LocalStorage>,
+    /// How many workers it has had.
+    opening: StoredValue<u64>,
     /// The options in force.
     config: RwSignal<Option<Config>>,
     start: StoredValue<Start>,
@@ -139,6 +148,7 @@ impl Run {
             code,
             data,
             link: StoredValue::new_local(None),
+            opening: StoredValue::new(0),
             config: RwSignal::new(None),
             start: StoredValue::new(Start::Running),
             continues: StoredValue::new(false),
@@ -151,7 +161,7 @@ impl Run {
     pub fn go(self) {
         match self.phase.get_untracked() {
             Phase::Paused => self.steer(Command::Resume, Phase::Running),
-            Phase::Idle | Phase::Ended => self.begin(Start::Running),
+            Phase::Idle | Phase::Ended | Phase::Failed => self.begin(Start::Running),
             Phase::Preparing => self.start.set_value(Start::Running),
             Phase::Running => {}
         }
@@ -170,7 +180,7 @@ impl Run {
     pub fn step(self) {
         match self.phase.get_untracked() {
             Phase::Running | Phase::Paused => self.steer(Command::SingleStep, Phase::Paused),
-            Phase::Idle | Phase::Ended => self.begin(Start::Step),
+            Phase::Idle | Phase::Ended | Phase::Failed => self.begin(Start::Step),
             Phase::Preparing => self.start.set_value(Start::Step),
         }
     }
@@ -181,12 +191,15 @@ impl Run {
         self.track.clear();
         self.trouble.set(None);
         self.device.set(None);
+        self.images.set(None);
         self.phase.set(Phase::Idle);
     }
 
     /// Goes on from the latest checkpoint in a new worker.
     pub fn go_on(self) {
-        self.open(Start::Running, true);
+        if self.is_sound() {
+            self.open(Start::Running, true);
+        }
     }
 
     /// Sets an option; a run that goes on takes it at once, if it can.
@@ -230,16 +243,22 @@ impl Run {
     }
 
     fn begin(self, start: Start) {
-        let problem = self.options.with_untracked(Options::problem);
-        self.problem.set(problem.clone());
-        if problem.is_none() {
+        if self.is_sound() {
             self.track.clear();
             self.open(start, false);
         }
     }
 
+    /// Whether its options are those of a run; if not, what is wrong is said.
+    fn is_sound(self) -> bool {
+        let problem = self.options.with_untracked(Options::problem);
+        self.problem.set(problem.clone());
+        problem.is_none()
+    }
+
     fn open(self, start: Start, continues: bool) {
         self.part();
+        self.opening.update_value(|opening| *opening += 1);
         self.start.set_value(start);
         self.continues.set_value(continues);
         self.trouble.set(None);
@@ -263,7 +282,7 @@ impl Run {
     fn fail(self, message: String) {
         self.part();
         self.trouble.set(Some(message));
-        self.phase.set(Phase::Ended);
+        self.phase.set(Phase::Failed);
     }
 
     fn ask(self, request: &Request) {
@@ -327,8 +346,14 @@ impl Run {
         match report {
             Report::Ready { device, instead, .. } => {
                 self.device.set(Some(Device { name: device, instead }));
+                let opening = self.opening.get_value();
                 spawn_local(async move {
-                    match self.data.request().await {
+                    let request = self.data.request().await;
+                    // By then, the worker may be another.
+                    if self.opening.try_get_value() != Some(opening) {
+                        return;
+                    }
+                    match request {
                         Ok((images, files)) => self.ask_with(&Request::Images(images), files),
                         Err(message) => self.fail(message),
                     }
@@ -352,15 +377,15 @@ impl Run {
             }
             Report::Cancelled { .. } => self.surveyed(),
             Report::Failed { task: Task::Survey, message } => {
-                self.trouble.set(Some(sentence(&message)));
+                self.trouble.set(Some(message));
                 self.surveyed();
             }
             Report::Failed { task: Task::Train, message } => {
                 self.progress.set(None);
-                self.trouble.set(Some(sentence(&message)));
-                self.phase.set(Phase::Ended);
+                self.trouble.set(Some(message));
+                self.phase.set(Phase::Failed);
             }
-            Report::Failed { message, .. } => self.fail(sentence(&message)),
+            Report::Failed { message, .. } => self.fail(message),
             // Of trained networks, which a run's worker is never asked about.
             Report::Network { .. } | Report::Gallery { .. } | Report::Embedded { .. } => {}
         }
@@ -391,11 +416,4 @@ impl Run {
         }
         self.resumes.set_value(false);
     }
-}
-
-/// An error's message as a sentence.
-fn sentence(message: &str) -> String {
-    let mut letters = message.trim_end_matches('.').chars();
-    let first = letters.next().map(char::to_uppercase).into_iter().flatten();
-    first.chain(letters).chain(['.']).collect()
 }
