@@ -105,8 +105,7 @@ fn until_it_waits(events: &mut (impl Stream<Item = Result<Event, TrainError<Infa
 }
 
 fn steps(events: &Events) -> Vec<&Step> {
-    let step = |event| if let Ok(Event::Step(step)) = event { Some(step) } else { None };
-    events.iter().filter_map(step).collect()
+    events.iter().filter_map(|event| if let Ok(Event::Step(step)) = event { Some(step) } else { None }).collect()
 }
 
 fn numbers(events: &Events) -> Vec<u64> {

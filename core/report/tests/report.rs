@@ -2,7 +2,7 @@
 
 mod fixture;
 
-use fixture::{WIDTHS, changed, complete, evaluated, interference, interfering, started, step};
+use fixture::{WIDTHS, complete, evaluated, interference, interfering, started, step};
 use slimclr_core::{
     config::Config,
     event::Event,
@@ -61,6 +61,11 @@ fn well_formed<'a>(svgs: impl IntoIterator<Item = &'a str>) {
 
 fn says(page: &str, what: &str) {
     assert!(page.contains(what), "not on the page: {what}");
+}
+
+/// The run goes on with these options.
+fn changed(step: u64, config: Config) -> Event {
+    Event::Changed { step, config: Box::new(config) }
 }
 
 #[test]
