@@ -131,31 +131,39 @@ fn whoever_waits_has_seen_all_steps_so_far() {
     assert!(matches!(rest.last(), Some(Ok(Event::Finished { step: 8, .. }))));
 }
 
-#[test]
-fn techniques_change_while_a_run_goes_on() {
+/// The losses of the second step of a run that goes on with `config` after the first.
+fn losses_after_a_change_to(config: &Config) -> Vec<f64> {
     let (events, commands) = run();
     pin_mut!(events);
     let ask = |command| commands.unbounded_send(command).unwrap();
     ask(Command::SingleStep);
     let before = until_it_waits(&mut events);
     assert_eq!(steps(&before)[0].losses[1], 0.0, "slow start");
-
-    let without_slow_start = Config { slow_start: 0.0, distill: Distillation::None, ..config() };
-    ask(Command::Change(Box::new(without_slow_start.clone())));
+    ask(Command::Change(Box::new(config.clone())));
     let changed = until_it_waits(&mut events);
-    let [Ok(Event::Changed { step: 1, config })] = &changed[..] else { panic!("{changed:?}") };
-    assert_eq!(**config, without_slow_start);
+    let [Ok(Event::Changed { step: 1, config: told })] = &changed[..] else { panic!("{changed:?}") };
+    assert_eq!(&**told, config);
     ask(Command::SingleStep);
-    let weighted = until_it_waits(&mut events);
-    assert!(steps(&weighted)[0].losses[1] > 0.0, "the sub-network trains from now on");
+    let after = until_it_waits(&mut events);
+    steps(&after)[0].losses.clone()
+}
 
-    // The full network's loss has counted as much as both, then as one.
-    let equal = Config { reweighting: Reweighting::Equal, ..without_slow_start };
-    ask(Command::Change(Box::new(equal)));
-    ask(Command::SingleStep);
-    let unweighted = until_it_waits(&mut events);
-    let [before, after] = [&weighted, &unweighted].map(|events| steps(events)[0].losses[0]);
-    assert!(after < 0.8 * before, "{before} became {after}");
+#[test]
+fn techniques_change_while_a_run_goes_on() {
+    let [full, sub] = losses_after_a_change_to(&config())[..] else { panic!("there are two widths") };
+    assert_eq!(sub, 0.0, "slow start goes on");
+
+    // Equal weights after slow start are the weight of the full network alone before its end.
+    let equal = Config { slow_start: 0.0, reweighting: Reweighting::Equal, ..config() };
+    let [equal_full, equal_sub] = losses_after_a_change_to(&equal)[..] else { panic!("there are two widths") };
+    assert!((equal_full - full).abs() < 1e-5 && equal_sub > 0.0, "{equal_full} {full} {equal_sub}");
+
+    let weighted = Config { reweighting: config().reweighting, ..equal.clone() };
+    assert!(losses_after_a_change_to(&weighted)[0] > 1.2 * equal_full);
+
+    let untaught = Config { distill: Distillation::None, ..equal };
+    let alone = losses_after_a_change_to(&untaught);
+    assert!((alone[0] - equal_full).abs() < 1e-5 && (alone[1] - equal_sub).abs() > 1e-3, "{alone:?} {equal_sub}");
 }
 
 #[test]

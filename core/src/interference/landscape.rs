@@ -346,6 +346,8 @@ mod tests {
             let batch = Batch::noise(&config, 1, &Device::flex());
             let surveyor = surveyor(&config, &trainer, &batch, config.batch);
             assert_eq!(surveyor.images(), 8);
+            let cancelled = block_on(surveyor.surface(0, RANDOM, async |_| ControlFlow::Break(()))).unwrap_err();
+            assert!(matches!(cancelled, LandscapeError::Cancelled));
             let plan = Plan { slim: true, rate: 0.0, key_momentum: 1.0 };
             let trained = trainer.clone().step(batch, plan).losses;
             for (width, loss) in trained.into_iter().enumerate() {
@@ -415,8 +417,6 @@ mod tests {
         assert_eq!((surface.path[5].at, surface.path[2].at), (None, Some([0.0, 0.0])), "after the state that stands");
 
         surveyor.snapshots.drain(..4);
-        let cancelled = block_on(surveyor.surface(0, PCA, async |_| ControlFlow::Break(()))).unwrap_err();
-        assert!(matches!(cancelled, LandscapeError::Cancelled));
         let none = block_on(surveyor.surface(1, PCA, uncancelled)).unwrap_err();
         assert!(none.to_string().contains("weights of width 0.75 that are finite numbers"), "{none}");
     }

@@ -79,6 +79,6 @@ mod tests {
         let images = || file("images/train.webp", 9_000_000, None);
         check(&list(vec![page(399_000), worker(25_000_000), images()])).unwrap();
         let error = check(&list(vec![page(401_000), worker(25_000_001), images()])).unwrap_err().to_string();
-        assert!(error.ends_with("page and worker"), "{error}");
+        assert!(error.ends_with("page's module and worker"), "{error}");
     }
 }
