@@ -172,7 +172,7 @@ pub enum Report {
         maps: Vec<Map>,
     },
     /// What the network makes of a picture. Attached: the pixels that it saw, 3 bytes each; then for each width its
-    /// feature, in 32-bit floats of unit length.
+    /// feature, of unit length, as the bytes of 32-bit floats, lowest first.
     Embedded {
         /// As it was asked for.
         id: u64,

@@ -118,6 +118,8 @@ impl Playback {
         self.pause();
         self.stream.set_value(None);
         self.is_live.set(false);
+        // Handles outlive what they are shown in, so their events would stay.
+        self.tracks.get_untracked().iter().for_each(|track| track.clear());
         self.tracks.set(Vec::new());
         self.notes.set(Vec::new());
     }

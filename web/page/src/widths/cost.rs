@@ -100,7 +100,7 @@ pub fn Table(look: Look) -> impl IntoView {
                     <tbody>{rows}</tbody>
                 </table>
             </div>
-            <p class="note">{move || look.device.get().map(|device| format!("Time: one image, forward pass alone, median of several, on {device}."))}</p>
+            <p class="note">{move || look.device.get().map(|device| format!("Time: from one image to its feature, median of five, on {device}."))}</p>
         </section>
     }
 }

@@ -365,12 +365,8 @@ fn network(network: Report, gallery: Report, attached: &[JsValue]) -> Option<Net
     })
 }
 
-/// 32-bit floats, attached as such or as their bytes.
+/// 32-bit floats, attached as their bytes.
 fn floats(attachment: &JsValue) -> Vec<f32> {
-    match parcel::bytes(attachment) {
-        Some(bytes) => {
-            bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect()
-        }
-        None => js_sys::Float32Array::new(attachment).to_vec(),
-    }
+    let bytes = parcel::bytes(attachment).unwrap_or_default();
+    bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect()
 }
