@@ -7,6 +7,11 @@ use leptos::{ev, prelude::*};
 use wasm_bindgen::JsValue;
 use web_sys::UrlSearchParams;
 
+/// Whether the address asks for the run that the server streams: `?live`, as the program prints it.
+pub fn is_live() -> bool {
+    location().search().is_ok_and(|query| query.trim_start_matches('?').split('&').any(|word| word == "live"))
+}
+
 /// A room of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {

@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{HtmlCanvasElement, KeyboardEvent, PointerEvent};
 
-use crate::download;
+use crate::{download, fetch};
 
 /// The relief's height, as a share of its diagonal.
 const HEIGHT: f32 = 0.5;
@@ -197,7 +197,7 @@ fn Panel(relief: Relief, steps: usize, turn: RwSignal<Turn>, missing: RwSignal<O
                 Ok(png) => download::save(&format!("surface-{width}.png"), &png, "image/png"),
                 Err(error) => Err(error),
             };
-            let why = saved.err().map(|error| format!("The picture could not be saved: {}.", words(&error)));
+            let why = saved.err().map(|error| format!("The picture could not be saved: {}.", fetch::words(error)));
             drop(trouble.try_set(why));
         });
     };
@@ -230,7 +230,7 @@ async fn show(
 ) -> Result<Shown, String> {
     let lost = Closure::new(move || drop(missing.try_set(Some("the graphics device was lost".into()))));
     let [scene, heights, way] = [&scene(it, steps)[..], &it.heights, it.path.as_flattened()].map(Float32Array::from);
-    let stage = relief(canvas, &scene, &heights, &way, &lost).await.map_err(|error| words(&error))?;
+    let stage = relief(canvas, &scene, &heights, &way, &lost).await.map_err(fetch::words)?;
     Ok(Shown { stage: stage.unchecked_into(), _lost: lost })
 }
 
@@ -249,11 +249,6 @@ fn scene(relief: &Relief, steps: usize) -> Vec<f32> {
     ];
     let colours = relief::colours().map(|[red, green, blue]| [red, green, blue, 1.0]);
     numbers.into_iter().chain(colours).flatten().collect()
-}
-
-/// An error in the browser's words.
-fn words(error: &JsValue) -> String {
-    error.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{error:?}"), |error| String::from(error.message()))
 }
 
 /// Lets a pointer that leaves the canvas drag on.

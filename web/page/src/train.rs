@@ -33,7 +33,7 @@ pub fn Room() -> impl IntoView {
         }
     });
     on_cleanup(move || listening.remove());
-    if location().search().is_ok_and(|search| search.contains("live")) {
+    if address::is_live() {
         wasm_bindgen_futures::spawn_local(bench.playback.stream());
     }
     view! {

@@ -134,14 +134,7 @@ pub enum Report {
         step: u64,
     },
     /// How far the work that takes long has come.
-    Progress {
-        /// What is being done, as a gerund: `embedding the gallery`.
-        what: String,
-        /// Of `total`.
-        done: usize,
-        /// At least 1.
-        total: usize,
-    },
+    Progress(Progress),
     /// The loss around the run's weights.
     Landscape(Landscape),
     /// A trained network was read.
@@ -191,6 +184,17 @@ pub enum Report {
         /// What was being done.
         task: Task,
     },
+}
+
+/// How far something that takes long has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is being done, as a gerund: `embedding the gallery`.
+    pub what: String,
+    /// Of `total`.
+    pub done: usize,
+    /// At least 1.
+    pub total: usize,
 }
 
 /// Images on the two principal components of their features.

@@ -3,6 +3,7 @@
 use std::{cell::Cell, rc::Rc};
 
 use futures::{StreamExt, channel::mpsc::UnboundedReceiver, lock::Mutex};
+use slimclr_core::interference::landscape::LandscapeError;
 use slimclr_protocol::{Choice, Report, Request, Task, parcel};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
@@ -46,14 +47,7 @@ impl Desk {
             Request::Open { device } => drop(self.seat(device).await),
             Request::Images(images) => match Dataset::open(&images, &attached).await {
                 Ok(dataset) => {
-                    use slimclr_core::train::Split;
-                    report(&Report::Images {
-                        name: dataset.name.clone(),
-                        classes: dataset.classes.clone(),
-                        train: dataset.len(Split::Train),
-                        test: dataset.len(Split::Test),
-                        skipped: dataset.skipped,
-                    });
+                    report(&dataset.report());
                     self.dataset = Some(Rc::new(dataset));
                 }
                 Err(error) => failed(Task::Images, error),
@@ -82,9 +76,7 @@ impl Desk {
                 spawn_local(async move {
                     match survey(&seat, &run, cells.max(2), &wanted).await {
                         Ok(landscape) => report(&Report::Landscape(landscape)),
-                        Err(SurveyError::Landscape(
-                            slimclr_core::interference::landscape::LandscapeError::Cancelled,
-                        )) => {
+                        Err(SurveyError::Landscape(LandscapeError::Cancelled)) => {
                             report(&Report::Cancelled { task: Task::Survey });
                         }
                         Err(error) => failed(Task::Survey, error),

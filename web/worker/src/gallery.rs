@@ -1,6 +1,6 @@
 //! A trained network and how each of its widths sees images: neighbours, maps, latency.
 
-use std::{cell::Cell, io::Cursor, rc::Rc};
+use std::{cell::Cell, io::Cursor};
 
 use burn::tensor::{ExecutionError, Tensor, TensorData};
 use slimclr_core::{
@@ -20,7 +20,7 @@ use slimclr_core::{
     profile::profile,
     train::Split,
 };
-use slimclr_protocol::{self as protocol, Embedding, Picture, Report, parcel};
+use slimclr_protocol::{self as protocol, Embedding, Picture, Progress, Report, parcel};
 use thiserror::Error;
 use wasm_bindgen::JsValue;
 
@@ -178,7 +178,7 @@ impl Gallery {
         let total = chunks.len();
         let mut extractor = Extractor::new(&self.encoder, &mut self.parameters, &self.seat.device);
         for (done, chunk) in chunks.into_iter().enumerate() {
-            report(&Report::Progress { what: "embedding the gallery".into(), done, total });
+            report(&Report::Progress(Progress { what: "embedding the gallery".into(), done, total }));
             breathe().await;
             if !wanted.get() {
                 return Ok(None);
@@ -219,7 +219,7 @@ impl Gallery {
     /// # Errors
     /// If it is no picture, or the device fails.
     pub async fn embed(&mut self, id: u64, picture: Picture, attached: &[JsValue]) -> Result<(), GalleryError> {
-        let image = Rc::new(self.picture(picture, attached)?);
+        let image = self.picture(picture, attached)?;
         let pixels = self.pixels(&image)?;
         let seen = self.seen(&pixels);
         let images = TensorData::new(pixels, [1, 3, self.side, self.side]);

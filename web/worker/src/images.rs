@@ -11,7 +11,7 @@ use slimclr_core::{
     image::Image,
     train::{Home, Keepsake, Split, Views},
 };
-use slimclr_protocol::{Images, parcel};
+use slimclr_protocol::{Images, Report, parcel};
 use thiserror::Error;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -69,7 +69,7 @@ pub struct Dataset {
     /// Mean and deviation of their channels.
     pub normalisation: Normalisation,
     /// Files that were left out.
-    pub skipped: usize,
+    skipped: usize,
     train: Source,
     test: Source,
 }
@@ -199,6 +199,17 @@ impl Dataset {
         })
     }
 
+    /// What the page is told of them.
+    pub fn report(&self) -> Report {
+        Report::Images {
+            name: self.name.clone(),
+            classes: self.classes.clone(),
+            train: self.len(Split::Train),
+            test: self.len(Split::Test),
+            skipped: self.skipped,
+        }
+    }
+
     /// Images in a split.
     pub fn len(&self, split: Split) -> usize {
         match self.split(split) {
@@ -298,13 +309,22 @@ pub struct Hearth {
     dataset: Rc<Dataset>,
     draw: Draw,
     augmenter: Augmenter,
+    /// The places of the training and of the test images that evaluation looks at.
+    evaluated: [Vec<usize>; 2],
     kept: Rc<RefCell<Kept>>,
 }
 
 impl Hearth {
     /// A home for the run that `config` describes, which keeps its files in `kept`.
     pub fn new(dataset: Rc<Dataset>, config: &Config, kept: Rc<RefCell<Kept>>) -> Self {
-        Self { draw: Draw::new(config, dataset.normalisation), dataset, augmenter: Augmenter::new(), kept }
+        let [bank, test] = EVALUATED;
+        Self {
+            draw: Draw::new(config, dataset.normalisation),
+            augmenter: Augmenter::new(),
+            evaluated: [dataset.some(Split::Train, bank), dataset.some(Split::Test, test)],
+            dataset,
+            kept,
+        }
     }
 }
 
@@ -338,17 +358,17 @@ impl Home for Hearth {
 
     async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<Labelled>, ImagesError> {
         breathe().await;
-        let some = self.dataset.some(split, EVALUATED[usize::from(split == Split::Test)]);
+        let Some(places) = self.evaluated[usize::from(split == Split::Test)].chunks(CHUNK).nth(chunk) else {
+            return Ok(None);
+        };
         let mut images = Vec::with_capacity(CHUNK);
-        let mut is_past_the_last = true;
-        for index in some.into_iter().skip(chunk * CHUNK).take(CHUNK) {
-            is_past_the_last = false;
-            if let Some(image) = self.dataset.image(split, index).await {
+        for index in places {
+            if let Some(image) = self.dataset.image(split, *index).await {
                 let pixels = self.draw.centre(&mut self.augmenter, &image)?;
-                images.push((index, self.dataset.label(split, index), pixels));
+                images.push((*index, self.dataset.label(split, *index), pixels));
             }
         }
-        Ok((!is_past_the_last).then(|| self.draw.labelled(images)))
+        Ok(Some(self.draw.labelled(images)))
     }
 
     async fn keep(&mut self, what: Keepsake, file: Vec<u8>) -> Result<(), ImagesError> {

@@ -9,7 +9,7 @@ use slimclr_core::{
     interference::landscape::{Directions, Landscape, LandscapeError, Survey, Surveyor},
     train::{Home, Split},
 };
-use slimclr_protocol::Report;
+use slimclr_protocol::{Progress, Report};
 use thiserror::Error;
 
 use crate::{
@@ -78,7 +78,7 @@ pub async fn survey(seat: &Seat, run: &Training, cells: usize, wanted: &Cell<boo
     let (computed, total) = (Cell::new(0), widths.len() * (cells * cells + count));
     let on_losses = async |losses: usize| {
         computed.set(computed.get() + losses);
-        report(&Report::Progress { what: "computing losses".into(), done: computed.get(), total });
+        report(&Report::Progress(Progress { what: "computing losses".into(), done: computed.get(), total }));
         breathe().await;
         if wanted.get() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };

@@ -117,14 +117,12 @@ impl Training {
 /// The state that a checkpoint has reached; of a run with another method or other numbers, its backbone alone.
 fn continued(config: &Config, bytes: &[u8], device: &Device) -> Result<Trainer, TrainingError> {
     let checkpoint = Checkpoint::read(bytes)?;
-    let mut state = if checkpoint.config().check_change(config).is_ok() {
-        checkpoint.resume(device)?
-    } else {
-        let weights = checkpoint.query(&checkpoint.encoder()?, device)?;
-        Trainer { steps: checkpoint.step(), ..Trainer::adopting(config, built(config)?, &weights, device)? }
-    };
-    state.recipe = Recipe::new(config, state.encoder.layout().widths());
-    Ok(state)
+    if checkpoint.config().check_change(config).is_ok() {
+        let state = checkpoint.resume(device)?;
+        return Ok(Trainer { recipe: Recipe::new(config, state.encoder.layout().widths()), ..state });
+    }
+    let weights = checkpoint.query(&checkpoint.encoder()?, device)?;
+    Ok(Trainer { steps: checkpoint.step(), ..Trainer::adopting(config, built(config)?, &weights, device)? })
 }
 
 fn built(config: &Config) -> Result<Encoder, ConfigError> {

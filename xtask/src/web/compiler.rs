@@ -69,7 +69,7 @@ impl Compiler {
         let folder = target_directory()?.join(TRIPLE);
         self.build("slimclr-page", "page", &["--config", SMALLER_VIEWS])?;
         self.build("slimclr-worker", "wasm", &[])?;
-        Ok(Compiled { page: folder.join("page/slimclr-page.wasm"), worker: folder.join("wasm/slimclr_worker.wasm") })
+        Ok(Compiled { page: folder.join("page/slimclr_page.wasm"), worker: folder.join("wasm/slimclr_worker.wasm") })
     }
 
     fn build(&self, package: &str, profile: &str, arguments: &[&str]) -> Result<()> {

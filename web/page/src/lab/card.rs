@@ -2,9 +2,10 @@
 
 use leptos::prelude::*;
 use slimclr_core::event::Event;
+use slimclr_protocol::Progress;
 
 use super::{
-    run::{Phase, Progress, Run},
+    run::{Phase, Run},
     track::{AtWidth, Standing, Track},
 };
 use crate::{download, fetch};

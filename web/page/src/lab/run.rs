@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use slimclr_core::{config::Config, event::Event, train::Command};
-use slimclr_protocol::{Report, Request, Task};
+use slimclr_protocol::{Progress, Report, Request, Task};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
@@ -61,17 +61,6 @@ pub struct Images {
     pub name: String,
     /// Classes, training images, test images, files that are no images.
     pub counts: [usize; 4],
-}
-
-/// Work that takes long.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Progress {
-    /// What is being done, as a gerund.
-    pub what: String,
-    /// Of `total`.
-    pub done: usize,
-    /// At least 1.
-    pub total: usize,
 }
 
 /// What a worker has kept of its run.
@@ -370,7 +359,7 @@ impl Run {
                     self.checkpoint.set(Some(Checkpoint { step, bytes }));
                 }
             }
-            Report::Progress { what, done, total } => self.progress.set(Some(Progress { what, done, total })),
+            Report::Progress(progress) => self.progress.set(Some(progress)),
             Report::Landscape(landscape) => {
                 self.track.landscape.set(Some(landscape));
                 self.surveyed();

@@ -103,13 +103,14 @@ pub struct AtWidth {
 
 impl Standing {
     fn read(events: &[Event]) -> Option<Self> {
-        let Started { config, device, step, steps, steps_per_epoch, .. } = Event::latest_start(events)?;
+        let Started { config, device, images, step, steps, steps_per_epoch, .. } = Event::latest_start(events)?;
         let changed = events.iter().rev().find_map(|event| match event {
             Event::Changed { config, .. } => Some(&**config),
             Event::Started(started) => Some(&started.config),
             _ => None,
         });
-        let slow_until = changed.map_or(0.0, |config| config.slow_start * *steps as f64).round() as u64;
+        let timetable = changed.and_then(|config| config.timetable(*images).ok());
+        let slow_until = timetable.map_or(0, |timetable| timetable.slow_start);
         let latest = events.iter().rev().find_map(|event| match event {
             Event::Step(step) => Some(step),
             _ => None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use js_sys::Uint8Array;
 use leptos::prelude::*;
 use slimclr_core::profile::Profile;
-use slimclr_protocol::{Choice, Embedding, Images, Map, Picture, Report, Request, Task, parcel};
+use slimclr_protocol::{Choice, Embedding, Images, Map, Picture, Progress, Report, Request, Task, parcel};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
@@ -90,17 +90,6 @@ pub enum Chosen {
         /// 4 bytes a pixel.
         rgba: Uint8Array,
     },
-}
-
-/// What takes long, and how far it has come.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Progress {
-    /// As a gerund.
-    pub what: String,
-    /// Of `total`.
-    pub done: usize,
-    /// At least 1.
-    pub total: usize,
 }
 
 /// A worker that looks at networks, and all that is known from it; a handle.
@@ -285,7 +274,7 @@ impl Look {
                 self.device.set(Some(device));
                 self.instead.set(instead);
             }
-            Report::Progress { what, done, total } => self.progress.set(Some(Progress { what, done, total })),
+            Report::Progress(progress) => self.progress.set(Some(progress)),
             Report::Network { .. } => self.coming.set_value(Some(report)),
             Report::Gallery { .. } => self.take_network(report, &attached),
             Report::Embedded { id, widths } => self.take_picture(id, widths, &attached),

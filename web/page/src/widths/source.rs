@@ -2,14 +2,13 @@
 
 use js_sys::Uint8Array;
 use leptos::prelude::*;
-use slimclr_protocol::Choice;
+use slimclr_protocol::{Choice, Progress};
 
-use super::{
-    DEVICES,
-    file::FilePlace,
-    look::{Look, Progress},
+use super::{DEVICES, file::FilePlace, look::Look};
+use crate::{
+    address,
+    link::{Loading, WorkerCode},
 };
-use crate::link::{Loading, WorkerCode};
 
 /// The latest checkpoint of the run that the server streams.
 const LIVE: &str = "run/checkpoint.safetensors";
@@ -17,8 +16,6 @@ const LIVE: &str = "run/checkpoint.safetensors";
 /// The network: what it is, how far its reading has come, and how to choose another.
 #[component]
 pub fn NetworkPanel(look: Look, device: RwSignal<Choice>) -> impl IntoView {
-    let live =
-        location().search().is_ok_and(|query| query.trim_start_matches('?').split('&').any(|word| word == "live"));
     let choose = move |event: web_sys::HtmlSelectElement| {
         if let Some((choice, ..)) = DEVICES.iter().find(|(_, name, _)| *name == event.value()) {
             device.set(*choice);
@@ -40,7 +37,7 @@ pub fn NetworkPanel(look: Look, device: RwSignal<Choice>) -> impl IntoView {
             </Show>
             <div class="actions">
                 <button type="button" on:click=move |_| look.load_shipped()>"Shipped network"</button>
-                {live.then(|| view! {
+                {address::is_live().then(|| view! {
                     <button type="button" on:click=move |_| look.load_from(LIVE)>"The run’s checkpoint"</button>
                 })}
                 <FilePlace label="Drop or choose a checkpoint (.safetensors, .pth.tar)" accept=".safetensors,.tar,.pth,.pt" on_file=take on_trouble=fail/>
