@@ -1,12 +1,7 @@
 //! Square convolution without bias.
 //!
 //! Burn's CPU back end converts every activation to another layout and back, and computes a weight's
-//! gradient as a convolution with a kernel the size of the image. Here all three products are matrix
-//! products on the layout there is: an image's patches become the columns of a matrix, a few rows of
-//! pixels at a time so that they stay in the cache, one image a core. Sums run in one order whatever the
-//! number of threads, so a run repeats.
-
-use std::ops::Range;
+//! gradient as a convolution with a kernel the size of the image. The form here reads the layout there is.
 
 #[cfg(feature = "webgpu")]
 use burn::backend::Cube;
@@ -19,7 +14,6 @@ use burn::{
             ops::{Backward, Ops, OpsKind},
         },
         backend_extension,
-        flex::FlexTensor,
         ops::ModuleOps,
         tensor::FloatTensor,
     },
@@ -130,26 +124,7 @@ impl ConvBackend for Flex {
             let options = options(x.shape(), weight.shape(), stride);
             return Self::conv2d(x, weight, None, options);
         }
-        let [x, weight] = [x, weight].map(|tensor| tensor.to_contiguous());
-        let shape = Geometry::of(&x, &weight, stride);
-        let (x, weight) = (cpu::values(&x), cpu::values(&weight));
-        let mut output = vec![0.0; shape.batch * shape.groups * shape.output_size()];
-        cpu::for_each_chunk(&mut output, shape.output_size(), Vec::new, |columns, number, output| {
-            let x = &x[number * shape.input_size()..][..shape.input_size()];
-            let weight = &weight[shape.weight_place(number)];
-            for rows in shape.row_chunks() {
-                let (columns, pixels) = shape.columns(x, &rows, columns);
-                let product = Product {
-                    rows: shape.outputs,
-                    columns: pixels,
-                    inner: shape.patch(),
-                    left: Matrix::by_rows(weight, shape.patch()),
-                    right: Matrix::by_rows(columns, columns.len() / shape.patch()),
-                };
-                product.write(&mut output[rows.start * shape.out_width..], shape.out_plane(), false);
-            }
-        });
-        cpu::tensor(output, [shape.batch, shape.groups * shape.outputs, shape.out_height, shape.out_width])
+        cpu::conv::forward(&x, &weight, stride)
     }
 
     fn conv_input_gradient(
@@ -162,37 +137,7 @@ impl ConvBackend for Flex {
             let options = options(x.shape(), weight.shape(), stride);
             return Self::conv2d_x_backward(x, weight, gradient, options);
         }
-        let shape = Geometry::of(&x, &weight, stride);
-        let [weight, gradient] = [weight, gradient].map(|tensor| tensor.to_contiguous());
-        let (weight, gradient) = (cpu::values(&weight), cpu::values(&gradient));
-        let mut x_gradient = vec![0.0; shape.batch * shape.groups * shape.input_size()];
-        cpu::for_each_chunk(
-            &mut x_gradient,
-            shape.input_size(),
-            Vec::new,
-            |columns: &mut Vec<f32>, number, x_gradient| {
-                let gradient = &gradient[number * shape.output_size()..][..shape.output_size()];
-                let weight = &weight[shape.weight_place(number)];
-                for rows in shape.row_chunks() {
-                    let pixels = rows.len() * shape.out_width;
-                    let product = Product {
-                        rows: shape.patch(),
-                        columns: pixels,
-                        inner: shape.outputs,
-                        left: Matrix::by_columns(weight, shape.patch()),
-                        right: Matrix::by_rows(&gradient[rows.start * shape.out_width..], shape.out_plane()),
-                    };
-                    if shape.is_pointwise() {
-                        product.write(&mut x_gradient[rows.start * shape.out_width..], shape.out_plane(), false);
-                    } else {
-                        columns.resize(shape.patch() * pixels, 0.0);
-                        product.write(columns, pixels, false);
-                        shape.scatter(columns, &rows, x_gradient);
-                    }
-                }
-            },
-        );
-        cpu::tensor(x_gradient, [shape.batch, shape.groups * shape.inputs, shape.height, shape.width])
+        cpu::conv::input_gradient(&x, &weight, &gradient, stride)
     }
 
     fn conv_weight_gradient(
@@ -205,238 +150,7 @@ impl ConvBackend for Flex {
             let options = options(x.shape(), weight.shape(), stride);
             return Self::conv2d_weight_backward(x, weight, gradient, options);
         }
-        let shape = Geometry::of(&x, &weight, stride);
-        let [x, gradient] = [x, gradient].map(|tensor| tensor.to_contiguous());
-        let (x, gradient) = (cpu::values(&x), cpu::values(&gradient));
-        let size = shape.groups * shape.weight_size();
-        let parts = PARTS.min(shape.batch);
-        let mut partial = vec![0.0; parts * size];
-        cpu::for_each_chunk(&mut partial, size, Vec::new, |columns, part, partial| {
-            let images = part * shape.batch / parts..(part + 1) * shape.batch / parts;
-            for number in images.start * shape.groups..images.end * shape.groups {
-                let x = &x[number * shape.input_size()..][..shape.input_size()];
-                let gradient = &gradient[number * shape.output_size()..][..shape.output_size()];
-                let partial = &mut partial[shape.weight_place(number)];
-                for rows in shape.row_chunks() {
-                    let (columns, pixels) = shape.columns(x, &rows, columns);
-                    let product = Product {
-                        rows: shape.outputs,
-                        columns: shape.patch(),
-                        inner: pixels,
-                        left: Matrix::by_rows(&gradient[rows.start * shape.out_width..], shape.out_plane()),
-                        right: Matrix::by_columns(columns, columns.len() / shape.patch()),
-                    };
-                    product.write(partial, shape.patch(), true);
-                }
-            }
-        });
-        let (sum, others) = partial.split_at_mut(size);
-        for other in others.chunks_exact(size) {
-            sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
-        }
-        partial.truncate(size);
-        cpu::tensor(partial, [shape.groups * shape.outputs, shape.inputs, shape.kernel, shape.kernel])
-    }
-}
-
-/// Parts of the batch whose weight gradients are summed apart: enough for the cores, and always as many, so that
-/// the sum does not depend on the number of threads.
-const PARTS: usize = 8;
-
-/// Values of patches that are laid out at a time: 128 kB stay in a core's cache.
-const COLUMN_VALUES: usize = 1 << 15;
-
-/// Sizes of a convolution. A grouped one goes over `batch * groups` images, one for each group's channels, and each
-/// with its group's weight: inputs, outputs and sizes are a group's.
-#[derive(Clone, Copy)]
-struct Geometry {
-    batch: usize,
-    groups: usize,
-    inputs: usize,
-    outputs: usize,
-    height: usize,
-    width: usize,
-    kernel: usize,
-    stride: usize,
-    out_height: usize,
-    out_width: usize,
-}
-
-impl Geometry {
-    fn of(x: &FlexTensor, weight: &FlexTensor, stride: usize) -> Self {
-        let [batch, channels, height, width] = x.layout().shape().dims();
-        let [out_channels, inputs, kernel, _] = weight.layout().shape().dims();
-        let groups = channels / inputs;
-        let outputs = out_channels / groups;
-        assert_eq!([groups * inputs, groups * outputs], [channels, out_channels], "channels divide into groups");
-        let (out_height, out_width) = (height.div_ceil(stride), width.div_ceil(stride));
-        Self { batch, groups, inputs, outputs, height, width, kernel, stride, out_height, out_width }
-    }
-
-    fn weight_size(&self) -> usize {
-        self.outputs * self.patch()
-    }
-
-    /// Where the weight of the image `number` lies.
-    fn weight_place(&self, number: usize) -> Range<usize> {
-        let start = number % self.groups * self.weight_size();
-        start..start + self.weight_size()
-    }
-
-    fn input_size(&self) -> usize {
-        self.inputs * self.height * self.width
-    }
-
-    fn output_size(&self) -> usize {
-        self.outputs * self.out_plane()
-    }
-
-    fn out_plane(&self) -> usize {
-        self.out_height * self.out_width
-    }
-
-    /// Values of the image that one pixel of the output sees.
-    fn patch(&self) -> usize {
-        self.inputs * self.kernel * self.kernel
-    }
-
-    /// Whether the image is the matrix of its patches.
-    fn is_pointwise(&self) -> bool {
-        self.kernel == 1 && self.stride == 1
-    }
-
-    /// Output rows, as many at a time as their patches fit the cache.
-    fn row_chunks(self) -> impl Iterator<Item = Range<usize>> {
-        let fitting =
-            if self.is_pointwise() { self.out_height } else { COLUMN_VALUES / (self.patch() * self.out_width) };
-        let step = fitting.clamp(1, self.out_height);
-        (0..self.out_height).step_by(step).map(move |start| start..(start + step).min(self.out_height))
-    }
-
-    /// The patches that `rows` of the output see, `[patch, pixels]`, and the number of pixels. The row length of
-    /// the matrix is its size over the patch: longer than the pixels where it is the image itself.
-    fn columns<'a>(&self, x: &'a [f32], rows: &Range<usize>, buffer: &'a mut Vec<f32>) -> (&'a [f32], usize) {
-        let pixels = rows.len() * self.out_width;
-        if self.is_pointwise() {
-            return (x, pixels);
-        }
-        buffer.resize(self.patch() * pixels, 0.0);
-        self.for_each_row(rows, |source, place| {
-            let target = &mut buffer[place * self.out_width..][..self.out_width];
-            let Some((source, seen)) = source else { return target.fill(0.0) };
-            target[..seen.start].fill(0.0);
-            target[seen.end..].fill(0.0);
-            let source = &x[source..];
-            if self.stride == 1 {
-                target[seen.clone()].copy_from_slice(&source[..seen.len()]);
-            } else {
-                target[seen].iter_mut().zip(source.iter().step_by(self.stride)).for_each(|(t, s)| *t = *s);
-            }
-        });
-        (buffer, pixels)
-    }
-
-    /// Adds the gradients of patches to the image's: the transpose of [`columns`](Self::columns).
-    fn scatter(&self, columns: &[f32], rows: &Range<usize>, x: &mut [f32]) {
-        self.for_each_row(rows, |source, place| {
-            let Some((source, seen)) = source else { return };
-            let columns = &columns[place * self.out_width..][seen];
-            x[source..].iter_mut().step_by(self.stride).zip(columns).for_each(|(x, column)| *x += column);
-        });
-    }
-
-    /// Calls `visit` for each row of pixels of each row of the matrix of patches: with the place in the image of its
-    /// first pixel that lies inside and the range of its pixels that do (none if the padding is all it sees), and its
-    /// own place, in rows of pixels.
-    fn for_each_row(&self, rows: &Range<usize>, mut visit: impl FnMut(Option<(usize, Range<usize>)>, usize)) {
-        let padding = self.kernel / 2;
-        let mut place = 0;
-        for channel in 0..self.inputs {
-            for dy in 0..self.kernel {
-                for dx in 0..self.kernel {
-                    // Output columns whose input column, `out * stride + dx - padding`, lies inside.
-                    let first = padding.saturating_sub(dx).div_ceil(self.stride);
-                    let end = (self.width + padding).saturating_sub(dx).div_ceil(self.stride).min(self.out_width);
-                    for row in rows.clone() {
-                        let y = (row * self.stride + dy).wrapping_sub(padding);
-                        let inside = y < self.height && first < end;
-                        let source = inside.then(|| {
-                            let x = first * self.stride + dx - padding;
-                            ((channel * self.height + y) * self.width + x, first..end)
-                        });
-                        visit(source, place);
-                        place += 1;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// A matrix in memory.
-#[derive(Clone, Copy)]
-struct Matrix<'a> {
-    values: &'a [f32],
-    row_stride: usize,
-    column_stride: usize,
-}
-
-impl<'a> Matrix<'a> {
-    /// Rows of `length` values, one after the other.
-    fn by_rows(values: &'a [f32], length: usize) -> Self {
-        Self { values, row_stride: length, column_stride: 1 }
-    }
-
-    /// Columns of `length` values, one after the other.
-    fn by_columns(values: &'a [f32], length: usize) -> Self {
-        Self { values, row_stride: 1, column_stride: length }
-    }
-
-    fn reaches(&self, rows: usize, columns: usize) -> bool {
-        (rows - 1) * self.row_stride + (columns - 1) * self.column_stride < self.values.len()
-    }
-}
-
-/// The product of two matrices, on the calling thread.
-struct Product<'a> {
-    rows: usize,
-    columns: usize,
-    inner: usize,
-    left: Matrix<'a>,
-    right: Matrix<'a>,
-}
-
-impl Product<'_> {
-    /// Writes the product to `target`, whose rows are `length` values apart, or adds it to what is there.
-    fn write(&self, target: &mut [f32], length: usize, add: bool) {
-        let Self { rows, columns, inner, left, right } = *self;
-        assert!(left.reaches(rows, inner) && right.reaches(inner, columns) && columns <= length);
-        assert!((rows - 1) * length + columns <= target.len());
-        // SAFETY: the assertions above keep every element that the strides reach inside its slice, and `target`
-        // is borrowed for writing alone.
-        unsafe {
-            gemm::gemm(
-                rows,
-                columns,
-                inner,
-                target.as_mut_ptr(),
-                1,
-                length as isize,
-                add,
-                left.values.as_ptr(),
-                left.column_stride as isize,
-                left.row_stride as isize,
-                right.values.as_ptr(),
-                right.column_stride as isize,
-                right.row_stride as isize,
-                1.0,
-                1.0,
-                false,
-                false,
-                false,
-                gemm::Parallelism::None,
-            );
-        }
+        cpu::conv::weight_gradient(&x, &weight, &gradient, stride)
     }
 }
 

@@ -83,9 +83,9 @@ pub fn batch_norm_train_plain(
 }
 
 /// Output, mean and biased variance.
-type Forward<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
+pub(super) type Forward<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
 /// Gradients of the input, of gamma and of beta.
-type Gradient<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
+pub(super) type Gradient<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
 
 mod plain {
     //! The operation of a back end's own operations: for the GPUs, and for precisions without a fused form.
@@ -288,185 +288,6 @@ impl<B: NormBackend, C: CheckpointStrategy> NormBackend for Autodiff<B, C> {
     }
 }
 
-mod fused {
-    //! The fused form on the CPU, for f32.
-
-    use burn::backend::{Flex, flex::FlexTensor};
-
-    use super::{Forward, Gradient};
-    use crate::kernel::cpu::{self, tensor, values};
-
-    /// Batch, channels, pixels of a plane.
-    #[derive(Clone, Copy)]
-    struct Extent {
-        batch: usize,
-        channels: usize,
-        plane: usize,
-    }
-
-    impl Extent {
-        fn of(x: &FlexTensor) -> Self {
-            let [batch, channels, height, width] = x.layout().shape().dims();
-            Self { batch, channels, plane: height * width }
-        }
-
-        /// The planes of one channel, image by image.
-        fn planes(self, values: &[f32], channel: usize) -> impl Iterator<Item = &[f32]> + Clone {
-            let stride = self.channels * self.plane;
-            (0..self.batch).map(move |image| &values[image * stride + channel * self.plane..][..self.plane])
-        }
-
-        fn samples(self) -> f64 {
-            (self.batch * self.plane) as f64
-        }
-    }
-
-    /// Calls `write` for each plane of `output` with its index, on all cores, an image at a time.
-    fn per_plane(extent: Extent, output: &mut [f32], write: impl Fn(usize, &mut [f32]) + Sync + Send) {
-        let image_size = extent.channels * extent.plane;
-        cpu::for_each_chunk(
-            output,
-            image_size,
-            || (),
-            |(), image, values| {
-                for (channel, plane) in values.chunks_exact_mut(extent.plane).enumerate() {
-                    write(image * extent.channels + channel, plane);
-                }
-            },
-        );
-    }
-
-    /// Partial sums kept side by side, so that the compiler can use vectors.
-    const LANES: usize = 16;
-
-    /// Sum of `term` over the elements, in an order that depends on nothing but their number.
-    #[inline(always)]
-    fn sum(count: usize, term: impl Fn(usize) -> f32) -> f64 {
-        let mut lanes = [0.0_f32; LANES];
-        let whole = count - count % LANES;
-        for start in (0..whole).step_by(LANES) {
-            for (lane, sum) in lanes.iter_mut().enumerate() {
-                *sum += term(start + lane);
-            }
-        }
-        let rest: f32 = (whole..count).map(&term).sum();
-        lanes.into_iter().chain([rest]).map(f64::from).sum()
-    }
-
-    pub(super) fn forward(
-        x: FlexTensor,
-        gamma: FlexTensor,
-        beta: FlexTensor,
-        shortcut: Option<FlexTensor>,
-        epsilon: f64,
-        relu: bool,
-    ) -> Forward<Flex> {
-        let [x, gamma, beta] = [x, gamma, beta].map(|tensor| tensor.to_contiguous());
-        let shortcut = shortcut.map(|shortcut| shortcut.to_contiguous());
-        let extent = Extent::of(&x);
-        let shape = x.layout().shape().clone();
-        let (x, gamma, beta) = (values(&x), values(&gamma), values(&beta));
-        let statistics = cpu::map(extent.channels, |channel| {
-            // Plane by plane, so that a plane is read from memory once (Chan et al. 1983).
-            let count = extent.plane as f64;
-            let (mut seen, mut mean, mut squares) = (0.0, 0.0, 0.0);
-            for plane in extent.planes(x, channel) {
-                let own = sum(plane.len(), |i| plane[i]) / count;
-                let centre = own as f32;
-                let own_squares = sum(plane.len(), |i| (plane[i] - centre) * (plane[i] - centre));
-                let delta = own - mean;
-                mean += delta * count / (seen + count);
-                squares += own_squares + delta * delta * seen * count / (seen + count);
-                seen += count;
-            }
-            (mean as f32, (squares / seen) as f32)
-        });
-        let mut output = vec![0.0; x.len()];
-        per_plane(extent, &mut output, |index, output| {
-            let channel = index % extent.channels;
-            let (mean, variance) = statistics[channel];
-            let scale = gamma[channel] / (f64::from(variance) + epsilon).sqrt() as f32;
-            let shift = beta[channel] - mean * scale;
-            let x = &x[index * extent.plane..][..extent.plane];
-            let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-            match &shortcut {
-                None => {
-                    for (output, x) in output.iter_mut().zip(x) {
-                        *output = at_least(x * scale + shift, floor);
-                    }
-                }
-                Some(shortcut) => {
-                    let shortcut = &values(shortcut)[index * extent.plane..][..extent.plane];
-                    for ((output, x), shortcut) in output.iter_mut().zip(x).zip(shortcut) {
-                        *output = at_least(x * scale + shift + shortcut, floor);
-                    }
-                }
-            }
-        });
-        let (mean, variance) = statistics.into_iter().unzip();
-        let channels = [extent.channels];
-        (tensor(output, shape), tensor(mean, channels), tensor(variance, channels))
-    }
-
-    /// Unlike `f32::max`, keeps NaN: a diverged run must show.
-    #[inline(always)]
-    fn at_least(x: f32, floor: f32) -> f32 {
-        if x < floor { floor } else { x }
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn backward(
-        x: FlexTensor,
-        output: FlexTensor,
-        gamma: FlexTensor,
-        mean: FlexTensor,
-        variance: FlexTensor,
-        gradient: FlexTensor,
-        epsilon: f64,
-        relu: bool,
-    ) -> Gradient<Flex> {
-        let [x, output, gradient] = [x, output, gradient].map(|tensor| tensor.to_contiguous());
-        let [gamma, mean, variance] = [gamma, mean, variance].map(|tensor| tensor.to_contiguous());
-        let extent = Extent::of(&x);
-        let shape = x.layout().shape().clone();
-        let (x, output, gradient) = (values(&x), values(&output), values(&gradient));
-        let (gamma, mean, variance) = (values(&gamma), values(&mean), values(&variance));
-        // NaN passes, as in the forward.
-        let let_through = |output: f32, gradient: f32| if relu && output <= 0.0 { 0.0 } else { gradient };
-        // Sums of the gradient, and of the gradient times the normalised input.
-        let sums = cpu::map(extent.channels, |channel| {
-            let planes =
-                || extent.planes(x, channel).zip(extent.planes(output, channel)).zip(extent.planes(gradient, channel));
-            let sums =
-                planes().map(|((_, output), gradient)| sum(extent.plane, |i| let_through(output[i], gradient[i])));
-            let products = planes().map(|((x, output), gradient)| {
-                sum(extent.plane, |i| let_through(output[i], gradient[i]) * (x[i] - mean[channel]))
-            });
-            let deviation = (f64::from(variance[channel]) + epsilon).sqrt();
-            (sums.sum::<f64>(), products.sum::<f64>() / deviation)
-        });
-        let mut x_gradient = vec![0.0; x.len()];
-        per_plane(extent, &mut x_gradient, |index, x_gradient| {
-            let channel = index % extent.channels;
-            let (sum, product) = sums[channel];
-            let deviation = (f64::from(variance[channel]) + epsilon).sqrt();
-            let scale = (f64::from(gamma[channel]) / deviation) as f32;
-            // dx = scale * (dy - mean(dy) - xhat * mean(dy xhat)), gathered by powers of x.
-            let slope = -(product / extent.samples() / deviation) as f32;
-            let offset = -(sum / extent.samples()) as f32;
-            let mean = mean[channel];
-            let [x, output, gradient] = [x, output, gradient].map(|of| &of[index * extent.plane..][..extent.plane]);
-            for (i, x_gradient) in x_gradient.iter_mut().enumerate() {
-                *x_gradient = scale * (let_through(output[i], gradient[i]) + offset + slope * (x[i] - mean));
-            }
-        });
-        let (beta_gradient, gamma_gradient): (Vec<f32>, Vec<f32>) =
-            sums.into_iter().map(|(sum, product)| (sum as f32, product as f32)).unzip();
-        let channels = [extent.channels];
-        (tensor(x_gradient, shape), tensor(gamma_gradient, channels), tensor(beta_gradient, channels))
-    }
-}
-
 impl NormBackend for Flex {
     fn norm(
         x: FloatTensor<Self>,
@@ -476,7 +297,7 @@ impl NormBackend for Flex {
         relu: bool,
     ) -> Forward<Self> {
         if cpu::is_f32(&x) {
-            fused::forward(x, gamma, beta, None, epsilon, relu)
+            cpu::norm::forward(&x, [&gamma, &beta], None, epsilon, relu)
         } else {
             plain::norm::<Self>(x, gamma, beta, epsilon, relu)
         }
@@ -490,7 +311,7 @@ impl NormBackend for Flex {
         epsilon: f64,
     ) -> Forward<Self> {
         if cpu::is_f32(&x) {
-            fused::forward(x, gamma, beta, Some(shortcut), epsilon, true)
+            cpu::norm::forward(&x, [&gamma, &beta], Some(&shortcut), epsilon, true)
         } else {
             plain::norm_add_relu::<Self>(x, gamma, beta, shortcut, epsilon)
         }
@@ -507,7 +328,7 @@ impl NormBackend for Flex {
         relu: bool,
     ) -> Gradient<Self> {
         if cpu::is_f32(&x) {
-            fused::backward(x, output, gamma, mean, variance, gradient, epsilon, relu)
+            cpu::norm::backward(&x, &output, [&gamma, &mean, &variance], &gradient, epsilon, relu)
         } else {
             plain::norm_backward::<Self>(x, output, gamma, mean, variance, gradient, epsilon, relu)
         }

@@ -1,5 +1,10 @@
 //! What the fused forms on the CPU share: slices of Burn's tensors, and loops over all cores.
 
+pub mod conv;
+pub mod norm;
+
+use std::mem::MaybeUninit;
+
 use burn::{
     backend::flex::{FlexTensor, Layout},
     tensor::{Bytes, DType, Shape},
@@ -34,13 +39,13 @@ pub fn map<T: Send>(count: usize, compute: impl Fn(usize) -> T + Sync + Send) ->
 }
 
 /// Calls `work` for each chunk of `size` values with its number, as [`map`] does. Each core keeps a state.
-pub fn for_each_chunk<S>(
-    values: &mut [f32],
+pub fn for_each_chunk<T: Send, S>(
+    values: &mut [T],
     size: usize,
     state: impl Fn() -> S + Sync + Send,
-    work: impl Fn(&mut S, usize, &mut [f32]) + Sync + Send,
+    work: impl Fn(&mut S, usize, &mut [T]) + Sync + Send,
 ) {
-    let work = |state: &mut S, (number, chunk): (usize, &mut [f32])| work(state, number, chunk);
+    let work = |state: &mut S, (number, chunk): (usize, &mut [T])| work(state, number, chunk);
     #[cfg(not(target_family = "wasm"))]
     values.par_chunks_exact_mut(size).enumerate().for_each_init(state, work);
     #[cfg(target_family = "wasm")]
@@ -48,4 +53,21 @@ pub fn for_each_chunk<S>(
         let mut state = state();
         values.chunks_exact_mut(size).enumerate().for_each(|chunk| work(&mut state, chunk));
     }
+}
+
+/// `count` values, in chunks of `size` that `work` writes, as for [`for_each_chunk`]; memory is not cleared before.
+///
+/// # Safety
+/// `size` divides `count`, and `work` writes every value of its chunk.
+pub unsafe fn written<S>(
+    count: usize,
+    size: usize,
+    state: impl Fn() -> S + Sync + Send,
+    work: impl Fn(&mut S, usize, &mut [MaybeUninit<f32>]) + Sync + Send,
+) -> Vec<f32> {
+    let mut values = Vec::with_capacity(count);
+    for_each_chunk(&mut values.spare_capacity_mut()[..count], size, state, work);
+    // SAFETY: the caller's.
+    unsafe { values.set_len(count) };
+    values
 }

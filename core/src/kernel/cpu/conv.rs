@@ -1,0 +1,662 @@
+//! Convolution on the CPU, forward and backward, by vectors of pixels.
+//!
+//! No patches are laid out: an image is copied once to a [`Canvas`] with a margin of zeros, where what a tap of the
+//! kernel sees of consecutive pixels is consecutive too. A [`Stencil`] then sums over the taps for four channels and
+//! six vectors of pixels at a time, which stay in registers; so any number of channels will do. The weight's gradient
+//! is a table of dot products over the same canvas. Sums run in one order whatever the number of threads, so a run
+//! repeats.
+
+use std::{array, mem::MaybeUninit, ops::Range};
+
+use burn::backend::flex::FlexTensor;
+use pulp::{Arch, Simd, WithSimd};
+
+use super::{for_each_chunk, tensor, values, written};
+
+/// Channels that are summed at once; a depthwise convolution has but one.
+const ROWS: usize = 4;
+
+/// Vectors of pixels that are summed at once, at most: with [`ROWS`] they fill the registers there are.
+const fn most_vectors<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { MOST_VECTORS } else { MOST_VECTORS / 2 }
+}
+const MOST_VECTORS: usize = 6;
+
+/// Values of a vector.
+const fn lanes<S: Simd>() -> usize {
+    size_of::<S::f32s>() / size_of::<f32>()
+}
+const MOST_LANES: usize = 16;
+
+/// Values beyond its last pixel that a canvas must have, since whole vectors are read.
+const SLACK: usize = MOST_VECTORS * MOST_LANES;
+
+/// Values of a canvas that stay in a core's first cache while all channels are summed.
+const NEAR: usize = 6 << 10;
+
+/// Values of the canvases whose dot products are taken in one go: they stay in a core's second cache.
+const FAR: usize = 1 << 18;
+
+/// Tasks that a weight's gradient is divided into: enough for the cores, and always as many, so that the sum does not
+/// depend on the number of threads.
+const TASKS: usize = 16;
+
+/// Vectors of a dot product that are worth adding up its lanes.
+const LONG: usize = 64;
+
+/// Sizes of a convolution. Inputs and outputs are those of one group of channels, which sees nothing of the others.
+#[derive(Clone, Copy)]
+struct Geometry {
+    batch: usize,
+    groups: usize,
+    inputs: usize,
+    outputs: usize,
+    height: usize,
+    width: usize,
+    kernel: usize,
+    stride: usize,
+    out_height: usize,
+    out_width: usize,
+}
+
+impl Geometry {
+    fn of(x: &FlexTensor, weight: &FlexTensor, stride: usize) -> Self {
+        let [batch, channels, height, width] = x.layout().shape().dims();
+        let [out_channels, inputs, kernel, _] = weight.layout().shape().dims();
+        let groups = channels / inputs;
+        let outputs = out_channels / groups;
+        assert_eq!([groups * inputs, groups * outputs], [channels, out_channels], "channels divide into groups");
+        let (out_height, out_width) = (height.div_ceil(stride), width.div_ceil(stride));
+        Self { batch, groups, inputs, outputs, height, width, kernel, stride, out_height, out_width }
+    }
+
+    /// Values of one group of an image.
+    fn input_size(&self) -> usize {
+        self.inputs * self.height * self.width
+    }
+
+    /// Values of one group of an output.
+    fn output_size(&self) -> usize {
+        self.outputs * self.out_plane()
+    }
+
+    fn out_plane(&self) -> usize {
+        self.out_height * self.out_width
+    }
+
+    /// Values of a group that one pixel of the output sees.
+    fn patch(&self) -> usize {
+        self.inputs * self.kernel * self.kernel
+    }
+
+    fn padding(&self) -> usize {
+        self.kernel / 2
+    }
+
+    /// Whether a pixel sees itself alone, so that no canvas is needed.
+    fn is_pointwise(&self) -> bool {
+        self.kernel == 1 && self.stride == 1
+    }
+
+    /// The input as the forward pass and the weight's gradient see it.
+    fn input_canvas(&self) -> Canvas {
+        // Without a stride, the margin on the right of a row is that on the left of the next.
+        let shared = if self.stride == 1 { self.padding() } else { 0 };
+        let reach = (self.kernel - 1) / self.stride;
+        Canvas {
+            height: self.height,
+            width: self.width,
+            step: self.stride,
+            phases: self.stride.min(self.kernel),
+            margin: self.padding(),
+            pitch: self.out_width + reach - shared,
+            rows: self.out_height + reach,
+        }
+    }
+
+    /// Where each value of a patch lies in the [`input_canvas`](Self::input_canvas), seen from the output's pixel.
+    fn patch_offsets(&self) -> Vec<usize> {
+        let canvas = self.input_canvas();
+        let taps = (0..self.inputs).flat_map(|i| (0..self.kernel).map(move |y| (i, y)));
+        taps.flat_map(|(input, y)| (0..self.kernel).map(move |x| (input, y, x)))
+            .map(|(input, y, x)| {
+                let phase = y % self.stride * canvas.phases + x % self.stride;
+                let pixel = y / self.stride * canvas.pitch + x / self.stride;
+                input * canvas.channel() + phase * canvas.plane() + pixel
+            })
+            .collect()
+    }
+
+    /// The output's gradient as the input's sees it.
+    fn gradient_canvas(&self) -> Canvas {
+        let (before, after) = (self.padding() / self.stride, (self.stride - 1 + self.padding()) / self.stride);
+        Canvas {
+            height: self.out_height,
+            width: self.out_width,
+            step: 1,
+            phases: 1,
+            margin: before,
+            pitch: self.out_width + before.max(after),
+            rows: self.out_height + before + after,
+        }
+    }
+
+    /// The taps of the kernel, along one axis, through which every `stride`-th pixel from `phase` on is seen; with the
+    /// place, in the [`gradient_canvas`](Self::gradient_canvas), of the first pixel that sees it so.
+    fn taps_of(&self, phase: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+        let (stride, kernel, padding) = (self.stride, self.kernel, self.padding());
+        // A multiple of the stride is added, and taken away again, to stay above zero.
+        let margin = padding / stride;
+        (0..kernel)
+            .map(move |tap| (tap, phase + padding + stride * kernel - tap))
+            .filter(move |(_, distance)| distance.is_multiple_of(stride))
+            .map(move |(tap, distance)| (tap, distance / stride + margin - kernel))
+    }
+}
+
+/// Planes of an image with a margin of zeros: of each channel `phases * phases`, with every `step`-th pixel of every
+/// `step`-th row from another first one on.
+#[derive(Clone, Copy)]
+struct Canvas {
+    /// The image's.
+    height: usize,
+    width: usize,
+    step: usize,
+    phases: usize,
+    /// Zeros before the image's first pixel and above its first row.
+    margin: usize,
+    /// Values from one row of a plane to the next.
+    pitch: usize,
+    rows: usize,
+}
+
+impl Canvas {
+    fn plane(&self) -> usize {
+        self.rows * self.pitch
+    }
+
+    fn channel(&self) -> usize {
+        self.phases * self.phases * self.plane()
+    }
+
+    /// Zeros for so many channels.
+    fn blank(&self, channels: usize) -> Vec<f32> {
+        vec![0.0; channels * self.channel() + self.pitch + SLACK]
+    }
+
+    /// Copies `image` to `target`, whose margins are zero, or were made so by [`blank`](Self::blank).
+    fn lay(&self, image: &[f32], target: &mut [f32]) {
+        let Self { height, width, step, phases, margin, pitch, .. } = *self;
+        for (image, target) in image.chunks_exact(height * width).zip(target.chunks_exact_mut(self.channel())) {
+            for (phase, target) in target.chunks_exact_mut(self.plane()).enumerate() {
+                let (down, right) = (phase / phases, phase % phases);
+                // The first pixel of a row that the plane has, and where.
+                let first = margin.saturating_sub(right).div_ceil(step);
+                let pixel = first * step + right - margin;
+                for (row, target) in target.chunks_exact_mut(pitch).enumerate() {
+                    let y = (row * step + down).wrapping_sub(margin);
+                    if y >= height || pixel >= width {
+                        continue;
+                    }
+                    let source = &image[y * width + pixel..(y + 1) * width];
+                    let target = &mut target[first..];
+                    if step == 1 {
+                        target[..width].copy_from_slice(source);
+                    } else {
+                        target.iter_mut().zip(source.iter().step_by(step)).for_each(|(t, s)| *t = *s);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A weight, perhaps a slice of a larger one.
+struct Weight<'a> {
+    values: &'a [f32],
+    start: usize,
+    strides: [usize; 4],
+}
+
+impl<'a> Weight<'a> {
+    fn of(tensor: &'a FlexTensor) -> Self {
+        let strides = array::from_fn(|axis| tensor.layout().strides()[axis].try_into().expect("slices run forwards"));
+        Self { values: tensor.storage(), start: tensor.layout().start_offset(), strides }
+    }
+
+    fn at(&self, place: [usize; 4]) -> f32 {
+        self.values[place.iter().zip(self.strides).fold(self.start, |start, (place, stride)| start + place * stride)]
+    }
+}
+
+/// Sums over taps: `sums[row][pixel] = Σ weight[row][tap] * canvas[offset[tap] + pixel]`.
+struct Stencil {
+    rows: usize,
+    offsets: Vec<usize>,
+    /// By groups of channels, blocks of rows, taps and rows of the block; zero where a block has fewer rows.
+    weights: Vec<f32>,
+    /// Rows of a block.
+    block: usize,
+    /// Taps whose values stay in a core's first cache.
+    near: usize,
+}
+
+impl Stencil {
+    /// For `groups` with as many rows and taps each; `reach` is how many values of a canvas' plane are seen from one
+    /// pixel, in so many `taps` of it.
+    fn new(
+        [groups, rows]: [usize; 2],
+        offsets: Vec<usize>,
+        (reach, taps): (usize, usize),
+        weight: impl Fn(usize, usize, usize) -> f32,
+    ) -> Self {
+        let block = if rows == 1 { 1 } else { ROWS };
+        let mut weights = Vec::with_capacity(groups * rows.next_multiple_of(block) * offsets.len());
+        for (group, first) in (0..groups).flat_map(|group| (0..rows).step_by(block).map(move |row| (group, row))) {
+            for tap in 0..offsets.len() {
+                let row = |row| if row < rows { weight(group, row, tap) } else { 0.0 };
+                weights.extend((first..first + block).map(row));
+            }
+        }
+        let near = (NEAR / (SLACK + reach)).max(1) * taps;
+        Self { rows, offsets, weights, block, near }
+    }
+
+    /// Whether no tap sees anything, so that all sums are zero.
+    fn is_blind(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// The weights of one group.
+    fn weights(&self, group: usize) -> &[f32] {
+        let size = self.rows.next_multiple_of(self.block) * self.offsets.len();
+        &self.weights[group * size..][..size]
+    }
+}
+
+/// The pixels that are summed for, as the canvas has them.
+#[derive(Clone, Copy)]
+struct Extent {
+    height: usize,
+    width: usize,
+    pitch: usize,
+}
+
+/// Where sums go: pixels and rows of pixels may be some apart.
+#[derive(Clone, Copy)]
+struct Target {
+    first: usize,
+    step: usize,
+    pitch: usize,
+    plane: usize,
+}
+
+/// Memory that is used again and again.
+#[derive(Default)]
+struct Scratch {
+    canvas: Vec<f32>,
+    sums: Vec<f32>,
+    taps: Vec<f32>,
+}
+
+/// A stencil over one image.
+struct Sweep<'a> {
+    stencil: &'a Stencil,
+    group: usize,
+    /// The image itself, if the stencil has one tap a channel; else its canvas is in the scratch memory.
+    pointwise: Option<&'a [f32]>,
+    extent: Extent,
+    scratch: &'a mut Scratch,
+    output: &'a mut [MaybeUninit<f32>],
+    target: Target,
+}
+
+impl WithSimd for Sweep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { stencil, extent, target, .. } = self;
+        let Scratch { canvas, sums, taps } = self.scratch;
+        let length = (extent.height - 1) * extent.pitch + extent.width;
+        let vectors = length.div_ceil(lanes::<S>());
+        // As many a tile as fit, and all tiles alike.
+        let vectors = vectors.div_ceil(vectors.div_ceil(most_vectors::<S>()));
+        let tile = vectors * lanes::<S>();
+        sums.resize(stencil.rows.next_multiple_of(stencil.block) * tile, 0.0);
+        // Pointwise, consecutive taps lie a plane apart: gathered, they are one run of memory.
+        let gathered: Vec<usize> = match self.pointwise {
+            Some(_) => (0..stencil.near).map(|tap| tap * tile).collect(),
+            None => Vec::new(),
+        };
+        for start in (0..length).step_by(tile) {
+            let end = (start + tile).min(length);
+            for first in (0..stencil.offsets.len()).step_by(stencil.near) {
+                let some = first..(first + stencil.near).min(stencil.offsets.len());
+                let (source, offsets) = match self.pointwise {
+                    Some(image) => {
+                        taps.resize(stencil.near * tile, 0.0);
+                        for (offset, taps) in stencil.offsets[some.clone()].iter().zip(taps.chunks_exact_mut(tile)) {
+                            taps[..end - start].copy_from_slice(&image[offset + start..offset + end]);
+                        }
+                        (&taps[..], &gathered[..some.len()])
+                    }
+                    None => (&canvas[start..], &stencil.offsets[some.clone()]),
+                };
+                let weights = stencil.weights(self.group);
+                Tile {
+                    weights,
+                    taps: stencil.offsets.len(),
+                    block: stencil.block,
+                    some,
+                    source,
+                    offsets,
+                    vectors,
+                    sums,
+                }
+                .run(simd);
+            }
+            for row in start / extent.pitch..=(end - 1) / extent.pitch {
+                let left = row * extent.pitch;
+                let (from, to) = (left.max(start), (left + extent.width).min(end));
+                if from >= to {
+                    continue;
+                }
+                let place = target.first + row * target.pitch + (from - left) * target.step;
+                for (channel, sums) in sums.chunks_exact(tile).take(stencil.rows).enumerate() {
+                    let sums = &sums[from - start..to - start];
+                    let output = &mut self.output[channel * target.plane + place..];
+                    if target.step == 1 {
+                        output[..sums.len()].write_copy_of_slice(sums);
+                    } else {
+                        output.iter_mut().step_by(target.step).zip(sums).for_each(|(output, sum)| {
+                            output.write(*sum);
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sums of a few vectors of pixels, for all rows of a stencil.
+struct Tile<'a> {
+    weights: &'a [f32],
+    /// Taps of the stencil.
+    taps: usize,
+    /// Rows of a block of the weights.
+    block: usize,
+    /// Which taps; the sums begin with the first.
+    some: Range<usize>,
+    source: &'a [f32],
+    /// Where the source has each of these taps.
+    offsets: &'a [usize],
+    vectors: usize,
+    sums: &'a mut [f32],
+}
+
+impl Tile<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        match (self.block, self.vectors) {
+            (ROWS, 1) => self.sum::<S, ROWS, 1>(simd),
+            (ROWS, 2) => self.sum::<S, ROWS, 2>(simd),
+            (ROWS, 3) => self.sum::<S, ROWS, 3>(simd),
+            (ROWS, 4) => self.sum::<S, ROWS, 4>(simd),
+            (ROWS, 5) => self.sum::<S, ROWS, 5>(simd),
+            (ROWS, MOST_VECTORS) => self.sum::<S, ROWS, MOST_VECTORS>(simd),
+            (1, 1) => self.sum::<S, 1, 1>(simd),
+            (1, 2) => self.sum::<S, 1, 2>(simd),
+            (1, 3) => self.sum::<S, 1, 3>(simd),
+            (1, 4) => self.sum::<S, 1, 4>(simd),
+            (1, 5) => self.sum::<S, 1, 5>(simd),
+            (1, MOST_VECTORS) => self.sum::<S, 1, MOST_VECTORS>(simd),
+            _ => unreachable!("tiles have {ROWS} rows or one, and up to {MOST_VECTORS} vectors"),
+        }
+    }
+
+    #[inline(always)]
+    fn sum<S: Simd, const R: usize, const N: usize>(self, simd: S) {
+        let Self { weights, taps, some, source, offsets, sums, .. } = self;
+        let furthest = offsets.iter().max().map_or(0, |offset| offset + N * lanes::<S>());
+        assert!(furthest <= source.len(), "all taps see the canvas");
+        let source = source.as_ptr();
+        for (weights, sums) in weights.chunks_exact(R * taps).zip(sums.chunks_exact_mut(R * N * lanes::<S>())) {
+            let sums = sums.as_mut_ptr().cast::<S::f32s>();
+            let mut totals = [[simd.splat_f32s(0.0); N]; R];
+            if some.start > 0 {
+                // SAFETY: a chunk of the sums has `R * N` vectors, aligned or not.
+                totals = array::from_fn(|r| array::from_fn(|n| unsafe { sums.add(r * N + n).read_unaligned() }));
+            }
+            let weights = weights[R * some.start..R * some.end].chunks_exact(R);
+            for (weights, &offset) in weights.zip(offsets) {
+                // SAFETY: the assertion above keeps the last vector of the furthest tap inside the source.
+                let pixels: [S::f32s; N] =
+                    array::from_fn(|n| unsafe { source.add(offset).cast::<S::f32s>().add(n).read_unaligned() });
+                for r in 0..R {
+                    let weight = simd.splat_f32s(weights[r]);
+                    for n in 0..N {
+                        totals[r][n] = simd.mul_add_f32s(weight, pixels[n], totals[r][n]);
+                    }
+                }
+            }
+            for (place, total) in totals.into_iter().flatten().enumerate() {
+                // SAFETY: as above.
+                unsafe { sums.add(place).write_unaligned(total) };
+            }
+        }
+    }
+}
+
+/// See [`conv`](crate::kernel::conv::conv).
+pub fn forward(x: &FlexTensor, weight: &FlexTensor, stride: usize) -> FlexTensor {
+    let shape = Geometry::of(x, weight, stride);
+    let (x, weight) = (x.to_contiguous(), Weight::of(weight));
+    let x = values(&x);
+    let canvas = shape.input_canvas();
+    let taps = shape.kernel * shape.kernel;
+    let reach = (shape.kernel - 1) * canvas.pitch;
+    let [groups, outputs] = [shape.groups, shape.outputs];
+    let stencil = Stencil::new([groups, outputs], shape.patch_offsets(), (reach, taps), |group, output, tap| {
+        let (input, tap) = (tap / taps, tap % taps);
+        weight.at([group * outputs + output, input, tap / shape.kernel, tap % shape.kernel])
+    });
+    let extent = match shape.is_pointwise() {
+        true => Extent { height: 1, width: shape.out_plane(), pitch: shape.out_plane() },
+        false => Extent { height: shape.out_height, width: shape.out_width, pitch: canvas.pitch },
+    };
+    let target = Target { first: 0, step: 1, pitch: extent.width, plane: shape.out_plane() };
+    let blank = || Scratch {
+        canvas: if shape.is_pointwise() { Vec::new() } else { canvas.blank(shape.inputs) },
+        ..Scratch::default()
+    };
+    let sweep = |scratch: &mut Scratch, number: usize, output: &mut [MaybeUninit<f32>]| {
+        let image = &x[number * shape.input_size()..][..shape.input_size()];
+        let pointwise = shape.is_pointwise().then_some(image);
+        if pointwise.is_none() {
+            canvas.lay(image, &mut scratch.canvas);
+        }
+        let group = number % groups;
+        Arch::new().dispatch(Sweep { stencil: &stencil, group, pointwise, extent, scratch, output, target });
+    };
+    // SAFETY: the extent is all of the output.
+    let output = unsafe { written(shape.batch * groups * shape.output_size(), shape.output_size(), blank, sweep) };
+    tensor(output, [shape.batch, groups * outputs, shape.out_height, shape.out_width])
+}
+
+/// The gradient of the input, `x`, of which only the shape is looked at.
+///
+/// Of every `stride`-th pixel the same taps are seen, so for each such phase along both axes there is a stencil.
+pub fn input_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTensor, stride: usize) -> FlexTensor {
+    let shape = Geometry::of(x, weight, stride);
+    let (gradient, weight) = (gradient.to_contiguous(), Weight::of(weight));
+    let gradient = values(&gradient);
+    let canvas = shape.gradient_canvas();
+    let [groups, outputs] = [shape.groups, shape.outputs];
+    let plane = shape.height * shape.width;
+    let phases = (0..stride.min(shape.height)).flat_map(|y| (0..stride.min(shape.width)).map(move |x| (y, x)));
+    let phases: Vec<(Stencil, Extent, Target)> = phases
+        .map(|(y, x)| {
+            let taps: Vec<_> = shape.taps_of(y).flat_map(|y| shape.taps_of(x).map(move |x| (y, x))).collect();
+            let offset = |output: usize| {
+                taps.iter().map(move |((_, down), (_, right))| output * canvas.plane() + down * canvas.pitch + right)
+            };
+            let offsets = (0..outputs).flat_map(offset).collect();
+            let reach = (shape.kernel - 1) / stride * canvas.pitch;
+            let stencil = Stencil::new([groups, shape.inputs], offsets, (reach, taps.len()), |group, input, tap| {
+                let (output, ((y, _), (x, _))) = (tap / taps.len(), taps[tap % taps.len()]);
+                weight.at([group * outputs + output, input, y, x])
+            });
+            if shape.is_pointwise() {
+                let extent = Extent { height: 1, width: plane, pitch: plane };
+                return (stencil, extent, Target { first: 0, step: 1, pitch: plane, plane });
+            }
+            let [height, width] = [shape.height - y, shape.width - x].map(|pixels| pixels.div_ceil(stride));
+            let target = Target { first: y * shape.width + x, step: stride, pitch: stride * shape.width, plane };
+            (stencil, Extent { height, width, pitch: canvas.pitch }, target)
+        })
+        .collect();
+    let some_blind = phases.iter().any(|(stencil, ..)| stencil.is_blind());
+    let blank = || Scratch {
+        canvas: if shape.is_pointwise() { Vec::new() } else { canvas.blank(outputs) },
+        ..Scratch::default()
+    };
+    let sweep = |scratch: &mut Scratch, number: usize, x_gradient: &mut [MaybeUninit<f32>]| {
+        if some_blind {
+            x_gradient.fill(MaybeUninit::new(0.0));
+        }
+        let image = &gradient[number * shape.output_size()..][..shape.output_size()];
+        let pointwise = shape.is_pointwise().then_some(image);
+        if pointwise.is_none() {
+            canvas.lay(image, &mut scratch.canvas);
+        }
+        for &(ref stencil, extent, target) in phases.iter().filter(|(stencil, ..)| !stencil.is_blind()) {
+            let (group, output) = (number % groups, &mut *x_gradient);
+            Arch::new().dispatch(Sweep { stencil, group, pointwise, extent, scratch, output, target });
+        }
+    };
+    // SAFETY: the phases' extents are all of the input; of a blind one there are zeros.
+    let x_gradient = unsafe { written(shape.batch * groups * shape.input_size(), shape.input_size(), blank, sweep) };
+    tensor(x_gradient, [shape.batch, groups * shape.inputs, shape.height, shape.width])
+}
+
+/// The gradient of the weight, of which only the shape is looked at.
+///
+/// Parts of the batch and of the output's channels are summed apart, each over its own canvases.
+pub fn weight_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTensor, stride: usize) -> FlexTensor {
+    let shape = Geometry::of(x, weight, stride);
+    let [x, gradient] = [x, gradient].map(FlexTensor::to_contiguous);
+    let (x, gradient) = (values(&x), values(&gradient));
+    let Geometry { batch, groups, inputs, outputs, .. } = shape;
+    let (canvas, offsets) = (shape.input_canvas(), shape.patch_offsets());
+    let image = inputs * canvas.channel();
+    // The output's gradient with the input's pitch, zero where that has a margin.
+    let plane = ((shape.out_height - 1) * canvas.pitch + shape.out_width).next_multiple_of(MOST_LANES);
+    let parts = (batch * plane / MOST_LANES / LONG).clamp(1, TASKS.min(batch));
+    let rows = (outputs * parts * groups).div_ceil(TASKS).next_multiple_of(ROWS).min(outputs);
+    let blocks = outputs.div_ceil(rows);
+    let together = (FAR / image.max(rows * plane)).clamp(1, batch.div_ceil(parts));
+    let size = rows * shape.patch();
+    let mut partial = vec![0.0; parts * groups * blocks * size];
+    let blank = || (vec![0.0; together * image + canvas.pitch + SLACK], vec![0.0; together * rows * plane]);
+    for_each_chunk(&mut partial, size, blank, |(right, left), task, target| {
+        let (part, group, block) = (task / blocks / groups, task / blocks % groups, task % blocks);
+        let rows = block * rows..((block + 1) * rows).min(outputs);
+        let images = part * batch / parts..(part + 1) * batch / parts;
+        for start in images.clone().step_by(together) {
+            let images = start..(start + together).min(images.end);
+            for (place, number) in images.clone().map(|image| image * groups + group).enumerate() {
+                canvas
+                    .lay(&x[number * shape.input_size()..][..shape.input_size()], &mut right[place * image..][..image]);
+                let gradient = &gradient[number * shape.output_size()..][..shape.output_size()];
+                let planes = gradient.chunks_exact(shape.out_plane()).skip(rows.start).take(rows.len());
+                for (row, source) in planes.enumerate() {
+                    let target = &mut left[(place * rows.len() + row) * plane..][..plane];
+                    for (source, target) in source.chunks_exact(shape.out_width).zip(target.chunks_mut(canvas.pitch)) {
+                        target[..shape.out_width].copy_from_slice(source);
+                    }
+                }
+            }
+            let (rows, images) = (rows.len(), images.len());
+            Arch::new().dispatch(Dots { left, rows, plane, right, image, offsets: &offsets, images, target });
+        }
+    });
+    // By parts, groups and blocks of rows, of which the last may have fewer.
+    let (sum, others) = partial.split_at_mut(groups * blocks * size);
+    for other in others.chunks_exact(sum.len()) {
+        sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
+    }
+    let sums = sum.chunks_exact(blocks * size).flat_map(|group| &group[..outputs * shape.patch()]);
+    tensor(sums.copied().collect(), [groups * outputs, inputs, shape.kernel, shape.kernel])
+}
+
+/// Adds to `target[row][tap]` the dot products, over the pixels of all images, of a row of `left` with what the tap
+/// sees of `right`.
+struct Dots<'a> {
+    /// By images, rows and pixels.
+    left: &'a [f32],
+    rows: usize,
+    plane: usize,
+    /// By images of so many values.
+    right: &'a [f32],
+    image: usize,
+    offsets: &'a [usize],
+    images: usize,
+    target: &'a mut [f32],
+}
+
+impl WithSimd for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        const HALF: usize = MOST_VECTORS / 2;
+        match (self.rows, most_vectors::<S>()) {
+            (1, _) => self.add::<S, 1, MOST_VECTORS>(simd),
+            (_, MOST_VECTORS) => self.add::<S, ROWS, MOST_VECTORS>(simd),
+            _ => self.add::<S, ROWS, HALF>(simd),
+        }
+    }
+}
+
+impl Dots<'_> {
+    #[inline(always)]
+    fn add<S: Simd, const R: usize, const N: usize>(self, simd: S) {
+        let Self { left, rows, plane, right, image, offsets, images, target } = self;
+        let furthest = offsets.iter().max().map_or(0, |offset| offset + plane + (images - 1) * image);
+        assert!(furthest <= right.len() && images * rows * plane <= left.len(), "all rows and taps are inside");
+        let (left, right) = (left.as_ptr(), right.as_ptr());
+        for (first_row, first_tap) in
+            (0..rows).step_by(R).flat_map(|row| (0..offsets.len()).step_by(N).map(move |tap| (row, tap)))
+        {
+            // Beyond the last row and tap, these are computed once more and dropped.
+            let row_places: [usize; R] = array::from_fn(|r| (first_row + r).min(rows - 1) * plane);
+            let tap_places: [usize; N] = array::from_fn(|n| offsets[(first_tap + n).min(offsets.len() - 1)]);
+            let mut sums = [[simd.splat_f32s(0.0); N]; R];
+            for number in 0..images {
+                for pixel in (0..plane).step_by(lanes::<S>()) {
+                    // SAFETY: the assertion above keeps the last vector of every row and tap inside its slice; a plane
+                    // is whole vectors.
+                    let rows: [S::f32s; R] = array::from_fn(|r| unsafe {
+                        left.add(number * rows * plane + row_places[r] + pixel).cast::<S::f32s>().read_unaligned()
+                    });
+                    for n in 0..N {
+                        // SAFETY: as above.
+                        let tap = unsafe {
+                            right.add(number * image + tap_places[n] + pixel).cast::<S::f32s>().read_unaligned()
+                        };
+                        for r in 0..R {
+                            sums[r][n] = simd.mul_add_f32s(rows[r], tap, sums[r][n]);
+                        }
+                    }
+                }
+            }
+            for (r, sums) in sums.iter().enumerate().take(rows - first_row) {
+                let target = &mut target[(first_row + r) * offsets.len() + first_tap..];
+                for (target, sum) in target.iter_mut().zip(sums).take(offsets.len() - first_tap) {
+                    *target += simd.reduce_sum_f32s(*sum);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Batch norm and what follows it on the CPU, for f32.
+//!
+//! Each pass goes through memory in order, image by image, with vectors as wide as the processor's. An image's channels
+//! have their sums one by one; these are added up in the order of the images whatever the number of threads, so a run
+//! repeats.
+
+use std::mem::MaybeUninit;
+
+use burn::backend::{Flex, flex::FlexTensor};
+use pulp::Arch;
+
+use super::{map, tensor, values, written};
+use crate::kernel::norm::{Forward, Gradient};
+
+/// Batch, channels, pixels of a plane.
+#[derive(Clone, Copy)]
+struct Extent {
+    batch: usize,
+    channels: usize,
+    plane: usize,
+}
+
+impl Extent {
+    fn of(x: &FlexTensor) -> Self {
+        let [batch, channels, height, width] = x.layout().shape().dims();
+        Self { batch, channels, plane: height * width }
+    }
+
+    fn image(self) -> usize {
+        self.channels * self.plane
+    }
+
+    /// The planes of an image.
+    fn planes(self, values: &[f32], image: usize) -> impl Iterator<Item = &[f32]> {
+        values[image * self.image()..][..self.image()].chunks_exact(self.plane)
+    }
+
+    fn samples(self) -> f64 {
+        (self.batch * self.plane) as f64
+    }
+}
+
+/// Partial sums kept side by side: a few vectors, so that none waits for the one before.
+const LANES: usize = 64;
+
+/// Sums of both terms over the elements, in an order that depends on nothing but their number.
+#[inline(always)]
+fn sums(count: usize, term: impl Fn(usize) -> [f32; 2]) -> [f64; 2] {
+    let mut lanes = [[0.0_f32; LANES]; 2];
+    let whole = count - count % LANES;
+    for start in (0..whole).step_by(LANES) {
+        for lane in 0..LANES {
+            let [first, second] = term(start + lane);
+            lanes[0][lane] += first;
+            lanes[1][lane] += second;
+        }
+    }
+    let mut sums = lanes.map(|lanes| lanes.into_iter().map(f64::from).sum::<f64>());
+    for place in whole..count {
+        let [first, second] = term(place);
+        sums[0] += f64::from(first);
+        sums[1] += f64::from(second);
+    }
+    sums
+}
+
+/// Mean of a plane, and the sum of squared differences from it.
+#[inline(always)]
+fn moments(plane: &[f32]) -> [f64; 2] {
+    let mean = sums(plane.len(), |i| [plane[i], 0.0])[0] / plane.len() as f64;
+    let centre = mean as f32;
+    [mean, sums(plane.len(), |i| [(plane[i] - centre) * (plane[i] - centre), 0.0])[0]]
+}
+
+/// Unlike `f32::max`, keeps NaN: a diverged run must show.
+#[inline(always)]
+fn at_least(x: f32, floor: f32) -> f32 {
+    if x < floor { floor } else { x }
+}
+
+/// Calls `write` for each plane of an image of `output`, with its channel and place among all planes.
+#[inline(always)]
+fn per_plane<T>(extent: Extent, image: usize, output: &mut [T], mut write: impl FnMut(usize, usize, &mut [T])) {
+    for (channel, plane) in output.chunks_exact_mut(extent.plane).enumerate() {
+        write(channel, image * extent.channels + channel, plane);
+    }
+}
+
+/// Output, mean and biased variance.
+pub fn forward(
+    x: &FlexTensor,
+    [gamma, beta]: [&FlexTensor; 2],
+    shortcut: Option<&FlexTensor>,
+    epsilon: f64,
+    relu: bool,
+) -> Forward<Flex> {
+    let [x, gamma, beta] = [x, gamma, beta].map(FlexTensor::to_contiguous);
+    let shortcut = shortcut.map(FlexTensor::to_contiguous);
+    let extent = Extent::of(&x);
+    let shape = x.layout().shape().clone();
+    let (x, gamma, beta) = (values(&x), values(&gamma), values(&beta));
+    let images =
+        map(extent.batch, |image| Arch::new().dispatch(|| extent.planes(x, image).map(moments).collect::<Vec<_>>()));
+    // Of planes of one size, the means have a mean, too, and the squares add up with theirs (Chan et al. 1983).
+    let statistics: Vec<(f32, f32)> = (0..extent.channels)
+        .map(|channel| {
+            let planes = || images.iter().map(|image| image[channel]);
+            let mean = planes().map(|[mean, _]| mean).sum::<f64>() / extent.batch as f64;
+            let squares = |[own, squares]: [f64; 2]| squares + extent.plane as f64 * (own - mean) * (own - mean);
+            (mean as f32, (planes().map(squares).sum::<f64>() / extent.samples()) as f32)
+        })
+        .collect();
+    let line = |channel: usize| {
+        let (mean, variance) = statistics[channel];
+        let scale = gamma[channel] / (f64::from(variance) + epsilon).sqrt() as f32;
+        (scale, beta[channel] - mean * scale)
+    };
+    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+    let write = |image: usize, output: &mut [MaybeUninit<f32>]| {
+        per_plane(extent, image, output, |channel, place, output| {
+            let (scale, shift) = line(channel);
+            let place = place * extent.plane..(place + 1) * extent.plane;
+            let pixels = output.iter_mut().zip(&x[place.clone()]);
+            match &shortcut {
+                None => {
+                    for (output, x) in pixels {
+                        output.write(at_least(x * scale + shift, floor));
+                    }
+                }
+                Some(shortcut) => {
+                    for ((output, x), shortcut) in pixels.zip(&values(shortcut)[place]) {
+                        output.write(at_least(x * scale + shift + shortcut, floor));
+                    }
+                }
+            }
+        });
+    };
+    // SAFETY: every pixel of every plane is written.
+    let output = unsafe {
+        written(x.len(), extent.image(), || (), |(), image, output| Arch::new().dispatch(|| write(image, output)))
+    };
+    let (mean, variance) = statistics.into_iter().unzip();
+    let channels = [extent.channels];
+    (tensor(output, shape), tensor(mean, channels), tensor(variance, channels))
+}
+
+/// Gradients of the input, of gamma and of beta.
+pub fn backward(
+    x: &FlexTensor,
+    output: &FlexTensor,
+    [gamma, mean, variance]: [&FlexTensor; 3],
+    gradient: &FlexTensor,
+    epsilon: f64,
+    relu: bool,
+) -> Gradient<Flex> {
+    let [x, output, gradient] = [x, output, gradient].map(FlexTensor::to_contiguous);
+    let [gamma, mean, variance] = [gamma, mean, variance].map(FlexTensor::to_contiguous);
+    let extent = Extent::of(&x);
+    let shape = x.layout().shape().clone();
+    let (x, output, gradient) = (values(&x), values(&output), values(&gradient));
+    let (gamma, mean, variance) = (values(&gamma), values(&mean), values(&variance));
+    // What the ReLU holds back has an output of zero; NaN passes, as in the forward.
+    let ceiling = if relu { 0.0 } else { f32::NEG_INFINITY };
+    let let_through = |output: f32, gradient: f32| if output <= ceiling { 0.0 } else { gradient };
+    let images = map(extent.batch, |image| {
+        Arch::new().dispatch(|| {
+            let planes = extent.planes(x, image).zip(extent.planes(output, image)).zip(extent.planes(gradient, image));
+            let planes = planes.zip(mean).map(|(((x, output), gradient), mean)| {
+                sums(extent.plane, |i| {
+                    let gradient = let_through(output[i], gradient[i]);
+                    [gradient, gradient * (x[i] - mean)]
+                })
+            });
+            planes.collect::<Vec<_>>()
+        })
+    });
+    // Sums of the gradient, and of the gradient times the normalised input; and what the input's gradient is made of.
+    let channels: Vec<_> = (0..extent.channels)
+        .map(|channel| {
+            let planes = || images.iter().map(|image| image[channel]);
+            let deviation = (f64::from(variance[channel]) + epsilon).sqrt();
+            let sum = planes().map(|[sum, _]| sum).sum::<f64>();
+            let product = planes().map(|[_, product]| product).sum::<f64>() / deviation;
+            // dx = scale * (dy - mean(dy) - xhat * mean(dy xhat)), gathered by powers of x.
+            let slope = -(product / extent.samples() / deviation) as f32;
+            let offset = -(sum / extent.samples()) as f32;
+            ((product as f32, sum as f32), ((f64::from(gamma[channel]) / deviation) as f32, slope, offset))
+        })
+        .collect();
+    let write = |image: usize, x_gradient: &mut [MaybeUninit<f32>]| {
+        per_plane(extent, image, x_gradient, |channel, place, x_gradient| {
+            let (_, (scale, slope, offset)) = channels[channel];
+            let mean = mean[channel];
+            let [x, output, gradient] = [x, output, gradient].map(|of| &of[place * extent.plane..][..extent.plane]);
+            for (((target, x), output), gradient) in x_gradient.iter_mut().zip(x).zip(output).zip(gradient) {
+                target.write(scale * (let_through(*output, *gradient) + offset + slope * (x - mean)));
+            }
+        });
+    };
+    // SAFETY: every pixel of every plane is written.
+    let x_gradient = unsafe {
+        written(x.len(), extent.image(), || (), |(), image, target| Arch::new().dispatch(|| write(image, target)))
+    };
+    let (gamma_gradient, beta_gradient) = channels.into_iter().map(|(sums, _)| sums).unzip();
+    let channels = [extent.channels];
+    (tensor(x_gradient, shape), tensor(gamma_gradient, channels), tensor(beta_gradient, channels))
+}
