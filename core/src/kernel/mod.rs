@@ -2,5 +2,5 @@
 //! behind the same function, registered as an extension of Burn's back ends.
 
 pub mod conv;
-mod cpu;
+pub(crate) mod cpu;
 pub mod norm;

@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     encoder::Encoder,
     gradient::{GradientSum, WidthGradient},
+    kernel::cpu::among_the_threads,
     loss::normalize,
     optim::{
         Optimizer,
@@ -152,6 +153,10 @@ impl Trainer {
     /// The sub-networks' graphs share nothing but weights, so the step goes width by width, dropping each width's
     /// activations before the next; the sum of their gradients is that of the summed loss.
     pub fn step(&mut self, batch: Batch, plan: Plan) -> StepOutcome {
+        among_the_threads(|| self.step_here(batch, plan))
+    }
+
+    fn step_here(&mut self, batch: Batch, plan: Plan) -> StepOutcome {
         let layout = self.encoder.layout().clone();
         if let Some(key) = &mut self.key {
             key.move_towards(&self.query, plan.key_momentum);

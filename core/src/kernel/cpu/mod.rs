@@ -9,6 +9,7 @@ use burn::{
     backend::flex::{FlexTensor, Layout},
     tensor::{Bytes, DType, Shape},
 };
+use pulp::Arch;
 #[cfg(not(target_family = "wasm"))]
 use rayon::prelude::*;
 
@@ -28,6 +29,21 @@ pub fn values(tensor: &FlexTensor) -> &[f32] {
 /// A tensor of `values`.
 pub fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
+}
+
+/// Runs `work`, if it is inlined, with vectors as wide as the processor's.
+#[inline(always)]
+pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    Arch::new().dispatch(work)
+}
+
+/// Runs `work` as one of the threads that [`map`] and [`for_each_chunk`] divide their work among: from outside, each
+/// call would wait for them to wake up.
+pub fn among_the_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    #[cfg(not(target_family = "wasm"))]
+    return rayon::scope(|_| work());
+    #[cfg(target_family = "wasm")]
+    work()
 }
 
 /// One result for each of `0..count`, on all cores.

@@ -4,12 +4,11 @@
 //! have their sums one by one; these are added up in the order of the images whatever the number of threads, so a run
 //! repeats.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use burn::backend::{Flex, flex::FlexTensor};
-use pulp::Arch;
 
-use super::{map, tensor, values, written};
+use super::{map, tensor, values, vectorised, written};
 use crate::kernel::norm::{Forward, Gradient};
 
 /// Batch, channels, pixels of a plane.
@@ -33,6 +32,14 @@ impl Extent {
     /// The planes of an image.
     fn planes(self, values: &[f32], image: usize) -> impl Iterator<Item = &[f32]> {
         values[image * self.image()..][..self.image()].chunks_exact(self.plane)
+    }
+
+    /// The planes of an image that is to be written: where each lies in the batch, its channel and its pixels.
+    fn targets<T>(self, image: usize, target: &mut [T]) -> impl Iterator<Item = (Range<usize>, usize, &mut [T])> {
+        let first = image * self.image();
+        let places = (0..self.channels).map(move |channel| first + channel * self.plane);
+        let planes = target.chunks_exact_mut(self.plane).enumerate();
+        places.zip(planes).map(move |(place, (channel, plane))| (place..place + self.plane, channel, plane))
     }
 
     fn samples(self) -> f64 {
@@ -78,14 +85,6 @@ fn at_least(x: f32, floor: f32) -> f32 {
     if x < floor { floor } else { x }
 }
 
-/// Calls `write` for each plane of an image of `output`, with its channel and place among all planes.
-#[inline(always)]
-fn per_plane<T>(extent: Extent, image: usize, output: &mut [T], mut write: impl FnMut(usize, usize, &mut [T])) {
-    for (channel, plane) in output.chunks_exact_mut(extent.plane).enumerate() {
-        write(channel, image * extent.channels + channel, plane);
-    }
-}
-
 /// Output, mean and biased variance.
 pub fn forward(
     x: &FlexTensor,
@@ -99,8 +98,18 @@ pub fn forward(
     let extent = Extent::of(&x);
     let shape = x.layout().shape().clone();
     let (x, gamma, beta) = (values(&x), values(&gamma), values(&beta));
-    let images =
-        map(extent.batch, |image| Arch::new().dispatch(|| extent.planes(x, image).map(moments).collect::<Vec<_>>()));
+    let images = map(extent.batch, |image| {
+        vectorised(
+            #[inline(always)]
+            || {
+                let mut planes = Vec::with_capacity(extent.channels);
+                for plane in extent.planes(x, image) {
+                    planes.push(moments(plane));
+                }
+                planes
+            },
+        )
+    });
     // Of planes of one size, the means have a mean, too, and the squares add up with theirs (Chan et al. 1983).
     let statistics: Vec<(f32, f32)> = (0..extent.channels)
         .map(|channel| {
@@ -117,28 +126,30 @@ pub fn forward(
     };
     let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
     let write = |image: usize, output: &mut [MaybeUninit<f32>]| {
-        per_plane(extent, image, output, |channel, place, output| {
-            let (scale, shift) = line(channel);
-            let place = place * extent.plane..(place + 1) * extent.plane;
-            let pixels = output.iter_mut().zip(&x[place.clone()]);
-            match &shortcut {
-                None => {
-                    for (output, x) in pixels {
-                        output.write(at_least(x * scale + shift, floor));
+        vectorised(
+            #[inline(always)]
+            || {
+                for (place, channel, output) in extent.targets(image, output) {
+                    let (scale, shift) = line(channel);
+                    let pixels = output.iter_mut().zip(&x[place.clone()]);
+                    match &shortcut {
+                        None => {
+                            for (output, x) in pixels {
+                                output.write(at_least(x * scale + shift, floor));
+                            }
+                        }
+                        Some(shortcut) => {
+                            for ((output, x), shortcut) in pixels.zip(&values(shortcut)[place]) {
+                                output.write(at_least(x * scale + shift + shortcut, floor));
+                            }
+                        }
                     }
                 }
-                Some(shortcut) => {
-                    for ((output, x), shortcut) in pixels.zip(&values(shortcut)[place]) {
-                        output.write(at_least(x * scale + shift + shortcut, floor));
-                    }
-                }
-            }
-        });
+            },
+        );
     };
     // SAFETY: every pixel of every plane is written.
-    let output = unsafe {
-        written(x.len(), extent.image(), || (), |(), image, output| Arch::new().dispatch(|| write(image, output)))
-    };
+    let output = unsafe { written(x.len(), extent.image(), || (), |(), image, output| write(image, output)) };
     let (mean, variance) = statistics.into_iter().unzip();
     let channels = [extent.channels];
     (tensor(output, shape), tensor(mean, channels), tensor(variance, channels))
@@ -163,16 +174,25 @@ pub fn backward(
     let ceiling = if relu { 0.0 } else { f32::NEG_INFINITY };
     let let_through = |output: f32, gradient: f32| if output <= ceiling { 0.0 } else { gradient };
     let images = map(extent.batch, |image| {
-        Arch::new().dispatch(|| {
-            let planes = extent.planes(x, image).zip(extent.planes(output, image)).zip(extent.planes(gradient, image));
-            let planes = planes.zip(mean).map(|(((x, output), gradient), mean)| {
-                sums(extent.plane, |i| {
-                    let gradient = let_through(output[i], gradient[i]);
-                    [gradient, gradient * (x[i] - mean)]
-                })
-            });
-            planes.collect::<Vec<_>>()
-        })
+        vectorised(
+            #[inline(always)]
+            || {
+                let planes = extent.planes(x, image).zip(extent.planes(output, image));
+                let planes = planes.zip(extent.planes(gradient, image)).zip(mean);
+                let mut products = Vec::with_capacity(extent.channels);
+                for (((x, output), gradient), mean) in planes {
+                    products.push(sums(
+                        extent.plane,
+                        #[inline(always)]
+                        |i| {
+                            let gradient = let_through(output[i], gradient[i]);
+                            [gradient, gradient * (x[i] - mean)]
+                        },
+                    ));
+                }
+                products
+            },
+        )
     });
     // Sums of the gradient, and of the gradient times the normalised input; and what the input's gradient is made of.
     let channels: Vec<_> = (0..extent.channels)
@@ -188,19 +208,22 @@ pub fn backward(
         })
         .collect();
     let write = |image: usize, x_gradient: &mut [MaybeUninit<f32>]| {
-        per_plane(extent, image, x_gradient, |channel, place, x_gradient| {
-            let (_, (scale, slope, offset)) = channels[channel];
-            let mean = mean[channel];
-            let [x, output, gradient] = [x, output, gradient].map(|of| &of[place * extent.plane..][..extent.plane]);
-            for (((target, x), output), gradient) in x_gradient.iter_mut().zip(x).zip(output).zip(gradient) {
-                target.write(scale * (let_through(*output, *gradient) + offset + slope * (x - mean)));
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (place, channel, x_gradient) in extent.targets(image, x_gradient) {
+                    let (_, (scale, slope, offset)) = channels[channel];
+                    let mean = mean[channel];
+                    let [x, output, gradient] = [x, output, gradient].map(|of| &of[place.clone()]);
+                    for (((target, x), output), gradient) in x_gradient.iter_mut().zip(x).zip(output).zip(gradient) {
+                        target.write(scale * (let_through(*output, *gradient) + offset + slope * (x - mean)));
+                    }
+                }
+            },
+        );
     };
     // SAFETY: every pixel of every plane is written.
-    let x_gradient = unsafe {
-        written(x.len(), extent.image(), || (), |(), image, target| Arch::new().dispatch(|| write(image, target)))
-    };
+    let x_gradient = unsafe { written(x.len(), extent.image(), || (), |(), image, target| write(image, target)) };
     let (gamma_gradient, beta_gradient) = channels.into_iter().map(|(sums, _)| sums).unzip();
     let channels = [extent.channels];
     (tensor(x_gradient, shape), tensor(gamma_gradient, channels), tensor(beta_gradient, channels))
