@@ -2,14 +2,19 @@
 //!
 //! The default build compiles to WGSL; the SPIR-V of the feature `vulkan` crashes Mesa's software driver.
 
-use burn::tensor::{Device, DeviceKind, Tensor};
+use burn::tensor::{Device, DeviceKind, Distribution, Tensor};
 use slimclr_core::{
     config::Config,
     encoder::BackboneKind,
     interference::surgery::Surgery,
+    kernel::{
+        conv::{conv, conv_plain},
+        norm::{Normalised, batch_norm_train, batch_norm_train_plain, move_running},
+    },
     method::{Batch, Method, Plan, Trainer},
     optim::OptimizerKind,
     precision::Precision,
+    walk::Then,
 };
 
 fn tiny() -> Config {
@@ -84,4 +89,112 @@ fn sixteen_bits_agree_with_the_cpus() {
     assert!(config.precision.is_supported_by(&Device::wgpu(DeviceKind::DefaultDevice)));
     // The scale at first is too high for these losses: both skip the same steps.
     webgpu_agrees(&config, 2e-2);
+}
+
+/// The values of `found` lie within a hundred-thousandth of the largest of `expected`.
+#[track_caller]
+fn is_close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, what: &str) {
+    assert_eq!(found.dims(), expected.dims(), "{what}");
+    let [found, expected] = [found, expected].map(|tensor| tensor.into_data().iter::<f32>().collect::<Vec<_>>());
+    let largest = expected.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
+    let furthest = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
+    assert!(furthest <= 5e-5 * largest, "{what}: {furthest} apart, the largest is {largest}");
+    assert!(found.iter().all(|value| value.is_finite()), "{what}");
+}
+
+/// Normal values, in memory with a pixel's channels or a channel's pixels side by side.
+fn images([batch, channels, height, width]: [usize; 4], channels_last: bool, device: &Device) -> Tensor<4> {
+    let normal = Distribution::Normal(0.5, 2.0);
+    if channels_last {
+        Tensor::random([batch, height, width, channels], normal, device).permute([0, 3, 1, 2])
+    } else {
+        Tensor::random([batch, channels, height, width], normal, device)
+    }
+}
+
+#[test]
+fn the_fused_norm_is_the_plain_one() {
+    let device = Device::wgpu(DeviceKind::DefaultDevice);
+    // The last one is summed in parts.
+    for (shape, channels_last) in [
+        ([2, 3, 4, 5], false),
+        ([2, 3, 4, 5], true),
+        ([8, 12, 1, 1], false),
+        ([3, 1, 17, 9], false),
+        ([3, 40, 17, 9], true),
+        ([2, 3, 190, 180], false),
+    ] {
+        let channels = shape[1];
+        let vector = || Tensor::<1>::random([channels], Distribution::Normal(1.0, 0.5), &device);
+        let random = || images(shape, channels_last, &device);
+        let (x, gamma, beta, shortcut, cotangent) = (random(), vector(), vector(), random(), random());
+        type Form = fn(Tensor<4>, Tensor<1>, Tensor<1>, f64, Then<Tensor<4>>) -> Normalised;
+        for kind in 0..3 {
+            let run = |form: Form| {
+                let [x, shortcut] = [&x, &shortcut].map(|leaf| leaf.clone().autodiff().require_grad());
+                let [gamma, beta] = [&gamma, &beta].map(|leaf| leaf.clone().autodiff().require_grad());
+                let then = [Then::Nothing, Then::Relu, Then::AddRelu(shortcut.clone())][kind].clone();
+                let result = form(x.clone(), gamma.clone(), beta.clone(), 1e-5, then);
+                let gradients = (result.output.clone() * cotangent.clone()).sum().backward();
+                let of_images = [Some(result.output.without_autodiff()), x.grad(&gradients), shortcut.grad(&gradients)];
+                let of_channels =
+                    [Some(result.mean), Some(result.variance), gamma.grad(&gradients), beta.grad(&gradients)];
+                (of_images, of_channels)
+            };
+            let (found, expected) = (run(batch_norm_train), run(batch_norm_train_plain));
+            let what = format!("{shape:?}, channels last: {channels_last}, {kind}");
+            assert_eq!(found.0[2].is_some(), kind == 2, "{what}");
+            for (found, expected) in found.0.into_iter().zip(expected.0) {
+                assert_eq!(found.is_some(), expected.is_some(), "{what}");
+                found.zip(expected).into_iter().for_each(|(found, expected)| is_close(found, expected, &what));
+            }
+            for (found, expected) in found.1.into_iter().zip(expected.1) {
+                is_close(found.unwrap(), expected.unwrap(), &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn running_statistics_move_as_on_the_cpu() {
+    let device = Device::wgpu(DeviceKind::DefaultDevice);
+    for groups in [1, 3] {
+        let x = images([2, 5 * groups, 4, 3], false, &device);
+        let moved = |device: &Device| {
+            let one = Tensor::<1>::ones([5 * groups], device);
+            let result = batch_norm_train(x.clone().to_device(device), one.clone(), one, 1e-5, Then::Nothing);
+            let running = [0.0, 1.0].map(|initial| Tensor::<4>::full([5, 1, 1, 1], initial, device));
+            move_running(running, [result.mean, result.variance], 0.1, 24.0 / 23.0)
+        };
+        for (found, expected) in moved(&device).into_iter().zip(moved(&Device::flex())) {
+            is_close(found, expected, "running statistics");
+        }
+    }
+}
+
+#[test]
+fn a_small_convolution_is_the_plain_one() {
+    let device = Device::wgpu(DeviceKind::DefaultDevice);
+    for (batch, [inputs, outputs], [height, width], kernel, stride) in [
+        (2, [3, 5], [7, 6], 3, 1),
+        (3, [5, 4], [9, 8], 3, 2),
+        (2, [4, 9], [8, 7], 1, 1),
+        (2, [6, 2], [5, 8], 1, 2),
+        (2, [3, 6], [15, 16], 7, 2),
+    ] {
+        let x = images([batch, inputs, height, width], false, &device);
+        // A slice, as the widths take them.
+        let full = Tensor::<4>::random([outputs + 3, inputs + 2, kernel, kernel], Distribution::Default, &device);
+        let weight = full.slice([0..outputs, 0..inputs]);
+        let run = |form: fn(Tensor<4>, Tensor<4>, usize) -> Tensor<4>| {
+            let [x, weight] = [&x, &weight].map(|leaf| leaf.clone().autodiff().require_grad());
+            let output = form(x.clone(), weight.clone(), stride);
+            // Another gradient for every value.
+            let gradients = output.clone().powi_scalar(2).sum().backward();
+            [output.without_autodiff(), x.grad(&gradients).unwrap(), weight.grad(&gradients).unwrap()]
+        };
+        for (found, expected) in run(conv).into_iter().zip(run(conv_plain)) {
+            is_close(found, expected, &format!("{inputs} to {outputs}, kernel {kernel}, stride {stride}"));
+        }
+    }
 }

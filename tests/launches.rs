@@ -1,0 +1,100 @@
+//! How many kernels a training step launches on WebGPU: nearly the whole cost of a small network's, and the same on
+//! every machine.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use burn::tensor::{Device, DeviceKind, Tensor};
+use cubecl_runtime::logging::{LaunchObservation, LaunchObserver};
+use slimclr_core::{
+    config::Config,
+    gradient::{GradientSum, WidthGradient},
+    method::{
+        Batch, Plan, Trainer,
+        task::{Question, Task},
+    },
+    pass::{Mode, Pass},
+};
+
+/// Launches by the kernel's name.
+#[derive(Default)]
+struct Launches(Mutex<BTreeMap<&'static str, usize>>);
+
+impl LaunchObserver for Launches {
+    fn launched(&self, kernel: &'static str) {
+        *self.0.lock().unwrap().entry(kernel).or_default() += 1;
+    }
+}
+
+/// What `work` launches.
+fn launches<T>(work: impl FnOnce() -> T) -> (usize, T) {
+    let launches = Arc::new(Launches::default());
+    let watching = LaunchObservation::new(launches.clone());
+    let result = work();
+    drop(watching);
+    let launches = launches.0.lock().unwrap();
+    (launches.values().sum(), result)
+}
+
+/// Launches of a SlimCLR-MoCov2 step of a ResNet-20 with a quarter of the channels, part by part and as a whole.
+fn step(widths: &[f64]) -> usize {
+    let config = Config {
+        widths: widths.to_vec(),
+        multiplier: 0.5,
+        batch: 8,
+        queue: 64,
+        dim: 32,
+        image_size: 16,
+        bn_splits: 1,
+        ..Config::cifar10()
+    };
+    let device = Device::wgpu(DeviceKind::DefaultDevice);
+    let mut trainer = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &device);
+    let batch = Batch::noise(&config, 0, &device);
+    let plan = Plan { slim: true, rate: 0.06, key_momentum: 0.99 };
+    trainer.step(batch.clone(), plan);
+    let encoder = trainer.encoder.clone();
+    let layout = encoder.layout().clone();
+    println!("{} widths", widths.len());
+    let (moving, ()) = launches(|| trainer.key.as_mut().unwrap().move_towards(&trainer.query, 0.99));
+    println!("{moving:>6} momentum encoder");
+    let mode = Mode::Train { splits: 1 };
+    let (keys, keys_of_batch) = launches(|| {
+        let mut pass = Pass::new(trainer.key.as_mut().unwrap(), 0, mode);
+        slimclr_core::loss::normalize(encoder.project(batch.views[1].clone(), &mut pass))
+    });
+    println!("{keys:>6} keys");
+    let queue = trainer.queue.as_ref().unwrap().keys.clone();
+    let task = Task { views: batch.views[..1].to_vec(), question: Question::KeyInQueue { keys: keys_of_batch, queue } };
+    let (mut gradients, mut wider) = (Vec::new(), Vec::new());
+    for width in 0..widths.len() {
+        let mut pass = Pass::tracked(&mut trainer.query, width, mode);
+        let (network, output) = launches(|| encoder.forward(batch.views[0].clone(), &mut pass));
+        drop(output);
+        let mut pass = Pass::tracked(&mut trainer.query, width, mode);
+        let (forward, output) = launches(|| task.output(&encoder, &mut pass));
+        let (loss, value) = launches(|| trainer.recipe.loss(&output, &task.targets(), &wider, 1.0));
+        let (backward, gradient) = launches(|| value.backward());
+        let mut of_width = WidthGradient::new(&layout, width);
+        pass.into_leaves().gradients(gradient).for_each(|(id, gradient)| of_width.add(id, gradient));
+        gradients.push(of_width);
+        wider.push(output.detached());
+        println!("{network:>6} network, {} logits, {loss} loss, {backward} backward", forward - network);
+    }
+    let (sum, gradients) = launches(|| GradientSum::of(&layout, &gradients));
+    println!("{sum:>6} sum of the gradients");
+    let (moved, ()) = launches(|| trainer.optimizer.step(&mut trainer.query, &gradients, 0.06));
+    println!("{moved:>6} optimiser");
+    let (whole, losses) = launches(|| trainer.step(batch, plan).losses);
+    println!("{whole:>6} whole step");
+    assert!(Tensor::cat(losses, 0).into_data().iter::<f32>().all(f32::is_finite));
+    whole
+}
+
+#[test]
+fn a_step_takes_few_launches() {
+    step(&[1.0]);
+    step(&[1.0, 0.75, 0.5, 0.25]);
+}
