@@ -93,9 +93,9 @@ impl<'a> Pass<'a> {
         self.parameters.get(id).clone()
     }
 
-    /// Moves the running statistic at `id` by `momentum` towards `batch`.
-    pub fn move_running(&mut self, id: ParameterId, batch: Tensor<4>, momentum: f64) {
-        self.parameters.update(id, |running| running.mul_scalar(1.0 - momentum) + batch.mul_scalar(momentum));
+    /// Replaces the running statistic at `id`.
+    pub fn set_running(&mut self, id: ParameterId, value: Tensor<4>) {
+        self.parameters.update(id, |_| value);
     }
 
     /// The leaves that the pass used; empty if it was not tracked.

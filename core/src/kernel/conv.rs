@@ -3,8 +3,6 @@
 //! Burn's CPU back end converts every activation to another layout and back, and computes a weight's
 //! gradient as a convolution with a kernel the size of the image. The form here reads the layout there is.
 
-#[cfg(feature = "webgpu")]
-use burn::backend::Cube;
 use burn::{
     backend::{
         Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata,
@@ -69,12 +67,9 @@ pub trait ConvBackend: Backend {
 }
 
 /// Burn's name for the same convolution.
-fn options(x: Shape, weight: Shape, stride: usize) -> ConvOptions<2> {
+pub(super) fn options(x: Shape, weight: Shape, stride: usize) -> ConvOptions<2> {
     ConvOptions::new([stride; 2], [weight[2] / 2; 2], [1, 1], x[1] / weight[1])
 }
-
-#[cfg(feature = "webgpu")]
-impl ConvBackend for Cube {}
 
 /// The graph's step.
 #[derive(Debug)]

@@ -3,4 +3,6 @@
 
 pub mod conv;
 pub(crate) mod cpu;
+#[cfg(feature = "webgpu")]
+mod gpu;
 pub mod norm;

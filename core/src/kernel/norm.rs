@@ -4,8 +4,6 @@
 //! the CPU reads it three times forward and twice backward, on all cores. The sums of a channel run in one
 //! order whatever the number of threads, so a run repeats.
 
-#[cfg(feature = "webgpu")]
-use burn::backend::Cube;
 use burn::{
     backend::{
         Autodiff, AutodiffBackend, Backend, Dispatch, Flex,
@@ -87,8 +85,10 @@ pub(super) type Forward<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
 /// Gradients of the input, of gamma and of beta.
 pub(super) type Gradient<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
 
-mod plain {
+pub(super) mod plain {
     //! The operation of a back end's own operations: for the GPUs, and for precisions without a fused form.
+
+    use burn::backend::TensorMetadata;
 
     use super::{Backend, FloatTensor, Forward, Gradient};
 
@@ -129,6 +129,40 @@ mod plain {
         let gradient = if relu { B::relu_backward(output, gradient) } else { gradient };
         let result = B::batch_norm_train_backward(x, gamma, mean, variance, epsilon, gradient);
         (result.x_grad, result.gamma_grad, result.beta_grad)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub fn norm_add_relu_backward<B: Backend>(
+        x: FloatTensor<B>,
+        output: FloatTensor<B>,
+        gamma: FloatTensor<B>,
+        mean: FloatTensor<B>,
+        variance: FloatTensor<B>,
+        gradient: FloatTensor<B>,
+        epsilon: f64,
+    ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+        // The ReLU stands after the sum, so both its terms have the gradient that it lets through.
+        let shortcut = B::relu_backward(output, gradient);
+        let result = B::batch_norm_train_backward(x, gamma, mean, variance, epsilon, shortcut.clone());
+        (result.x_grad, result.gamma_grad, result.beta_grad, shortcut)
+    }
+
+    pub fn move_running<B: Backend>(
+        running_mean: FloatTensor<B>,
+        running_variance: FloatTensor<B>,
+        mean: FloatTensor<B>,
+        variance: FloatTensor<B>,
+        momentum: f64,
+        unbias: f64,
+    ) -> (FloatTensor<B>, FloatTensor<B>) {
+        let towards = |running: FloatTensor<B>, batch: FloatTensor<B>, share: f64| {
+            let (shape, channels) = (running.shape(), running.shape().num_elements());
+            let groups = batch.shape().num_elements() / channels;
+            let average = B::float_mean_dim(B::float_reshape(batch, [groups, channels].into()), 0);
+            let kept = B::float_mul_scalar(running, (1.0 - momentum).into());
+            B::float_add(kept, B::float_mul_scalar(B::float_reshape(average, shape), share.into()))
+        };
+        (towards(running_mean, mean, momentum), towards(running_variance, variance, momentum * unbias))
     }
 }
 
@@ -173,10 +207,52 @@ pub trait NormBackend: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         plain::norm_backward::<Self>(x, output, gamma, mean, variance, gradient, epsilon, relu)
     }
+
+    /// Gradients of the input, gamma, beta and the shortcut.
+    fn norm_add_relu_backward(
+        x: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        plain::norm_add_relu_backward::<Self>(x, output, gamma, mean, variance, gradient, epsilon)
+    }
+
+    /// See [`move_running`].
+    fn move_running(
+        running_mean: FloatTensor<Self>,
+        running_variance: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        momentum: f64,
+        unbias: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        plain::move_running::<Self>(running_mean, running_variance, mean, variance, momentum, unbias)
+    }
 }
 
-#[cfg(feature = "webgpu")]
-impl NormBackend for Cube {}
+/// Running mean and variance, moved by `momentum` towards a batch's, `[groups * channels]`, on the average of its groups;
+/// `unbias` makes the batch's variance an unbiased one. Shape of the running statistics: any of so many values as there
+/// are channels, kept.
+pub fn move_running(
+    [running_mean, running_variance]: [Tensor<4>; 2],
+    [mean, variance]: [Tensor<1>; 2],
+    momentum: f64,
+    unbias: f64,
+) -> [Tensor<4>; 2] {
+    let (mean, variance) = Dispatch::move_running(
+        running_mean.into_dispatch(),
+        running_variance.into_dispatch(),
+        mean.into_dispatch(),
+        variance.into_dispatch(),
+        momentum,
+        unbias,
+    );
+    [mean, variance].map(Tensor::from_dispatch)
+}
 
 /// What the backward pass needs of the forward.
 #[derive(Debug, Clone)]
@@ -221,9 +297,10 @@ impl<B: NormBackend> Backward<B, 4> for NormAddReluStep {
     type State = Saved<B>;
 
     fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
-        // The ReLU stands after the sum, so both its terms have the gradient that it lets through.
-        let shortcut = B::relu_backward(ops.state.output.clone(), grads.consume::<B>(&ops.node));
-        let (x, gamma, beta) = ops.state.backward(shortcut.clone());
+        let gradient = grads.consume::<B>(&ops.node);
+        let Saved { x, output, gamma, mean, variance, epsilon, .. } = ops.state;
+        let (x, gamma, beta, shortcut) =
+            B::norm_add_relu_backward(x, output, gamma, mean, variance, gradient, epsilon);
         for (parent, gradient) in ops.parents.into_iter().zip([x, gamma, beta, shortcut]) {
             if let Some(parent) = parent {
                 grads.register::<B>(parent.id, gradient);
@@ -284,6 +361,18 @@ impl<B: NormBackend, C: CheckpointStrategy> NormBackend for Autodiff<B, C> {
         _: f64,
         _: bool,
     ) -> Gradient<Self> {
+        unreachable!("the gradient of the gradient is never asked for")
+    }
+
+    fn norm_add_relu_backward(
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         unreachable!("the gradient of the gradient is never asked for")
     }
 }

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, module::batch_norm};
 
 use crate::{
-    kernel::norm::batch_norm_train,
+    kernel::norm::{batch_norm_train, move_running},
     parameter::{Layout, ParameterId, ParameterSpec, Role},
     pass::{Mode, Pass},
     walk::Then,
@@ -95,15 +95,14 @@ impl SwitchableBatchNorm {
                     Then::AddRelu(shortcut) => Then::AddRelu(grouped(shortcut)),
                     then => then,
                 };
-                let [gamma, beta] = [gamma, beta].map(|vector| vector.repeat_dim(0, splits));
+                let of_groups = |vector: Tensor<1>| if splits == 1 { vector } else { vector.repeat_dim(0, splits) };
+                let [gamma, beta] = [gamma, beta].map(of_groups);
                 let result = batch_norm_train(grouped(x), gamma, beta, EPSILON, then);
                 let samples = (batch / splits * height * width) as f64;
-                let averaged = |statistic: Tensor<1>| {
-                    statistic.reshape([splits, channels]).mean_dim(0).reshape([channels, 1, 1, 1])
-                };
-                pass.move_running(norm.running[0], averaged(result.mean), MOMENTUM);
-                let unbiased = result.variance.mul_scalar(samples / (samples - 1.0));
-                pass.move_running(norm.running[1], averaged(unbiased), MOMENTUM);
+                let running = norm.running.map(|id| pass.running(id));
+                let moved =
+                    move_running(running, [result.mean, result.variance], MOMENTUM, samples / (samples - 1.0));
+                norm.running.into_iter().zip(moved).for_each(|(id, moved)| pass.set_running(id, moved));
                 result.output.reshape([batch, channels, height, width])
             }
         }

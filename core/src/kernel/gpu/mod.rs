@@ -1,0 +1,74 @@
+//! The fused forms on GPUs, in CubeCL: for CUDA, and for Vulkan and WebGPU by WGSL.
+//!
+//! In the browser nearly the whole cost of a small network's step is that of launching kernels, whatever they compute, so
+//! few of them are launched. They keep to what every browser grants: workgroups of 256 invocations, 16 kB of
+//! shared memory, eight buffers with that of the scalars. Sums run in one order, so a run repeats.
+
+mod conv;
+mod norm;
+
+use burn::tensor::{DType, Shape};
+use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
+use cubecl::{prelude::*, server::MemoryLayoutDescriptor};
+
+/// Invocations of a workgroup.
+const UNITS: usize = 256;
+
+/// Whether there is a fused form for a tensor; other precisions take the plain one.
+fn is_f32(x: &CubeTensor) -> bool {
+    x.dtype == DType::F32
+}
+
+/// Tensors of one shape, side by side in a buffer that a kernel binds as one.
+struct Joint {
+    tensors: Vec<CubeTensor>,
+}
+
+impl Joint {
+    /// `count` tensors on the device of `like`, in its precision, with any values.
+    fn new(like: &CubeTensor, shape: Shape, count: usize) -> Self {
+        let layout = MemoryLayoutDescriptor::contiguous(shape.clone(), like.dtype.size());
+        let tensors = like.client.empty_tensors(vec![layout; count]).into_iter().map(|place| {
+            let (client, device) = (like.client.clone(), like.device.clone());
+            CubeTensor::new_contiguous(client, device, shape.clone(), place.memory, like.dtype)
+        });
+        Self { tensors: tensors.collect() }
+    }
+
+    /// The buffer of all of them.
+    fn buffer(&self) -> BufferArg {
+        whole_buffer(&self.tensors[0])
+    }
+
+    /// Values from one tensor to the next.
+    fn stride(&self) -> usize {
+        self.tensors.get(1).map_or(0, place)
+    }
+}
+
+/// The buffer that `tensor` has a part of.
+fn whole_buffer(tensor: &CubeTensor) -> BufferArg {
+    let mut whole = tensor.handle.clone();
+    (whole.offset_start, whole.offset_end) = (None, None);
+    let length = whole.size() as usize / tensor.dtype.size();
+    // SAFETY: the length is the buffer's own.
+    unsafe { BufferArg::from_raw_parts(whole, length) }
+}
+
+/// Where `tensor` begins in its [`whole_buffer`], in values.
+fn place(tensor: &CubeTensor) -> usize {
+    tensor.handle.offset_start.unwrap_or(0) as usize / tensor.dtype.size()
+}
+
+/// The buffer of a contiguous tensor, which is copied if it is not.
+fn values(tensor: CubeTensor) -> BufferArg {
+    into_contiguous(tensor).into_buffer_arg()
+}
+
+impl<const N: usize> From<Joint> for [CubeTensor; N] {
+    /// The first of the tensors.
+    fn from(joint: Joint) -> Self {
+        let mut tensors = joint.tensors.into_iter();
+        std::array::from_fn(|_| tensors.next().expect("there are as many as were asked for"))
+    }
+}
