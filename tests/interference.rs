@@ -44,7 +44,7 @@ fn noise(layout: &Layout, width: usize, common: Option<(&GradientSum, f64)>) -> 
 /// A one wherever the width has a weight.
 fn ones(layout: &Layout, width: usize) -> WidthGradient {
     let mut ones = WidthGradient::new(layout, width);
-    for (id, spec) in layout.iter() {
+    for (id, spec) in layout.iter().filter(|(_, spec)| spec.is_trained()) {
         if let Some(slice) = spec.slice(layout.widths(), width) {
             ones.add(id, Tensor::ones(slice.each_ref().map(std::ops::Range::len), &Device::flex()));
         }

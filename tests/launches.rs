@@ -35,6 +35,11 @@ fn launches<T>(work: impl FnOnce() -> T) -> (usize, T) {
     let result = work();
     drop(watching);
     let launches = launches.0.lock().unwrap();
+    if std::env::var_os("KERNELS").is_some() {
+        for (kernel, count) in launches.iter() {
+            println!("      {count:>5} {}", kernel.rsplit("::").next().unwrap());
+        }
+    }
     (launches.values().sum(), result)
 }
 

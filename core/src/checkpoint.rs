@@ -92,7 +92,7 @@ pub async fn save(state: &Trainer, config: &Config, normalisation: Normalisation
     for (id, spec) in state.encoder.layout().iter() {
         if let Some(velocity) = state.optimizer.velocity(id) {
             let name = format!("{VELOCITY}.{}", spec.name);
-            file.add(name, spec.named_shape(), velocity.clone().flatten(0, 3)).await?;
+            file.add(name, spec.named_shape(), velocity.flatten(0, 3)).await?;
         }
     }
     if let Some(queue) = &state.queue {
@@ -317,12 +317,14 @@ impl<'a> Checkpoint<'a> {
         if state.key.is_some() {
             state.key = Some(self.parameters(MOMENTUM_ENCODER, &state.encoder, device)?);
         }
+        let mut velocities = Vec::new();
         for (id, spec) in layout.iter() {
             let name = format!("{VELOCITY}.{}", spec.name);
             if self.tensors.tensor(&name).is_ok() {
-                state.optimizer.set_velocity(id, Tensor::from_data(spec.stored(self.tensor(&name)?), device));
+                velocities.push((id, Tensor::from_data(spec.stored(self.tensor(&name)?), device)));
             }
         }
+        state.optimizer.set_velocities(&velocities);
         if state.queue.is_some() {
             let keys = Tensor::from_data(self.tensor(QUEUE)?, device);
             state.queue = Some(Queue { keys, pointer: self.metadata.queue_pointer });

@@ -1,10 +1,13 @@
 //! The gradient of the whole network, gathered width by width.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use burn::tensor::Tensor;
 
-use crate::parameter::{Layout, ParameterId};
+use crate::{
+    kernel::pack::pack,
+    parameter::{Layout, Packing, ParameterId},
+};
 
 /// The gradient of one width's loss, of every parameter in the shape of the slice that the width uses.
 #[derive(Debug, Clone)]
@@ -77,44 +80,46 @@ pub struct Overlap {
 /// of the widths' gradients, each added into the slice that the width uses.
 #[derive(Debug, Clone)]
 pub struct GradientSum {
+    packing: Arc<Packing>,
     values: Vec<Option<Tensor<4>>>,
+    /// All of them packed, of which `values` are the parts; none since one was set alone.
+    packed: Option<Tensor<1>>,
 }
 
 impl GradientSum {
     /// No gradient yet for any of `layout`'s parameters.
     pub fn new(layout: &Layout) -> Self {
-        Self { values: vec![None; layout.iter().count()] }
+        Self { packing: layout.packing().clone(), values: vec![None; layout.iter().count()], packed: None }
     }
 
     /// The sum of `widths`' gradients.
+    ///
+    /// # Panics
+    /// If there is no gradient.
     pub fn of(layout: &Layout, widths: &[WidthGradient]) -> Self {
-        let mut sum = Self::new(layout);
+        let packing = layout.packing();
+        let mut has_gradient = vec![false; layout.iter().count()];
+        let mut pieces = Vec::new();
         for of_width in widths {
-            for (id, _) in layout.iter() {
+            for (id, spec) in layout.iter() {
                 if let Some(gradient) = of_width.get(id) {
-                    sum.add(layout, id, of_width.width, gradient.clone());
+                    let slice = spec.slice(layout.widths(), of_width.width);
+                    assert!(slice.is_some(), "a width's gradients are of its own parameters");
+                    pieces.push((gradient.clone(), packing.place(id, slice)));
+                    has_gradient[id.0] = true;
                 }
             }
         }
-        sum
+        Self::new(layout).unpacked(pack(pieces, packing.length()), |id| has_gradient[id.0])
     }
 
-    /// Adds the gradient of the slice of `id` that the width at `index` uses.
-    fn add(&mut self, layout: &Layout, id: ParameterId, index: usize, gradient: Tensor<4>) {
-        let spec = layout.spec(id);
-        let slice = spec.slice(layout.widths(), index).expect("a width's gradients are of its own parameters");
-        let shape = spec.shape();
-        let covers_all = gradient.dims() == shape;
-        let sum = &mut self.values[id.0];
-        *sum = Some(match sum.take() {
-            None if covers_all => gradient,
-            Some(sum) if covers_all => sum + gradient,
-            earlier => {
-                let sum = earlier.unwrap_or_else(|| Tensor::zeros(shape, (&gradient.device(), gradient.dtype())));
-                let before = sum.clone().slice(slice.clone());
-                sum.slice_assign(slice, before + gradient)
-            }
-        });
+    /// The parts of a packed tensor that are gradients.
+    fn unpacked(mut self, packed: Tensor<1>, has_gradient: impl Fn(ParameterId) -> bool) -> Self {
+        for id in self.packing.ids() {
+            self.values[id.0] = has_gradient(id).then(|| self.packing.unpack(&packed, id));
+        }
+        self.packed = Some(packed);
+        self
     }
 
     /// The gradient of `id`, in its full shape, if any width has used it.
@@ -122,11 +127,18 @@ impl GradientSum {
         self.values[id.0].as_ref()
     }
 
-    /// Replaces every gradient by what `change` makes of it.
-    pub fn map(&mut self, mut change: impl FnMut(Tensor<4>) -> Tensor<4>) {
-        for value in self.values.iter_mut().flatten() {
-            value.inplace(&mut change);
-        }
+    /// All gradients, as [`Layout::packing`] has them; zero where there is none.
+    ///
+    /// # Panics
+    /// If there is none at all.
+    pub fn packed(&self) -> Tensor<1> {
+        let present = || self.packing.ids().filter_map(|id| Some((id, self.get(id)?)));
+        self.packed.clone().unwrap_or_else(|| self.packing.pack(present()))
+    }
+
+    /// The same gradients, each times `factor`, `[1]`.
+    pub fn scaled(&self, factor: Tensor<1>) -> Self {
+        self.clone().unpacked(self.packed() * factor, |id| self.get(id).is_some())
     }
 
     /// The l2 norm of all gradients together, `[1]`.
@@ -134,20 +146,17 @@ impl GradientSum {
     /// # Panics
     /// If there is none.
     pub fn norm(&self) -> Tensor<1> {
-        let squares = self.values.iter().flatten().map(|value| value.clone().powi_scalar(2).sum()).collect();
-        Tensor::cat(squares, 0).sum().sqrt()
+        self.packed().powi_scalar(2).sum().sqrt()
     }
 
     /// The same gradients, all scaled down so that their norm is at most `highest` (Pascanu et al. 2013).
     pub fn clipped(&self, highest: f64) -> Self {
-        let factor: Tensor<4> = self.norm().add_scalar(1e-6).recip().mul_scalar(highest).clamp_max(1.0).unsqueeze();
-        let mut clipped = self.clone();
-        clipped.map(|gradient| gradient * factor.clone());
-        clipped
+        self.scaled(self.norm().add_scalar(1e-6).recip().mul_scalar(highest).clamp_max(1.0))
     }
 
     /// Sets the gradient of `id`, in its full shape.
     pub fn set(&mut self, id: ParameterId, gradient: Tensor<4>) {
         self.values[id.0] = Some(gradient);
+        self.packed = None;
     }
 }

@@ -19,7 +19,10 @@ use rand_distr::StandardNormal;
 use rand_pcg::Pcg64Mcg;
 use thiserror::Error;
 
-use crate::width::{Channels, WidthError, Widths};
+use crate::{
+    kernel::pack::{self, ALIGNMENT, Place},
+    width::{Channels, WidthError, Widths},
+};
 
 /// What a parameter is, which decides its initial value and who may change it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -122,12 +125,78 @@ pub struct ParameterId(pub(crate) usize);
 pub struct Layout {
     widths: Widths,
     specs: Vec<ParameterSpec>,
+    packing: Arc<Packing>,
+}
+
+/// Where each of a layout's trained parameters lies in a tensor of all of them: what is done to all alike is then done
+/// at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Packing {
+    /// The first value and the shape of each.
+    places: Vec<Option<(usize, [usize; 4])>>,
+    length: usize,
+}
+
+impl Packing {
+    fn add(&mut self, spec: &ParameterSpec) {
+        let start = self.length;
+        self.places.push(spec.is_trained().then(|| (start, spec.shape())));
+        if spec.is_trained() {
+            self.length = (start + spec.shape().iter().product::<usize>()).next_multiple_of(ALIGNMENT);
+        }
+    }
+
+    /// Values of the packed tensor, some of which belong to no parameter and stay zero.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The trained parameters.
+    pub fn ids(&self) -> impl Iterator<Item = ParameterId> {
+        self.places.iter().enumerate().filter(|(_, place)| place.is_some()).map(|(index, _)| ParameterId(index))
+    }
+
+    /// Where the values of a trained parameter lie.
+    ///
+    /// # Panics
+    /// If the parameter is not trained.
+    pub fn range(&self, id: ParameterId) -> Range<usize> {
+        let (start, shape) = self.places[id.0].expect("the parameter is trained");
+        start..start + shape.iter().product::<usize>()
+    }
+
+    /// Where a slice of a trained parameter belongs; the whole of it if there is none.
+    ///
+    /// # Panics
+    /// If the parameter is not trained.
+    pub fn place(&self, id: ParameterId, slice: Option<[Range<usize>; 4]>) -> Place {
+        let (start, shape) = self.places[id.0].expect("the parameter is trained");
+        Place { start, shape, slice: slice.unwrap_or_else(|| shape.map(|side| 0..side)) }
+    }
+
+    /// The parameter at `id` of a packed tensor, without a copy.
+    ///
+    /// # Panics
+    /// If the parameter is not trained.
+    pub fn unpack(&self, packed: &Tensor<1>, id: ParameterId) -> Tensor<4> {
+        let (start, shape) = self.places[id.0].expect("the parameter is trained");
+        pack::part(packed, start, shape)
+    }
+
+    /// The packed tensor of some trained parameters.
+    ///
+    /// # Panics
+    /// If there are none, or one is not trained.
+    pub fn pack<'a>(&self, values: impl IntoIterator<Item = (ParameterId, &'a Tensor<4>)>) -> Tensor<1> {
+        let pieces = values.into_iter().map(|(id, value)| (value.clone(), self.place(id, None)));
+        pack::pack(pieces.collect(), self.length)
+    }
 }
 
 impl Layout {
     /// An empty table; layers add their parameters as they are built.
     pub fn new(widths: Widths) -> Self {
-        Self { widths, specs: Vec::new() }
+        Self { widths, specs: Vec::new(), packing: Arc::default() }
     }
 
     /// The network's widths.
@@ -145,8 +214,14 @@ impl Layout {
                 self.widths.check_channels(channels)?;
             }
         }
+        Arc::make_mut(&mut self.packing).add(&spec);
         self.specs.push(spec);
         Ok(ParameterId(self.specs.len() - 1))
+    }
+
+    /// Where the trained ones lie in a tensor of all of them.
+    pub fn packing(&self) -> &Arc<Packing> {
+        &self.packing
     }
 
     /// Every parameter with its place.
@@ -181,6 +256,8 @@ impl Layout {
 pub struct Parameters {
     layout: Arc<Layout>,
     values: Vec<Tensor<4>>,
+    /// The trained ones packed, of which `values` are the parts; none since one was changed alone.
+    packed: Option<Tensor<1>>,
 }
 
 /// Shapes of tensors by name, as a file lists them.
@@ -276,7 +353,7 @@ impl Parameters {
                 }
             })
             .collect();
-        Self { layout, values }
+        Self { layout, values, packed: None }
     }
 
     /// Values that `read` finds by name, each of the shape that the layout promises
@@ -298,7 +375,7 @@ impl Parameters {
                 Ok(Tensor::from_data(spec.stored(data), (device, dtype)))
             })
             .collect::<Result<_, E>>()?;
-        Ok(Self { layout, values })
+        Ok(Self { layout, values, packed: None })
     }
 
     /// Where the values are.
@@ -309,7 +386,7 @@ impl Parameters {
     /// The same values on another device.
     pub fn to_device(&self, device: &Device) -> Self {
         let values = self.values.iter().map(|value| value.clone().to_device(device)).collect();
-        Self { layout: self.layout.clone(), values }
+        Self { layout: self.layout.clone(), values, packed: None }
     }
 
     /// The table these are values for.
@@ -325,7 +402,27 @@ impl Parameters {
     /// Replaces the value at `id` by what `change` makes of it. The old value is handed over, not
     /// copied, so that a device can work in place.
     pub fn update(&mut self, id: ParameterId, change: impl FnOnce(Tensor<4>) -> Tensor<4>) {
+        if self.layout.spec(id).is_trained() {
+            self.packed = None;
+        }
         self.values[id.0].inplace(change);
+    }
+
+    /// All trained values, as [`Layout::packing`] has them.
+    pub fn packed(&self) -> Tensor<1> {
+        self.packed.clone().unwrap_or_else(|| {
+            let packing = self.layout.packing();
+            packing.pack(packing.ids().map(|id| (id, self.get(id))))
+        })
+    }
+
+    /// Replaces all trained values.
+    pub fn set_packed(&mut self, packed: Tensor<1>) {
+        let packing = self.layout.packing();
+        for id in packing.ids() {
+            self.values[id.0] = packing.unpack(&packed, id);
+        }
+        self.packed = Some(packed);
     }
 
     /// The slice of `id` that the width at `index` uses; none if it belongs to another width.
@@ -335,7 +432,7 @@ impl Parameters {
         if slice.each_ref().map(Range::len) == value.dims() {
             return Some(value);
         }
-        Some(value.slice(slice))
+        Some(pack::slice(value, slice))
     }
 
     /// Name and value of every parameter, in the layout's order.
@@ -363,16 +460,12 @@ impl Parameters {
                 self.values[id.0] = other.get(theirs[spec.name.as_str()]).clone();
             }
         }
+        self.packed = None;
         Ok(())
     }
 
     /// Moves towards `source`: `m * self + (1 - m) * source`. Running statistics stay each network's own.
     pub fn move_towards(&mut self, source: &Parameters, momentum: f64) {
-        for (id, spec) in self.layout.clone().iter() {
-            if spec.is_trained() {
-                let target = source.get(id).clone();
-                self.update(id, |value| value.mul_scalar(momentum) + target.mul_scalar(1.0 - momentum));
-            }
-        }
+        self.set_packed(self.packed().mul_scalar(momentum) + source.packed().mul_scalar(1.0 - momentum));
     }
 }

@@ -6,3 +6,4 @@ pub(crate) mod cpu;
 #[cfg(feature = "webgpu")]
 mod gpu;
 pub mod norm;
+pub mod pack;

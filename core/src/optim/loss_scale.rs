@@ -52,8 +52,7 @@ impl LossScale {
     /// Takes the scale out of `gradients` and adapts it. Returns whether they had overflowed, `[1]`.
     pub fn unscale(&mut self, gradients: &mut GradientSum) -> Tensor<1, Bool> {
         let scale = self.scale();
-        let factor: Tensor<4> = scale.clone().recip().unsqueeze();
-        gradients.map(|gradient| gradient * factor.clone());
+        *gradients = gradients.scaled(scale.clone().recip());
         let overflowed = gradients.norm().is_finite().bool_not();
         let steps = self.state.clone().narrow(0, 1, 1).add_scalar(1.0);
         let patient = steps.clone().greater_equal_elem(PATIENCE);
@@ -71,15 +70,13 @@ pub fn undo_where(
     (parameters, optimizer): (&mut Parameters, &mut Optimizer),
     (parameters_before, optimizer_before): (&Parameters, &Optimizer),
 ) {
-    let chosen = |now: Tensor<4>, before: Tensor<4>| {
-        let mask: Tensor<4, Bool> = overflowed.clone().unsqueeze();
+    let chosen = |now: Tensor<1>, before: Tensor<1>| {
         let shape = now.dims();
-        now.mask_where(mask.expand(shape), before)
+        now.mask_where(overflowed.clone().expand(shape), before)
     };
-    for (id, _) in parameters.layout().clone().iter() {
-        let Some(velocity) = optimizer.velocity(id).cloned() else { continue };
-        let before = optimizer_before.velocity(id).cloned().unwrap_or_else(|| velocity.zeros_like());
-        optimizer.set_velocity(id, chosen(velocity, before));
-        parameters.update(id, |value| chosen(value, parameters_before.get(id).clone()));
-    }
+    parameters.set_packed(chosen(parameters.packed(), parameters_before.packed()));
+    optimizer.change_velocities(|velocity| {
+        let before = optimizer_before.velocities().cloned().unwrap_or_else(|| velocity.zeros_like());
+        chosen(velocity, before)
+    });
 }

@@ -1,12 +1,15 @@
 //! Stochastic gradient descent with momentum (Sutskever et al. 2013, as PyTorch writes it), and LARS (You et al.
 //! 2017), which is the same with a rate of its own for every tensor.
 
-use burn::tensor::Tensor;
+use std::{collections::BTreeSet, sync::Arc};
+
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     gradient::GradientSum,
-    parameter::{Layout, ParameterId, Parameters},
+    kernel::pack::ALIGNMENT,
+    parameter::{Layout, Packing, ParameterId, Parameters},
 };
 
 /// LARS' trust coefficient (spec section 3).
@@ -29,52 +32,132 @@ pub struct Optimizer {
     kind: OptimizerKind,
     momentum: f64,
     weight_decay: f64,
-    velocity: Vec<Option<Tensor<4>>>,
+    packing: Arc<Packing>,
+    weights: Vec<ParameterId>,
+    /// Of all parameters, packed; zero for those that have never had a gradient. None before the first.
+    velocities: Option<Tensor<1>>,
+    /// The parameters that have had a gradient.
+    moved: BTreeSet<ParameterId>,
+    /// Weight decay of each value, for the weights that had a gradient at the last step.
+    decay: Option<(Vec<ParameterId>, Tensor<1>)>,
 }
 
 impl Optimizer {
     /// No velocity yet. Weights decay, norms and biases do not.
     pub fn new(kind: OptimizerKind, layout: &Layout, momentum: f64, weight_decay: f64) -> Self {
-        Self { kind, momentum, weight_decay, velocity: vec![None; layout.iter().count()] }
+        Self {
+            kind,
+            momentum,
+            weight_decay,
+            packing: layout.packing().clone(),
+            weights: layout.iter().filter(|(_, spec)| spec.is_weight()).map(|(id, _)| id).collect(),
+            velocities: None,
+            moved: BTreeSet::new(),
+            decay: None,
+        }
     }
 
     /// Moves every parameter that has a gradient: `v <- momentum v + trust (g + decay p)`, `p <- p - rate v`. The
     /// trust is 1 for SGD, norms and biases, else `0.001 |p| / |g + decay p|`.
     pub fn step(&mut self, parameters: &mut Parameters, gradients: &GradientSum, rate: f64) {
-        for (id, spec) in parameters.layout().clone().iter() {
-            let Some(mut gradient) = gradients.get(id).cloned() else { continue };
-            if spec.is_weight() && self.weight_decay != 0.0 {
-                gradient = gradient + parameters.get(id).clone().mul_scalar(self.weight_decay);
-            }
-            if spec.is_weight() && self.kind == OptimizerKind::Lars {
-                gradient = trusted(gradient, parameters.get(id));
-            }
-            let slot = &mut self.velocity[id.0];
-            let velocity = match slot.take() {
-                None => gradient,
-                Some(velocity) => velocity.mul_scalar(self.momentum) + gradient,
-            };
-            *slot = Some(velocity.clone());
-            parameters.update(id, |value| value - velocity.mul_scalar(rate));
+        let (values, mut update) = (parameters.packed(), gradients.packed());
+        let weights: Vec<_> = self.weights.iter().copied().filter(|id| gradients.get(*id).is_some()).collect();
+        if self.weight_decay != 0.0 {
+            update = update + values.clone() * self.decay_of(&weights, &values);
         }
+        if self.kind == OptimizerKind::Lars {
+            update = self.trusted(update, &values, &weights);
+        }
+        let velocities = match &self.velocities {
+            None => update,
+            Some(before) => {
+                let moved = before.clone().mul_scalar(self.momentum) + update;
+                // What has no gradient any more stands still.
+                match self.resting(gradients, before) {
+                    Some(resting) => moved.mask_where(resting, before.clone()),
+                    None => moved,
+                }
+            }
+        };
+        let mut moved = values.clone() - velocities.clone().mul_scalar(rate);
+        if let Some(resting) = self.resting(gradients, &values) {
+            moved = moved.mask_where(resting, values);
+        }
+        parameters.set_packed(moved);
+        self.velocities = Some(velocities);
+        self.moved.extend(self.packing.ids().filter(|id| gradients.get(*id).is_some()));
+    }
+
+    /// The weight decay of each value.
+    fn decay_of(&mut self, weights: &[ParameterId], like: &Tensor<1>) -> Tensor<1> {
+        if let Some((of, decay)) = &self.decay
+            && of == weights
+        {
+            return decay.clone();
+        }
+        let mut decay = vec![0.0; self.packing.length()];
+        for id in weights {
+            decay[self.packing.range(*id)].fill(self.weight_decay);
+        }
+        let decay = Tensor::from_data(TensorData::from(decay.as_slice()), (&like.device(), like.dtype()));
+        self.decay = Some((weights.to_vec(), decay.clone()));
+        decay
+    }
+
+    /// The values of parameters that have moved and have no gradient; none if there are none.
+    fn resting(&self, gradients: &GradientSum, like: &Tensor<1>) -> Option<Tensor<1, Bool>> {
+        let resting: Vec<_> = self.moved.iter().filter(|id| gradients.get(**id).is_none()).collect();
+        if resting.is_empty() {
+            return None;
+        }
+        let mut mask = vec![false; self.packing.length()];
+        for id in resting {
+            mask[self.packing.range(*id)].fill(true);
+        }
+        Some(Tensor::from_data(TensorData::from(mask.as_slice()), &like.device()))
+    }
+
+    /// `update` with that of each weight of a norm in proportion to the weight's; as it is where either is zero.
+    fn trusted(&self, update: Tensor<1>, values: &Tensor<1>, weights: &[ParameterId]) -> Tensor<1> {
+        let norms = |packed: &Tensor<1>| {
+            let squares = weights.iter().map(|id| self.packing.unpack(packed, *id).powi_scalar(2).sum());
+            Tensor::cat(squares.collect(), 0).sqrt()
+        };
+        let [of_values, of_update] = [norms(values), norms(&update)];
+        let is_zero = (of_values.clone() * of_update.clone()).equal_elem(0.0);
+        let trust = (of_values.mul_scalar(TRUST) / of_update).mask_fill(is_zero, 1.0);
+        // The trust of each block of values: the last is that of all that is no weight.
+        let mut of_block = vec![weights.len() as i32; self.packing.length() / ALIGNMENT];
+        for (number, id) in weights.iter().enumerate() {
+            let range = self.packing.range(*id);
+            of_block[range.start / ALIGNMENT..range.end.div_ceil(ALIGNMENT)].fill(number as i32);
+        }
+        let of_block = Tensor::<1, Int>::from_data(TensorData::from(of_block.as_slice()), &update.device());
+        let trust = Tensor::cat(vec![trust.clone(), trust.narrow(0, 0, 1).ones_like()], 0).select(0, of_block);
+        let blocks: Tensor<2> = update.reshape([-1, ALIGNMENT as i32]);
+        (blocks * trust.unsqueeze_dim(1)).flatten(0, 1)
     }
 
     /// The velocity of `id`, if it has ever had a gradient.
-    pub fn velocity(&self, id: ParameterId) -> Option<&Tensor<4>> {
-        self.velocity[id.0].as_ref()
+    pub fn velocity(&self, id: ParameterId) -> Option<Tensor<4>> {
+        let velocities = self.velocities.as_ref().filter(|_| self.moved.contains(&id))?;
+        Some(self.packing.unpack(velocities, id))
     }
 
-    /// Sets the velocity of `id`, as a checkpoint has it.
-    pub fn set_velocity(&mut self, id: ParameterId, velocity: Tensor<4>) {
-        self.velocity[id.0] = Some(velocity);
+    /// Sets the velocities of some parameters, as a checkpoint has them; the others have none.
+    pub fn set_velocities(&mut self, velocities: &[(ParameterId, Tensor<4>)]) {
+        self.moved = velocities.iter().map(|(id, _)| *id).collect();
+        let of = velocities.iter().map(|(id, velocity)| (*id, velocity));
+        self.velocities = (!velocities.is_empty()).then(|| self.packing.pack(of));
     }
-}
 
-/// `update` with a norm in proportion to the parameter's; as it is where either is zero.
-fn trusted(update: Tensor<4>, parameter: &Tensor<4>) -> Tensor<4> {
-    let norm = |x: Tensor<4>| x.powi_scalar(2).sum().sqrt();
-    let [of_parameter, of_update] = [norm(parameter.clone()), norm(update.clone())];
-    let is_zero = (of_parameter.clone() * of_update.clone()).equal_elem(0.0);
-    let trust = (of_parameter.mul_scalar(TRUST) / of_update).mask_fill(is_zero, 1.0);
-    update * trust.unsqueeze()
+    /// All velocities, as [`Layout::packing`] has them, if there are any.
+    pub fn velocities(&self) -> Option<&Tensor<1>> {
+        self.velocities.as_ref()
+    }
+
+    /// Replaces all velocities, if there are any, by what `change` makes of them.
+    pub fn change_velocities(&mut self, change: impl FnOnce(Tensor<1>) -> Tensor<1>) {
+        self.velocities = self.velocities.take().map(change);
+    }
 }

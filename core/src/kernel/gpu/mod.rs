@@ -6,6 +6,7 @@
 
 mod conv;
 mod norm;
+mod pack;
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};

@@ -1,0 +1,152 @@
+//! Many tensors as parts of one, so that an operation over all of them is a single one.
+
+use std::ops::Range;
+
+use burn::{
+    backend::{
+        Autodiff, Backend, BackendTensor, Dispatch, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind,
+        ExtensionType, Flex, TensorMetadata, autodiff::checkpoint::strategy::CheckpointStrategy, backend_extension,
+        tensor::FloatTensor,
+    },
+    tensor::{Shape, Slice, Tensor},
+};
+
+use super::cpu;
+
+/// The parts begin at multiples of so many values: GPUs bind parts of a buffer at multiples of 256 bytes.
+pub const ALIGNMENT: usize = 64;
+
+/// A slice of one of the packed tensors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where the packed tensor begins.
+    pub start: usize,
+    /// Its shape.
+    pub shape: [usize; 4],
+    /// What part of it. Slices take the last two dimensions whole.
+    pub slice: [Range<usize>; 4],
+}
+
+impl Place {
+    /// The slice's rows: where the first begins, how many there are, how long each is, how far they are apart.
+    pub(super) fn rows(&self) -> [usize; 4] {
+        let [_, inputs, height, width] = self.shape;
+        let [outputs_taken, inputs_taken, ..] = &self.slice;
+        let (kernel, stride) = (height * width, inputs * height * width);
+        let start = self.start + outputs_taken.start * stride + inputs_taken.start * kernel;
+        [start, outputs_taken.len(), inputs_taken.len() * kernel, stride]
+    }
+}
+
+/// Adds up `pieces`, `[out, in, height, width]` each, in one tensor of `length` values, each at its place, with zeros
+/// where there is none.
+///
+/// # Panics
+/// If there is no piece.
+pub fn pack(pieces: Vec<(Tensor<4>, Place)>, length: usize) -> Tensor<1> {
+    let pieces = pieces.into_iter().map(|(tensor, place)| (tensor.into_dispatch(), place)).collect();
+    Tensor::from_dispatch(Dispatch::pack(Pieces(pieces), length))
+}
+
+/// The tensor of `shape` that begins at `start` of a packed one; no copy.
+pub fn part(packed: &Tensor<1>, start: usize, shape: [usize; 4]) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::part(packed.clone().into_dispatch(), start, shape.into()))
+}
+
+/// A slice of a tensor, `[out, in, height, width]`; no copy where it begins at the tensor's first value.
+pub fn slice(x: Tensor<4>, slice: [Range<usize>; 4]) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::slice_of(x.into_dispatch(), slice))
+}
+
+/// Tensors and where each belongs in the packed one.
+pub struct Pieces<B: Backend>(pub(super) Vec<(FloatTensor<B>, Place)>);
+
+impl<B: Backend> ExtensionType<B> for Pieces<B> {
+    type Target = Pieces<Dispatch>;
+
+    fn map_to_dispatch<F>(self, map_kind: F, autodiff: DispatchAutodiffContext) -> Self::Target
+    where
+        F: Fn(BackendTensor<B>) -> DispatchTensorKind,
+    {
+        let wrapped = |tensor| DispatchTensor { kind: map_kind(BackendTensor::Float(tensor)), autodiff };
+        Pieces(self.0.into_iter().map(|(tensor, place)| (wrapped(tensor), place)).collect())
+    }
+
+    fn map_from_dispatch<F>(target: Self::Target, unwrap_kind: F) -> Self
+    where
+        F: Fn(DispatchTensor) -> BackendTensor<B>,
+    {
+        Self(target.0.into_iter().map(|(tensor, place)| (unwrap_kind(tensor).float(), place)).collect())
+    }
+
+    fn routing_tensor(target: &Self::Target) -> Option<&DispatchTensor> {
+        target.0.first().map(|(tensor, _)| tensor)
+    }
+
+    fn routing_float_tensor(target: &Self::Target) -> Option<&DispatchTensor> {
+        Self::routing_tensor(target)
+    }
+}
+
+/// Packing as operations of a back end; by default of its own operations.
+#[cfg_attr(feature = "webgpu", backend_extension(Flex, Cube, Autodiff))]
+#[cfg_attr(not(feature = "webgpu"), backend_extension(Flex, Autodiff))]
+pub trait PackBackend: Backend {
+    /// See [`pack`].
+    fn pack(#[extension_type] pieces: Pieces<Self>, length: usize) -> FloatTensor<Self> {
+        plain::pack::<Self>(pieces, length)
+    }
+
+    /// See [`part`].
+    fn part(packed: FloatTensor<Self>, start: usize, shape: Shape) -> FloatTensor<Self> {
+        let values = Self::float_slice(packed, &[Slice::from(start..start + shape.num_elements())]);
+        Self::float_reshape(values, shape)
+    }
+
+    /// See [`slice`].
+    fn slice_of(x: FloatTensor<Self>, slice: [Range<usize>; 4]) -> FloatTensor<Self> {
+        Self::float_slice(x, &slice.map(Slice::from))
+    }
+}
+
+impl<B: PackBackend, C: CheckpointStrategy> PackBackend for Autodiff<B, C> {}
+
+pub(super) mod plain {
+    //! The operation of a back end's own operations, for precisions without a fused form.
+
+    use super::{Backend, FloatTensor, Pieces, Slice, TensorMetadata};
+
+    pub fn pack<B: Backend>(pieces: Pieces<B>, length: usize) -> FloatTensor<B> {
+        let (first, _) = &pieces.0[0];
+        let mut packed = B::float_zeros([length].into(), &first.device(), first.dtype().into());
+        for (tensor, place) in pieces.0 {
+            let [start, count, run, stride] = place.rows();
+            let values = B::float_reshape(tensor, [count * run].into());
+            for row in 0..count {
+                let place = [Slice::from(start + row * stride..start + row * stride + run)];
+                let value = B::float_slice(values.clone(), &[Slice::from(row * run..(row + 1) * run)]);
+                let sum = B::float_add(B::float_slice(packed.clone(), &place), value);
+                packed = B::float_slice_assign(packed, &place, sum);
+            }
+        }
+        packed
+    }
+}
+
+impl PackBackend for Flex {
+    fn pack(pieces: Pieces<Self>, length: usize) -> FloatTensor<Self> {
+        if !pieces.0.iter().all(|(tensor, _)| cpu::is_f32(tensor)) {
+            return plain::pack::<Self>(pieces, length);
+        }
+        let mut packed = vec![0.0; length];
+        for (tensor, place) in pieces.0 {
+            let [start, _, run, stride] = place.rows();
+            let tensor = tensor.to_contiguous();
+            for (row, values) in cpu::values(&tensor).chunks_exact(run).enumerate() {
+                let target = &mut packed[start + row * stride..][..run];
+                target.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            }
+        }
+        cpu::tensor(packed, [length])
+    }
+}
