@@ -10,6 +10,7 @@ use slimclr_core::{
     kernel::{
         conv::{conv, conv_plain},
         norm::{Normalised, batch_norm_train, batch_norm_train_plain, move_running},
+        residual::{add_relu, add_relu_plain},
     },
     method::{Batch, Method, Plan, Trainer},
     optim::OptimizerKind,
@@ -152,6 +153,21 @@ fn the_fused_norm_is_the_plain_one() {
                 is_close(found.unwrap(), expected.unwrap(), &what);
             }
         }
+    }
+}
+
+#[test]
+fn the_end_of_a_residual_block_is_the_plain_one() {
+    let device = Device::wgpu(DeviceKind::DefaultDevice);
+    let [a, b, cotangent] = [(); 3].map(|()| images([3, 5, 7, 9], false, &device));
+    let run = |form: fn(Tensor<4>, Tensor<4>) -> Tensor<4>| {
+        let [a, b] = [&a, &b].map(|leaf| leaf.clone().autodiff().require_grad());
+        let output = form(a.clone(), b.clone());
+        let gradients = (output.clone() * cotangent.clone()).sum().backward();
+        [output.without_autodiff(), a.grad(&gradients).unwrap(), b.grad(&gradients).unwrap()]
+    };
+    for (found, expected) in run(add_relu).into_iter().zip(run(add_relu_plain)) {
+        is_close(found, expected, "sum and ReLU");
     }
 }
 

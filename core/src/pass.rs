@@ -8,6 +8,7 @@ use burn::tensor::{
 };
 
 use crate::{
+    kernel::residual::add_relu,
     parameter::{ParameterId, Parameters},
     precision::Precision,
     slim::{SlimConv2d, SlimLinear, SwitchableBatchNorm},
@@ -137,6 +138,10 @@ impl Walk for Pass<'_> {
 
     fn add(&mut self, a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
         a + b
+    }
+
+    fn add_relu(&mut self, a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+        add_relu(a, b)
     }
 
     fn max_pool(&mut self, x: Tensor<4>) -> Tensor<4> {

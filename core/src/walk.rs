@@ -43,6 +43,12 @@ pub trait Walk {
     /// The sum of two values of one shape.
     fn add(&mut self, a: Self::Value, b: Self::Value) -> Self::Value;
 
+    /// The sum of two values of one shape, then ReLU.
+    fn add_relu(&mut self, a: Self::Value, b: Self::Value) -> Self::Value {
+        let sum = self.add(a, b);
+        self.relu(sum)
+    }
+
     /// 3x3 max pooling of stride 2, padded by 1.
     fn max_pool(&mut self, x: Self::Value) -> Self::Value;
 

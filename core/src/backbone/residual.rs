@@ -91,8 +91,7 @@ impl Residual {
         };
         if self.relu_before_sum {
             let inner = last.walk(inner, Then::Relu, walk);
-            let sum = walk.add(inner, outer);
-            return walk.relu(sum);
+            return walk.add_relu(inner, outer);
         }
         last.walk(inner, Then::AddRelu(outer), walk)
     }

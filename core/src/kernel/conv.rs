@@ -64,6 +64,17 @@ pub trait ConvBackend: Backend {
         let options = options(x.shape(), weight.shape(), stride);
         Self::conv2d_weight_backward(x, weight, gradient, options)
     }
+
+    /// Both gradients, the input's and the weight's.
+    fn conv_gradients(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        stride: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let of_input = Self::conv_input_gradient(x.clone(), weight.clone(), gradient.clone(), stride);
+        (of_input, Self::conv_weight_gradient(x, weight, gradient, stride))
+    }
 }
 
 /// Burn's name for the same convolution.
@@ -90,13 +101,20 @@ impl<B: ConvBackend> Backward<B, 2> for ConvStep {
         let gradient = grads.consume::<B>(&ops.node);
         let Saved { x, weight, stride } = ops.state;
         let [x_parent, weight_parent] = ops.parents;
-        // The image itself asks for no gradient, which the stem then need not compute.
-        if let Some(parent) = x_parent {
-            let gradient = B::conv_input_gradient(x.clone(), weight.clone(), gradient.clone(), stride);
-            grads.register::<B>(parent.id, gradient);
-        }
-        if let Some(parent) = weight_parent {
-            grads.register::<B>(parent.id, B::conv_weight_gradient(x, weight, gradient, stride));
+        match (x_parent, weight_parent) {
+            (Some(x_parent), Some(weight_parent)) => {
+                let (of_input, of_weight) = B::conv_gradients(x, weight, gradient, stride);
+                grads.register::<B>(x_parent.id, of_input);
+                grads.register::<B>(weight_parent.id, of_weight);
+            }
+            (Some(parent), None) => {
+                grads.register::<B>(parent.id, B::conv_input_gradient(x, weight, gradient, stride));
+            }
+            // The image itself asks for no gradient, which the stem then need not compute.
+            (None, Some(parent)) => {
+                grads.register::<B>(parent.id, B::conv_weight_gradient(x, weight, gradient, stride));
+            }
+            (None, None) => {}
         }
     }
 }

@@ -7,3 +7,4 @@ pub(crate) mod cpu;
 mod gpu;
 pub mod norm;
 pub mod pack;
+pub mod residual;

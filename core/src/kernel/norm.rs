@@ -90,7 +90,7 @@ pub(super) mod plain {
 
     use burn::backend::TensorMetadata;
 
-    use super::{Backend, FloatTensor, Forward, Gradient};
+    use super::{Backend, FloatTensor, Forward, Gradient, NormBackend};
 
     pub fn norm<B: Backend>(
         x: FloatTensor<B>,
@@ -132,7 +132,7 @@ pub(super) mod plain {
     }
 
     #[allow(clippy::too_many_arguments)]
-    pub fn norm_add_relu_backward<B: Backend>(
+    pub fn norm_add_relu_backward<B: NormBackend>(
         x: FloatTensor<B>,
         output: FloatTensor<B>,
         gamma: FloatTensor<B>,
@@ -142,9 +142,9 @@ pub(super) mod plain {
         epsilon: f64,
     ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
         // The ReLU stands after the sum, so both its terms have the gradient that it lets through.
-        let shortcut = B::relu_backward(output, gradient);
-        let result = B::batch_norm_train_backward(x, gamma, mean, variance, epsilon, shortcut.clone());
-        (result.x_grad, result.gamma_grad, result.beta_grad, shortcut)
+        let shortcut = B::relu_backward(output.clone(), gradient);
+        let (x, gamma, beta) = B::norm_backward(x, output, gamma, mean, variance, shortcut.clone(), epsilon, false);
+        (x, gamma, beta, shortcut)
     }
 
     pub fn move_running<B: Backend>(
@@ -299,8 +299,7 @@ impl<B: NormBackend> Backward<B, 4> for NormAddReluStep {
     fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
         let Saved { x, output, gamma, mean, variance, epsilon, .. } = ops.state;
-        let (x, gamma, beta, shortcut) =
-            B::norm_add_relu_backward(x, output, gamma, mean, variance, gradient, epsilon);
+        let (x, gamma, beta, shortcut) = B::norm_add_relu_backward(x, output, gamma, mean, variance, gradient, epsilon);
         for (parent, gradient) in ops.parents.into_iter().zip([x, gamma, beta, shortcut]) {
             if let Some(parent) = parent {
                 grads.register::<B>(parent.id, gradient);

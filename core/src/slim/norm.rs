@@ -100,8 +100,7 @@ impl SwitchableBatchNorm {
                 let result = batch_norm_train(grouped(x), gamma, beta, EPSILON, then);
                 let samples = (batch / splits * height * width) as f64;
                 let running = norm.running.map(|id| pass.running(id));
-                let moved =
-                    move_running(running, [result.mean, result.variance], MOMENTUM, samples / (samples - 1.0));
+                let moved = move_running(running, [result.mean, result.variance], MOMENTUM, samples / (samples - 1.0));
                 norm.running.into_iter().zip(moved).for_each(|(id, moved)| pass.set_running(id, moved));
                 result.output.reshape([batch, channels, height, width])
             }

@@ -5,9 +5,9 @@
 
 use burn::backend::{TensorMetadata, cubecl::dtype_to_storage_type, ops::ModuleOps, tensor::FloatTensor};
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
-use cubecl::{ir::ElemType, prelude::*};
+use cubecl::{ir::ElemType, prelude::*, server::CubeCountSelection};
 
-use super::{Joint, UNITS, values};
+use super::{Joint, values};
 use crate::kernel::conv::{ConvBackend, options};
 
 /// Multiply-accumulates up to which a product is computed here.
@@ -16,8 +16,8 @@ const SMALL: usize = 1 << 28;
 /// Output channels that an invocation computes from one read of the input.
 const BLOCK: usize = 4;
 
-/// Invocations that share a weight's gradient: their sums fit into shared memory up to a kernel of 7.
-const PARTS: usize = 128;
+/// Invocations of a workgroup: the sums of so many fit into shared memory up to a kernel of 7.
+const UNITS: usize = 128;
 
 /// What a kernel reads and writes.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
@@ -67,25 +67,28 @@ fn meet(
     }
 }
 
-/// Convolves `source` to `target`; if `transposed`, from the output's gradient to the input's.
-#[cube(launch_unchecked)]
-fn convolve<F: Float>(
+/// The part of a workgroup in a convolution from `source` to `target`; if `transposed`, from the output's gradient to
+/// the input's.
+#[cube]
+fn convolve_part<F: Float>(
     source: &[F],
     weight: &[F],
     target: &mut [F],
-    sizes: Sizes,
-    strides: WeightStrides,
+    sizes: &Sizes,
+    strides: &WeightStrides,
+    group: usize,
     #[comptime] transposed: bool,
-    #[define(F)] _dtype: ElemType,
 ) {
-    let pixel = CUBE_POS_X as usize * comptime!(UNITS) + UNIT_POS as usize;
+    let groups_of_block = sizes.out_pixels.div_ceil(comptime!(UNITS));
+    let block = group / groups_of_block;
+    let pixel = (group - block * groups_of_block) * comptime!(UNITS) + UNIT_POS as usize;
     if pixel < sizes.out_pixels {
         let plane = sizes.out_height * sizes.out_width;
         let image = pixel / plane;
         let place = pixel - image * plane;
         let y = place / sizes.out_width;
         let x = place - y * sizes.out_width;
-        let first = CUBE_POS_Y as usize * comptime!(BLOCK);
+        let first = block * comptime!(BLOCK);
         let last = sizes.outputs - 1;
         // A surplus output of the last block is computed as the last one and not written.
         let mut offsets = Array::<usize>::new(BLOCK);
@@ -128,20 +131,21 @@ fn convolve<F: Float>(
     }
 }
 
-/// The weight's gradient. A workgroup sums over all pixels, for an input channel, a row of the kernel and some outputs.
-#[cube(launch_unchecked)]
-fn weight_gradient<F: Float>(
+/// The part of a workgroup in the weight's gradient: it sums over all pixels, for an input channel, a row of the kernel
+/// and some outputs.
+#[cube]
+fn weight_gradient_part<F: Float>(
     source: &[F],
     gradient: &[F],
     target: &mut [F],
-    sizes: Sizes,
+    sizes: &Sizes,
+    group: usize,
     #[comptime] taps: usize,
-    #[define(F)] _dtype: ElemType,
 ) {
     let sums_of_unit = comptime!(BLOCK * taps);
-    let input = CUBE_POS_X as usize;
-    let first = CUBE_POS_Y as usize * comptime!(BLOCK);
-    let row = CUBE_POS_Z as usize;
+    let row = group % taps;
+    let input = group / taps % sizes.inputs;
+    let first = group / taps / sizes.inputs * comptime!(BLOCK);
     let last = sizes.outputs - 1;
     let plane = sizes.out_height * sizes.out_width;
     let mut sums = Array::<f32>::new(sums_of_unit);
@@ -178,9 +182,9 @@ fn weight_gradient<F: Float>(
                 }
             }
         }
-        pixel += comptime!(PARTS);
+        pixel += comptime!(UNITS);
     }
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(PARTS * BLOCK * taps));
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(UNITS * BLOCK * taps));
     let unit = UNIT_POS as usize;
     #[unroll]
     for sum in 0..sums_of_unit {
@@ -190,12 +194,61 @@ fn weight_gradient<F: Float>(
     let output = first + unit / taps;
     if unit < sums_of_unit && output < sizes.outputs {
         let mut sum = 0.0f32;
-        for part in 0..PARTS {
+        for part in 0..UNITS {
             sum += shared[part * sums_of_unit + unit];
         }
         let column = unit % taps;
         let at = ((output * sizes.inputs + input) * taps + row) * taps + column;
         target[at] = F::cast_from(sum);
+    }
+}
+
+#[cube(launch_unchecked)]
+fn convolve<F: Float>(
+    source: &[F],
+    weight: &[F],
+    target: &mut [F],
+    sizes: Sizes,
+    strides: WeightStrides,
+    #[comptime] transposed: bool,
+    #[define(F)] _dtype: ElemType,
+) {
+    convolve_part::<F>(source, weight, target, &sizes, &strides, CUBE_POS, transposed);
+}
+
+#[cube(launch_unchecked)]
+fn weight_gradient<F: Float>(
+    source: &[F],
+    gradient: &[F],
+    target: &mut [F],
+    sizes: Sizes,
+    #[comptime] taps: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    weight_gradient_part::<F>(source, gradient, target, &sizes, CUBE_POS, taps);
+}
+
+/// Both gradients: the first `weight_groups` workgroups compute the weight's. `forward` are the sizes of the convolution,
+/// `backward` those of its transpose.
+#[cube(launch_unchecked)]
+fn gradients<F: Float>(
+    x: &[F],
+    weight: &[F],
+    gradient: &[F],
+    x_gradient: &mut [F],
+    weight_gradient: &mut [F],
+    forward: Sizes,
+    backward: Sizes,
+    strides: WeightStrides,
+    weight_groups: usize,
+    #[comptime] taps: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    if CUBE_POS < weight_groups {
+        weight_gradient_part::<F>(x, gradient, weight_gradient, &forward, CUBE_POS, taps);
+    } else {
+        let group = CUBE_POS - weight_groups;
+        convolve_part::<F>(gradient, weight, x_gradient, &backward, &strides, group, true);
     }
 }
 
@@ -223,6 +276,26 @@ impl Direct {
         SizesLaunch::new(from[1], from[2], from[3], to[1], to[2], to[3], pixels, self.weight[2], self.stride)
     }
 
+    /// Workgroups of a convolution to the shape `to`.
+    fn groups(to: [usize; 4]) -> usize {
+        (to[0] * to[2] * to[3]).div_ceil(UNITS) * to[1].div_ceil(BLOCK)
+    }
+
+    /// Workgroups of the weight's gradient.
+    fn weight_groups(&self) -> usize {
+        let [outputs, inputs, kernel, _] = self.weight;
+        kernel * inputs * outputs.div_ceil(BLOCK)
+    }
+
+    /// The strides of the weight, for the convolution or its transpose.
+    fn strides(weight: &CubeTensor, transposed: bool) -> WeightStridesLaunch {
+        let [mut output, mut input, row, column] = std::array::from_fn(|side| weight.meta.strides()[side]);
+        if transposed {
+            std::mem::swap(&mut output, &mut input);
+        }
+        WeightStridesLaunch::new(output, input, row, column)
+    }
+
     /// The convolution of `source`, of the shape `from`, to the shape `to`, or its transpose.
     fn convolve(
         &self,
@@ -232,24 +305,21 @@ impl Direct {
         transposed: bool,
     ) -> CubeTensor {
         let target = Joint::new(&source, to.into(), 1);
-        let [mut output, mut input, row, column] = std::array::from_fn(|side| weight.meta.strides()[side]);
-        if transposed {
-            std::mem::swap(&mut output, &mut input);
-        }
-        let pixels = to[0] * to[2] * to[3];
+        let (client, dtype) = (source.client.clone(), dtype_to_storage_type(source.dtype));
+        let strides = Self::strides(&weight, transposed);
         // SAFETY: the sizes are the tensors' own, beyond which the kernel accesses nothing.
         unsafe {
             convolve::launch_unchecked(
-                &source.client.clone(),
-                CubeCount::Static(pixels.div_ceil(UNITS) as u32, to[1].div_ceil(BLOCK) as u32, 1),
+                &client,
+                spread(&client, Self::groups(to)),
                 CubeDim::new_1d(UNITS as u32),
-                values(source.clone()),
+                values(source),
                 weight.into_buffer_arg(),
                 target.buffer(),
                 self.sizes(from, to),
-                WeightStridesLaunch::new(output, input, row, column),
+                strides,
                 transposed,
-                dtype_to_storage_type(source.dtype),
+                dtype,
             );
         }
         let [target] = target.into();
@@ -258,24 +328,56 @@ impl Direct {
 
     fn weight_gradient(&self, x: CubeTensor, gradient: CubeTensor) -> CubeTensor {
         let target = Joint::new(&x, self.weight.into(), 1);
-        let [outputs, inputs, kernel, _] = self.weight;
+        let (client, dtype) = (x.client.clone(), dtype_to_storage_type(x.dtype));
         // SAFETY: the sizes are the tensors' own, beyond which the kernel accesses nothing.
         unsafe {
             weight_gradient::launch_unchecked(
-                &x.client.clone(),
-                CubeCount::Static(inputs as u32, outputs.div_ceil(BLOCK) as u32, kernel as u32),
-                CubeDim::new_1d(PARTS as u32),
-                values(x.clone()),
+                &client,
+                spread(&client, self.weight_groups()),
+                CubeDim::new_1d(UNITS as u32),
+                values(x),
                 values(gradient),
                 target.buffer(),
                 self.sizes(self.x, self.out),
-                kernel,
-                dtype_to_storage_type(x.dtype),
+                self.weight[2],
+                dtype,
             );
         }
         let [target] = target.into();
         target
     }
+
+    fn gradients(&self, x: CubeTensor, weight: CubeTensor, gradient: CubeTensor) -> (CubeTensor, CubeTensor) {
+        let [of_x, of_weight] = [self.x, self.weight].map(|shape| Joint::new(&x, shape.into(), 1));
+        let (client, dtype) = (x.client.clone(), dtype_to_storage_type(x.dtype));
+        let strides = Self::strides(&weight, true);
+        // SAFETY: the sizes are the tensors' own, beyond which the kernel accesses nothing.
+        unsafe {
+            gradients::launch_unchecked(
+                &client,
+                spread(&client, self.weight_groups() + Self::groups(self.x)),
+                CubeDim::new_1d(UNITS as u32),
+                values(x),
+                weight.into_buffer_arg(),
+                values(gradient),
+                of_x.buffer(),
+                of_weight.buffer(),
+                self.sizes(self.x, self.out),
+                self.sizes(self.out, self.x),
+                strides,
+                self.weight_groups(),
+                self.weight[2],
+                dtype,
+            );
+        }
+        let ([of_x], [of_weight]) = (of_x.into(), of_weight.into());
+        (of_x, of_weight)
+    }
+}
+
+/// Workgroups in as many dimensions as it takes; there may be more than asked for.
+fn spread(client: &Client, groups: usize) -> CubeCount {
+    CubeCountSelection::new(client, groups as u32).cube_count()
 }
 
 impl ConvBackend for CubeBackend {
@@ -315,6 +417,22 @@ impl ConvBackend for CubeBackend {
             None => {
                 let options = options(x.shape(), weight.shape(), stride);
                 Self::conv2d_weight_backward(x, weight, gradient, options)
+            }
+        }
+    }
+
+    fn conv_gradients(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        stride: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        match Direct::of(&x, &weight, stride) {
+            Some(direct) => direct.gradients(x, weight, gradient),
+            None => {
+                let options = options(x.shape(), weight.shape(), stride);
+                let of_input = Self::conv2d_x_backward(x.clone(), weight.clone(), gradient.clone(), options.clone());
+                (of_input, Self::conv2d_weight_backward(x, weight, gradient, options))
             }
         }
     }

@@ -7,6 +7,7 @@
 mod conv;
 mod norm;
 mod pack;
+mod residual;
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};

@@ -210,7 +210,11 @@ fn let_through(output: &ComptimeOption<&[f32]>, gradient: &[f32], at: usize) -> 
     #[comptime]
     match output {
         ComptimeOption::Some(output) => {
-            if output[at] <= 0.0f32 { 0.0f32 } else { value }
+            if output[at] <= 0.0f32 {
+                0.0f32
+            } else {
+                value
+            }
         }
         ComptimeOption::None => value,
     }
