@@ -18,7 +18,7 @@ use burn::{
     tensor::{Tensor, activation::relu, module},
 };
 
-use super::cpu;
+use super::{cpu, residual::ResidualBackend};
 use crate::walk::Then;
 
 impl Then<Tensor<4>> {
@@ -403,6 +403,20 @@ impl NormBackend for Flex {
         } else {
             plain::norm_add_relu::<Self>(x, gamma, beta, shortcut, epsilon)
         }
+    }
+
+    fn norm_add_relu_backward(
+        x: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let shortcut = Self::add_relu_backward(output.clone(), gradient);
+        let (x, gamma, beta) = Self::norm_backward(x, output, gamma, mean, variance, shortcut.clone(), epsilon, false);
+        (x, gamma, beta, shortcut)
     }
 
     fn norm_backward(

@@ -9,10 +9,13 @@ use burn::{
             ops::{Backward, Ops, OpsKind},
         },
         backend_extension,
+        ops::{ActivationOps, FloatTensorOps},
         tensor::FloatTensor,
     },
     tensor::{Tensor, activation::relu},
 };
+
+use super::cpu;
 
 /// `relu(a + b)`, of one shape.
 pub fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
@@ -39,7 +42,19 @@ pub trait ResidualBackend: Backend {
     }
 }
 
-impl ResidualBackend for Flex {}
+impl ResidualBackend for Flex {
+    fn add_relu(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        if cpu::is_f32(&a) { cpu::residual::add_relu(&a, &b) } else { Self::relu(Self::float_add(a, b)) }
+    }
+
+    fn add_relu_backward(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        if cpu::is_f32(&output) {
+            cpu::residual::relu_backward(&output, &gradient)
+        } else {
+            Self::relu_backward(output, gradient)
+        }
+    }
+}
 
 /// The graph's step.
 #[derive(Debug)]

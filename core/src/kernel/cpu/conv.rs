@@ -11,7 +11,7 @@ use std::{array, mem::MaybeUninit, ops::Range};
 use burn::backend::flex::FlexTensor;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::{for_each_chunk, tensor, values, written};
+use super::{copy, for_each_chunk, tensor, values, written};
 
 /// Channels that are summed at once; a depthwise convolution has but one.
 const ROWS: usize = 4;
@@ -201,7 +201,7 @@ impl Canvas {
                     let source = &image[y * width + pixel..(y + 1) * width];
                     let target = &mut target[first..];
                     if step == 1 {
-                        target[..width].copy_from_slice(source);
+                        copy(source, target, |target, source| *target = source);
                     } else {
                         target.iter_mut().zip(source.iter().step_by(step)).for_each(|(t, s)| *t = *s);
                     }
@@ -367,7 +367,9 @@ impl WithSimd for Sweep<'_> {
                     let sums = &sums[from - start..to - start];
                     let output = &mut self.output[channel * target.plane + place..];
                     if target.step == 1 {
-                        output[..sums.len()].write_copy_of_slice(sums);
+                        copy(sums, output, |output, sum| {
+                            output.write(sum);
+                        });
                     } else {
                         output.iter_mut().step_by(target.step).zip(sums).for_each(|(output, sum)| {
                             output.write(*sum);
@@ -573,7 +575,7 @@ pub fn weight_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTenso
                 for (row, source) in planes.enumerate() {
                     let target = &mut left[(place * rows.len() + row) * plane..][..plane];
                     for (source, target) in source.chunks_exact(shape.out_width).zip(target.chunks_mut(canvas.pitch)) {
-                        target[..shape.out_width].copy_from_slice(source);
+                        copy(source, target, |target, source| *target = source);
                     }
                 }
             }

@@ -2,6 +2,7 @@
 
 pub mod conv;
 pub mod norm;
+pub mod residual;
 
 use std::mem::MaybeUninit;
 
@@ -35,6 +36,28 @@ pub fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
 #[inline(always)]
 pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(work)
+}
+
+/// Unlike `f32::max`, keeps NaN: a diverged run must show.
+#[inline(always)]
+pub fn at_least(x: f32, floor: f32) -> f32 {
+    if x < floor { floor } else { x }
+}
+
+/// Copies a row of pixels, which are too few to call for `memcpy`.
+#[inline(always)]
+pub fn copy<T: Copy, U>(source: &[T], target: &mut [U], put: impl Fn(&mut U, T)) {
+    const FEW: usize = 8;
+    let (source, last) = source.as_chunks::<FEW>();
+    let (target, rest) = target.split_at_mut(source.len() * FEW);
+    for (source, target) in source.iter().zip(target.as_chunks_mut::<FEW>().0) {
+        for place in 0..FEW {
+            put(&mut target[place], source[place]);
+        }
+    }
+    for (source, target) in last.iter().zip(rest) {
+        put(target, *source);
+    }
 }
 
 /// Runs `work` as one of the threads that [`map`] and [`for_each_chunk`] divide their work among: from outside, each

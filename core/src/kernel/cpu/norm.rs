@@ -8,7 +8,7 @@ use std::{mem::MaybeUninit, ops::Range};
 
 use burn::backend::{Flex, flex::FlexTensor};
 
-use super::{map, tensor, values, vectorised, written};
+use super::{at_least, map, tensor, values, vectorised, written};
 use crate::kernel::norm::{Forward, Gradient};
 
 /// Batch, channels, pixels of a plane.
@@ -62,7 +62,16 @@ fn sums(count: usize, term: impl Fn(usize) -> [f32; 2]) -> [f64; 2] {
             lanes[1][lane] += second;
         }
     }
-    let mut sums = lanes.map(|lanes| lanes.into_iter().map(f64::from).sum::<f64>());
+    let mut sums = [0.0; 2];
+    for (sum, lanes) in sums.iter_mut().zip(&mut lanes) {
+        let mut half = LANES / 2;
+        while half > 0 {
+            let (left, right) = lanes.split_at_mut(half);
+            left.iter_mut().zip(right).for_each(|(left, right)| *left += *right);
+            half /= 2;
+        }
+        *sum = f64::from(lanes[0]);
+    }
     for place in whole..count {
         let [first, second] = term(place);
         sums[0] += f64::from(first);
@@ -77,12 +86,6 @@ fn moments(plane: &[f32]) -> [f64; 2] {
     let mean = sums(plane.len(), |i| [plane[i], 0.0])[0] / plane.len() as f64;
     let centre = mean as f32;
     [mean, sums(plane.len(), |i| [(plane[i] - centre) * (plane[i] - centre), 0.0])[0]]
-}
-
-/// Unlike `f32::max`, keeps NaN: a diverged run must show.
-#[inline(always)]
-fn at_least(x: f32, floor: f32) -> f32 {
-    if x < floor { floor } else { x }
 }
 
 /// Output, mean and biased variance.
