@@ -1,0 +1,131 @@
+//! Resampling of an image's rectangle, as Pillow does it.
+
+use std::ops::Range;
+
+use super::planes::Planes;
+use crate::image::Image;
+
+/// What one axis of a resampling reads: for every output position a run of source positions and their weights.
+#[derive(Debug, Default)]
+pub struct Taps {
+    /// First source position and number of positions, for every output position.
+    spans: Vec<(usize, usize)>,
+    /// The weights of all spans, end to end; those of a span sum to one.
+    weights: Vec<f32>,
+}
+
+impl Taps {
+    /// Resizes the stretch `source` to `resized` positions and keeps the `window` of those.
+    ///
+    /// The filter is Pillow's antialiased bilinear one: a triangle as wide as two output positions, but no narrower
+    /// than two source positions, cut off at the ends of `source`.
+    pub fn set(&mut self, source: Range<usize>, resized: u64, window: Range<u64>) {
+        self.spans.clear();
+        self.weights.clear();
+        let scale = source.len() as f64 / resized as f64;
+        let support = scale.max(1.0);
+        for position in window {
+            let centre = (position as f64 + 0.5) * scale;
+            // The casts saturate at 0, where the first span begins.
+            let first = (centre - support + 0.5) as usize;
+            let end = ((centre + support + 0.5) as usize).min(source.len());
+            let weight = |at: usize| 1.0 - ((at as f64 + 0.5 - centre) / support).abs().min(1.0);
+            let sum: f64 = (first..end).map(weight).sum();
+            self.spans.push((source.start + first, end - first));
+            self.weights.extend((first..end).map(|at| (weight(at) / sum) as f32));
+        }
+    }
+
+    /// First source position and weights, for every output position.
+    #[inline(always)]
+    fn iter(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        let mut rest = self.weights.as_slice();
+        self.spans.iter().map(move |&(first, count)| {
+            let (weights, after) = rest.split_at(count);
+            rest = after;
+            (first, weights)
+        })
+    }
+
+    /// The source positions that are read, from the first to the last.
+    #[inline(always)]
+    fn extent(&self) -> Range<usize> {
+        let (first, _) = self.spans.first().copied().unwrap_or_default();
+        let (last, count) = self.spans.last().copied().unwrap_or_default();
+        first..last + count
+    }
+}
+
+/// Separable resampling of an image's rectangle.
+///
+/// One output row at a time: the source rows are blended into one, whose pixels are then gathered into the planes. So
+/// the intermediate image is a single row that stays in the cache, and the blend runs over contiguous memory.
+#[derive(Debug, Default)]
+pub struct Resampler {
+    pub columns: Taps,
+    pub rows: Taps,
+    /// The blended row: RGB pixels of the columns' extent, and a value more, so that four can be read at any pixel.
+    row: Vec<f32>,
+}
+
+/// Values of a row that are blended at a time, in registers.
+const LANES: usize = 32;
+
+impl Resampler {
+    /// Writes the output of `columns` and `rows` as three planes with values in `[0, 1]`.
+    #[inline(always)]
+    pub fn run(&mut self, image: &Image, mirrored: bool, out: &mut [f32]) {
+        let extent = self.columns.extent();
+        let width = self.columns.spans.len();
+        self.row.resize(3 * extent.len() + 1, 0.0);
+        let Planes { red, green, blue } = Planes::of(out);
+        let outputs = red.chunks_exact_mut(width).zip(green.chunks_exact_mut(width)).zip(blue.chunks_exact_mut(width));
+        for ((first, weights), ((red, green), blue)) in self.rows.iter().zip(outputs) {
+            let start = 3 * (first * image.width + extent.start);
+            blend_rows(&mut self.row[..3 * extent.len()], &image.pixels[start..], 3 * image.width, weights);
+            for (x, (first, weights)) in self.columns.iter().enumerate() {
+                let x = if mirrored { width - 1 - x } else { x };
+                [red[x], green[x], blue[x], _] = blend_pixels(&self.row[3 * (first - extent.start)..], weights);
+            }
+        }
+    }
+}
+
+/// The weighted sum of as many rows of bytes as there are weights, `stride` apart, in units of full intensity.
+#[inline(always)]
+fn blend_rows(out: &mut [f32], source: &[u8], stride: usize, weights: &[f32]) {
+    let (chunks, rest) = out.as_chunks_mut::<LANES>();
+    let whole = chunks.len() * LANES;
+    for (at, out) in (0..).step_by(LANES).zip(chunks) {
+        let mut sums = [0.0; LANES];
+        for (row, weight) in weights.iter().enumerate() {
+            add_row(&mut sums, &source[row * stride + at..][..LANES], *weight);
+        }
+        *out = sums;
+    }
+    rest.fill(0.0);
+    for (row, weight) in weights.iter().enumerate() {
+        add_row(rest, &source[row * stride + whole..][..rest.len()], *weight);
+    }
+}
+
+#[inline(always)]
+fn add_row(sums: &mut [f32], row: &[u8], weight: f32) {
+    let weight = weight / 255.0;
+    for (sum, &value) in sums.iter_mut().zip(row) {
+        *sum += weight * f32::from(value);
+    }
+}
+
+/// The weighted sum of as many RGB pixels as there are weights. Four values at a time make a vector; the last is of no
+/// use.
+#[inline(always)]
+fn blend_pixels(row: &[f32], weights: &[f32]) -> [f32; 4] {
+    let mut sums = [0.0; 4];
+    for (pixel, weight) in weights.iter().enumerate() {
+        for (sum, value) in sums.iter_mut().zip(&row[3 * pixel..][..4]) {
+            *sum += weight * value;
+        }
+    }
+    sums
+}
