@@ -14,7 +14,7 @@ use slimclr_core::{
     eval::features::Labelled,
     event::{Event, Step},
     loss::{distill::Distillation, reweight::Reweighting},
-    method::Trainer,
+    method::{Batch, Trainer},
     train::{Command, Home, Keepsake, Run, Split, TrainError, Views},
 };
 
@@ -47,10 +47,11 @@ impl Home for Stripes {
         0.0
     }
 
-    async fn batch(&mut self, step: u64) -> Result<Views, Infallible> {
+    async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, Infallible> {
         let images = (0..self.config.batch).map(|image| image + step as usize);
         let view = |shift| images.clone().flat_map(|image| self.pixels(image + shift)).collect();
-        Ok(Views { pixels: vec![view(0), view(1)], labels: vec![0; self.config.batch] })
+        let views = Views { pixels: vec![view(0), view(1)], labels: vec![0; self.config.batch] };
+        Ok(views.to_device(self.config.image_size, device))
     }
 
     async fn labelled(&mut self, _: Split, chunk: usize) -> Result<Option<Labelled>, Infallible> {

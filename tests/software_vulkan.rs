@@ -4,13 +4,17 @@
 
 use burn::tensor::{Device, DeviceKind, Distribution, Tensor};
 use slimclr_core::{
+    augment::{Augmenter, Normalisation},
     config::Config,
+    data::draw::Draw,
     encoder::BackboneKind,
+    image::Image,
     interference::surgery::Surgery,
     kernel::{
         conv::{conv, conv_plain},
         norm::{Normalised, batch_norm_train, batch_norm_train_plain, move_running},
         residual::{add_relu, add_relu_plain},
+        views::DeviceImages,
     },
     method::{Batch, Method, Plan, Trainer},
     optim::OptimizerKind,
@@ -82,6 +86,41 @@ fn an_efficientnet_agrees_with_the_cpu() {
     let backbone = BackboneKind::EfficientnetB0;
     let config = Config { backbone, widths: vec![1.0], batch: 8, bn_splits: 1, image_size: 32, ..tiny() };
     webgpu_agrees(&config, 1e-3);
+}
+
+#[test]
+fn views_made_on_the_device_are_the_cpus() {
+    let images: Vec<Image> = (0..64)
+        .map(|number| {
+            let pixels = (0..3 * 40 * 30).map(|i| ((i * 37 + number * 101) % 256) as u8).collect();
+            Image::new(40, 30, pixels).unwrap()
+        })
+        .collect();
+    let uploaded = DeviceImages::on_gpu(images.iter(), &Device::wgpu(DeviceKind::DefaultDevice)).unwrap();
+    // Up to 32 pixels no view is blurred; 24 of them shrink the crops, 48 enlarge them.
+    for (method, image_size) in [
+        (Method::Mocov2, 24),
+        (Method::Mocov2, 48),
+        (Method::Mocov3, 48),
+        (Method::Simclr, 32),
+        (Method::Supervised, 33),
+    ] {
+        let draw = Draw::new(&Config { method, image_size, batch: images.len(), ..tiny() }, Normalisation::CIFAR10);
+        let made = draw.on_device(&uploaded, 5, |image| image as u32);
+        let (epoch, batch) = draw.batch(5, images.len());
+        assert!(made.labels.into_data().iter::<u32>().eq(batch.iter().copied()));
+        let (mut expected, mut augmenter) = (draw.room(), Augmenter::new());
+        for (index, places) in batch.into_iter().zip(draw.places(&mut expected)) {
+            draw.view(&mut augmenter, &images[index as usize], (epoch, index), places).unwrap();
+        }
+        assert_eq!(made.views.len(), expected.len());
+        for (made, expected) in made.views.into_iter().zip(expected) {
+            let made = made.into_data().iter::<f32>().collect::<Vec<_>>();
+            assert_eq!(made.len(), expected.len());
+            let difference = made.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(difference < 1e-4, "{method:?} at {image_size} pixels: {difference}");
+        }
+    }
 }
 
 #[test]

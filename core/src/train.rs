@@ -53,8 +53,8 @@ pub trait Home {
     /// Seconds since any fixed moment.
     fn now(&self) -> f64;
 
-    /// Augmented views of the images of `step`'s batch.
-    async fn batch(&mut self, step: u64) -> Result<Views, Self::Error>;
+    /// The batch of `step` on `device`, where a run asks for all its batches.
+    async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, Self::Error>;
 
     /// The labelled images of a split, in chunks of any size, numbered from 0; none past the last.
     async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<Labelled>, Self::Error>;
@@ -337,8 +337,7 @@ impl<H: Home> Run<H> {
     }
 
     async fn batch(&mut self, step: u64) -> Result<Batch, TrainError<H::Error>> {
-        let views = self.home.batch(step).await.map_err(TrainError::Home)?;
-        Ok(views.to_device(self.config.image_size, &self.device))
+        self.home.batch(step, &self.device).await.map_err(TrainError::Home)
     }
 
     /// Reads the losses of the steps since the last read, and reports them.

@@ -24,7 +24,7 @@ use pulp::{Arch, NullaryFnOnce};
 use rand::{Rng, seq::SliceRandom};
 
 pub use plan::ViewPlan;
-pub(crate) use plan::{Crop, Effects};
+pub(crate) use plan::{Adjustment, Crop, Effects};
 pub use recipe::{Blur, Jitter, Normalisation, Recipe};
 
 use blur::GaussianFilter;

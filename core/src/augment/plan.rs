@@ -66,7 +66,8 @@ pub(crate) enum Adjustment {
 /// torchvision's `ColorJitter`: the four adjustments in a random order.
 fn adjustments(jitter: &Jitter, rng: &mut impl Rng) -> [Adjustment; 4] {
     let factor = |strength: f32| [(1.0 - strength).max(0.0), 1.0 + strength];
-    let mut kinds: [(fn(f32) -> Adjustment, [f32; 2]); 4] = [
+    type OfStrength = fn(f32) -> Adjustment;
+    let mut kinds: [(OfStrength, [f32; 2]); 4] = [
         (Adjustment::Brightness, factor(jitter.brightness)),
         (Adjustment::Contrast, factor(jitter.contrast)),
         (Adjustment::Saturation, factor(jitter.saturation)),
@@ -102,6 +103,11 @@ impl Crop {
     const LOG_WIDEST: f64 = 0.287_682_072_451_780_9;
     /// Draws of a rectangle before the centre is taken instead.
     const ATTEMPTS: usize = 10;
+
+    /// Whether it lies in an image of `width` x `height` pixels.
+    pub fn fits(self, width: usize, height: usize) -> bool {
+        self.left + self.width <= width && self.top + self.height <= height
+    }
 
     /// The rectangle of torchvision's `RandomResizedCrop`: of uniform area (a fraction of the image's) and
     /// log-uniform aspect ratio, anywhere it fits. If none fits in ten draws, the largest centred rectangle of

@@ -1,14 +1,20 @@
 //! Which images a step looks at, and how it sees them: a function of the run's options alone.
 
+use std::sync::Mutex;
+
+use burn::tensor::{Tensor, TensorData};
+
 use crate::{
-    augment::{AugmentError, Augmenter, Normalisation, Recipe, epoch_order, view_rng},
+    augment::{AugmentError, Augmenter, Normalisation, Recipe, ViewPlan, epoch_order, view_rng},
     config::Config,
     eval::features::Labelled,
     image::Image,
+    kernel::views::DeviceImages,
+    method::Batch,
 };
 
 /// Draws a run's batches and makes views of their images.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Draw {
     /// One for each view of an image.
     recipes: Vec<Recipe>,
@@ -16,6 +22,8 @@ pub struct Draw {
     size: usize,
     batch: usize,
     seed: u64,
+    /// The epoch that a batch was drawn of last, and its order, which takes longer to draw than a batch.
+    order: Mutex<(u64, Vec<u32>)>,
 }
 
 /// An image's places in the views of a batch, `[3, size, size]` each.
@@ -30,14 +38,41 @@ impl Draw {
             size: config.image_size,
             batch: config.batch,
             seed: config.seed,
+            order: Mutex::default(),
         }
+    }
+
+    /// Side of the views, in pixels.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// The epoch of `step`, and which of `images` training images are its batch.
     pub fn batch(&self, step: u64, images: usize) -> (u64, Vec<u32>) {
         let steps_per_epoch = (images / self.batch) as u64;
         let (epoch, place) = (step / steps_per_epoch, (step % steps_per_epoch) as usize * self.batch);
-        (epoch, epoch_order(self.seed, epoch, images)[place..place + self.batch].to_vec())
+        let mut latest = self.order.lock().expect("nothing panics while it holds the order");
+        if latest.0 != epoch || latest.1.len() != images {
+            *latest = (epoch, epoch_order(self.seed, epoch, images));
+        }
+        (epoch, latest.1[place..place + self.batch].to_vec())
+    }
+
+    /// The batch of `step`, made on the device that holds the training images, given the class of each.
+    pub fn on_device(&self, images: &DeviceImages, step: u64, label: impl Fn(usize) -> u32) -> Batch {
+        let (epoch, batch) = self.batch(step, images.len());
+        let views = self.recipes.iter().zip(0..).map(|(recipe, number)| {
+            let plan = |&index: &u32| {
+                let mut rng = view_rng(self.seed, epoch, u64::from(index), number);
+                (index, ViewPlan::draw(recipe, images.size(), &mut rng))
+            };
+            images.views(batch.iter().map(plan).collect(), self.size, recipe.normalisation)
+        });
+        let labels: Vec<u32> = batch.iter().map(|index| label(*index as usize)).collect();
+        Batch {
+            views: views.collect(),
+            labels: Tensor::from_data(TensorData::new(labels, [self.batch]), &images.device()),
+        }
     }
 
     /// Room for the views of a batch, `[batch, 3, size, size]` each.

@@ -8,3 +8,4 @@ mod gpu;
 pub mod norm;
 pub mod pack;
 pub mod residual;
+pub mod views;

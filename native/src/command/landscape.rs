@@ -129,7 +129,7 @@ pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> 
         let mut loader = Loader::new(dataset, config, None)?;
         let batches = timetable
             .unseen(images, config.batch)
-            .map(|step| Ok(block_on(loader.batch(step))?.to_device(config.image_size, &device)))
+            .map(|step| Ok(block_on(loader.batch(step, &device))?))
             .collect::<Result<Vec<_>>>()?;
         Surveyor::new(trainer, &batches, images, timetable.steps_per_epoch)
     };

@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use burn::tensor::Device;
 use rayon::{ThreadPool, prelude::*};
 use slimclr_core::{
     augment::{Augmenter, Normalisation},
@@ -20,6 +21,8 @@ use slimclr_core::{
     data::draw::Draw,
     eval::features::Labelled,
     image::Image,
+    kernel::views::DeviceImages,
+    method::Batch,
     train::{Home, Keepsake, Split, Views},
 };
 
@@ -41,8 +44,16 @@ pub struct LoadError(anyhow::Error);
 pub struct Loader {
     maker: Arc<Maker>,
     folder: Option<RunFolder>,
-    batches: Option<Receiver<Result<(u64, Views)>>>,
+    batches: Option<Batches>,
     began: Instant,
+}
+
+/// Where the batches of a run come from.
+enum Batches {
+    /// Out of training images that lie on the device.
+    Device(Box<DeviceImages>),
+    /// From the thread that works ahead, in turn.
+    Ahead(Receiver<Result<(u64, Views)>>),
 }
 
 /// Makes batches; shared with the thread that works ahead.
@@ -75,25 +86,38 @@ impl Loader {
         &self.maker.dataset
     }
 
-    fn next(&mut self, step: u64) -> Result<Views> {
-        let batches = self.batches.get_or_insert_with(|| {
-            let (send, receive) = sync_channel(AHEAD);
-            let maker = self.maker.clone();
-            // Ends by itself: when the loader is dropped, there is nobody left to send to.
-            thread::spawn(move || {
-                let mut step = step;
-                while send.send(maker.batch(step).map(|views| (step, views))).is_ok() {
-                    step += 1;
-                }
-            });
-            receive
+    fn next(&mut self, step: u64, device: &Device) -> Result<Batch> {
+        let maker = &self.maker;
+        let batches = self.batches.get_or_insert_with(|| match maker.upload(device) {
+            Some(images) => Batches::Device(Box::new(images)),
+            None => Batches::Ahead(ahead(maker.clone(), step)),
         });
-        let (made_for, views) = batches.recv().context("the thread that prepares images has ended")??;
-        if made_for != step {
-            bail!("steps are taken in turn, but {step} was asked for after {made_for}");
+        match batches {
+            Batches::Device(images) => {
+                let label = |index| maker.dataset.label(Split::Train, index);
+                Ok(maker.draw.on_device(images, step, label))
+            }
+            Batches::Ahead(batches) => {
+                let (made_for, views) = batches.recv().context("the thread that prepares images has ended")??;
+                if made_for != step {
+                    bail!("steps are taken in turn, but {step} was asked for after {made_for}");
+                }
+                Ok(views.to_device(maker.draw.size(), device))
+            }
         }
-        Ok(views)
     }
+}
+
+/// The batches from `step` on, each made while those before are used.
+fn ahead(maker: Arc<Maker>, mut step: u64) -> Receiver<Result<(u64, Views)>> {
+    let (send, receive) = sync_channel(AHEAD);
+    // Ends by itself: when the loader is dropped, there is nobody left to send to.
+    thread::spawn(move || {
+        while send.send(maker.batch(step).map(|views| (step, views))).is_ok() {
+            step += 1;
+        }
+    });
+    receive
 }
 
 /// However the run ended, it says which images could not be decoded when their turn came.
@@ -119,8 +143,8 @@ impl Home for Loader {
         self.began.elapsed().as_secs_f64()
     }
 
-    async fn batch(&mut self, step: u64) -> Result<Views, LoadError> {
-        self.next(step).map_err(LoadError)
+    async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, LoadError> {
+        self.next(step, device).map_err(LoadError)
     }
 
     async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<Labelled>, LoadError> {
@@ -141,6 +165,14 @@ impl Home for Loader {
 }
 
 impl Maker {
+    /// The training images on `device`, if it is a GPU that has room for them.
+    fn upload(&self, device: &Device) -> Option<DeviceImages> {
+        match self.dataset.split(Split::Train) {
+            Images::Memory(images) => DeviceImages::on_gpu(images.iter().map(|(image, _)| image), device),
+            Images::Files(_) => None,
+        }
+    }
+
     /// The views of each image of `step`'s batch.
     fn batch(&self, step: u64) -> Result<Views> {
         let (epoch, batch) = self.draw.batch(step, self.dataset.len(Split::Train));

@@ -1,7 +1,13 @@
 //! Images that the page hands over, and the training loop's home among them.
 
-use std::{cell::RefCell, collections::BTreeMap, io::Cursor, rc::Rc};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeMap,
+    io::Cursor,
+    rc::Rc,
+};
 
+use burn::tensor::Device;
 use js_sys::Uint8Array;
 use slimclr_core::{
     augment::{AugmentError, Augmenter, Normalisation, epoch_order},
@@ -9,6 +15,8 @@ use slimclr_core::{
     data::{DataError, cifar10, draw::Draw, file, folder, sheet},
     eval::features::Labelled,
     image::Image,
+    kernel::views::DeviceImages,
+    method::Batch,
     train::{Home, Keepsake, Split, Views},
 };
 use slimclr_protocol::{Images, Report, parcel};
@@ -234,6 +242,14 @@ impl Dataset {
         }
     }
 
+    /// The training images on `device`, if it is a GPU that has room for them.
+    fn upload(&self, device: &Device) -> Option<DeviceImages> {
+        match &self.train {
+            Source::Memory(images) => DeviceImages::on_gpu(images.iter().map(|(image, _)| image), device),
+            Source::Files(_) => None,
+        }
+    }
+
     /// The training image at `index`, or the next one that can be decoded, with its place.
     async fn decodable(&self, index: usize) -> Result<(usize, Image), ImagesError> {
         let images = self.len(Split::Train);
@@ -311,6 +327,9 @@ pub struct Hearth {
     augmenter: Augmenter,
     /// The places of the training and of the test images that evaluation looks at.
     evaluated: [Vec<usize>; 2],
+    /// The training images on the device of the run, if it is a GPU that has room for them; not known before the first
+    /// batch.
+    on_device: OnceCell<Option<DeviceImages>>,
     kept: Rc<RefCell<Kept>>,
 }
 
@@ -323,6 +342,7 @@ impl Hearth {
             augmenter: Augmenter::new(),
             evaluated: [dataset.some(Split::Train, bank), dataset.some(Split::Test, test)],
             dataset,
+            on_device: OnceCell::new(),
             kept,
         }
     }
@@ -343,8 +363,11 @@ impl Home for Hearth {
         milliseconds() / 1e3
     }
 
-    async fn batch(&mut self, step: u64) -> Result<Views, ImagesError> {
+    async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, ImagesError> {
         breathe().await;
+        if let Some(images) = self.on_device.get_or_init(|| self.dataset.upload(device)) {
+            return Ok(self.draw.on_device(images, step, |index| self.dataset.label(Split::Train, index)));
+        }
         let (epoch, batch) = self.draw.batch(step, self.images());
         let mut pixels = self.draw.room();
         let mut labels = Vec::with_capacity(batch.len());
@@ -353,7 +376,7 @@ impl Home for Hearth {
             self.draw.view(&mut self.augmenter, &image, (epoch, index), places)?;
             labels.push(self.dataset.label(Split::Train, decoded));
         }
-        Ok(Views { pixels, labels })
+        Ok(Views { pixels, labels }.to_device(self.draw.size(), device))
     }
 
     async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<Labelled>, ImagesError> {

@@ -64,7 +64,7 @@ pub async fn survey(seat: &Seat, run: &Training, cells: usize, wanted: &Cell<boo
     let mut hearth = Hearth::new(run.dataset.clone(), config, Default::default());
     let mut batches = Vec::new();
     for step in timetable.unseen(images, config.batch) {
-        batches.push(hearth.batch(step).await?.to_device(config.image_size, &seat.device));
+        batches.push(hearth.batch(step, &seat.device).await?);
     }
     let trainer = checkpoint.resume(&seat.device)?;
     let mut surveyor = Surveyor::new(trainer, &batches, images, timetable.steps_per_epoch);
