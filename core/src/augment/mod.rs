@@ -15,7 +15,7 @@
 //! yields the same bits on every platform and with any number of threads.
 
 mod blur;
-mod plan;
+pub(crate) mod plan;
 mod planes;
 mod recipe;
 mod resample;
@@ -24,10 +24,10 @@ use pulp::{Arch, NullaryFnOnce};
 use rand::{Rng, seq::SliceRandom};
 
 pub use plan::ViewPlan;
-pub(crate) use plan::{Adjustment, Crop, Effects};
 pub use recipe::{Blur, Jitter, Normalisation, Recipe};
 
 use blur::GaussianFilter;
+use plan::{Crop, Effects};
 use planes::Planes;
 use resample::Resampler;
 

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use rand::RngExt;
 
-use super::{blur::GaussianFilter, plan::Crop, planes::Planes, resample::Resampler, *};
+use super::*;
 
 /// No colour operation happens, and the whole range of areas is drawn.
 const CROP_ONLY: Recipe = Recipe {

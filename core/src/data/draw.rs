@@ -134,3 +134,19 @@ impl Draw {
         3 * self.size * self.size
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_the_stretches_of_their_epochs_order() {
+        let draw = Draw::new(&Config { batch: 4, ..Config::mini() }, Normalisation::CIFAR10);
+        // Ten images are two batches; steps may be asked for in any order.
+        for step in [0, 1, 2, 5, 1, 4] {
+            let (epoch, place) = (step / 2, step as usize % 2 * 4);
+            let order = epoch_order(draw.seed, epoch, 10);
+            assert_eq!(draw.batch(step, 10), (epoch, order[place..place + 4].to_vec()));
+        }
+    }
+}

@@ -11,7 +11,7 @@ use burn::{
         Backend, Dispatch, Flex, backend_extension,
         tensor::{FloatTensor, IntTensor},
     },
-    tensor::{Device, Int, Tensor, TensorData},
+    tensor::{DType, Device, Int, Tensor, TensorData},
 };
 
 #[cfg(feature = "webgpu")]
@@ -50,7 +50,7 @@ impl DeviceImages {
         let word = |&[red, green, blue]: &[u8; 3]| i32::from_le_bytes([red, green, blue, 0]);
         let words: Vec<i32> = images.flat_map(|image| image.pixels.as_chunks().0.iter().map(word)).collect();
         let shape = [words.len() / (width * height), height, width];
-        Self { pixels: Tensor::from_data(TensorData::new(words, shape), device) }
+        Self { pixels: Tensor::from_data(TensorData::new(words, shape), (device, DType::I32)) }
     }
 
     /// How many there are.

@@ -12,7 +12,10 @@ use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTenso
 use cubecl::{calculate_cube_count_elemwise, prelude::*};
 
 use super::ViewsBackend;
-use crate::augment::{Adjustment, Crop, Normalisation, ViewPlan};
+use crate::augment::{
+    Normalisation, ViewPlan,
+    plan::{Adjustment, Crop},
+};
 
 /// Units of a group: as many as every GPU has.
 const UNITS: usize = 256;
