@@ -2,9 +2,10 @@
 //!
 //! `max alloc` is the peak memory of one iteration.
 
+mod setup;
+
 use std::io::Cursor;
 
-use burn::tensor::{Device, Distribution, Tensor};
 use divan::{
     AllocProfiler, Bencher,
     counter::{BytesCount, ItemsCount},
@@ -12,14 +13,15 @@ use divan::{
 use futures::executor::block_on;
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use slimclr_core::{
-    augment::{Augmenter, Normalisation, Recipe, view_rng},
+    augment::Normalisation,
     config::Config,
     data::file,
-    eval::{features::Features, knn::knn},
+    eval::knn::knn,
     image::Image,
     interference::{Observer, surgery::Surgery},
-    method::{Batch, Plan, Trainer},
 };
+
+use setup::{PLAN, Views, features, trainer};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -28,21 +30,17 @@ fn main() {
     divan::main();
 }
 
-const PLAN: Plan = Plan { slim: true, rate: 0.06, key_momentum: 0.99 };
+const WIDTHS: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
 
-/// SlimCLR-MoCov2 on the CIFAR ResNet-20: batch 64, queue 4096, query and key encoder, SGD. With a batch.
-fn trainer(widths: usize, surgery: Surgery) -> (Trainer, Batch) {
-    let widths = [1.0, 0.75, 0.5, 0.25][..widths].to_vec();
-    let config = Config { widths, surgery, batch: 64, bn_splits: 1, ..Config::cifar10() };
-    let device = Device::flex();
-    let trainer = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &device);
-    (trainer, Batch::noise(&config, 0, &device))
+/// SlimCLR-MoCov2 on the CIFAR ResNet-20: batch 64, queue 4096, query and key encoder, SGD.
+fn cifar(widths: &[f64]) -> Config {
+    Config { widths: widths.to_vec(), batch: 64, bn_splits: 1, ..Config::cifar10() }
 }
 
 /// A training step.
 #[divan::bench(args = [1, 4], sample_count = 7, sample_size = 1)]
 fn step(bencher: Bencher, widths: usize) {
-    let (mut trainer, batch) = trainer(widths, Surgery::None);
+    let (mut trainer, batch) = trainer(&cifar(&WIDTHS[..widths]));
     trainer.step(batch.clone(), PLAN);
     bencher.counter(ItemsCount::new(64_usize)).bench_local(|| {
         trainer.step(batch.clone(), PLAN);
@@ -52,7 +50,7 @@ fn step(bencher: Bencher, widths: usize) {
 /// What surgery makes of a step of four widths.
 #[divan::bench(args = [Surgery::None, Surgery::Pcgrad, Surgery::Cagrad], sample_count = 20)]
 fn surgery(bencher: Bencher, surgery: Surgery) {
-    let (mut trainer, batch) = trainer(4, Surgery::None);
+    let (mut trainer, batch) = trainer(&cifar(&WIDTHS));
     let outcome = trainer.step(batch, PLAN);
     let layout = trainer.encoder.layout();
     bencher.bench_local(|| surgery.sum(layout, &outcome.widths, 0).norm().into_data());
@@ -61,7 +59,7 @@ fn surgery(bencher: Bencher, surgery: Surgery) {
 /// Measuring how the gradients of a step of four widths interfere.
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn interference(bencher: Bencher) {
-    let (mut trainer, batch) = trainer(4, Surgery::None);
+    let (mut trainer, batch) = trainer(&cifar(&WIDTHS));
     let outcome = trainer.step(batch, PLAN);
     let observer = Observer::new(&trainer.encoder);
     bencher.bench_local(|| block_on(observer.observe(&trainer.encoder, &outcome, (1, 0.0))).unwrap().is_some());
@@ -72,14 +70,8 @@ fn interference(bencher: Bencher) {
 fn augment(bencher: Bencher, (width, height, size): (usize, usize, usize)) {
     let pixels = (0..3 * width * height).map(|i| (i * 31 % 251) as u8).collect();
     let image = Image::new(width, height, pixels).unwrap();
-    let recipe = Recipe::moco_v2(Normalisation::CIFAR10, size);
-    let mut augmenter = Augmenter::new();
-    let mut view = vec![0.0; 3 * size * size];
-    let mut number = 0;
-    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
-        number += 1;
-        augmenter.view(&image, &recipe, size, &mut view_rng(0, 0, number, 0), &mut view).unwrap();
-    });
+    let mut views = Views::new(Normalisation::CIFAR10, size);
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| views.make(&image));
 }
 
 /// A photograph's JPEG file: 500 x 375 pixels at quality 90, with detail at all scales as in nature, about 100 kB.
@@ -135,11 +127,6 @@ fn augment_file(bencher: Bencher) {
 /// kNN of 1,000 test images, 64 features each, in a bank of 50,000.
 #[divan::bench(sample_count = 3, sample_size = 1)]
 fn neighbours(bencher: Bencher) {
-    let features = |images: usize| Features {
-        values: Tensor::random([images, 64], Distribution::Normal(0.0, 1.0), &Device::flex()),
-        labels: (0..images as u32).map(|image| image % 10).collect(),
-        indices: (0..images).collect(),
-    };
-    let (bank, test) = (features(50_000), features(1000));
+    let (bank, test) = (features(50_000, 64), features(1000, 64));
     bencher.counter(ItemsCount::new(1000_usize)).bench_local(|| block_on(knn(&bank, &test, 200)).unwrap());
 }

@@ -1,0 +1,215 @@
+//! Our side of `cargo xtask bench`: a program that is asked by lines on standard input.
+//!
+//! It first says what it is. The first line that it reads is a job in JSON; it is prepared, and done once so that
+//! nothing is measured cold. Then each line, the first one included, is answered by how long the job took this time.
+//! A program does one job in its life, so that its peak memory is that job's.
+
+mod setup;
+
+use std::{
+    env, fs,
+    io::{self, BufRead, Cursor},
+    path::PathBuf,
+    time::Instant,
+};
+
+use burn::tensor::{Device, Distribution, Tensor};
+use futures::executor::block_on;
+use serde::{Deserialize, Serialize};
+use slimclr_core::{
+    augment::Normalisation,
+    config::Config,
+    data::file,
+    encoder::BackboneKind,
+    eval::knn::knn,
+    head::HEAD,
+    image::Image,
+    interference::Observer,
+    pass::{Mode, Pass},
+    profile::profile,
+};
+
+use setup::{PLAN, Views, features, trainer};
+
+/// Seconds that an answer is measured over, at least.
+const LEAST: f64 = 0.5;
+
+/// What can be asked.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Job {
+    /// A training step of all widths, with interference measured or not. Items are images.
+    Step {
+        #[serde(flatten)]
+        network: Network,
+        observe: bool,
+    },
+    /// The features of a batch at the last of the widths, in evaluation mode. Items are images.
+    Evaluate {
+        #[serde(flatten)]
+        network: Network,
+    },
+    /// MoCo v2 views of an image file on one core: two each time that it is decoded, or all of one decoding.
+    /// Items are views.
+    Augment { file: PathBuf, size: usize, decode: bool },
+    /// kNN among random features. Items are test images.
+    Neighbours { bank: usize, test: usize, features: usize, k: usize },
+    /// A product of square matrices. Items are floating-point operations.
+    Multiply { side: usize },
+}
+
+/// A network, and what it looks at.
+#[derive(Deserialize)]
+struct Network {
+    backbone: BackboneKind,
+    depth: usize,
+    widths: Vec<f64>,
+    batch: usize,
+    image_size: usize,
+    queue: usize,
+}
+
+impl Network {
+    fn config(self) -> Config {
+        let Self { backbone, depth, widths, batch, image_size, queue } = self;
+        let recipe = match backbone {
+            BackboneKind::Cifar => Config::cifar10(),
+            BackboneKind::Resnet | BackboneKind::EfficientnetB0 => Config::imagenet_mocov2(),
+        };
+        Config { backbone, depth, widths, batch, image_size, queue, bn_splits: 1, ..recipe }
+    }
+}
+
+/// A job that is ready to be done.
+struct Ready {
+    /// Does it once.
+    run: Box<dyn FnMut()>,
+    /// What is counted each time.
+    items: f64,
+    /// What an item cannot do without.
+    needs: Needs,
+}
+
+/// The least that a machine has to do for an item.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Needs {
+    /// Floating-point operations of convolutions and matrix products.
+    operations: f64,
+    /// Bytes that go in and come out.
+    bytes: f64,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    seconds: f64,
+    items: f64,
+    needs: Needs,
+}
+
+impl Job {
+    fn prepare(self) -> Ready {
+        match self {
+            Self::Step { network, observe } => {
+                let config = network.config();
+                let (mut trainer, batch) = trainer(&config);
+                let macs: Vec<u64> =
+                    profile(&trainer.encoder, config.image_size).iter().map(|width| width.macs).collect();
+                let observer = observe.then(|| Observer::new(&trainer.encoder));
+                let run = move || {
+                    let outcome = trainer.step(batch.clone(), PLAN);
+                    if let Some(observer) = &observer {
+                        let observed = block_on(observer.observe(&trainer.encoder, &outcome, (1, 0.0)));
+                        observed.expect("the CPU does not fail").expect("gradients are finite");
+                    }
+                };
+                // Forward and twice backward for each width, and the keys' forward at full width.
+                let operations = 2.0 * (3 * macs.iter().sum::<u64>() + macs[0]) as f64;
+                Ready {
+                    run: Box::new(run),
+                    items: config.batch as f64,
+                    needs: Needs { operations, ..Needs::default() },
+                }
+            }
+            Self::Evaluate { network } => {
+                let config = network.config();
+                let (mut trainer, batch) = trainer(&config);
+                let profile = profile(&trainer.encoder, config.image_size);
+                let (width, cost) = profile.iter().enumerate().next_back().expect("there are widths");
+                let backbone = cost.stages.iter().filter(|stage| stage.name != HEAD);
+                let operations = 2.0 * backbone.map(|stage| stage.macs).sum::<u64>() as f64;
+                let run = move || {
+                    let mut pass = Pass::new(&mut trainer.query, width, Mode::Eval);
+                    trainer.encoder.features(batch.views[0].clone(), &mut pass).into_data();
+                };
+                Ready {
+                    run: Box::new(run),
+                    items: config.batch as f64,
+                    needs: Needs { operations, ..Needs::default() },
+                }
+            }
+            Self::Augment { file, size, decode } => {
+                let bytes = fs::read(&file).expect("the image file is there");
+                let read = move || -> Image { file::decode(Cursor::new(&bytes)).expect("the image is intact") };
+                let mut views = Views::new(Normalisation::IMAGENET, size);
+                let image = read();
+                let bytes = (image.pixels.len() + 3 * size * size * size_of::<f32>()) as f64;
+                let run = move || {
+                    let decoded = decode.then(&read);
+                    for _ in 0..2 {
+                        views.make(decoded.as_ref().unwrap_or(&image));
+                    }
+                };
+                Ready { run: Box::new(run), items: 2.0, needs: Needs { bytes, ..Needs::default() } }
+            }
+            Self::Neighbours { bank, test, features: length, k } => {
+                let (bank, test) = (features(bank, length), features(test, length));
+                let (items, operations) = (test.labels.len() as f64, (2 * bank.labels.len() * length) as f64);
+                let run = move || {
+                    block_on(knn(&bank, &test, k)).expect("the CPU does not fail");
+                };
+                Ready { run: Box::new(run), items, needs: Needs { operations, ..Needs::default() } }
+            }
+            Self::Multiply { side } => {
+                let matrix = || Tensor::<2>::random([side; 2], Distribution::Default, &Device::flex());
+                let (a, b) = (matrix(), matrix());
+                let run = move || {
+                    a.clone().matmul(b.clone()).into_data();
+                };
+                Ready { run: Box::new(run), items: 2.0 * (side as f64).powi(3), needs: Needs::default() }
+            }
+        }
+    }
+}
+
+impl Ready {
+    /// Does it as often as takes long enough to be measured.
+    fn answer(&mut self) -> Answer {
+        let (start, mut times) = (Instant::now(), 0.0);
+        loop {
+            (self.run)();
+            times += 1.0;
+            let seconds = start.elapsed().as_secs_f64();
+            if seconds >= LEAST {
+                return Answer { seconds, items: times * self.items, needs: self.needs };
+            }
+        }
+    }
+}
+
+fn main() -> io::Result<()> {
+    // `cargo bench` runs all benches and asks this one nothing.
+    if env::args().any(|argument| argument == "--bench") {
+        return Ok(());
+    }
+    println!("{}", serde_json::json!({ "is": concat!("SlimCLR ", env!("CARGO_PKG_VERSION")) }));
+    let mut lines = io::stdin().lock().lines();
+    let Some(job) = lines.next().transpose()? else { return Ok(()) };
+    let mut ready = serde_json::from_str::<Job>(&job)?.prepare();
+    (ready.run)();
+    println!("{}", serde_json::to_string(&ready.answer())?);
+    for line in lines {
+        line?;
+        println!("{}", serde_json::to_string(&ready.answer())?);
+    }
+    Ok(())
+}

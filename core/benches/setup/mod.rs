@@ -1,0 +1,53 @@
+//! What is measured, ready to be run: for `cargo bench` and for `cargo xtask bench`.
+
+use burn::tensor::{Device, Distribution, Tensor};
+use slimclr_core::{
+    augment::{Augmenter, Normalisation, Recipe, view_rng},
+    config::Config,
+    eval::features::Features,
+    image::Image,
+    method::{Batch, Plan, Trainer},
+};
+
+/// A step of all widths.
+pub const PLAN: Plan = Plan { slim: true, rate: 0.06, key_momentum: 0.99 };
+
+/// A trainer on the CPU, with a batch.
+pub fn trainer(config: &Config) -> (Trainer, Batch) {
+    let device = Device::flex();
+    let encoder = config.encoder().expect("the widths are sound").build().expect("there is such a network");
+    (Trainer::new(config, encoder, &device), Batch::noise(config, 0, &device))
+}
+
+/// MoCo v2 views of `size` pixels, each of another number.
+pub struct Views {
+    recipe: Recipe,
+    size: usize,
+    augmenter: Augmenter,
+    view: Vec<f32>,
+    number: u64,
+}
+
+impl Views {
+    /// None made yet.
+    pub fn new(normalisation: Normalisation, size: usize) -> Self {
+        let recipe = Recipe::moco_v2(normalisation, size);
+        Self { recipe, size, augmenter: Augmenter::new(), view: vec![0.0; 3 * size * size], number: 0 }
+    }
+
+    /// Makes one of `image`.
+    pub fn make(&mut self, image: &Image) {
+        self.number += 1;
+        let mut random = view_rng(0, 0, self.number, 0);
+        self.augmenter.view(image, &self.recipe, self.size, &mut random, &mut self.view).expect("the image is sound");
+    }
+}
+
+/// Random features of images in ten classes, `[images, length]`.
+pub fn features(images: usize, length: usize) -> Features {
+    Features {
+        values: Tensor::random([images, length], Distribution::Normal(0.0, 1.0), &Device::flex()),
+        labels: (0..images as u32).map(|image| image % 10).collect(),
+        indices: (0..images).collect(),
+    }
+}
