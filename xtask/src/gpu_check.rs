@@ -27,7 +27,10 @@ use self::{
     pytorch::{PyTorch, Rate},
     table::{Row, Verdict},
 };
-use crate::duration::InWords;
+use crate::{
+    duration::InWords,
+    pytorch::{STEP, unpack},
+};
 
 /// Compare the losses on every device with the CPU's, and time the training step on each
 ///
@@ -163,6 +166,8 @@ struct Bench<'a> {
     options: &'a GpuCheck,
     program: PathBuf,
     folder: PathBuf,
+    /// PyTorch's programs.
+    programs: PathBuf,
     /// Removes the folder at the end, if it is a temporary one.
     _temporary: Option<TempDir>,
 }
@@ -188,7 +193,7 @@ impl<'a> Bench<'a> {
                 (temporary.path().to_owned(), Some(temporary))
             }
         };
-        Ok(Self { options, program, folder, _temporary: temporary })
+        Ok(Self { options, program, programs: unpack(&folder)?, folder, _temporary: temporary })
     }
 
     /// The losses of the first steps of the smallest preset.
@@ -269,7 +274,7 @@ impl<'a> Bench<'a> {
 
     fn pytorch(&self, device: &str, timing: Timing) -> Result<Rate> {
         let mut command = Command::new(&self.options.python);
-        command.args(["-c", pytorch::STEP, "--device", device, "--widths", WIDTHS]).args(flat([
+        command.arg(self.programs.join(STEP)).args(["--device", device, "--widths", WIDTHS]).args(flat([
             ("--depth", self.options.depth.to_string()),
             ("--batch", self.options.batch.to_string()),
             ("--queue", QUEUE.to_string()),

@@ -3,12 +3,17 @@
 
 mod announce;
 mod apt;
+mod bench;
 mod duration;
 mod gpu_check;
+mod median;
 mod npm;
 mod process;
+mod python;
+mod pytorch;
 mod rustup;
 mod sealed;
+mod table;
 mod test;
 mod web;
 
@@ -19,13 +24,14 @@ use clap::Parser;
 /// The chores of the SlimCLR workspace
 ///
 /// Before a change goes in, `cargo xtask test` must pass; it installs what it needs, or says what to
-/// install. `cargo xtask web` makes the browser's page. On a machine with a GPU, `cargo xtask gpu-check` tells whether the GPU computes what the CPU
-/// computes, and how fast.
+/// install. `cargo xtask web` makes the browser's page. `cargo xtask bench` measures speed beside PyTorch's. On a machine with a
+/// GPU, `cargo xtask gpu-check` tells whether the GPU computes what the CPU computes, and how fast.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", arg_required_else_help = true, disable_help_subcommand = true)]
 enum Chore {
     Test(test::Test),
     Web(web::Web),
+    Bench(bench::Bench),
     GpuCheck(gpu_check::GpuCheck),
 }
 
@@ -33,6 +39,7 @@ fn main() -> ExitCode {
     let done = match Chore::parse() {
         Chore::Test(chore) => chore.run(),
         Chore::Web(chore) => chore.run(),
+        Chore::Bench(chore) => chore.run(),
         Chore::GpuCheck(chore) => chore.run(),
     };
     match done {

@@ -1,5 +1,5 @@
-//! The Python under the tests of exchange with other programs: PyTorch and ONNX Runtime, in a virtual
-//! environment beside cargo's builds.
+//! The Python under the tests of exchange with other programs, and beside which speed is measured: PyTorch and ONNX
+//! Runtime, in a virtual environment beside cargo's builds.
 
 use std::{
     fmt, fs,
@@ -18,9 +18,13 @@ use crate::{
 /// In which the tests find the Python.
 pub const VARIABLE: &str = "SLIMCLR_PYTHON";
 
-const REQUIREMENTS: &str = include_str!("../../../tests/python/requirements.txt");
+/// What to do where there is no Python.
+pub const ADVICE: &str = "there is no python3 with the modules venv and ensurepip (on Debian and Ubuntu: apt-get install \
+                          python3-venv)";
 
-/// The Python that is there for the tests.
+const REQUIREMENTS: &str = include_str!("../../tests/python/requirements.txt");
+
+/// The Python that is there.
 pub enum Python {
     /// The environment's interpreter.
     Ready(PathBuf),
@@ -32,10 +36,7 @@ impl fmt::Display for Python {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Ready(interpreter) => write!(f, "{} is ready", interpreter.display()),
-            Self::Absent => f.write_str(
-                "SKIPPED: there is no python3 with the modules venv and ensurepip \
-                 (on Debian and Ubuntu: apt-get install python3-venv)",
-            ),
+            Self::Absent => write!(f, "SKIPPED: {ADVICE}"),
         }
     }
 }

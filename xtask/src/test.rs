@@ -1,7 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change goes in.
 
 mod browser;
-mod python;
 mod vulkan;
 
 use std::{path::PathBuf, time::Instant};
@@ -9,11 +8,12 @@ use std::{path::PathBuf, time::Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use self::{browser::Browser, python::Python};
+use self::browser::Browser;
 use crate::{
     announce::{say, timed},
     duration::InWords,
     process::{cargo, is_ci, succeeds},
+    python::{self, Python},
     rustup::{self, Needs},
     web::Tools,
 };

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::process::{End, last_words};
+use crate::median::median;
 
 /// What became of a run.
 #[derive(Debug, PartialEq)]
@@ -113,11 +114,7 @@ impl Log {
 /// Median of the images per second after a warm-up. Unlike the mean, it minds neither a step that waits for
 /// the disk nor a first event that still speaks of some steps of the warm-up.
 pub fn median_rate(steps: &[Step], warmup: u64) -> Option<f64> {
-    let mut rates: Vec<f64> =
-        steps.iter().skip_while(|step| step.step <= warmup).map(|step| step.images_per_second).collect();
-    rates.sort_by(f64::total_cmp);
-    let middle = rates.len().checked_sub(1)? / 2;
-    Some((rates[middle] + rates[rates.len() / 2]) / 2.0)
+    median(steps.iter().skip_while(|step| step.step <= warmup).map(|step| step.images_per_second))
 }
 
 #[cfg(test)]

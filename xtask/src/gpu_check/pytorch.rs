@@ -6,9 +6,6 @@ use serde::Deserialize;
 
 use super::process::{End, last_words};
 
-/// The Python program. It travels inside this one, which may run where the sources are not.
-pub const STEP: &str = include_str!("../step.py");
-
 /// PyTorch's rates on this machine.
 #[derive(Debug)]
 pub struct PyTorch {

@@ -1,0 +1,262 @@
+//! `cargo xtask bench`: how fast is this, beside what others do on the same machine?
+
+mod job;
+mod row;
+mod worker;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+
+use self::{
+    job::Job,
+    row::{Machine, Series, Set, Side},
+    worker::Worker,
+};
+use crate::{
+    announce::{say, timed},
+    duration::InWords,
+    process::{cargo, run},
+    python::{self, Python},
+    pytorch,
+};
+
+/// Measure speed and memory beside another program's
+///
+/// Builds this project's side, sets up the other's, and measures both by turns on the same shapes: training steps of
+/// the CIFAR ResNet-20 (batch 64, 32 pixels) and of ResNet-50 (batch 8, 224 pixels) at one width and more, evaluation at each width, augmentation on
+/// one core, kNN, peak memory. Prints a table: medians, the median of the ratios round by round, what is asked
+/// for, and the floor, the speed at which nothing takes time but the operations or bytes that cannot be done without,
+/// at the rates measured here. A ratio above 1 is in our favour, but for `schedule-*`, `memory-*` and `interference`, which
+/// compare this project with itself: there, less is better.
+#[derive(Args)]
+pub struct Bench {
+    /// The other program
+    #[arg(long, value_enum)]
+    against: Peer,
+    /// Write the rows to this file too, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Rows to measure, separated by commas [default: all]
+    #[arg(long, value_name = "ROW", value_delimiter = ',')]
+    rows: Vec<String>,
+    /// Measurements of a training step of ResNet-50; of what takes less time there are more
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+}
+
+/// What to measure beside.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Peer {
+    /// PyTorch, torchvision and Pillow, on the CPU
+    Pytorch,
+}
+
+const STAGE: &str = "bench";
+
+/// Our side: a bench of `slimclr-core`.
+const BENCH: &str = "against";
+
+impl Bench {
+    /// Measures and prints the table.
+    ///
+    /// # Errors
+    /// If a side cannot be built or breaks off, or a row is not known.
+    pub fn run(self) -> Result<()> {
+        match self.against {
+            Peer::Pytorch => self.beside_pytorch(),
+        }
+    }
+
+    fn beside_pytorch(self) -> Result<()> {
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir()?;
+        let [photograph, small] = ["photograph.jpg", "small.png"].map(|name| folder.path().join(name));
+        let sets = chosen(row::sets(&photograph.to_string_lossy(), &small.to_string_lossy()), &self.rows)?;
+        let json = self.json.as_deref().map(create).transpose()?;
+        let sides = Sides {
+            ours: ours()?,
+            python: interpreter(timed("python", "PyTorch, beside which to measure", python::install)?)?,
+            programs: pytorch::unpack(folder.path())?,
+        };
+        run(sides.python(pytorch::IMAGES).args([&photograph, &small])).context("Python makes no images")?;
+
+        let start = Instant::now();
+        let machine = sides.machine()?;
+        let (mut lines, mut ways) = (Vec::new(), Vec::new());
+        for set in &sets {
+            let measured = sides.measure(&set.name, &set.jobs(), self.rounds as usize * set.repeats)?;
+            ways.extend(
+                measured.iter().filter_map(|series| Some(format!("{}: {}", series.job.0, series.way.as_ref()?))),
+            );
+            for row in &set.rows {
+                match row.line(&measured, machine) {
+                    Some(line) => lines.push(line),
+                    None => say(STAGE, &format!("{}: this system does not tell the memory of a program", row.name)),
+                }
+            }
+        }
+        say(STAGE, &format!("done in {}", InWords(start.elapsed())));
+        println!("{}", row::render(&lines));
+        println!("{machine}. Peak memory is a job's alone, without the program around it. PyTorch's fastest ways:");
+        ways.iter().for_each(|way| println!("- {way}"));
+        if let Some(json) = json {
+            serde_json::to_writer_pretty(json, &lines)?;
+        }
+        Ok(())
+    }
+}
+
+/// The two programs.
+struct Sides {
+    ours: PathBuf,
+    python: PathBuf,
+    /// The folder of PyTorch's programs.
+    programs: PathBuf,
+}
+
+impl Sides {
+    /// The Python that runs one of PyTorch's programs.
+    fn python(&self, program: &str) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg(self.programs.join(program));
+        command
+    }
+
+    fn start(&self, side: Side, job: &Job) -> Result<Worker> {
+        let command = match side {
+            Side::Ours => Command::new(&self.ours),
+            Side::Theirs => self.python(pytorch::JOBS),
+        };
+        Worker::start(command, job.clone())
+    }
+
+    /// What the machine does in a second: the best that either program gets out of it.
+    fn machine(&self) -> Result<Machine> {
+        let jobs = [(Side::Ours, Job::multiply()), (Side::Theirs, Job::multiply()), (Side::Theirs, Job::copy())];
+        let measured = self.measure("machine", &jobs, 5)?;
+        let best = |job: &Job| {
+            let rates = measured.iter().filter(|series| series.job == *job).flat_map(|series| &series.rates);
+            rates.copied().fold(0.0, f64::max)
+        };
+        let [operations, bytes] = [best(&Job::multiply()), best(&Job::copy())];
+        Ok(Machine { operations, bytes })
+    }
+
+    /// Starts a program for each job and asks them by turns.
+    fn measure(&self, name: &str, jobs: &[(Side, Job)], rounds: usize) -> Result<Vec<Series>> {
+        let start = Instant::now();
+        eprint!("[{STAGE}] {name}: getting ready");
+        let mut workers = Vec::new();
+        for (side, job) in jobs {
+            let mut worker = self.start(*side, job)?;
+            // The first time is not counted: the other programs were not there yet.
+            let first = worker.measure()?;
+            let way = first.way();
+            let series =
+                Series { side: *side, job: job.clone(), rates: Vec::new(), needs: first.needs, way, peak: None };
+            workers.push((worker, series));
+        }
+        eprint!(", round");
+        for round in 1..=rounds {
+            eprint!(" {round}");
+            for (worker, series) in &mut workers {
+                series.rates.push(worker.measure()?.rate());
+            }
+            // Whoever was first is last in the next one: a machine that grows slower favours nobody.
+            workers.reverse();
+        }
+        eprintln!(" of {rounds}, {}", InWords(start.elapsed()));
+        let finished = |(worker, series): (Worker, Series)| Series { peak: worker.peak(), ..series };
+        Ok(workers.into_iter().map(finished).collect())
+    }
+}
+
+/// The sets with the rows that are asked for.
+fn chosen(mut sets: Vec<Set>, asked: &[String]) -> Result<Vec<Set>> {
+    if asked.is_empty() {
+        return Ok(sets);
+    }
+    let known: Vec<String> = sets.iter().flat_map(|set| &set.rows).map(|row| row.name.clone()).collect();
+    for name in asked {
+        ensure!(known.contains(name), "there is no row '{name}': choose from {}", known.join(", "));
+    }
+    for set in &mut sets {
+        set.rows.retain(|row| asked.contains(&row.name));
+    }
+    sets.retain(|set| !set.rows.is_empty());
+    Ok(sets)
+}
+
+/// Builds our side.
+fn ours() -> Result<PathBuf> {
+    // The whole workspace, for the sake of its features: with others, half of Burn would be built once more.
+    let arguments = ["build", "--release", "--workspace", "--bench", BENCH, "--message-format=json-render-diagnostics"];
+    say(STAGE, &format!("cargo {}", arguments.join(" ")));
+    let built = cargo().args(arguments).stderr(Stdio::inherit()).output().context("cargo does not start")?;
+    ensure!(built.status.success(), "this project's side cannot be built: see cargo's words above");
+    executable(&String::from_utf8_lossy(&built.stdout)).context("cargo does not say where it built it")
+}
+
+/// The bench of which cargo's messages say that it was built.
+fn executable(messages: &str) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    messages
+        .filter(|message| message["target"]["name"] == BENCH)
+        .find_map(|message| Some(message["executable"].as_str()?.into()))
+}
+
+/// The Python that has PyTorch.
+fn interpreter(python: Python) -> Result<PathBuf> {
+    match python {
+        Python::Ready(interpreter) => Ok(interpreter),
+        Python::Absent => bail!("there is no PyTorch to measure beside: {}", python::ADVICE),
+    }
+}
+
+fn create(path: &Path) -> Result<File> {
+    File::create(path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<Set> {
+        row::sets("photo.jpg", "small.png")
+    }
+
+    #[test]
+    fn only_known_rows_can_be_asked_for() {
+        let names = |asked: &[&str]| {
+            let asked: Vec<String> = asked.iter().copied().map(String::from).collect();
+            let sets = chosen(all(), &asked)?;
+            Ok(sets.iter().flat_map(|set| &set.rows).map(|row| row.name.clone()).collect::<Vec<_>>())
+        };
+        let found: Result<_> = names(&["schedule-4", "step-resnet20-1"]);
+        assert_eq!(found.unwrap(), ["step-resnet20-1", "schedule-4"]);
+        assert!(names(&[]).unwrap().len() > 20);
+        let error = names(&["step-resnet20-1", "step-resnet20"]).unwrap_err().to_string();
+        assert!(error.contains("no row 'step-resnet20':") && error.contains("step-resnet20-4"), "{error}");
+    }
+
+    #[test]
+    fn cargo_names_the_executable() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"speed\"},\"executable\":\"/t/speed-1\"}\n\
+                        {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"against\"},\"executable\":\"/t/against-1\"}\n\
+                        {\"reason\":\"build-finished\",\"success\":true}\n";
+        assert_eq!(executable(messages), Some("/t/against-1".into()));
+        assert_eq!(executable("no JSON\n"), None);
+    }
+
+    #[test]
+    fn without_python_the_refusal_says_what_to_install() {
+        let error = interpreter(Python::Absent).unwrap_err().to_string();
+        assert!(error.contains("no PyTorch") && error.contains("python3-venv"), "{error}");
+    }
+}

@@ -1,0 +1,30 @@
+"""Makes the images that augmentation is measured on: noise of all scales, like a photograph's, with some edges.
+
+Writes a photograph, 500 x 375 pixels of JPEG, and an image as small as CIFAR's, 32 x 32 of PNG, under the two names
+given.
+"""
+
+import sys
+
+import numpy
+from PIL import Image
+
+photograph, small = sys.argv[1:]
+random = numpy.random.default_rng(0)
+width, height = 500, 375
+picture = numpy.zeros((height, width, 3))
+for scale in (1, 2, 4, 8, 16, 32, 64, 128):
+    coarse = random.normal(size=(height // scale + 2, width // scale + 2, 3))
+    channels = [Image.fromarray(coarse[..., c].astype("f4")).resize((width, height), Image.BICUBIC) for c in range(3)]
+    # Amplitude that grows with scale, and channels that are much alike: so it is in photographs.
+    layer = numpy.stack([numpy.asarray(channel) for channel in channels], axis=2)
+    picture += scale**0.25 * (0.7 * layer.mean(axis=2, keepdims=True) + 0.3 * layer)
+picture /= picture.std()
+columns, rows = numpy.meshgrid(numpy.arange(width), numpy.arange(height))
+for _ in range(12):
+    x, y, radius = random.uniform(0, width), random.uniform(0, height), random.uniform(20, 80)
+    picture[(columns - x) ** 2 + (rows - y) ** 2 < radius**2] += random.normal(size=3)
+picture = 128 + 60 * picture / picture.std()
+image = Image.fromarray(picture.clip(0, 255).astype("u1"))
+image.save(photograph, "JPEG", quality=90)
+image.resize((32, 32), Image.LANCZOS).save(small, "PNG")
