@@ -73,6 +73,8 @@ const BOTH: &[Side] = &[Side::Ours, Side::Theirs];
 pub struct Series {
     /// Who did it.
     pub side: Side,
+    /// The same in the program's words.
+    pub by: String,
     /// The job.
     pub job: Job,
     /// Items per second, round by round.
@@ -246,6 +248,11 @@ impl Row {
 }
 
 impl Machine {
+    /// What the machine does in its better moment of two.
+    pub fn or(self, other: Self) -> Self {
+        Self { operations: self.operations.max(other.operations), bytes: self.bytes.max(other.bytes) }
+    }
+
     /// Items per second if nothing took time but what they need; none if that is not known.
     fn rate(self, needs: Needs) -> Option<f64> {
         let seconds = (needs.operations / self.operations).max(needs.bytes / self.bytes);
@@ -310,7 +317,7 @@ mod tests {
 
     fn series(side: Side, job: &Job, rates: &[f64], operations: f64, peak: Option<u64>) -> Series {
         let needs = Needs { operations, bytes: 0.0 };
-        Series { side, job: job.clone(), rates: rates.to_vec(), needs, way: None, peak }
+        Series { side, by: String::new(), job: job.clone(), rates: rates.to_vec(), needs, way: None, peak }
     }
 
     fn find(name: &str) -> Row {

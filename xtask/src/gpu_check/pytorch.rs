@@ -34,6 +34,8 @@ pub struct Measured {
     device: String,
     /// Whether one backward pass for all widths was the faster way, or one for each.
     backward: String,
+    /// Whether channels after the pixels were faster, or before them.
+    channels_last: bool,
     version: String,
     threads: u64,
     tf32: bool,
@@ -62,12 +64,13 @@ impl Rate {
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Self { version, device, threads, backward, .. } = self;
+        let layout = if self.channels_last { "channels last" } else { "channels first" };
         let backward = if backward == "joint" { "one backward for all widths" } else { "a backward per width" };
         write!(f, "{version} on {device}")?;
         if device == "cpu" {
             write!(f, " with {threads} threads")?;
         }
-        write!(f, ", {backward} (the faster way)")?;
+        write!(f, ", {backward}, {layout} (the fastest way)")?;
         if self.tf32 { f.write_str(", convolutions in TF32 as by default") } else { Ok(()) }
     }
 }
@@ -76,7 +79,7 @@ impl fmt::Display for Measured {
 mod tests {
     use super::*;
 
-    const LINE: &str = "{\"images_per_second\": 80.5, \"device\": \"cpu\", \"backward\": \"joint\", \
+    const LINE: &str = "{\"images_per_second\": 80.5, \"device\": \"cpu\", \"backward\": \"joint\", \"channels_last\": true, \
                         \"version\": \"2.11.0\", \"threads\": 2, \"tf32\": false}\n";
 
     #[test]
@@ -84,7 +87,11 @@ mod tests {
         let rate = Rate::read(End::Code(0), &format!("a warning\n{LINE}"));
         assert_eq!(rate.images_per_second(), Some(80.5));
         let Rate::Measured(measured) = rate else { panic!("not measured") };
-        assert!(measured.to_string().starts_with("2.11.0 on cpu with 2 threads, one backward"));
+        assert!(
+            measured
+                .to_string()
+                .starts_with("2.11.0 on cpu with 2 threads, one backward for all widths, channels last")
+        );
     }
 
     #[test]

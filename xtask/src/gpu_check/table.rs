@@ -131,7 +131,7 @@ mod tests {
 
     fn measured(rate: f64) -> Rate {
         let line = format!(
-            "{{\"images_per_second\":{rate},\"device\":\"cpu\",\"backward\":\"joint\",\"version\":\"2\",\
+            "{{\"images_per_second\":{rate},\"device\":\"cpu\",\"backward\":\"joint\",\"channels_last\":true,\"version\":\"2\",\
              \"threads\":2,\"tf32\":false}}"
         );
         Rate::read(End::Code(0), &line)
