@@ -129,7 +129,7 @@ impl Geometry {
 
     /// The output's gradient as the input's sees it.
     fn gradient_canvas(&self) -> Canvas {
-        let (before, after) = (self.padding() / self.stride, (self.stride - 1 + self.padding()) / self.stride);
+        let (before, after) = (self.padding() / self.stride, self.padding().div_ceil(self.stride));
         Canvas {
             height: self.out_height,
             width: self.out_width,

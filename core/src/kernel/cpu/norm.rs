@@ -53,17 +53,17 @@ const LANES: usize = 64;
 /// Sums of both terms over the elements, in an order that depends on nothing but their number.
 #[inline(always)]
 fn sums(count: usize, term: impl Fn(usize) -> [f32; 2]) -> [f64; 2] {
-    let mut lanes = [[0.0_f32; LANES]; 2];
+    let [mut firsts, mut seconds] = [[0.0_f32; LANES]; 2];
     let whole = count - count % LANES;
     for start in (0..whole).step_by(LANES) {
-        for lane in 0..LANES {
-            let [first, second] = term(start + lane);
-            lanes[0][lane] += first;
-            lanes[1][lane] += second;
+        for (lane, (first, second)) in firsts.iter_mut().zip(&mut seconds).enumerate() {
+            let terms = term(start + lane);
+            *first += terms[0];
+            *second += terms[1];
         }
     }
     let mut sums = [0.0; 2];
-    for (sum, lanes) in sums.iter_mut().zip(&mut lanes) {
+    for (sum, lanes) in sums.iter_mut().zip([&mut firsts, &mut seconds]) {
         let mut half = LANES / 2;
         while half > 0 {
             let (left, right) = lanes.split_at_mut(half);
