@@ -35,11 +35,6 @@ fn launches<T>(work: impl FnOnce() -> T) -> (usize, T) {
     let result = work();
     drop(watching);
     let launches = launches.0.lock().unwrap();
-    if std::env::var_os("KERNELS").is_some() {
-        for (kernel, count) in launches.iter() {
-            println!("      {count:>5} {}", kernel.rsplit("::").next().unwrap());
-        }
-    }
     (launches.values().sum(), result)
 }
 
@@ -98,8 +93,9 @@ fn step(widths: &[f64]) -> usize {
     whole
 }
 
+/// By Burn's stock operations it takes 2385 launches at one width and 7451 at four.
 #[test]
 fn a_step_takes_few_launches() {
-    step(&[1.0]);
-    step(&[1.0, 0.75, 0.5, 0.25]);
+    assert!(step(&[1.0]) <= 300);
+    assert!(step(&[1.0, 0.75, 0.5, 0.25]) <= 900);
 }

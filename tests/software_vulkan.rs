@@ -2,7 +2,7 @@
 //!
 //! The default build compiles to WGSL; the SPIR-V of the feature `vulkan` crashes Mesa's software driver.
 
-use burn::tensor::{Device, DeviceKind, Distribution, Tensor};
+use burn::tensor::{Device, DeviceKind, Distribution, Int, Tensor};
 use slimclr_core::{
     augment::{Augmenter, Normalisation},
     config::Config,
@@ -11,6 +11,7 @@ use slimclr_core::{
     image::Image,
     interference::surgery::Surgery,
     kernel::{
+        contrast::{against_queue, cross_entropy, normalize, soft_cross_entropy},
         conv::{conv, conv_plain},
         norm::{Normalised, batch_norm_train, batch_norm_train_plain, move_running},
         residual::{add_relu, add_relu_plain},
@@ -207,6 +208,31 @@ fn the_end_of_a_residual_block_is_the_plain_one() {
     };
     for (found, expected) in run(add_relu).into_iter().zip(run(add_relu_plain)) {
         is_close(found, expected, "sum and ReLU");
+    }
+}
+
+#[test]
+fn the_loss_and_its_gradient_are_the_cpus() {
+    let normal = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());
+    for (rows, dim, length) in [(3, 5, 7), (4, 300, 1000)] {
+        let [x, keys, teacher] = [[rows, dim], [rows, dim], [rows, 1 + length]].map(normal);
+        // As in training, where the first queue is a transposed view.
+        let queue = normal([length, dim]);
+        let run = |device: &Device| {
+            let [x, keys, teacher, queue] = [&x, &keys, &teacher, &queue].map(|x| x.clone().to_device(device));
+            let x = x.autodiff().require_grad();
+            let logits = against_queue(normalize(x.clone()), normalize(keys), normalize(queue).transpose());
+            let targets = Tensor::<1, Int>::from_data([0, 2, 1, 6], device);
+            let hard = cross_entropy(logits.clone(), targets.narrow(0, 0, rows), 0.1);
+            let soft = soft_cross_entropy([logits.clone(), teacher], [0.5, 2.0]);
+            let gradient = x.grad(&(hard.clone() + soft.clone().mul_scalar(3.0)).backward()).unwrap();
+            let [hard, soft] = [hard, soft].map(|loss| loss.without_autodiff().unsqueeze());
+            [logits.without_autodiff(), hard, soft, gradient]
+        };
+        let [gpu, cpu] = [Device::wgpu(DeviceKind::DefaultDevice), Device::flex()].map(|device| run(&device));
+        for (what, (found, expected)) in ["logits", "hard", "soft", "gradient"].iter().zip(gpu.into_iter().zip(cpu)) {
+            is_close(found, expected, &format!("{what} of {rows} x {dim} against {length}"));
+        }
     }
 }
 

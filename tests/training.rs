@@ -216,7 +216,7 @@ fn moco_v3_tells_each_view_from_the_others_key() {
     let ssl = |query: usize, key: usize| {
         let [query, key] = [&queries[query], &keys[key]].map(|outputs| normalize(outputs.clone()));
         let diagonal = Tensor::arange(0..config.batch as i64, &Device::flex());
-        2.0 * 0.7 * values(&cross_entropy(against_batch(query, key).div_scalar(0.7), diagonal))[0]
+        2.0 * 0.7 * values(&cross_entropy(against_batch(query, key), diagonal, 0.7))[0]
     };
     let crossed = ssl(0, 1) + ssl(1, 0);
     let found = total_loss(&mut trainer, &batch, plan(false, 0.0));

@@ -1,6 +1,7 @@
 //! Hot operations. Each has a plain tensor form that defines what is right, and may have a fused form
 //! behind the same function, registered as an extension of Burn's back ends.
 
+pub mod contrast;
 pub mod conv;
 pub(crate) mod cpu;
 #[cfg(feature = "webgpu")]

@@ -1,15 +1,8 @@
 //! Contrastive logits and their cross-entropy (spec sections 2 and 3; van den Oord et al. 2018, MoCo v2 and v3, SimCLR).
 
-use burn::tensor::{Device, Int, Tensor, activation::log_softmax};
+use burn::tensor::{Device, Int, Tensor};
 
-/// Similarity of each query to its own key, in column 0, and to every key of the queue.
-///
-/// Shapes: queries `[n, d]`, keys `[n, d]`, queue `[d, k]`, all of unit length over `d`; to `[n, 1 + k]`.
-pub fn against_queue(queries: Tensor<2>, keys: Tensor<2>, queue: Tensor<2>) -> Tensor<2> {
-    let positive = (queries.clone() * keys).sum_dim(1);
-    let negative = queries.matmul(queue);
-    Tensor::cat(vec![positive, negative], 1)
-}
+pub use crate::kernel::contrast::{against_queue, cross_entropy};
 
 /// Similarity of each query to every key of the batch; its own is on the diagonal.
 ///
@@ -35,11 +28,6 @@ pub fn other_views(images: usize, device: &Device) -> Tensor<1, Int> {
     let images = images as i64;
     // Of a first view, one column to the left: its own is left out before it.
     Tensor::cat(vec![Tensor::arange(images - 1..2 * images - 1, device), Tensor::arange(0..images, device)], 0)
-}
-
-/// Mean cross-entropy of `logits`, `[n, c]`, to the right column of each row, `[n]`. To `[1]`.
-pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
-    log_softmax(logits, 1).gather(1, targets.unsqueeze_dim(1)).mean().neg()
 }
 
 #[cfg(test)]

@@ -1,13 +1,10 @@
 //! Online distillation: the full network of the same step teaches the sub-networks (paper section
 //! 3.3; spec section 4).
 
-use burn::tensor::{
-    Int, Tensor,
-    activation::{log_softmax, softmax},
-};
+use burn::tensor::{Int, Tensor, activation::log_softmax};
 use serde::{Deserialize, Serialize};
 
-use super::soft_cross_entropy;
+use crate::kernel::contrast::soft_cross_entropy;
 
 /// The kinds of distillation loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,8 +77,8 @@ impl Distillation {
 }
 
 fn soft_targets([student, teacher]: [Tensor<2>; 2], temperatures: Temperatures) -> Tensor<1> {
-    let target = softmax(teacher.div_scalar(temperatures.teacher), 1);
-    soft_cross_entropy(student.div_scalar(temperatures.student), target).mul_scalar(temperatures.student.powi(2))
+    let [of_student, of_teacher] = [temperatures.student, temperatures.teacher];
+    soft_cross_entropy([student, teacher], [of_student, of_teacher]).mul_scalar(of_student.powi(2))
 }
 
 fn mean_squared_error([student, teacher]: [Tensor<2>; 2]) -> Tensor<1> {

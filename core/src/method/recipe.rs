@@ -74,22 +74,20 @@ impl Recipe {
             .iter()
             .filter_map(|teacher| self.distill.loss(student, teacher, targets, self.temperatures))
             .collect();
-        let loss = if lessons.is_empty() {
-            contrast
-        } else {
-            let distillation = Tensor::cat(lessons, 0).mean();
-            contrast.mul_scalar(1.0 - self.distill_weight) + distillation.mul_scalar(self.distill_weight)
-        };
-        loss.mul_scalar(loss_weight)
+        let share = loss_weight * self.distill_weight / lessons.len().max(1) as f64;
+        match lessons.into_iter().reduce(|sum, lesson| sum + lesson) {
+            None => contrast.mul_scalar(loss_weight),
+            Some(lessons) => contrast.mul_scalar(loss_weight * (1.0 - self.distill_weight)) + lessons.mul_scalar(share),
+        }
     }
 
     /// The cross-entropy of the logits at the method's temperature. MoCo v3's logits carry it already, and its loss
     /// is made independent of it (Chen et al. 2021, algorithm 1).
     pub(crate) fn contrast(&self, logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
         match self.method {
-            Method::Mocov2 | Method::Simclr => cross_entropy(logits.div_scalar(self.temperature), targets),
-            Method::Mocov3 => cross_entropy(logits, targets).mul_scalar(2.0 * self.temperature),
-            Method::Supervised => cross_entropy(logits, targets),
+            Method::Mocov2 | Method::Simclr => cross_entropy(logits, targets, self.temperature),
+            Method::Mocov3 => cross_entropy(logits, targets, 1.0).mul_scalar(2.0 * self.temperature),
+            Method::Supervised => cross_entropy(logits, targets, 1.0),
         }
     }
 }

@@ -7,11 +7,8 @@ use burn::backend::{TensorMetadata, cubecl::dtype_to_storage_type, ops::ModuleOp
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 use cubecl::{ir::ElemType, prelude::*, server::CubeCountSelection};
 
-use super::{Joint, values};
+use super::{Joint, SMALL, values};
 use crate::kernel::conv::{ConvBackend, options};
-
-/// Multiply-accumulates up to which a product is computed here.
-const SMALL: usize = 1 << 28;
 
 /// Output channels that an invocation computes from one read of the input.
 const BLOCK: usize = 4;

@@ -4,6 +4,7 @@
 //! few of them are launched. They keep to what every browser grants: workgroups of 256 invocations, 16 kB of
 //! shared memory, eight buffers with that of the scalars. Sums run in one order, so a run repeats.
 
+mod contrast;
 mod conv;
 mod norm;
 mod pack;
@@ -15,6 +16,32 @@ use cubecl::{prelude::*, server::MemoryLayoutDescriptor};
 
 /// Invocations of a workgroup.
 const UNITS: usize = 256;
+
+/// Multiply-accumulates up to which a product is computed here, in one launch; larger ones are Burn's.
+const SMALL: usize = 1 << 28;
+
+/// Both sums over a workgroup's invocations that have the same place among its `lanes`.
+#[cube]
+fn sum_up(first: f32, second: f32, #[comptime] lanes: usize) -> (f32, f32) {
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * UNITS));
+    let unit = UNIT_POS as usize;
+    shared[unit] = first;
+    shared[unit + comptime!(UNITS)] = second;
+    sync_cube();
+    #[unroll]
+    for level in 0..comptime!((UNITS / lanes).ilog2()) {
+        let step = comptime!(UNITS >> (level + 1));
+        if unit < step {
+            let first = shared[unit] + shared[unit + step];
+            let second = shared[unit + comptime!(UNITS)] + shared[unit + step + comptime!(UNITS)];
+            shared[unit] = first;
+            shared[unit + comptime!(UNITS)] = second;
+        }
+        sync_cube();
+    }
+    let lane = unit % lanes;
+    (shared[lane], shared[lane + comptime!(UNITS)])
+}
 
 /// Whether there is a fused form for a tensor; other precisions take the plain one.
 fn is_f32(x: &CubeTensor) -> bool {

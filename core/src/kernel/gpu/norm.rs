@@ -16,7 +16,7 @@ use burn_cubecl::{
 };
 use cubecl::prelude::*;
 
-use super::{Joint, UNITS, is_f32, place, values, whole_buffer};
+use super::{Joint, UNITS, is_f32, place, sum_up, values, whole_buffer};
 use crate::kernel::norm::{Forward, Gradient, NormBackend, plain};
 
 /// Values that an invocation sums one after the other.
@@ -74,7 +74,8 @@ impl Extent {
     /// The workgroup's part of its channel ends here.
     fn part_end(&self) -> usize {
         let end = (CUBE_POS_Y as usize + 1) * self.part;
-        if end < self.samples { end } else { self.samples.clone() }
+        let samples = self.samples;
+        if end < samples { end } else { samples }
     }
 }
 
@@ -86,29 +87,6 @@ fn own_channel(extent: &Extent, #[comptime] lanes: usize) -> (usize, bool) {
     let last = extent.channels - 1;
     let channel = if exists { channel } else { last };
     (channel, exists)
-}
-
-/// Both sums over the workgroup's invocations of this channel.
-#[cube]
-fn sum_up(first: f32, second: f32, #[comptime] lanes: usize) -> (f32, f32) {
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * UNITS));
-    let unit = UNIT_POS as usize;
-    shared[unit] = first;
-    shared[unit + comptime!(UNITS)] = second;
-    sync_cube();
-    #[unroll]
-    for level in 0..comptime!((UNITS / lanes).ilog2()) {
-        let step = comptime!(UNITS >> (level + 1));
-        if unit < step {
-            let first = shared[unit] + shared[unit + step];
-            let second = shared[unit + comptime!(UNITS)] + shared[unit + step + comptime!(UNITS)];
-            shared[unit] = first;
-            shared[unit + comptime!(UNITS)] = second;
-        }
-        sync_cube();
-    }
-    let lane = UNIT_POS_X as usize;
-    (shared[lane], shared[lane + comptime!(UNITS)])
 }
 
 /// The sums of all parts of this channel: results 2 and 3 are those of the first part, and so on.
