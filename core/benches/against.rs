@@ -197,6 +197,7 @@ impl Ready {
 }
 
 fn main() -> io::Result<()> {
+    slimclr_core::memory::keep_freed();
     // `cargo bench` runs all benches and asks this one nothing.
     if env::args().any(|argument| argument == "--bench") {
         return Ok(());

@@ -13,7 +13,7 @@ use divan::{
 use futures::executor::block_on;
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use slimclr_core::{
-    augment::Normalisation,
+    augment::{Augmenter, Normalisation, Recipe, view_rng},
     config::Config,
     data::file,
     eval::knn::knn,

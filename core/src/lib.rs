@@ -21,6 +21,7 @@ pub mod interchange;
 pub mod interference;
 pub mod kernel;
 pub mod loss;
+pub mod memory;
 pub mod method;
 pub mod optim;
 pub mod parameter;

@@ -111,6 +111,7 @@ enum DataTask {
 }
 
 fn main() -> ExitCode {
+    slimclr_core::memory::keep_freed();
     // Where there is no desktop, a layer of Mesa's Vulkan drivers complains of it on standard error.
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         // SAFETY: no other thread runs yet that could read the environment.

@@ -17,6 +17,8 @@ use burn::{
     tensor::{Int, Tensor},
 };
 
+use super::cpu;
+
 /// Added to a norm before dividing by it, as PyTorch's `normalize` does.
 pub(super) const TINY: f64 = 1e-12;
 
@@ -184,7 +186,31 @@ pub trait ContrastBackend: Backend {
     }
 }
 
-impl ContrastBackend for Flex {}
+impl ContrastBackend for Flex {
+    fn cross_entropy(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        temperature: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if !cpu::is_f32(&logits) {
+            return plain::cross_entropy::<Self>(logits, targets, temperature);
+        }
+        let targets: Vec<usize> = targets.into_data().iter::<i64>().map(|column| column as usize).collect();
+        cpu::contrast::cross_entropy(&logits, &targets, temperature)
+    }
+
+    fn soft_cross_entropy(
+        student: FloatTensor<Self>,
+        teacher: FloatTensor<Self>,
+        of_student: f64,
+        of_teacher: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if !cpu::is_f32(&student) {
+            return plain::soft_cross_entropy::<Self>(student, teacher, of_student, of_teacher);
+        }
+        cpu::contrast::soft_cross_entropy([&student, &teacher], [of_student, of_teacher])
+    }
+}
 
 /// The graph's step of [`ContrastBackend::normalize`].
 #[derive(Debug)]
@@ -293,5 +319,48 @@ impl<B: ContrastBackend, C: CheckpointStrategy> ContrastBackend for Autodiff<B, 
             OpsKind::UnTracked(step) => step.finish(loss),
         };
         (loss, Self::from_inner(gradient))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::{
+        backend::{Flex, TensorMetadata, flex::FlexTensor},
+        tensor::TensorData,
+    };
+    use rand::{RngExt, SeedableRng};
+    use rand_distr::StandardNormal;
+    use rand_pcg::Pcg64Mcg;
+
+    use super::*;
+
+    fn close(found: FlexTensor, expected: FlexTensor) -> bool {
+        let same_shape = found.shape() == expected.shape();
+        let [found, expected] = [found, expected].map(|tensor| tensor.into_data().iter::<f32>().collect::<Vec<_>>());
+        let largest = expected.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+        same_shape && found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-5 * largest)
+    }
+
+    #[test]
+    fn the_fused_forms_on_the_cpu_are_the_plain_ones() {
+        let mut random = Pcg64Mcg::seed_from_u64(0);
+        for (rows, columns) in [(1, 1), (3, 17), (5, 129), (2, 4097)] {
+            let mut logits = || {
+                let values: Vec<f32> =
+                    (0..rows * columns).map(|_| 3.0 * random.sample::<f32, _>(StandardNormal)).collect();
+                FlexTensor::from_data(TensorData::new(values, [rows, columns]))
+            };
+            let (student, teacher) = (logits(), logits());
+            let targets: Vec<i64> = (0..rows as i64).map(|row| row * 7 % columns as i64).collect();
+            let targets = FlexTensor::from_data(TensorData::new(targets, [rows]));
+            let found = <Flex as ContrastBackend>::cross_entropy(student.clone(), targets.clone(), 0.2);
+            let expected = plain::cross_entropy::<Flex>(student.clone(), targets, 0.2);
+            assert!(close(found.0, expected.0) && close(found.1, expected.1), "{rows} x {columns}");
+            let found = <Flex as ContrastBackend>::soft_cross_entropy(student.clone(), teacher.clone(), 0.5, 2.0);
+            let expected = plain::soft_cross_entropy::<Flex>(student, teacher, 0.5, 2.0);
+            assert!(close(found.0, expected.0), "{rows} x {columns}, loss");
+            // Of differences of probabilities, so relative to these.
+            assert!(columns == 1 || close(found.1, expected.1), "{rows} x {columns}, gradient");
+        }
     }
 }

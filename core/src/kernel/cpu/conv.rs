@@ -211,22 +211,14 @@ impl Canvas {
     }
 }
 
-/// A weight, perhaps a slice of a larger one.
-struct Weight<'a> {
-    values: &'a [f32],
-    start: usize,
-    strides: [usize; 4],
+/// How far apart the values of a weight lie along each axis; it may be a slice of a larger one.
+fn strides(weight: &FlexTensor) -> [usize; 4] {
+    array::from_fn(|axis| weight.layout().strides()[axis].try_into().expect("slices run forwards"))
 }
 
-impl<'a> Weight<'a> {
-    fn of(tensor: &'a FlexTensor) -> Self {
-        let strides = array::from_fn(|axis| tensor.layout().strides()[axis].try_into().expect("slices run forwards"));
-        Self { values: tensor.storage(), start: tensor.layout().start_offset(), strides }
-    }
-
-    fn at(&self, place: [usize; 4]) -> f32 {
-        self.values[place.iter().zip(self.strides).fold(self.start, |start, (place, stride)| start + place * stride)]
-    }
+/// Where the value at `place` lies.
+fn at(place: [usize; 4], strides: [usize; 4]) -> usize {
+    place.iter().zip(strides).map(|(place, stride)| place * stride).sum()
 }
 
 /// Sums over taps: `sums[row][pixel] = Σ weight[row][tap] * canvas[offset[tap] + pixel]`.
@@ -242,22 +234,32 @@ struct Stencil {
 }
 
 impl Stencil {
-    /// For `groups` with as many rows and taps each; `reach` is how many values of a canvas' plane are seen from one
-    /// pixel, in so many `taps` of it.
+    /// For `groups` with as many rows each. `places` are those of the taps' values for the first row of `weight`, perhaps
+    /// a slice of a larger tensor, and `strides` lead to the next group's and the next row's. `reach` is how many values
+    /// of a canvas' plane are seen from one pixel, in so many `taps` of it.
     fn new(
         [groups, rows]: [usize; 2],
         offsets: Vec<usize>,
         (reach, taps): (usize, usize),
-        weight: impl Fn(usize, usize, usize) -> f32,
+        weight: &FlexTensor,
+        places: &[usize],
+        strides: [usize; 2],
     ) -> Self {
         let block = if rows == 1 { 1 } else { ROWS };
-        let mut weights = Vec::with_capacity(groups * rows.next_multiple_of(block) * offsets.len());
-        for (group, first) in (0..groups).flat_map(|group| (0..rows).step_by(block).map(move |row| (group, row))) {
-            for tap in 0..offsets.len() {
-                let row = |row| if row < rows { weight(group, row, tap) } else { 0.0 };
-                weights.extend((first..first + block).map(row));
+        let blocks = rows.div_ceil(block);
+        let values = &weight.storage::<f32>()[weight.layout().start_offset()..];
+        let pack = |(): &mut (), number: usize, target: &mut [MaybeUninit<f32>]| {
+            let (group, first) = (number / blocks, number % blocks * block);
+            for (&place, target) in places.iter().zip(target.chunks_exact_mut(block)) {
+                for (row, target) in (first..).zip(target) {
+                    let place = group * strides[0] + row * strides[1] + place;
+                    target.write(if row < rows { values[place] } else { 0.0 });
+                }
             }
-        }
+        };
+        let size = block * offsets.len();
+        // SAFETY: every row of every tap is written.
+        let weights = unsafe { written(groups * blocks * size, size.max(1), || (), pack) };
         let near = (NEAR / (SLACK + reach)).max(1) * taps;
         Self { rows, offsets, weights, block, near }
     }
@@ -453,16 +455,19 @@ impl Tile<'_> {
 /// See [`conv`](crate::kernel::conv::conv).
 pub fn forward(x: &FlexTensor, weight: &FlexTensor, stride: usize) -> FlexTensor {
     let shape = Geometry::of(x, weight, stride);
-    let (x, weight) = (x.to_contiguous(), Weight::of(weight));
+    let x = x.to_contiguous();
     let x = values(&x);
     let canvas = shape.input_canvas();
     let taps = shape.kernel * shape.kernel;
     let reach = (shape.kernel - 1) * canvas.pitch;
     let [groups, outputs] = [shape.groups, shape.outputs];
-    let stencil = Stencil::new([groups, outputs], shape.patch_offsets(), (reach, taps), |group, output, tap| {
-        let (input, tap) = (tap / taps, tap % taps);
-        weight.at([group * outputs + output, input, tap / shape.kernel, tap % shape.kernel])
-    });
+    let strides = strides(weight);
+    let places: Vec<usize> = (0..shape.inputs)
+        .flat_map(|input| (0..taps).map(move |tap| [0, input, tap / shape.kernel, tap % shape.kernel]))
+        .map(|place| at(place, strides))
+        .collect();
+    let rows = [outputs * strides[0], strides[0]];
+    let stencil = Stencil::new([groups, outputs], shape.patch_offsets(), (reach, taps), weight, &places, rows);
     let extent = match shape.is_pointwise() {
         true => Extent { height: 1, width: shape.out_plane(), pitch: shape.out_plane() },
         false => Extent { height: shape.out_height, width: shape.out_width, pitch: canvas.pitch },
@@ -491,8 +496,9 @@ pub fn forward(x: &FlexTensor, weight: &FlexTensor, stride: usize) -> FlexTensor
 /// Of every `stride`-th pixel the same taps are seen, so for each such phase along both axes there is a stencil.
 pub fn input_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTensor, stride: usize) -> FlexTensor {
     let shape = Geometry::of(x, weight, stride);
-    let (gradient, weight) = (gradient.to_contiguous(), Weight::of(weight));
+    let gradient = gradient.to_contiguous();
     let gradient = values(&gradient);
+    let strides = strides(weight);
     let canvas = shape.gradient_canvas();
     let [groups, outputs] = [shape.groups, shape.outputs];
     let plane = shape.height * shape.width;
@@ -505,10 +511,10 @@ pub fn input_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTensor
             };
             let offsets = (0..outputs).flat_map(offset).collect();
             let reach = (shape.kernel - 1) / stride * canvas.pitch;
-            let stencil = Stencil::new([groups, shape.inputs], offsets, (reach, taps.len()), |group, input, tap| {
-                let (output, ((y, _), (x, _))) = (tap / taps.len(), taps[tap % taps.len()]);
-                weight.at([group * outputs + output, input, y, x])
-            });
+            let place = |output: usize| taps.iter().map(move |((y, _), (x, _))| at([output, 0, *y, *x], strides));
+            let places: Vec<usize> = (0..outputs).flat_map(place).collect();
+            let rows = [outputs * strides[0], strides[1]];
+            let stencil = Stencil::new([groups, shape.inputs], offsets, (reach, taps.len()), weight, &places, rows);
             if shape.is_pointwise() {
                 let extent = Extent { height: 1, width: plane, pitch: plane };
                 return (stencil, extent, Target { first: 0, step: 1, pitch: plane, plane });
@@ -555,7 +561,10 @@ pub fn weight_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTenso
     // The output's gradient with the input's pitch, zero where that has a margin.
     let plane = ((shape.out_height - 1) * canvas.pitch + shape.out_width).next_multiple_of(MOST_LANES);
     let parts = (batch * plane / MOST_LANES / LONG).clamp(1, TASKS.min(batch));
-    let rows = (outputs * parts * groups).div_ceil(TASKS).next_multiple_of(ROWS).min(outputs);
+    let rows = match groups {
+        1 => (outputs * parts).div_ceil(TASKS).next_multiple_of(ROWS).min(outputs),
+        _ => outputs,
+    };
     let blocks = outputs.div_ceil(rows);
     let together = (FAR / image.max(rows * plane)).clamp(1, batch.div_ceil(parts));
     let size = rows * shape.patch();
@@ -583,13 +592,13 @@ pub fn weight_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTenso
             Arch::new().dispatch(Dots { left, rows, plane, right, image, offsets: &offsets, images, target });
         }
     });
-    // By parts, groups and blocks of rows, of which the last may have fewer.
     let (sum, others) = partial.split_at_mut(groups * blocks * size);
     for other in others.chunks_exact(sum.len()) {
         sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
     }
-    let sums = sum.chunks_exact(blocks * size).flat_map(|group| &group[..outputs * shape.patch()]);
-    tensor(sums.copied().collect(), [groups * outputs, inputs, shape.kernel, shape.kernel])
+    // The last block of rows may have had fewer.
+    partial.truncate(groups * outputs * shape.patch());
+    tensor(partial, [groups * outputs, inputs, shape.kernel, shape.kernel])
 }
 
 /// Adds to `target[row][tap]` the dot products, over the pixels of all images, of a row of `left` with what the tap

@@ -1,5 +1,6 @@
 //! What the fused forms on the CPU share: slices of Burn's tensors, and loops over all cores.
 
+pub mod contrast;
 pub mod conv;
 pub mod norm;
 pub mod residual;
@@ -42,6 +43,39 @@ pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
 #[inline(always)]
 pub fn at_least(x: f32, floor: f32) -> f32 {
     if x < floor { floor } else { x }
+}
+
+/// Partial sums kept side by side: a few vectors, so that none waits for the one before.
+const LANES: usize = 64;
+
+/// Sums of both terms over the elements, in an order that depends on nothing but their number.
+#[inline(always)]
+pub fn sums(count: usize, term: impl Fn(usize) -> [f32; 2]) -> [f64; 2] {
+    let [mut firsts, mut seconds] = [[0.0_f32; LANES]; 2];
+    let whole = count - count % LANES;
+    for start in (0..whole).step_by(LANES) {
+        for (lane, (first, second)) in firsts.iter_mut().zip(&mut seconds).enumerate() {
+            let terms = term(start + lane);
+            *first += terms[0];
+            *second += terms[1];
+        }
+    }
+    let mut sums = [0.0; 2];
+    for (sum, lanes) in sums.iter_mut().zip([&mut firsts, &mut seconds]) {
+        let mut half = LANES / 2;
+        while half > 0 {
+            let (left, right) = lanes.split_at_mut(half);
+            left.iter_mut().zip(right).for_each(|(left, right)| *left += *right);
+            half /= 2;
+        }
+        *sum = f64::from(lanes[0]);
+    }
+    for place in whole..count {
+        let [first, second] = term(place);
+        sums[0] += f64::from(first);
+        sums[1] += f64::from(second);
+    }
+    sums
 }
 
 /// Copies a row of pixels, which are too few to call for `memcpy`.
