@@ -38,7 +38,7 @@ fn launches<T>(work: impl FnOnce() -> T) -> (usize, T) {
     (launches.values().sum(), result)
 }
 
-/// Launches of a SlimCLR-MoCov2 step of a ResNet-20 with a quarter of the channels, part by part and as a whole.
+/// Launches of a SlimCLR-MoCov2 step of a ResNet-20 with half the channels, part by part and as a whole.
 fn step(widths: &[f64]) -> usize {
     let config = Config {
         widths: widths.to_vec(),

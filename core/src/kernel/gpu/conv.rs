@@ -150,12 +150,16 @@ fn weight_gradient_part<F: Float>(
     for sum in 0..sums_of_unit {
         sums[sum] = 0.0f32;
     }
+    // Divisions are slow: from one pixel of this invocation to the next it takes but sums, with at most one carry each.
+    let image_step = comptime!(UNITS) / plane;
+    let y_step = (comptime!(UNITS) - image_step * plane) / sizes.out_width;
+    let x_step = comptime!(UNITS) - image_step * plane - y_step * sizes.out_width;
     let mut pixel = UNIT_POS as usize;
+    let mut image = pixel / plane;
+    let mut y = (pixel - image * plane) / sizes.out_width;
+    let mut x = pixel - image * plane - y * sizes.out_width;
     while pixel < sizes.out_pixels {
-        let image = pixel / plane;
-        let place = pixel - image * plane;
-        let y = place / sizes.out_width;
-        let x = place - y * sizes.out_width;
+        let place = y * sizes.out_width + x;
         let (met_y, is_inside_y) = meet(y, row, sizes.height, sizes.kernel, sizes.stride, false);
         if is_inside_y {
             let source_row = ((image * sizes.inputs + input) * sizes.height + met_y) * sizes.width;
@@ -180,6 +184,17 @@ fn weight_gradient_part<F: Float>(
             }
         }
         pixel += comptime!(UNITS);
+        image += image_step;
+        y += y_step;
+        x += x_step;
+        if x >= sizes.out_width {
+            x -= sizes.out_width;
+            y += 1;
+        }
+        if y >= sizes.out_height {
+            y -= sizes.out_height;
+            image += 1;
+        }
     }
     let mut shared = Shared::<[f32]>::new_slice(comptime!(UNITS * BLOCK * taps));
     let unit = UNIT_POS as usize;

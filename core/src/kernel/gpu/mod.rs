@@ -17,8 +17,9 @@ use cubecl::{prelude::*, server::MemoryLayoutDescriptor};
 /// Invocations of a workgroup.
 const UNITS: usize = 256;
 
-/// Multiply-accumulates up to which a product is computed here, in one launch; larger ones are Burn's.
-const SMALL: usize = 1 << 28;
+/// Multiply-accumulates up to which a product is computed here, in one launch: some tenth of a millisecond on a GPU, about
+/// what the launches and copies take that it saves. Larger ones are Burn's.
+const SMALL: usize = 1 << 27;
 
 /// Both sums over a workgroup's invocations that have the same place among its `lanes`.
 #[cube]
