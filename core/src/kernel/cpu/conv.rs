@@ -298,7 +298,9 @@ struct Target {
 struct Scratch {
     canvas: Vec<f32>,
     sums: Vec<f32>,
+    /// The pixels of some taps that lie a plane apart, in one run of memory, and where each tap's begin.
     taps: Vec<f32>,
+    gathered: Vec<usize>,
 }
 
 /// A stencil over one image.
@@ -319,29 +321,27 @@ impl WithSimd for Sweep<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { stencil, extent, target, .. } = self;
-        let Scratch { canvas, sums, taps } = self.scratch;
+        let Scratch { canvas, sums, taps, gathered } = self.scratch;
         let length = (extent.height - 1) * extent.pitch + extent.width;
-        let vectors = length.div_ceil(lanes::<S>());
-        // As many a tile as fit, and all tiles alike.
-        let vectors = vectors.div_ceil(vectors.div_ceil(most_vectors::<S>()));
-        let tile = vectors * lanes::<S>();
-        sums.resize(stencil.rows.next_multiple_of(stencil.block) * tile, 0.0);
-        // Pointwise, consecutive taps lie a plane apart: gathered, they are one run of memory.
-        let gathered: Vec<usize> = match self.pointwise {
-            Some(_) => (0..stencil.near).map(|tap| tap * tile).collect(),
-            None => Vec::new(),
-        };
-        for start in (0..length).step_by(tile) {
+        let all = length.div_ceil(lanes::<S>());
+        let tiles = all.div_ceil(most_vectors::<S>());
+        for number in 0..tiles {
+            let first = number * all / tiles;
+            let vectors = (number + 1) * all / tiles - first;
+            let (start, tile) = (first * lanes::<S>(), vectors * lanes::<S>());
+            sums.resize(stencil.rows.next_multiple_of(stencil.block) * tile, 0.0);
             let end = (start + tile).min(length);
             for first in (0..stencil.offsets.len()).step_by(stencil.near) {
                 let some = first..(first + stencil.near).min(stencil.offsets.len());
                 let (source, offsets) = match self.pointwise {
                     Some(image) => {
                         taps.resize(stencil.near * tile, 0.0);
+                        gathered.clear();
+                        gathered.extend((0..some.len()).map(|tap| tap * tile));
                         for (offset, taps) in stencil.offsets[some.clone()].iter().zip(taps.chunks_exact_mut(tile)) {
                             taps[..end - start].copy_from_slice(&image[offset + start..offset + end]);
                         }
-                        (&taps[..], &gathered[..some.len()])
+                        (&taps[..], &gathered[..])
                     }
                     None => (&canvas[start..], &stencil.offsets[some.clone()]),
                 };

@@ -47,12 +47,17 @@ impl Extent {
     }
 }
 
-/// Mean of a plane, and the sum of squared differences from it.
+/// Mean of a plane, and the sum of squared differences from it: by way of differences from one of its own values, which
+/// are as small (Chan et al. 1983).
 #[inline(always)]
 fn moments(plane: &[f32]) -> [f64; 2] {
-    let mean = sums(plane.len(), |i| [plane[i], 0.0])[0] / plane.len() as f64;
-    let centre = mean as f32;
-    [mean, sums(plane.len(), |i| [(plane[i] - centre) * (plane[i] - centre), 0.0])[0]]
+    let (pivot, count) = (plane[0], plane.len() as f64);
+    let [sum, squares] = sums(
+        plane.len(),
+        #[inline(always)]
+        |i| [plane[i] - pivot, (plane[i] - pivot) * (plane[i] - pivot)],
+    );
+    [f64::from(pivot) + sum / count, (squares - sum * sum / count).max(0.0)]
 }
 
 /// Output, mean and biased variance.
