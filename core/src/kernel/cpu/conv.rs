@@ -201,7 +201,7 @@ impl Canvas {
                     let source = &image[y * width + pixel..(y + 1) * width];
                     let target = &mut target[first..];
                     if step == 1 {
-                        copy(source, target, |target, source| *target = source);
+                        copy(source, target);
                     } else {
                         target.iter_mut().zip(source.iter().step_by(step)).for_each(|(t, s)| *t = *s);
                     }
@@ -297,7 +297,8 @@ struct Target {
 #[derive(Default)]
 struct Scratch {
     canvas: Vec<f32>,
-    sums: Vec<f32>,
+    /// Sums of consecutive pixels of a canvas, for all channels.
+    line: Vec<MaybeUninit<f32>>,
     /// The pixels of some taps that lie a plane apart, in one run of memory, and where each tap's begin.
     taps: Vec<f32>,
     gathered: Vec<usize>,
@@ -321,61 +322,71 @@ impl WithSimd for Sweep<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { stencil, extent, target, .. } = self;
-        let Scratch { canvas, sums, taps, gathered } = self.scratch;
-        let length = (extent.height - 1) * extent.pitch + extent.width;
-        let all = length.div_ceil(lanes::<S>());
+        let lanes = lanes::<S>();
+        // Rows of whole vectors are summed where they belong; others as one line, with what lies between them.
+        let in_place = target.step == 1 && extent.width.is_multiple_of(lanes);
+        let (width, pitch) = (extent.width, if in_place { extent.width } else { extent.pitch });
+        let length = (extent.height - 1) * pitch + width;
+        let all = length.div_ceil(lanes);
         let tiles = all.div_ceil(most_vectors::<S>());
+        let Scratch { canvas, line, taps, gathered } = self.scratch;
         for number in 0..tiles {
-            let first = number * all / tiles;
-            let vectors = (number + 1) * all / tiles - first;
-            let (start, tile) = (first * lanes::<S>(), vectors * lanes::<S>());
-            sums.resize(stencil.rows.next_multiple_of(stencil.block) * tile, 0.0);
-            let end = (start + tile).min(length);
-            for first in (0..stencil.offsets.len()).step_by(stencil.near) {
-                let some = first..(first + stencil.near).min(stencil.offsets.len());
+            let (first, end) = (number * all / tiles * lanes, (number + 1) * all / tiles * lanes);
+            let pixels = first..end.min(length);
+            // The pixels' places in the canvas, and where their sums go.
+            let mut starts = [0; MOST_VECTORS];
+            let mut places = [0; MOST_VECTORS];
+            for (vector, pixel) in (first..end).step_by(lanes).enumerate() {
+                let (row, column) = if in_place { (pixel / width, pixel % width) } else { (0, pixel) };
+                starts[vector] = row * extent.pitch + column;
+                places[vector] = if in_place { target.first + row * target.pitch + column } else { vector * lanes };
+            }
+            let vectors = (end - first) / lanes;
+            let (sums, apart) = if in_place {
+                (&mut *self.output, target.plane)
+            } else {
+                line.resize(stencil.rows * (end - first), MaybeUninit::new(0.0));
+                (&mut line[..], end - first)
+            };
+            for some in (0..stencil.offsets.len()).step_by(stencil.near) {
+                let some = some..(some + stencil.near).min(stencil.offsets.len());
+                let mut starts = starts;
                 let (source, offsets) = match self.pointwise {
                     Some(image) => {
-                        taps.resize(stencil.near * tile, 0.0);
+                        taps.resize(stencil.near * (end - first), 0.0);
                         gathered.clear();
-                        gathered.extend((0..some.len()).map(|tap| tap * tile));
-                        for (offset, taps) in stencil.offsets[some.clone()].iter().zip(taps.chunks_exact_mut(tile)) {
-                            taps[..end - start].copy_from_slice(&image[offset + start..offset + end]);
+                        for (tap, &offset) in stencil.offsets[some.clone()].iter().enumerate() {
+                            let place = tap * (end - first);
+                            taps[place..][..pixels.len()].copy_from_slice(&image[offset..][pixels.clone()]);
+                            gathered.push(place);
                         }
+                        starts = array::from_fn(|vector| vector * lanes);
                         (&taps[..], &gathered[..])
                     }
-                    None => (&canvas[start..], &stencil.offsets[some.clone()]),
+                    None => (&canvas[..], &stencil.offsets[some.clone()]),
                 };
                 let weights = stencil.weights(self.group);
-                Tile {
-                    weights,
-                    taps: stencil.offsets.len(),
-                    block: stencil.block,
-                    some,
-                    source,
-                    offsets,
-                    vectors,
-                    sums,
-                }
-                .run(simd);
+                let (starts, places) = (&starts[..vectors], &places[..vectors]);
+                let sums = &mut *sums;
+                Tile { stencil, weights, some, source, offsets, starts, sums, places, apart }.run(simd);
             }
-            for row in start / extent.pitch..=(end - 1) / extent.pitch {
-                let left = row * extent.pitch;
-                let (from, to) = (left.max(start), (left + extent.width).min(end));
+            if in_place {
+                continue;
+            }
+            for row in pixels.start / pitch..=(pixels.end - 1) / pitch {
+                let left = row * pitch;
+                let (from, to) = (left.max(pixels.start), (left + width).min(pixels.end));
                 if from >= to {
                     continue;
                 }
                 let place = target.first + row * target.pitch + (from - left) * target.step;
-                for (channel, sums) in sums.chunks_exact(tile).take(stencil.rows).enumerate() {
-                    let sums = &sums[from - start..to - start];
+                for (channel, sums) in line.chunks_exact(apart).enumerate() {
+                    let sums = &sums[from - pixels.start..to - pixels.start];
                     let output = &mut self.output[channel * target.plane + place..];
                     if target.step == 1 {
-                        copy(sums, output, |output, sum| {
-                            output.write(sum);
-                        });
+                        copy(sums, output);
                     } else {
-                        output.iter_mut().step_by(target.step).zip(sums).for_each(|(output, sum)| {
-                            output.write(*sum);
-                        });
+                        output.iter_mut().step_by(target.step).zip(sums).for_each(|(output, sum)| *output = *sum);
                     }
                 }
             }
@@ -385,24 +396,25 @@ impl WithSimd for Sweep<'_> {
 
 /// Sums of a few vectors of pixels, for all rows of a stencil.
 struct Tile<'a> {
+    stencil: &'a Stencil,
     weights: &'a [f32],
-    /// Taps of the stencil.
-    taps: usize,
-    /// Rows of a block of the weights.
-    block: usize,
     /// Which taps; the sums begin with the first.
     some: Range<usize>,
     source: &'a [f32],
-    /// Where the source has each of these taps.
+    /// Where the source has each of these taps, seen from a pixel.
     offsets: &'a [usize],
-    vectors: usize,
-    sums: &'a mut [f32],
+    /// Where it has each vector's first pixel.
+    starts: &'a [usize],
+    sums: &'a mut [MaybeUninit<f32>],
+    /// Where the first row's sums of each vector go, and how far apart the rows are.
+    places: &'a [usize],
+    apart: usize,
 }
 
 impl Tile<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        match (self.block, self.vectors) {
+        match (self.stencil.block, self.starts.len()) {
             (ROWS, 1) => self.sum::<S, ROWS, 1>(simd),
             (ROWS, 2) => self.sum::<S, ROWS, 2>(simd),
             (ROWS, 3) => self.sum::<S, ROWS, 3>(simd),
@@ -421,22 +433,29 @@ impl Tile<'_> {
 
     #[inline(always)]
     fn sum<S: Simd, const R: usize, const N: usize>(self, simd: S) {
-        let Self { weights, taps, some, source, offsets, sums, .. } = self;
-        let furthest = offsets.iter().max().map_or(0, |offset| offset + N * lanes::<S>());
-        assert!(furthest <= source.len(), "all taps see the canvas");
-        let source = source.as_ptr();
-        for (weights, sums) in weights.chunks_exact(R * taps).zip(sums.chunks_exact_mut(R * N * lanes::<S>())) {
-            let sums = sums.as_mut_ptr().cast::<S::f32s>();
+        let Self { stencil, weights, some, source, offsets, sums, apart, .. } = self;
+        let [starts, places]: [[usize; N]; 2] = [self.starts, self.places].map(|of| array::from_fn(|n| of[n]));
+        let (rows, taps) = (stencil.rows, stencil.offsets.len());
+        let furthest = |places: &[usize]| places.iter().max().map_or(0, |place| place + lanes::<S>());
+        let furthest_tap = offsets.iter().max().map_or(0, |offset| offset + furthest(&starts));
+        assert!(furthest_tap <= source.len(), "all taps see the canvas");
+        assert!((rows - 1) * apart + furthest(&places) <= sums.len(), "all sums have a place");
+        let (source, sums) = (starts.map(|start| source[start..].as_ptr()), sums.as_mut_ptr());
+        for (first, weights) in (0..rows).step_by(R).zip(weights.chunks_exact(R * taps)) {
+            let here = R.min(rows - first);
+            let place = |row: usize, n: usize| (first + row) * apart + places[n];
             let mut totals = [[simd.splat_f32s(0.0); N]; R];
             if some.start > 0 {
-                // SAFETY: a chunk of the sums has `R * N` vectors, aligned or not.
-                totals = array::from_fn(|r| array::from_fn(|n| unsafe { sums.add(r * N + n).read_unaligned() }));
+                for (row, totals) in totals.iter_mut().enumerate().take(here) {
+                    // SAFETY: the second assertion keeps the vector inside, and it was written with the first taps.
+                    *totals = array::from_fn(|n| unsafe { sums.add(place(row, n)).cast::<S::f32s>().read_unaligned() });
+                }
             }
             let weights = weights[R * some.start..R * some.end].chunks_exact(R);
             for (weights, &offset) in weights.zip(offsets) {
-                // SAFETY: the assertion above keeps the last vector of the furthest tap inside the source.
+                // SAFETY: the first assertion keeps the last vector of the furthest tap inside the source.
                 let pixels: [S::f32s; N] =
-                    array::from_fn(|n| unsafe { source.add(offset).cast::<S::f32s>().add(n).read_unaligned() });
+                    array::from_fn(|n| unsafe { source[n].add(offset).cast::<S::f32s>().read_unaligned() });
                 for r in 0..R {
                     let weight = simd.splat_f32s(weights[r]);
                     for n in 0..N {
@@ -444,9 +463,11 @@ impl Tile<'_> {
                     }
                 }
             }
-            for (place, total) in totals.into_iter().flatten().enumerate() {
-                // SAFETY: as above.
-                unsafe { sums.add(place).write_unaligned(total) };
+            for (row, totals) in totals.into_iter().enumerate().take(here) {
+                for (n, total) in totals.into_iter().enumerate() {
+                    // SAFETY: the second assertion keeps the vector inside.
+                    unsafe { sums.add(place(row, n)).cast::<S::f32s>().write_unaligned(total) };
+                }
             }
         }
     }
@@ -584,7 +605,7 @@ pub fn weight_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTenso
                 for (row, source) in planes.enumerate() {
                     let target = &mut left[(place * rows.len() + row) * plane..][..plane];
                     for (source, target) in source.chunks_exact(shape.out_width).zip(target.chunks_mut(canvas.pitch)) {
-                        copy(source, target, |target, source| *target = source);
+                        copy(source, target);
                     }
                 }
             }

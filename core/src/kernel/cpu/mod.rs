@@ -80,18 +80,11 @@ pub fn sums(count: usize, term: impl Fn(usize) -> [f32; 2]) -> [f64; 2] {
 
 /// Copies a row of pixels, which are too few to call for `memcpy`.
 #[inline(always)]
-pub fn copy<T: Copy, U>(source: &[T], target: &mut [U], put: impl Fn(&mut U, T)) {
+pub fn copy<T: Copy>(source: &[T], target: &mut [T]) {
     const FEW: usize = 8;
-    let (source, last) = source.as_chunks::<FEW>();
-    let (target, rest) = target.split_at_mut(source.len() * FEW);
-    for (source, target) in source.iter().zip(target.as_chunks_mut::<FEW>().0) {
-        for place in 0..FEW {
-            put(&mut target[place], source[place]);
-        }
-    }
-    for (source, target) in last.iter().zip(rest) {
-        put(target, *source);
-    }
+    let ((source, last), (target, rest)) = (source.as_chunks::<FEW>(), target[..source.len()].as_chunks_mut::<FEW>());
+    target.iter_mut().zip(source).for_each(|(target, source)| *target = *source);
+    rest.iter_mut().zip(last).for_each(|(target, source)| *target = *source);
 }
 
 /// Runs `work` as one of the threads that [`map`] and [`for_each_chunk`] divide their work among: from outside, each
