@@ -153,7 +153,11 @@ impl Trainer {
     /// The sub-networks' graphs share nothing but weights, so the step goes width by width, dropping each width's
     /// activations before the next; the sum of their gradients is that of the summed loss.
     pub fn step(&mut self, batch: Batch, plan: Plan) -> StepOutcome {
-        among_the_threads(|| self.step_here(batch, plan))
+        // A GPU's work goes in the order of one thread, the caller's.
+        if self.query.device() == Device::flex() {
+            return among_the_threads(|| self.step_here(batch, plan));
+        }
+        self.step_here(batch, plan)
     }
 
     fn step_here(&mut self, batch: Batch, plan: Plan) -> StepOutcome {

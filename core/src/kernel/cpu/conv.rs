@@ -459,7 +459,8 @@ impl Tile<'_> {
                 for r in 0..R {
                     let weight = simd.splat_f32s(weights[r]);
                     for n in 0..N {
-                        totals[r][n] = simd.mul_add_f32s(weight, pixels[n], totals[r][n]);
+                        // In one operation only where the processor has one: emulated, it takes a hundred.
+                        totals[r][n] = simd.mul_add_e_f32s(weight, pixels[n], totals[r][n]);
                     }
                 }
             }
@@ -678,7 +679,7 @@ impl Dots<'_> {
                             right.add(number * image + tap_places[n] + pixel).cast::<S::f32s>().read_unaligned()
                         };
                         for r in 0..R {
-                            sums[r][n] = simd.mul_add_f32s(rows[r], tap, sums[r][n]);
+                            sums[r][n] = simd.mul_add_e_f32s(rows[r], tap, sums[r][n]);
                         }
                     }
                 }
