@@ -13,7 +13,7 @@ use divan::{
 use futures::executor::block_on;
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use slimclr_core::{
-    augment::{Augmenter, Normalisation, Recipe, view_rng},
+    augment::Normalisation,
     config::Config,
     data::file,
     eval::knn::knn,
@@ -111,16 +111,11 @@ fn decode(bencher: Bencher) {
 #[divan::bench(sample_count = 50)]
 fn augment_file(bencher: Bencher) {
     let file = photograph();
-    let recipe = Recipe::moco_v2(Normalisation::IMAGENET, 224);
-    let mut augmenter = Augmenter::new();
-    let mut view = vec![0.0; 3 * 224 * 224];
-    let mut number = 0;
+    let mut views = Views::new(Normalisation::IMAGENET, 224);
     bencher.counter(ItemsCount::new(2_usize)).bench_local(|| {
-        number += 1;
         let image = file::decode(Cursor::new(&file)).unwrap();
-        for of_image in 0..2 {
-            augmenter.view(&image, &recipe, 224, &mut view_rng(0, 0, number, of_image), &mut view).unwrap();
-        }
+        views.make(&image);
+        views.make(&image);
     });
 }
 

@@ -12,7 +12,6 @@ use burn::{
             ops::{Backward, Ops, OpsKind},
         },
         backend_extension,
-        ops::ModuleOps,
         tensor::FloatTensor,
     },
     tensor::{Shape, Tensor, module, ops::ConvOptions},
@@ -39,8 +38,7 @@ pub fn conv_plain(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
 pub trait ConvBackend: Backend {
     /// See [`conv`].
     fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
-        let options = options(x.shape(), weight.shape(), stride);
-        Self::conv2d(x, weight, None, options)
+        plain::conv::<Self>(x, weight, stride)
     }
 
     /// Gradient of the input.
@@ -50,8 +48,7 @@ pub trait ConvBackend: Backend {
         gradient: FloatTensor<Self>,
         stride: usize,
     ) -> FloatTensor<Self> {
-        let options = options(x.shape(), weight.shape(), stride);
-        Self::conv2d_x_backward(x, weight, gradient, options)
+        plain::input_gradient::<Self>(x, weight, gradient, stride)
     }
 
     /// Gradient of the weight.
@@ -61,8 +58,7 @@ pub trait ConvBackend: Backend {
         gradient: FloatTensor<Self>,
         stride: usize,
     ) -> FloatTensor<Self> {
-        let options = options(x.shape(), weight.shape(), stride);
-        Self::conv2d_weight_backward(x, weight, gradient, options)
+        plain::weight_gradient::<Self>(x, weight, gradient, stride)
     }
 
     /// Both gradients, the input's and the weight's.
@@ -77,8 +73,39 @@ pub trait ConvBackend: Backend {
     }
 }
 
+pub(super) mod plain {
+    //! The operations of a back end's own operations: for large products on GPUs, and for precisions without a fused form.
+
+    use super::{Backend, FloatTensor, TensorMetadata, options};
+
+    pub fn conv<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>, stride: usize) -> FloatTensor<B> {
+        let options = options(x.shape(), weight.shape(), stride);
+        B::conv2d(x, weight, None, options)
+    }
+
+    pub fn input_gradient<B: Backend>(
+        x: FloatTensor<B>,
+        weight: FloatTensor<B>,
+        gradient: FloatTensor<B>,
+        stride: usize,
+    ) -> FloatTensor<B> {
+        let options = options(x.shape(), weight.shape(), stride);
+        B::conv2d_x_backward(x, weight, gradient, options)
+    }
+
+    pub fn weight_gradient<B: Backend>(
+        x: FloatTensor<B>,
+        weight: FloatTensor<B>,
+        gradient: FloatTensor<B>,
+        stride: usize,
+    ) -> FloatTensor<B> {
+        let options = options(x.shape(), weight.shape(), stride);
+        B::conv2d_weight_backward(x, weight, gradient, options)
+    }
+}
+
 /// Burn's name for the same convolution.
-pub(super) fn options(x: Shape, weight: Shape, stride: usize) -> ConvOptions<2> {
+fn options(x: Shape, weight: Shape, stride: usize) -> ConvOptions<2> {
     ConvOptions::new([stride; 2], [weight[2] / 2; 2], [1, 1], x[1] / weight[1])
 }
 
@@ -134,8 +161,7 @@ impl<B: ConvBackend, C: CheckpointStrategy> ConvBackend for Autodiff<B, C> {
 impl ConvBackend for Flex {
     fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
         if !cpu::is_f32(&x) {
-            let options = options(x.shape(), weight.shape(), stride);
-            return Self::conv2d(x, weight, None, options);
+            return plain::conv::<Self>(x, weight, stride);
         }
         cpu::conv::forward(&x, &weight, stride)
     }
@@ -147,8 +173,7 @@ impl ConvBackend for Flex {
         stride: usize,
     ) -> FloatTensor<Self> {
         if !cpu::is_f32(&x) {
-            let options = options(x.shape(), weight.shape(), stride);
-            return Self::conv2d_x_backward(x, weight, gradient, options);
+            return plain::input_gradient::<Self>(x, weight, gradient, stride);
         }
         cpu::conv::input_gradient(&x, &weight, &gradient, stride)
     }
@@ -160,8 +185,7 @@ impl ConvBackend for Flex {
         stride: usize,
     ) -> FloatTensor<Self> {
         if !cpu::is_f32(&x) {
-            let options = options(x.shape(), weight.shape(), stride);
-            return Self::conv2d_weight_backward(x, weight, gradient, options);
+            return plain::weight_gradient::<Self>(x, weight, gradient, stride);
         }
         cpu::conv::weight_gradient(&x, &weight, &gradient, stride)
     }

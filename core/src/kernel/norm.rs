@@ -1,7 +1,7 @@
 //! Batch norm over the batch, with what follows it in a residual network: ReLU, or the shortcut and ReLU.
 //!
 //! As separate tensor operations these read and write every activation a dozen times. The fused form on
-//! the CPU reads it three times forward and twice backward, on all cores. The sums of a channel run in one
+//! the CPU reads it twice forward and twice backward, on all cores. The sums of a channel run in one
 //! order whatever the number of threads, so a run repeats.
 
 use burn::{

@@ -3,12 +3,12 @@
 //! Each product is one launch without shared memory or copies, which reads the weight's slice where it lies in the full
 //! weight. That is what counts for small networks; large products are Burn's, and so are grouped ones.
 
-use burn::backend::{TensorMetadata, cubecl::dtype_to_storage_type, ops::ModuleOps, tensor::FloatTensor};
+use burn::backend::{TensorMetadata, cubecl::dtype_to_storage_type, tensor::FloatTensor};
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 use cubecl::{ir::ElemType, prelude::*, server::CubeCountSelection};
 
 use super::{Joint, SMALL, values};
-use crate::kernel::conv::{ConvBackend, options};
+use crate::kernel::conv::{ConvBackend, plain};
 
 /// Output channels that an invocation computes from one read of the input.
 const BLOCK: usize = 4;
@@ -396,10 +396,7 @@ impl ConvBackend for CubeBackend {
     fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
         match Direct::of(&x, &weight, stride) {
             Some(direct) => direct.convolve(x, weight, [direct.x, direct.out], false),
-            None => {
-                let options = options(x.shape(), weight.shape(), stride);
-                Self::conv2d(x, weight, None, options)
-            }
+            None => plain::conv::<Self>(x, weight, stride),
         }
     }
 
@@ -411,10 +408,7 @@ impl ConvBackend for CubeBackend {
     ) -> FloatTensor<Self> {
         match Direct::of(&x, &weight, stride) {
             Some(direct) => direct.convolve(gradient, weight, [direct.out, direct.x], true),
-            None => {
-                let options = options(x.shape(), weight.shape(), stride);
-                Self::conv2d_x_backward(x, weight, gradient, options)
-            }
+            None => plain::input_gradient::<Self>(x, weight, gradient, stride),
         }
     }
 
@@ -426,10 +420,7 @@ impl ConvBackend for CubeBackend {
     ) -> FloatTensor<Self> {
         match Direct::of(&x, &weight, stride) {
             Some(direct) => direct.weight_gradient(x, gradient),
-            None => {
-                let options = options(x.shape(), weight.shape(), stride);
-                Self::conv2d_weight_backward(x, weight, gradient, options)
-            }
+            None => plain::weight_gradient::<Self>(x, weight, gradient, stride),
         }
     }
 
@@ -442,9 +433,8 @@ impl ConvBackend for CubeBackend {
         match Direct::of(&x, &weight, stride) {
             Some(direct) => direct.gradients(x, weight, gradient),
             None => {
-                let options = options(x.shape(), weight.shape(), stride);
-                let of_input = Self::conv2d_x_backward(x.clone(), weight.clone(), gradient.clone(), options.clone());
-                (of_input, Self::conv2d_weight_backward(x, weight, gradient, options))
+                let of_input = plain::input_gradient::<Self>(x.clone(), weight.clone(), gradient.clone(), stride);
+                (of_input, plain::weight_gradient::<Self>(x, weight, gradient, stride))
             }
         }
     }
