@@ -8,9 +8,10 @@ mod events;
 mod process;
 mod pytorch;
 mod table;
+mod workload;
 
 use std::{
-    env, fs,
+    env, fs, iter,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -25,19 +26,23 @@ use self::{
     events::{Log, Outcome},
     process::End,
     pytorch::{PyTorch, Rate},
-    table::{Row, Verdict},
+    table::{Row, Speeds, Verdict},
+    workload::{CIFAR_QUEUE, Timing, Workload},
 };
 use crate::{
     duration::InWords,
     pytorch::{STEP, unpack},
 };
 
-/// Compare the losses on every device with the CPU's, and time the training step on each
+/// Compare the losses on every device with the CPU's, and time training steps on each
 ///
-/// Builds nothing. Runs the `slimclr` program for a few steps on the CPU and on each device and prints one
-/// table: the largest relative difference of a loss to the CPU's, images per second, and how many times
-/// PyTorch's rate that is where Python has PyTorch (its rate on CUDA for every GPU device). Ends with exit
-/// code 1 if a device disagrees with the CPU or fails; a device that is not there is reported and no error.
+/// Builds nothing. Runs the `slimclr` program for a few steps on the CPU and on each device and prints two tables.
+/// The first has the largest relative difference of a loss to the CPU's; the second images per second, and how many
+/// times PyTorch's rate that is where Python has PyTorch (its rate on CUDA for every GPU device): of a CIFAR ResNet
+/// in 32 bits, and on GPUs also of ResNet-50 at 224 pixels, batch 256, in bf16.
+///
+/// Ends with exit code 1 if a device disagrees with the CPU or fails; a device that is not there is reported and no
+/// error, nor is one that lacks what ResNet-50 takes, bf16 or memory.
 ///
 /// On a machine without cargo, carry the two programs there and call `./xtask gpu-check`. To check CUDA,
 /// build slimclr with `--features cuda`.
@@ -66,13 +71,14 @@ pub struct GpuCheck {
     #[arg(long, value_name = "FRACTION", default_value_t = 1e-2, help_heading = "Agreement")]
     tolerance: f64,
 
-    /// Layers of the CIFAR ResNet that is timed
+    /// Layers of the CIFAR ResNet
     #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Timing")]
     depth: usize,
-    /// Images per step
+    /// Images per step of the CIFAR ResNet
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(2..), help_heading = "Timing")]
     batch: u64,
-    /// Steps timed on a GPU, after as many as compiling and tuning its kernels takes
+    /// Steps timed on a GPU, after as many as compiling and tuning its kernels takes; a fifth of them of ResNet-50,
+    /// whose step is long
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Timing")]
     gpu_steps: u64,
     /// Steps timed on the CPU
@@ -87,53 +93,26 @@ pub struct GpuCheck {
 const CPU: &str = "cpu";
 const GPUS: [&str; 3] = ["cuda", "vulkan", "webgpu"];
 const WIDTHS: &str = "1.0,0.75,0.5,0.25";
-/// Keys in the queue of a timed run, as in the CIFAR-10 recipe.
-const QUEUE: u64 = 4096;
 /// Epochs of a run that is not meant to reach its end.
 const FOR_EVER: &str = "1000000";
 
-/// Which steps of a run are timed, for our program and for PyTorch alike.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Timing {
-    /// Steps before the timed ones.
-    warmup: u64,
-    /// Timed steps.
-    steps: u64,
-    /// Steps between PyTorch's looks at the clock. Each makes the device finish, so a GPU, which runs behind
-    /// the program, must not be asked at every step; our program looks about four times a second.
-    stretch: u64,
-}
-
-impl Timing {
-    fn gpu(steps: u64) -> Self {
-        Self { warmup: 20, steps, stretch: steps.min(10) }
-    }
-
-    fn cpu(steps: u64) -> Self {
-        Self { warmup: 2, steps, stretch: 1 }
-    }
-}
-
 impl GpuCheck {
-    /// Runs the check and prints its table.
+    /// Runs the check and prints its tables.
     ///
     /// # Errors
     /// If the CPU's run fails, or a device that is there disagrees with it or fails.
     pub fn run(self) -> Result<()> {
-        let bench = Bench::new(&self)?;
-        let reference = match bench.losses(CPU)? {
-            Outcome::Ran(log) => log,
-            Outcome::Absent(why) | Outcome::Failed(why) => bail!("the CPU's run failed: {why}"),
-        };
-        agreement::check_reference(&reference.steps)?;
-
-        let mut rows = vec![bench.cpu_row(&reference)?];
-        for device in self.devices() {
-            rows.push(bench.gpu_row(device, &reference)?);
-        }
-        let pytorch = bench.pytorch_beside(&rows)?;
-        println!("{}", table::render(&rows, &pytorch));
+        let (rows, speeds) = self.measure()?;
+        println!("{}", table::render(&rows, &speeds));
         conclude(&rows)
+    }
+
+    fn measure(&self) -> Result<(Vec<Row>, Vec<Speeds>)> {
+        let bench = Bench::new(self)?;
+        let mut rows = bench.compare()?;
+        let speeds =
+            Workload::all(self).iter().map(|workload| bench.time(workload, &mut rows)).collect::<Result<_>>()?;
+        Ok((rows, speeds))
     }
 
     /// The devices to compare with the CPU.
@@ -176,8 +155,8 @@ impl<'a> Bench<'a> {
     fn new(options: &'a GpuCheck) -> Result<Self> {
         let program = program(options.program.as_deref())?;
         ensure!(
-            QUEUE.is_multiple_of(options.batch),
-            "--batch {} does not divide the queue of {QUEUE} keys: use a power of 2",
+            CIFAR_QUEUE.is_multiple_of(options.batch),
+            "--batch {} does not divide the queue of {CIFAR_QUEUE} keys: use a power of 2",
             options.batch
         );
         let (folder, temporary) = match &options.out {
@@ -196,42 +175,26 @@ impl<'a> Bench<'a> {
         Ok(Self { options, program, programs: unpack(&folder)?, folder, _temporary: temporary })
     }
 
+    /// Every device's losses beside the CPU's.
+    fn compare(&self) -> Result<Vec<Row>> {
+        let reference = match self.losses(CPU)? {
+            Outcome::Ran(log) => log,
+            Outcome::Absent(why) | Outcome::Failed(why) => bail!("the CPU's run failed: {why}"),
+        };
+        agreement::check_reference(&reference.steps)?;
+        let adapter = Some(reference.adapter.clone());
+        let cpu = Row { device: CPU.into(), adapter, largest: None, verdict: Verdict::Reference };
+        let gpus = self.options.devices().into_iter().map(|device| self.gpu_row(device, &reference));
+        iter::once(Ok(cpu)).chain(gpus).collect()
+    }
+
     /// The losses of the first steps of the smallest preset.
     fn losses(&self, device: &str) -> Result<Outcome> {
-        self.pretrain("losses", device, self.options.steps, &[])
-    }
-
-    /// Images per second on a network large enough to fill a GPU; or why there is no such figure.
-    fn rate(&self, device: &str, timing: Timing) -> Result<Result<f64, String>> {
-        let options = flat([
-            ("--depth", self.options.depth.to_string()),
-            ("--batch", self.options.batch.to_string()),
-            ("--queue", QUEUE.to_string()),
-        ]);
-        Ok(match self.pretrain("timing", device, timing.warmup + timing.steps, &options)? {
-            Outcome::Ran(log) => events::median_rate(&log.steps, timing.warmup)
-                .ok_or_else(|| "the timed run logged no step after its warm-up".into()),
-            Outcome::Absent(why) | Outcome::Failed(why) => Err(format!("the timed run failed: {why}")),
-        })
-    }
-
-    fn cpu_row(&self, reference: &Log) -> Result<Row> {
-        let rate = self.rate(CPU, Timing::cpu(self.options.cpu_steps))?;
-        Ok(Row {
-            device: CPU.into(),
-            adapter: Some(reference.adapter.clone()),
-            largest: None,
-            images_per_second: rate.as_ref().ok().copied(),
-            verdict: match rate {
-                Ok(_) => Verdict::Reference,
-                Err(why) => Verdict::Failed(why),
-            },
-        })
+        self.pretrain("losses", device, self.options.steps, &["--image-size".into(), "32".into()])
     }
 
     fn gpu_row(&self, device: &str, reference: &Log) -> Result<Row> {
-        let row =
-            |verdict| Row { device: device.into(), adapter: None, largest: None, images_per_second: None, verdict };
+        let row = |verdict| Row { device: device.into(), adapter: None, largest: None, verdict };
         let log = match self.losses(device)? {
             Outcome::Ran(log) => log,
             Outcome::Absent(why) if self.options.devices.is_empty() => return Ok(row(Verdict::Absent(why))),
@@ -240,50 +203,54 @@ impl<'a> Bench<'a> {
         };
         let row = |verdict| Row { adapter: Some(log.adapter.clone()), ..row(verdict) };
         let tolerance = Tolerance { first: self.options.first_tolerance, later: self.options.tolerance };
-        let comparison = match Comparison::new(&reference.steps, &log.steps, tolerance) {
-            Ok(comparison) => comparison,
-            Err(error) => return Ok(row(Verdict::Failed(error.to_string()))),
-        };
-        let row = |verdict| Row { largest: Some(comparison.largest.clone()), ..row(verdict) };
-        if let Some(difference) = comparison.first_beyond {
-            return Ok(row(Verdict::Disagrees(difference)));
-        }
-        // Software that plays a GPU is good for comparing, but would take an hour to time.
-        if log.is_software() {
-            return Ok(row(Verdict::Agrees));
-        }
-        Ok(match self.rate(device, Timing::gpu(self.options.gpu_steps))? {
-            Ok(rate) => Row { images_per_second: Some(rate), ..row(Verdict::Agrees) },
-            Err(why) => row(Verdict::Failed(why)),
+        Ok(match Comparison::new(&reference.steps, &log.steps, tolerance) {
+            Ok(Comparison { largest, first_beyond }) => {
+                Row { largest: Some(largest), ..row(first_beyond.map_or(Verdict::Agrees, Verdict::Disagrees)) }
+            }
+            Err(error) => row(Verdict::Failed(error.to_string())),
         })
     }
 
-    /// PyTorch's rates, for the devices of which we have our own.
-    fn pytorch_beside(&self, rows: &[Row]) -> Result<PyTorch> {
-        let options = self.options;
-        let is_timed = |row: &Row| row.images_per_second.is_some();
-        let (mut cpu, mut cuda) = (Rate::NotAsked, Rate::NotAsked);
-        if rows.iter().any(|row| row.device == CPU && is_timed(row)) {
-            cpu = self.pytorch(CPU, Timing::cpu(options.cpu_steps))?;
+    /// The speeds of a workload on the devices that are right. One that fails at what every device can is not.
+    fn time(&self, workload: &Workload, rows: &mut [Row]) -> Result<Speeds> {
+        let mut ours = Vec::new();
+        for row in rows.iter_mut().filter(|row| row.is_worth_timing()) {
+            let Some(timing) = workload.timing(&row.device) else { continue };
+            match self.rate(&row.device, workload, timing)? {
+                Err(why) if workload.is_for_all() => row.verdict = Verdict::Failed(why),
+                rate => ours.push((row.device.clone(), rate)),
+            }
         }
-        if rows.iter().any(|row| row.device != CPU && is_timed(row)) {
-            cuda = self.pytorch("cuda", Timing::gpu(options.gpu_steps))?;
-        }
-        Ok(PyTorch { cpu, cuda })
+        // PyTorch's rates are for the devices of which we have our own.
+        let is_timed = |on_cpu| ours.iter().any(|(device, rate)| (device == CPU) == on_cpu && rate.is_ok());
+        let pytorch = |on_cpu, device| match workload.timing(device).filter(|_| is_timed(on_cpu)) {
+            Some(timing) => self.pytorch(device, workload, timing),
+            None => Ok(Rate::NotAsked),
+        };
+        let pytorch = PyTorch { cpu: pytorch(true, CPU)?, cuda: pytorch(false, "cuda")? };
+        Ok(Speeds { workload: workload.to_string(), ours, pytorch })
     }
 
-    fn pytorch(&self, device: &str, timing: Timing) -> Result<Rate> {
+    /// Images per second of our program; or why there is no such figure.
+    fn rate(&self, device: &str, workload: &Workload, timing: Timing) -> Result<Result<f64, String>> {
+        Ok(match self.pretrain(&workload.slug(), device, timing.warmup + timing.steps, &workload.ours())? {
+            Outcome::Ran(log) => events::median_rate(&log.steps, timing.warmup)
+                .ok_or_else(|| "the timed run logged no step after its warm-up".into()),
+            Outcome::Absent(why) | Outcome::Failed(why) => Err(format!("the timed run failed: {why}")),
+        })
+    }
+
+    fn pytorch(&self, device: &str, workload: &Workload, timing: Timing) -> Result<Rate> {
         let mut command = Command::new(&self.options.python);
-        command.arg(self.programs.join(STEP)).args(["--device", device, "--widths", WIDTHS]).args(flat([
-            ("--depth", self.options.depth.to_string()),
-            ("--batch", self.options.batch.to_string()),
-            ("--queue", QUEUE.to_string()),
-            ("--warmup", timing.warmup.to_string()),
-            ("--steps", timing.steps.to_string()),
-            ("--stretch", timing.stretch.to_string()),
-        ]));
-        let name = format!("pytorch-{device}");
-        let (end, words) = self.finish(&name, &format!("PyTorch on {device}: timing"), &mut command, || false)?;
+        command.arg(self.programs.join(STEP)).args(["--device", device, "--widths", WIDTHS]);
+        command.args(workload.pytorchs()).args(timing.pytorchs());
+        let slug = workload.slug();
+        let (end, words) = self.finish(
+            &format!("pytorch-{device}-{slug}"),
+            &format!("PyTorch on {device}: {slug}"),
+            &mut command,
+            || false,
+        )?;
         Ok(Rate::read(end, &words))
     }
 
@@ -298,7 +265,7 @@ impl<'a> Bench<'a> {
         command.args(["pretrain", "--preset", "mini", "--device", device, "--out"]).arg(&out);
         command.args(["--widths", WIDTHS, "--slow-start", "0", "--warmup", "0", "--epochs", FOR_EVER]);
         command.args(["--evaluate-every", FOR_EVER, "--checkpoint-every", FOR_EVER]);
-        command.args(["--image-size", "32", "--bn-splits", "1", "--interference", "false"]).args(arguments);
+        command.args(["--bn-splits", "1", "--interference", "false"]).args(arguments);
         let lines = || fs::read_to_string(out.join("events.jsonl")).unwrap_or_default();
         let is_done = || Log::read(&lines()).is_ok_and(|log| log.is_some_and(|log| log.has_steps(steps)));
         let (end, words) = self.finish(&name, &format!("{device}: {purpose}"), &mut command, is_done)?;
@@ -347,21 +314,88 @@ fn program(asked: Option<&Path>) -> Result<PathBuf> {
     )
 }
 
-fn flat<const N: usize>(options: [(&str, String); N]) -> Vec<String> {
-    options.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    /// The options that a command line comes to.
+    pub fn options(arguments: &[&str]) -> GpuCheck {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            check: GpuCheck,
+        }
+        Line::parse_from(iter::once(&"gpu-check").chain(arguments)).check
+    }
 
     #[test]
     fn the_last_sentence_follows_the_verdicts() {
-        let row =
-            |verdict| Row { device: "cuda".into(), adapter: None, largest: None, images_per_second: None, verdict };
+        let row = |verdict| Row { device: "cuda".into(), adapter: None, largest: None, verdict };
         assert!(conclude(&[row(Verdict::Reference), row(Verdict::Absent("no driver".into()))]).is_ok());
         assert!(conclude(&[row(Verdict::Reference), row(Verdict::Agrees)]).is_ok());
         let error = conclude(&[row(Verdict::Reference), row(Verdict::Failed("signal".into()))]).unwrap_err();
         assert!(error.to_string().contains("cuda"));
+    }
+
+    /// Ours refuses bf16 on WebGPU, dies of the CIFAR ResNet on Vulkan and finds software as cuda:1; PyTorch takes
+    /// no bf16.
+    #[cfg(unix)]
+    const OURS: &str = r#"#!/bin/sh
+case "$*" in
+    *webgpu*bf16*) echo "error: webgpu has no bf16" >&2; exit 2 ;;
+    *vulkan*f32*) kill -9 $$ ;;
+    *cuda:1*) adapter=llvmpipe ;;
+esac
+while [ "$1" != --out ]; do shift; done
+mkdir "$2"
+{
+    echo '{"event":"started","device":"'${adapter-GPU}'"}'
+    for step in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21; do
+        echo '{"event":"step","step":'$step',"loss":3.0,"losses":[2.0,1.0],"images_per_second":80.0}'
+    done
+} >"$2/events.jsonl"
+"#;
+    #[cfg(unix)]
+    const PYTORCH: &str = r#"#!/bin/sh
+case "$*" in *--bf16*) echo no memory; exit 1 ;; esac
+echo '{"images_per_second":40.0,"device":"GPU","backward":"joint","channels_last":true,"version":"2","threads":2,"tf32":false}'
+"#;
+
+    #[cfg(unix)]
+    #[test]
+    fn only_a_timing_that_every_device_can_give_makes_one_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        // Installed by another program: what this one has open for writing, a thread's child may hold open too, and
+        // then it does not start.
+        let script = |name: &str, text: &str| {
+            let (source, path) = (folder.path().join("source"), folder.path().join(name));
+            fs::write(&source, text).unwrap();
+            assert!(Command::new("install").args(["-m", "755"]).args([&source, &path]).status().unwrap().success());
+            path.to_str().unwrap().to_owned()
+        };
+        let (ours, python) = (script("slimclr", OURS), script("python", PYTORCH));
+        let check = |devices: &str| {
+            let line =
+                ["--program", &ours, "--python", &python, "--devices", devices, "--gpu-steps", "1", "--cpu-steps", "1"];
+            options(&line).measure().unwrap()
+        };
+
+        let (rows, speeds) = check("cuda,cuda:1,webgpu");
+        conclude(&rows).unwrap();
+        let devices = |speeds: &Speeds| speeds.ours.iter().map(|(device, _)| device.clone()).collect::<Vec<_>>();
+        // Not on software, and the second not on the CPU.
+        assert_eq!(devices(&speeds[0]), ["cpu", "cuda", "webgpu"]);
+        assert_eq!(devices(&speeds[1]), ["cuda", "webgpu"]);
+        assert_eq!(speeds[0].pytorch.cuda.images_per_second(), Some(40.0));
+        assert_eq!(speeds[1].pytorch, PyTorch { cpu: Rate::NotAsked, cuda: Rate::None("no memory".into()) });
+        assert_eq!(speeds[1].ours[0].1, Ok(80.0));
+        assert!(speeds[1].ours[1].1.as_ref().unwrap_err().contains("webgpu has no bf16"));
+
+        let (rows, speeds) = check("vulkan");
+        assert!(conclude(&rows).is_err());
+        assert_eq!(devices(&speeds[0]), ["cpu"]);
+        assert_eq!(devices(&speeds[1]), [""; 0]);
     }
 }

@@ -103,12 +103,6 @@ impl Log {
         self.steps.truncate(steps as usize);
         self
     }
-
-    /// Whether the device is a program on the CPU that plays a GPU.
-    pub fn is_software(&self) -> bool {
-        let adapter = self.adapter.to_lowercase();
-        ["llvmpipe", "lavapipe", "swiftshader", "basic render"].iter().any(|name| adapter.contains(name))
-    }
 }
 
 /// Median of the images per second after a warm-up. Unlike the mean, it minds neither a step that waits for

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::process::{End, last_words};
 
 /// PyTorch's rates on this machine.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct PyTorch {
     /// On the CPU.
     pub cpu: Rate,
