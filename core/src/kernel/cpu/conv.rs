@@ -11,7 +11,7 @@ use std::{array, mem::MaybeUninit, ops::Range};
 use burn::backend::flex::FlexTensor;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::{copy, for_each_chunk, tensor, values, written};
+use super::{copy, for_each_chunk, tensor, threads, values, written};
 
 /// Channels that are summed at once; a depthwise convolution has but one.
 const ROWS: usize = 4;
@@ -34,12 +34,12 @@ const SLACK: usize = MOST_VECTORS * MOST_LANES;
 /// Values of a canvas that stay in a core's first cache while all channels are summed.
 const NEAR: usize = 6 << 10;
 
-/// Values of the canvases whose dot products are taken in one go: they stay in a core's second cache.
-const FAR: usize = 1 << 18;
+/// Values, of either side, whose dot products are taken in one go: they stay in a core's second cache.
+const FAR: usize = 1 << 16;
 
-/// Tasks that a weight's gradient is divided into: enough for the cores, and always as many, so that the sum does not
-/// depend on the number of threads.
-const TASKS: usize = 16;
+/// Parts of a batch that a weight's gradient is summed over apart, at most: enough for the cores, and always as many, so
+/// that the sum does not depend on the number of threads.
+const PARTS: usize = 16;
 
 /// Vectors of a dot product that are worth adding up its lanes.
 const LONG: usize = 64;
@@ -72,7 +72,11 @@ impl Geometry {
 
     /// Values of one group of an image.
     fn input_size(&self) -> usize {
-        self.inputs * self.height * self.width
+        self.inputs * self.plane()
+    }
+
+    fn plane(&self) -> usize {
+        self.height * self.width
     }
 
     /// Values of one group of an output.
@@ -225,7 +229,7 @@ fn at(place: [usize; 4], strides: [usize; 4]) -> usize {
 struct Stencil {
     rows: usize,
     offsets: Vec<usize>,
-    /// By groups of channels, blocks of rows, taps and rows of the block; zero where a block has fewer rows.
+    /// By groups of channels, ranges of near taps, blocks of rows, taps and rows of the block; zero where there are fewer.
     weights: Vec<f32>,
     /// Rows of a block.
     block: usize,
@@ -247,20 +251,33 @@ impl Stencil {
     ) -> Self {
         let block = if rows == 1 { 1 } else { ROWS };
         let blocks = rows.div_ceil(block);
+        let near = ((NEAR / (SLACK + reach)).max(1) * taps).min(offsets.len());
+        let ranges = offsets.len().div_ceil(near.max(1));
         let values = &weight.storage::<f32>()[weight.layout().start_offset()..];
         let pack = |(): &mut (), number: usize, target: &mut [MaybeUninit<f32>]| {
-            let (group, first) = (number / blocks, number % blocks * block);
-            for (&place, target) in places.iter().zip(target.chunks_exact_mut(block)) {
-                for (row, target) in (first..).zip(target) {
-                    let place = group * strides[0] + row * strides[1] + place;
-                    target.write(if row < rows { values[place] } else { 0.0 });
+            let (group, range, first) = (number / blocks / ranges, number / blocks % ranges, number % blocks * block);
+            let places = &places[range * near..offsets.len().min((range + 1) * near)];
+            let rows = first..rows.min(first + block);
+            if places.len() < near || rows.len() < block {
+                target.fill(MaybeUninit::new(0.0));
+            }
+            let values = &values[group * strides[0] + first * strides[1]..];
+            // In the order in which the weight lies in memory.
+            if strides[1] == 1 {
+                for (&place, target) in places.iter().zip(target.chunks_exact_mut(block)) {
+                    let values = &values[place..][..rows.len()];
+                    target.iter_mut().zip(values).for_each(|(target, value)| _ = target.write(*value));
+                }
+            } else {
+                for row in 0..rows.len() {
+                    let (values, target) = (&values[row * strides[1]..], target[row..].iter_mut().step_by(block));
+                    target.zip(places).for_each(|(target, &place)| _ = target.write(values[place]));
                 }
             }
         };
-        let size = block * offsets.len();
-        // SAFETY: every row of every tap is written.
-        let weights = unsafe { written(groups * blocks * size, size.max(1), || (), pack) };
-        let near = (NEAR / (SLACK + reach)).max(1) * taps;
+        let size = block * near;
+        // SAFETY: what has no weight is filled with zeros before.
+        let weights = unsafe { written(groups * ranges * blocks * size, size.max(1), || (), pack) };
         Self { rows, offsets, weights, block, near }
     }
 
@@ -269,10 +286,12 @@ impl Stencil {
         self.offsets.is_empty()
     }
 
-    /// The weights of one group.
-    fn weights(&self, group: usize) -> &[f32] {
-        let size = self.rows.next_multiple_of(self.block) * self.offsets.len();
-        &self.weights[group * size..][..size]
+    /// The ranges of near taps, with their weights in one group.
+    fn ranges(&self, group: usize) -> impl Iterator<Item = (Range<usize>, &[f32])> {
+        let taps = self.offsets.len();
+        let size = self.rows.next_multiple_of(self.block) * self.near;
+        let ranges = (0..taps).step_by(self.near).map(move |first| first..(first + self.near).min(taps));
+        ranges.zip(self.weights.chunks_exact(size).skip(group * taps.div_ceil(self.near)))
     }
 }
 
@@ -348,8 +367,7 @@ impl WithSimd for Sweep<'_> {
                 line.resize(stencil.rows * (end - first), MaybeUninit::new(0.0));
                 (&mut line[..], end - first)
             };
-            for some in (0..stencil.offsets.len()).step_by(stencil.near) {
-                let some = some..(some + stencil.near).min(stencil.offsets.len());
+            for (some, weights) in stencil.ranges(self.group) {
                 let mut starts = starts;
                 let (source, offsets) = match self.pointwise {
                     Some(image) => {
@@ -357,7 +375,7 @@ impl WithSimd for Sweep<'_> {
                         gathered.clear();
                         for (tap, &offset) in stencil.offsets[some.clone()].iter().enumerate() {
                             let place = tap * (end - first);
-                            taps[place..][..pixels.len()].copy_from_slice(&image[offset..][pixels.clone()]);
+                            copy(&image[offset..][pixels.clone()], &mut taps[place..]);
                             gathered.push(place);
                         }
                         starts = array::from_fn(|vector| vector * lanes);
@@ -365,10 +383,9 @@ impl WithSimd for Sweep<'_> {
                     }
                     None => (&canvas[..], &stencil.offsets[some.clone()]),
                 };
-                let weights = stencil.weights(self.group);
                 let (starts, places) = (&starts[..vectors], &places[..vectors]);
-                let sums = &mut *sums;
-                Tile { stencil, weights, some, source, offsets, starts, sums, places, apart }.run(simd);
+                let (goes_on, sums) = (some.start > 0, &mut *sums);
+                Tile { stencil, weights, goes_on, source, offsets, starts, sums, places, apart }.run(simd);
             }
             if in_place {
                 continue;
@@ -398,8 +415,8 @@ impl WithSimd for Sweep<'_> {
 struct Tile<'a> {
     stencil: &'a Stencil,
     weights: &'a [f32],
-    /// Which taps; the sums begin with the first.
-    some: Range<usize>,
+    /// Whether the sums go on from those over earlier taps.
+    goes_on: bool,
     source: &'a [f32],
     /// Where the source has each of these taps, seen from a pixel.
     offsets: &'a [usize],
@@ -433,26 +450,25 @@ impl Tile<'_> {
 
     #[inline(always)]
     fn sum<S: Simd, const R: usize, const N: usize>(self, simd: S) {
-        let Self { stencil, weights, some, source, offsets, sums, apart, .. } = self;
+        let Self { stencil, weights, goes_on, source, offsets, sums, apart, .. } = self;
         let [starts, places]: [[usize; N]; 2] = [self.starts, self.places].map(|of| array::from_fn(|n| of[n]));
-        let (rows, taps) = (stencil.rows, stencil.offsets.len());
+        let rows = stencil.rows;
         let furthest = |places: &[usize]| places.iter().max().map_or(0, |place| place + lanes::<S>());
         let furthest_tap = offsets.iter().max().map_or(0, |offset| offset + furthest(&starts));
         assert!(furthest_tap <= source.len(), "all taps see the canvas");
         assert!((rows - 1) * apart + furthest(&places) <= sums.len(), "all sums have a place");
         let (source, sums) = (starts.map(|start| source[start..].as_ptr()), sums.as_mut_ptr());
-        for (first, weights) in (0..rows).step_by(R).zip(weights.chunks_exact(R * taps)) {
+        for (first, weights) in (0..rows).step_by(R).zip(weights.chunks_exact(R * stencil.near)) {
             let here = R.min(rows - first);
             let place = |row: usize, n: usize| (first + row) * apart + places[n];
             let mut totals = [[simd.splat_f32s(0.0); N]; R];
-            if some.start > 0 {
+            if goes_on {
                 for (row, totals) in totals.iter_mut().enumerate().take(here) {
                     // SAFETY: the second assertion keeps the vector inside, and it was written with the first taps.
                     *totals = array::from_fn(|n| unsafe { sums.add(place(row, n)).cast::<S::f32s>().read_unaligned() });
                 }
             }
-            let weights = weights[R * some.start..R * some.end].chunks_exact(R);
-            for (weights, &offset) in weights.zip(offsets) {
+            for (weights, &offset) in weights.chunks_exact(R).zip(offsets) {
                 // SAFETY: the first assertion keeps the last vector of the furthest tap inside the source.
                 let pixels: [S::f32s; N] =
                     array::from_fn(|n| unsafe { source[n].add(offset).cast::<S::f32s>().read_unaligned() });
@@ -523,7 +539,7 @@ pub fn input_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTensor
     let strides = strides(weight);
     let canvas = shape.gradient_canvas();
     let [groups, outputs] = [shape.groups, shape.outputs];
-    let plane = shape.height * shape.width;
+    let plane = shape.plane();
     let phases = (0..stride.min(shape.height)).flat_map(|y| (0..stride.min(shape.width)).map(move |x| (y, x)));
     let phases: Vec<(Stencil, Extent, Target)> = phases
         .map(|(y, x)| {
@@ -579,16 +595,19 @@ pub fn weight_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTenso
     let (x, gradient) = (values(&x), values(&gradient));
     let Geometry { batch, groups, inputs, outputs, .. } = shape;
     let (canvas, offsets) = (shape.input_canvas(), shape.patch_offsets());
-    let image = inputs * canvas.channel();
+    let taps = shape.kernel * shape.kernel;
     // The output's gradient with the input's pitch, zero where that has a margin.
     let plane = ((shape.out_height - 1) * canvas.pitch + shape.out_width).next_multiple_of(MOST_LANES);
-    let parts = (batch * plane / MOST_LANES / LONG).clamp(1, TASKS.min(batch));
+    let parts = (batch * plane / MOST_LANES / LONG).clamp(1, PARTS.min(batch));
+    // Each block lays the canvases anew, so there are no more than the threads call for.
     let rows = match groups {
-        1 => (outputs * parts).div_ceil(TASKS).next_multiple_of(ROWS).min(outputs),
+        1 => (outputs * parts).div_ceil(2 * threads()).next_multiple_of(ROWS).min(outputs),
         _ => outputs,
     };
     let blocks = outputs.div_ceil(rows);
-    let together = (FAR / image.max(rows * plane)).clamp(1, batch.div_ceil(parts));
+    let together = (2 * LONG * MOST_LANES / plane).clamp(1, batch.div_ceil(parts));
+    let some = (FAR / (together * canvas.channel())).clamp(1, inputs);
+    let image = some * canvas.channel();
     let size = rows * shape.patch();
     let mut partial = vec![0.0; parts * groups * blocks * size];
     let blank = || (vec![0.0; together * image + canvas.pitch + SLACK], vec![0.0; together * rows * plane]);
@@ -598,9 +617,8 @@ pub fn weight_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTenso
         let images = part * batch / parts..(part + 1) * batch / parts;
         for start in images.clone().step_by(together) {
             let images = start..(start + together).min(images.end);
-            for (place, number) in images.clone().map(|image| image * groups + group).enumerate() {
-                canvas
-                    .lay(&x[number * shape.input_size()..][..shape.input_size()], &mut right[place * image..][..image]);
+            let numbers = || images.clone().map(|image| image * groups + group);
+            for (place, number) in numbers().enumerate() {
                 let gradient = &gradient[number * shape.output_size()..][..shape.output_size()];
                 let planes = gradient.chunks_exact(shape.out_plane()).skip(rows.start).take(rows.len());
                 for (row, source) in planes.enumerate() {
@@ -610,8 +628,24 @@ pub fn weight_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTenso
                     }
                 }
             }
-            let (rows, images) = (rows.len(), images.len());
-            Arch::new().dispatch(Dots { left, rows, plane, right, image, offsets: &offsets, images, target });
+            for first in (0..inputs).step_by(some) {
+                let inputs = first..(first + some).min(inputs);
+                let own = |number: usize| number * shape.input_size() + inputs.start * shape.plane();
+                let end = own((images.end - 1) * groups + group) + inputs.len() * shape.plane();
+                // Whole vectors are read, also at the end of the last plane: what is beyond it counts nothing.
+                let (right, image) = if shape.is_pointwise() && end + MOST_LANES <= x.len() {
+                    (&x[own(images.start * groups + group)..], groups * shape.input_size())
+                } else {
+                    for (target, number) in right.chunks_exact_mut(image).zip(numbers()) {
+                        canvas.lay(&x[own(number)..][..inputs.len() * shape.plane()], target);
+                    }
+                    (&right[..], image)
+                };
+                let (rows, images) = (rows.len(), images.len());
+                let offsets = &offsets[..inputs.len() * taps];
+                let (target, apart) = (&mut target[inputs.start * taps..], shape.patch());
+                Arch::new().dispatch(Dots { left, rows, plane, right, image, offsets, images, target, apart });
+            }
         }
     });
     let (sum, others) = partial.split_at_mut(groups * blocks * size);
@@ -623,7 +657,7 @@ pub fn weight_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTenso
     tensor(partial, [groups * outputs, inputs, shape.kernel, shape.kernel])
 }
 
-/// Adds to `target[row][tap]` the dot products, over the pixels of all images, of a row of `left` with what the tap
+/// Adds to `target[row][tap]`, of the first taps of a row, the dot products, over the pixels of all images, of a row of `left` with what the tap
 /// sees of `right`.
 struct Dots<'a> {
     /// By images, rows and pixels.
@@ -636,6 +670,8 @@ struct Dots<'a> {
     offsets: &'a [usize],
     images: usize,
     target: &'a mut [f32],
+    /// How far apart the target's rows are.
+    apart: usize,
 }
 
 impl WithSimd for Dots<'_> {
@@ -655,7 +691,7 @@ impl WithSimd for Dots<'_> {
 impl Dots<'_> {
     #[inline(always)]
     fn add<S: Simd, const R: usize, const N: usize>(self, simd: S) {
-        let Self { left, rows, plane, right, image, offsets, images, target } = self;
+        let Self { left, rows, plane, right, image, offsets, images, target, apart } = self;
         let furthest = offsets.iter().max().map_or(0, |offset| offset + plane + (images - 1) * image);
         assert!(furthest <= right.len() && images * rows * plane <= left.len(), "all rows and taps are inside");
         let (left, right) = (left.as_ptr(), right.as_ptr());
@@ -685,7 +721,7 @@ impl Dots<'_> {
                 }
             }
             for (r, sums) in sums.iter().enumerate().take(rows - first_row) {
-                let target = &mut target[(first_row + r) * offsets.len() + first_tap..];
+                let target = &mut target[(first_row + r) * apart + first_tap..];
                 for (target, sum) in target.iter_mut().zip(sums).take(offsets.len() - first_tap) {
                     *target += simd.reduce_sum_f32s(*sum);
                 }

@@ -96,6 +96,14 @@ pub fn among_the_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     work()
 }
 
+/// How many threads there are.
+pub fn threads() -> usize {
+    #[cfg(not(target_family = "wasm"))]
+    return rayon::current_num_threads();
+    #[cfg(target_family = "wasm")]
+    1
+}
+
 /// One result for each of `0..count`, on all cores.
 pub fn map<T: Send>(count: usize, compute: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
     #[cfg(not(target_family = "wasm"))]
