@@ -80,6 +80,25 @@ pub fn batch_norm_train_plain(
     }
 }
 
+/// Normalises `x`, `[batch, channels, height, width]`, by given statistics, `[channels]` each, scales, shifts and does what
+/// follows.
+pub fn batch_norm_eval(
+    x: Tensor<4>,
+    [gamma, beta]: [Tensor<1>; 2],
+    [mean, variance]: [Tensor<1>; 2],
+    epsilon: f64,
+    then: Then<Tensor<4>>,
+) -> Tensor<4> {
+    let scale = gamma / (variance + epsilon).sqrt();
+    let shift = beta - mean * scale.clone();
+    let [x, scale, shift] = [x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch()];
+    Tensor::from_dispatch(match then {
+        Then::Nothing => Dispatch::affine(x, scale, shift, false),
+        Then::Relu => Dispatch::affine(x, scale, shift, true),
+        Then::AddRelu(shortcut) => Dispatch::affine_add_relu(x, scale, shift, shortcut.into_dispatch()),
+    })
+}
+
 /// Output, mean and biased variance.
 pub(super) type Forward<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
 /// Gradients of the input, of gamma and of beta.
@@ -145,6 +164,29 @@ pub(super) mod plain {
         let shortcut = B::relu_backward(output.clone(), gradient);
         let (x, gamma, beta) = B::norm_backward(x, output, gamma, mean, variance, shortcut.clone(), epsilon, false);
         (x, gamma, beta, shortcut)
+    }
+
+    pub fn affine<B: Backend>(
+        x: FloatTensor<B>,
+        scale: FloatTensor<B>,
+        shift: FloatTensor<B>,
+        relu: bool,
+    ) -> FloatTensor<B> {
+        let of_channels = |vector: FloatTensor<B>| {
+            let channels = vector.shape().num_elements();
+            B::float_reshape(vector, [1, channels, 1, 1].into())
+        };
+        let output = B::float_add(B::float_mul(x, of_channels(scale)), of_channels(shift));
+        if relu { B::relu(output) } else { output }
+    }
+
+    pub fn affine_add_relu<B: Backend>(
+        x: FloatTensor<B>,
+        scale: FloatTensor<B>,
+        shift: FloatTensor<B>,
+        shortcut: FloatTensor<B>,
+    ) -> FloatTensor<B> {
+        B::relu(B::float_add(affine::<B>(x, scale, shift, false), shortcut))
     }
 
     pub fn move_running<B: Backend>(
@@ -219,6 +261,26 @@ pub trait NormBackend: Backend {
         epsilon: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         plain::norm_add_relu_backward::<Self>(x, output, gamma, mean, variance, gradient, epsilon)
+    }
+
+    /// `x * scale + shift`, channel by channel, then ReLU if `relu`.
+    fn affine(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        plain::affine::<Self>(x, scale, shift, relu)
+    }
+
+    /// `x * scale + shift`, channel by channel, plus the shortcut, then ReLU.
+    fn affine_add_relu(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        plain::affine_add_relu::<Self>(x, scale, shift, shortcut)
     }
 
     /// See [`move_running`].
@@ -405,6 +467,32 @@ impl NormBackend for Flex {
         }
     }
 
+    fn affine(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        if cpu::is_f32(&x) {
+            cpu::norm::affine(&x, [&scale, &shift], None, relu)
+        } else {
+            plain::affine::<Self>(x, scale, shift, relu)
+        }
+    }
+
+    fn affine_add_relu(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        if cpu::is_f32(&x) {
+            cpu::norm::affine(&x, [&scale, &shift], Some(&shortcut), true)
+        } else {
+            plain::affine_add_relu::<Self>(x, scale, shift, shortcut)
+        }
+    }
+
     fn norm_add_relu_backward(
         x: FloatTensor<Self>,
         output: FloatTensor<Self>,
@@ -481,6 +569,23 @@ mod tests {
                 for (found, expected) in found.1.into_iter().zip(expected.1) {
                     assert!(close(found.unwrap(), expected.unwrap()), "{shape:?}, {kind}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn given_statistics_normalise_as_by_burn() {
+        let device = Device::flex();
+        for shape in [[2, 3, 4, 5], [3, 12, 1, 1], [1, 1, 17, 9]] {
+            let random = || Tensor::<4>::random(shape, Distribution::Normal(0.5, 2.0), &device);
+            let vector = || Tensor::<1>::random([shape[1]], Distribution::Uniform(0.5, 2.0), &device);
+            let (x, [gamma, beta, mean, variance]) = (random(), [(); 4].map(|()| vector()));
+            let plain =
+                module::batch_norm(x.clone(), gamma.clone(), beta.clone(), mean.clone(), variance.clone(), 1e-5);
+            for then in [Then::Nothing, Then::Relu, Then::AddRelu(random())] {
+                let [affine, statistics] = [[&gamma, &beta], [&mean, &variance]].map(|pair| pair.map(Tensor::clone));
+                let found = batch_norm_eval(x.clone(), affine, statistics, 1e-5, then.clone());
+                assert!(close(found, then.clone().apply(plain.clone())), "{shape:?}, {then:?}");
             }
         }
     }

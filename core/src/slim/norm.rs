@@ -1,9 +1,9 @@
 //! Switchable batch norm.
 
-use burn::tensor::{Tensor, module::batch_norm};
+use burn::tensor::Tensor;
 
 use crate::{
-    kernel::norm::{batch_norm_train, move_running},
+    kernel::norm::{batch_norm_eval, batch_norm_train, move_running},
     parameter::{Layout, ParameterId, ParameterSpec, Role},
     pass::{Mode, Pass},
     walk::Then,
@@ -84,8 +84,8 @@ impl SwitchableBatchNorm {
         };
         match pass.mode() {
             Mode::Eval => {
-                let [mean, variance] = norm.running.map(|id| pass.running(id).reshape([channels]));
-                then.apply(batch_norm(x, gamma, beta, mean, variance, EPSILON))
+                let running = norm.running.map(|id| pass.running(id).reshape([channels]));
+                batch_norm_eval(x, [gamma, beta], running, EPSILON, then)
             }
             Mode::Train { splits } => {
                 // Every `splits`-th sample shares its statistics: as channels of their own, the groups

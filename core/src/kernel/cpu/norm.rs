@@ -99,6 +99,35 @@ pub fn forward(
         let scale = gamma[channel] / (f64::from(variance) + epsilon).sqrt() as f32;
         (scale, beta[channel] - mean * scale)
     };
+    let output = lines(x, extent, line, shortcut.as_ref().map(values), relu);
+    let (mean, variance) = statistics.into_iter().unzip();
+    let channels = [extent.channels];
+    (tensor(output, shape), tensor(mean, channels), tensor(variance, channels))
+}
+
+/// `x * scale + shift`, channel by channel, perhaps plus the shortcut, perhaps then ReLU.
+pub fn affine(
+    x: &FlexTensor,
+    [scale, shift]: [&FlexTensor; 2],
+    shortcut: Option<&FlexTensor>,
+    relu: bool,
+) -> FlexTensor {
+    let [x, scale, shift] = [x, scale, shift].map(FlexTensor::to_contiguous);
+    let shortcut = shortcut.map(FlexTensor::to_contiguous);
+    let (scale, shift) = (values(&scale), values(&shift));
+    let line = |channel: usize| (scale[channel], shift[channel]);
+    let output = lines(values(&x), Extent::of(&x), line, shortcut.as_ref().map(values), relu);
+    tensor(output, x.layout().shape().clone())
+}
+
+/// Every channel of `x` along its `line`, a scale and a shift.
+fn lines(
+    x: &[f32],
+    extent: Extent,
+    line: impl Fn(usize) -> (f32, f32) + Sync + Send,
+    shortcut: Option<&[f32]>,
+    relu: bool,
+) -> Vec<f32> {
     let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
     let write = |image: usize, output: &mut [MaybeUninit<f32>]| {
         vectorised(
@@ -107,14 +136,14 @@ pub fn forward(
                 for (place, channel, output) in extent.targets(image, output) {
                     let (scale, shift) = line(channel);
                     let pixels = output.iter_mut().zip(&x[place.clone()]);
-                    match &shortcut {
+                    match shortcut {
                         None => {
                             for (output, x) in pixels {
                                 output.write(at_least(x * scale + shift, floor));
                             }
                         }
                         Some(shortcut) => {
-                            for ((output, x), shortcut) in pixels.zip(&values(shortcut)[place]) {
+                            for ((output, x), shortcut) in pixels.zip(&shortcut[place]) {
                                 output.write(at_least(x * scale + shift + shortcut, floor));
                             }
                         }
@@ -124,10 +153,7 @@ pub fn forward(
         );
     };
     // SAFETY: every pixel of every plane is written.
-    let output = unsafe { written(x.len(), extent.image(), || (), |(), image, output| write(image, output)) };
-    let (mean, variance) = statistics.into_iter().unzip();
-    let channels = [extent.channels];
-    (tensor(output, shape), tensor(mean, channels), tensor(variance, channels))
+    unsafe { written(x.len(), extent.image(), || (), |(), image, output| write(image, output)) }
 }
 
 /// Gradients of the input, of gamma and of beta.
