@@ -1,5 +1,7 @@
 //! One forward pass through the network at one width.
 
+use std::ops::Range;
+
 use burn::tensor::{
     Gradients, Tensor,
     activation::{relu, sigmoid},
@@ -8,7 +10,10 @@ use burn::tensor::{
 };
 
 use crate::{
-    kernel::residual::add_relu,
+    kernel::{
+        conv::{conv, conv_known},
+        residual::add_relu,
+    },
     parameter::{ParameterId, Parameters},
     precision::Precision,
     slim::{SlimConv2d, SlimLinear, SwitchableBatchNorm},
@@ -36,6 +41,16 @@ pub struct Pass<'a> {
     mode: Mode,
     precision: Precision,
     leaves: Option<Leaves>,
+    stem: Option<&'a mut Stem>,
+}
+
+/// What the convolutions that see the images make of them at full width, of which other widths' are slices. It is for one
+/// batch, and for passes in training mode through the same views, that of the full network first.
+#[derive(Default)]
+pub struct Stem {
+    outputs: Vec<Tensor<4>>,
+    /// The place of the next one that a pass asks for.
+    next: usize,
 }
 
 /// The slices of the parameters that a tracked pass used: the leaves of its graph.
@@ -45,7 +60,7 @@ pub struct Leaves(Vec<(ParameterId, Tensor<4>)>);
 impl<'a> Pass<'a> {
     /// A pass that records no graph: evaluation, or the momentum encoder.
     pub fn new(parameters: &'a mut Parameters, width: usize, mode: Mode) -> Self {
-        Self { parameters, width, mode, precision: Precision::F32, leaves: None }
+        Self { parameters, width, mode, precision: Precision::F32, leaves: None, stem: None }
     }
 
     /// A pass whose parameters become leaves of an autodiff graph.
@@ -56,6 +71,23 @@ impl<'a> Pass<'a> {
     /// The same pass with convolutions and linear layers in `precision`.
     pub fn in_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// The same pass, in which convolutions that see the images are computed only if they are not in `stem`.
+    pub fn sharing(self, stem: &'a mut Stem) -> Self {
+        stem.next = 0;
+        Self { stem: Some(stem), ..self }
+    }
+
+    /// What is shared of convolutions that see the images, if anything.
+    pub fn stem(&mut self) -> Option<&mut Stem> {
+        self.stem.as_deref_mut()
+    }
+
+    /// The output channels of the layer with the weight `id` that this width uses.
+    pub fn channels(&self, id: ParameterId) -> Range<usize> {
+        let layout = self.parameters.layout();
+        layout.spec(id).outputs.range(layout.widths(), self.width)
     }
 
     /// What convolutions and linear layers compute in.
@@ -150,6 +182,22 @@ impl Walk for Pass<'_> {
 
     fn average_pool(&mut self, x: Tensor<4>) -> Tensor<4> {
         adaptive_avg_pool2d(x, [1, 1])
+    }
+}
+
+impl Stem {
+    /// A convolution whose outputs are these `channels` of the full network's.
+    pub fn conv(&mut self, x: Tensor<4>, weight: Tensor<4>, channels: Range<usize>, stride: usize) -> Tensor<4> {
+        let known = self.outputs.get(self.next).cloned();
+        self.next += 1;
+        match known {
+            Some(full) => conv_known(x, weight, full.slice_dim(1, channels), stride),
+            None => {
+                let output = conv(x, weight, stride);
+                self.outputs.push(output.clone().without_autodiff());
+                output
+            }
+        }
     }
 }
 

@@ -26,6 +26,12 @@ pub fn conv(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::conv(x.into_dispatch(), weight.into_dispatch(), stride))
 }
 
+/// [`conv`] where its output is known already: the weight's gradient is all that is left to compute.
+pub fn conv_known(x: Tensor<4>, weight: Tensor<4>, output: Tensor<4>, stride: usize) -> Tensor<4> {
+    let [x, weight, output] = [x, weight, output].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::conv_known(x, weight, output, stride))
+}
+
 /// The plain form of [`conv`], of Burn's own operation.
 pub fn conv_plain(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
     let options = options(x.shape(), weight.shape(), stride);
@@ -39,6 +45,16 @@ pub trait ConvBackend: Backend {
     /// See [`conv`].
     fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
         plain::conv::<Self>(x, weight, stride)
+    }
+
+    /// See [`conv_known`].
+    fn conv_known(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        _stride: usize,
+    ) -> FloatTensor<Self> {
+        output
     }
 
     /// Gradient of the input.
@@ -148,9 +164,18 @@ impl<B: ConvBackend> Backward<B, 2> for ConvStep {
 
 impl<B: ConvBackend, C: CheckpointStrategy> ConvBackend for Autodiff<B, C> {
     fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
+        let output = B::conv(Self::inner(x.clone()), Self::inner(weight.clone()), stride);
+        Self::conv_known(x, weight, Self::from_inner(output), stride)
+    }
+
+    fn conv_known(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        stride: usize,
+    ) -> FloatTensor<Self> {
         let step = ConvStep.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful();
-        let [x, weight] = [x, weight].map(Self::inner);
-        let output = B::conv(x.clone(), weight.clone(), stride);
+        let [x, weight, output] = [x, weight, output].map(Self::inner);
         match step {
             OpsKind::Tracked(step) => step.finish(Saved { x, weight, stride }, output),
             OpsKind::UnTracked(step) => step.finish(output),
@@ -164,6 +189,16 @@ impl ConvBackend for Flex {
             return plain::conv::<Self>(x, weight, stride);
         }
         cpu::conv::forward(&x, &weight, stride)
+    }
+
+    fn conv_known(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        _stride: usize,
+    ) -> FloatTensor<Self> {
+        // Once, for a norm and its backward pass.
+        output.to_contiguous()
     }
 
     fn conv_input_gradient(
@@ -206,6 +241,11 @@ mod tests {
         found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 2e-5 * largest)
     }
 
+    fn known(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
+        let [x_values, weight_values] = [&x, &weight].map(|tensor| tensor.clone().without_autodiff());
+        conv_known(x, weight, conv(x_values, weight_values, stride), stride)
+    }
+
     #[test]
     fn the_fused_form_is_the_plain_one_forward_and_backward() {
         let device = Device::flex();
@@ -232,7 +272,8 @@ mod tests {
                 [output.without_autodiff(), x.grad(&gradients).unwrap(), weight.grad(&gradients).unwrap()].map(values)
             };
             let case = (batch, groups, inputs, outputs, kernel, stride, height, width);
-            for (found, expected) in run(conv).iter().zip(&run(conv_plain)) {
+            let expected = run(conv_plain);
+            for (found, expected) in run(conv).iter().chain(&run(known)).zip(expected.iter().cycle()) {
                 assert!(close(found, expected), "{case:?}");
             }
         }

@@ -21,7 +21,7 @@ use crate::{
         loss_scale::{LossScale, undo_where},
     },
     parameter::{MismatchError, Parameters},
-    pass::{Mode, Pass},
+    pass::{Mode, Pass, Stem},
     precision::Precision,
 };
 
@@ -172,11 +172,11 @@ impl Trainer {
         let mut fresh_keys = Vec::new();
         for (number, part) in batch.parts(parts).enumerate() {
             for task in self.tasks(part, number, &mut fresh_keys) {
-                let (targets, mut wider) = (task.targets(), Vec::new());
+                let (targets, mut wider, mut stem) = (task.targets(), Vec::new(), Stem::default());
                 for (width, losses) in losses.iter_mut().enumerate() {
                     let mode = Mode::Train { splits: self.recipe.bn_splits };
                     let pass = Pass::tracked(&mut self.query, width, mode);
-                    let mut pass = pass.in_precision(self.recipe.precision);
+                    let mut pass = pass.in_precision(self.recipe.precision).sharing(&mut stem);
                     let output = task.output(&self.encoder, &mut pass);
                     let loss_weight = if plan.slim { self.recipe.loss_weights[width] } else { 1.0 };
                     let loss = self.recipe.loss(&output, &targets, &wider, loss_weight / parts as f64);

@@ -15,6 +15,8 @@ pub struct SlimConv2d {
     weight: ParameterId,
     bias: Option<ParameterId>,
     stride: usize,
+    /// Whether its inputs are the images, the same at every width: so its outputs are slices of the full network's.
+    sees_images: bool,
 }
 
 impl SlimConv2d {
@@ -41,7 +43,9 @@ impl SlimConv2d {
             rank: 4,
             only_width: None,
         })?;
-        Ok(Self { weight, bias: None, stride })
+        // A depthwise one has one input, which is another at every output.
+        let sees_images = matches!(inputs, Channels::Fixed(inputs) if inputs > 1);
+        Ok(Self { weight, bias: None, stride, sees_images })
     }
 
     /// A 1x1 convolution with a bias, zero at first.
@@ -58,7 +62,16 @@ impl SlimConv2d {
     /// rounded up; `in` and `out` are the pass' width's.
     pub fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let weight = pass.parameter(self.weight);
-        let product = pass.precision().product(x, weight, |x, weight| conv(x, weight, self.stride));
+        let product = pass.precision().product(x, weight, |x, weight| {
+            if !self.sees_images {
+                return conv(x, weight, self.stride);
+            }
+            let channels = pass.channels(self.weight);
+            match pass.stem() {
+                None => conv(x, weight, self.stride),
+                Some(stem) => stem.conv(x, weight, channels, self.stride),
+            }
+        });
         match self.bias {
             Some(bias) => product + pass.parameter(bias).swap_dims(0, 1),
             None => product,

@@ -4,7 +4,7 @@
 //! weight. That is what counts for small networks; large products are Burn's, and so are grouped ones.
 
 use burn::backend::{TensorMetadata, cubecl::dtype_to_storage_type, tensor::FloatTensor};
-use burn_cubecl::{CubeBackend, tensor::CubeTensor};
+use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{ir::ElemType, prelude::*, server::CubeCountSelection};
 
 use super::{Joint, SMALL, values};
@@ -398,6 +398,16 @@ impl ConvBackend for CubeBackend {
             Some(direct) => direct.convolve(x, weight, [direct.x, direct.out], false),
             None => plain::conv::<Self>(x, weight, stride),
         }
+    }
+
+    fn conv_known(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        _stride: usize,
+    ) -> FloatTensor<Self> {
+        // Once, for a norm and its backward pass.
+        into_contiguous(output)
     }
 
     fn conv_input_gradient(
