@@ -1,0 +1,19 @@
+//! Lets the linker keep one of functions that compile to the same code, where it can: kernels are prepared by many.
+
+use std::{env, error::Error, fs, path::PathBuf, process::Command};
+
+const FOLD: &str = "-Wl,--icf=all";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    let source = PathBuf::from(env::var("OUT_DIR")?).join("linked.rs");
+    fs::write(&source, "fn main() {}")?;
+    let linked = Command::new(env::var("RUSTC")?)
+        .args(["--target", &env::var("TARGET")?, "-C", &format!("link-arg={FOLD}"), "-o"])
+        .args([source.with_extension(""), source])
+        .output()?;
+    if linked.status.success() {
+        println!("cargo::rustc-link-arg-bins={FOLD}");
+    }
+    Ok(())
+}
