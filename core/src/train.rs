@@ -3,6 +3,8 @@
 //! A [`Home`] gives the loop its images, a clock and a place for checkpoints; the native program is
 //! one, the browser's worker another.
 
+use std::mem;
+
 use async_fn_stream::{TryStreamEmitter, try_fn_stream};
 use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
 use futures::{StreamExt, channel::mpsc::UnboundedReceiver, stream::Stream};
@@ -208,11 +210,7 @@ impl<H: Home> Run<H> {
             timetable.steps_per_epoch * timetable.steps.div_ceil(timetable.steps_per_epoch * MEASUREMENTS);
         let observer = self.config.interference.then(|| Observer::new(&self.state.encoder));
         emitter.emit(Event::Started(Box::new(self.started(&timetable)))).await;
-        if self.state.steps == 0 {
-            self.evaluate(&timetable, emitter).await?;
-            self.snapshot().await?;
-        }
-
+        let mut untrained = (self.state.steps == 0).then(|| self.state.clone());
         let mut log = Log::new(self.home.now());
         while self.state.steps < timetable.steps {
             match self.asked(&mut log, &timetable, emitter).await? {
@@ -248,9 +246,16 @@ impl<H: Home> Run<H> {
             let saves = at_end || done.is_multiple_of(timetable.checkpoint_every);
             let measures = observer.is_some() && step.is_multiple_of(measure_every);
             let keeps = observer.is_some() && (at_end || done.is_multiple_of(snapshot_every));
-            let pauses = evaluates || saves || measures || keeps;
+            let pauses = evaluates || saves || measures || keeps || untrained.is_some();
             if pauses || self.home.now() - log.read_at > READ_EVERY {
                 self.flush(&mut log, &timetable, emitter).await?;
+            }
+            // Not before the first step, whose loss people wait for, and which may be more than the machine can do.
+            if let Some(untrained) = untrained.take() {
+                let trained = mem::replace(&mut self.state, untrained);
+                self.evaluate(&timetable, emitter).await?;
+                self.snapshot().await?;
+                self.state = trained;
             }
             if let Some(observer) = observer.as_ref().filter(|_| measures) {
                 let seen = observer.observe(&self.state.encoder, &outcome, (done, epoch)).await?;

@@ -26,7 +26,7 @@ impl Progress {
         match event {
             Event::Started(started) => {
                 self.widths = started.config.widths.clone();
-                self.bar = bar(started.steps, "steps", "evaluating the untrained network");
+                self.bar = bar(started.steps, "steps", "taking the first step");
                 self.bar.set_position(started.step);
                 self.bar.reset_eta();
                 self.bar.println(format!(
@@ -41,7 +41,8 @@ impl Progress {
                 self.bar.set_position(step.step);
                 let losses = step.losses.iter().zip(&self.widths).filter(|(loss, _)| **loss != 0.0);
                 let losses = join(losses, |(loss, width)| format!("{width}: {loss:.3}"));
-                self.bar.set_message(format!("loss {losses}  {:.0} images/s", step.images_per_second));
+                let then = if step.step == 1 { "  evaluating the untrained network" } else { "" };
+                self.bar.set_message(format!("loss {losses}  {:.0} images/s{then}", step.images_per_second));
             }
             Event::Evaluated(evaluated) => {
                 let Evaluated { epoch, width, knn, knn_standard_error: error, .. } = evaluated;
