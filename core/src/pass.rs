@@ -5,13 +5,13 @@ use std::ops::Range;
 use burn::tensor::{
     Gradients, Tensor,
     activation::{relu, sigmoid},
-    module::{adaptive_avg_pool2d, max_pool2d},
-    ops::MaxPoolOptions,
+    module::adaptive_avg_pool2d,
 };
 
 use crate::{
     kernel::{
         conv::{conv, conv_known},
+        pool::max_pool,
         residual::add_relu,
     },
     parameter::{ParameterId, Parameters},
@@ -177,7 +177,7 @@ impl Walk for Pass<'_> {
     }
 
     fn max_pool(&mut self, x: Tensor<4>) -> Tensor<4> {
-        max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]))
+        max_pool(x)
     }
 
     fn average_pool(&mut self, x: Tensor<4>) -> Tensor<4> {

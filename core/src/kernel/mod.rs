@@ -8,5 +8,6 @@ pub(crate) mod cpu;
 mod gpu;
 pub mod norm;
 pub mod pack;
+pub mod pool;
 pub mod residual;
 pub mod views;

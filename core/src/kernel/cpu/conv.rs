@@ -11,7 +11,7 @@ use std::{array, mem::MaybeUninit, ops::Range};
 use burn::backend::flex::FlexTensor;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::{copy, for_each_chunk, tensor, threads, values, written};
+use super::{copy, copy_rows, for_each_chunk, tensor, threads, values, written};
 
 /// Channels that are summed at once; a depthwise convolution has but one.
 const ROWS: usize = 4;
@@ -192,6 +192,10 @@ impl Canvas {
     fn lay(&self, image: &[f32], target: &mut [f32]) {
         let Self { height, width, step, phases, margin, pitch, .. } = *self;
         for (image, target) in image.chunks_exact(height * width).zip(target.chunks_exact_mut(self.channel())) {
+            if step == 1 {
+                copy_rows(image, width, &mut target[margin * pitch + margin..], pitch);
+                continue;
+            }
             for (phase, target) in target.chunks_exact_mut(self.plane()).enumerate() {
                 let (down, right) = (phase / phases, phase % phases);
                 // The first pixel of a row that the plane has, and where.
@@ -199,15 +203,9 @@ impl Canvas {
                 let pixel = first * step + right - margin;
                 for (row, target) in target.chunks_exact_mut(pitch).enumerate() {
                     let y = (row * step + down).wrapping_sub(margin);
-                    if y >= height || pixel >= width {
-                        continue;
-                    }
-                    let source = &image[y * width + pixel..(y + 1) * width];
-                    let target = &mut target[first..];
-                    if step == 1 {
-                        copy(source, target);
-                    } else {
-                        target.iter_mut().zip(source.iter().step_by(step)).for_each(|(t, s)| *t = *s);
+                    if y < height && pixel < width {
+                        let source = image[y * width + pixel..(y + 1) * width].iter().step_by(step);
+                        target[first..].iter_mut().zip(source).for_each(|(target, source)| *target = *source);
                     }
                 }
             }
@@ -623,9 +621,7 @@ pub fn weight_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTenso
                 let planes = gradient.chunks_exact(shape.out_plane()).skip(rows.start).take(rows.len());
                 for (row, source) in planes.enumerate() {
                     let target = &mut left[(place * rows.len() + row) * plane..][..plane];
-                    for (source, target) in source.chunks_exact(shape.out_width).zip(target.chunks_mut(canvas.pitch)) {
-                        copy(source, target);
-                    }
+                    copy_rows(source, shape.out_width, target, canvas.pitch);
                 }
             }
             for first in (0..inputs).step_by(some) {

@@ -3,6 +3,7 @@
 pub mod contrast;
 pub mod conv;
 pub mod norm;
+pub mod pool;
 pub mod residual;
 
 use std::mem::MaybeUninit;
@@ -85,6 +86,28 @@ pub fn copy<T: Copy>(source: &[T], target: &mut [T]) {
     let ((source, last), (target, rest)) = (source.as_chunks::<FEW>(), target[..source.len()].as_chunks_mut::<FEW>());
     target.iter_mut().zip(source).for_each(|(target, source)| *target = *source);
     rest.iter_mut().zip(last).for_each(|(target, source)| *target = *source);
+}
+
+/// Copies rows of `width` pixels, of which the target's begin `pitch` apart.
+pub fn copy_rows(source: &[f32], width: usize, target: &mut [f32], pitch: usize) {
+    match width {
+        8 => copy_rows_of::<8>(source, target, pitch),
+        16 => copy_rows_of::<16>(source, target, pitch),
+        32 => copy_rows_of::<32>(source, target, pitch),
+        _ => {
+            for (source, target) in source.chunks_exact(width).zip(target.chunks_mut(pitch)) {
+                target[..width].copy_from_slice(source);
+            }
+        }
+    }
+}
+
+/// The same for rows that are copied in a few instructions.
+fn copy_rows_of<const WIDTH: usize>(source: &[f32], target: &mut [f32], pitch: usize) {
+    let rows = source.as_chunks::<WIDTH>().0;
+    for (source, target) in rows.iter().zip(target.chunks_mut(pitch)) {
+        *target.first_chunk_mut().expect("the target has room for each row") = *source;
+    }
 }
 
 /// Runs `work` as one of the threads that [`map`] and [`for_each_chunk`] divide their work among: from outside, each

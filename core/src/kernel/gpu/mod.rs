@@ -11,8 +11,13 @@ mod pack;
 mod residual;
 
 use burn::tensor::{DType, Shape};
-use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
+use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{prelude::*, server::MemoryLayoutDescriptor};
+
+use super::pool::PoolBackend;
+
+/// Burn's own: it is one launch of a whole pass.
+impl PoolBackend for CubeBackend {}
 
 /// Invocations of a workgroup.
 const UNITS: usize = 256;
