@@ -1,18 +1,21 @@
 //! `cargo xtask bench`: how fast is this, beside what others do on the same machine?
 
 mod job;
+mod native;
+mod page;
 mod row;
 mod worker;
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     fs::File,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use self::{
@@ -20,34 +23,33 @@ use self::{
     row::{Machine, Series, Set, Side},
     worker::Worker,
 };
-use crate::{
-    announce::{say, timed},
-    duration::InWords,
-    process::{cargo, run},
-    python::{self, Python},
-    pytorch,
-};
+use crate::{announce::say, duration::InWords};
 
 /// Measure speed and memory beside another program
 ///
-/// Builds this project's side, sets up the other's, and measures both by turns on the same shapes: training steps of
-/// the CIFAR ResNet-20 (batch 64, 32 pixels) and of ResNet-50 (batch 8, 224 pixels) at one width and more, evaluation
-/// at each width, augmentation on one core, kNN, peak memory. Prints a table: medians, the median of the ratios round
-/// by round, what is asked for, and the floor, which is the figure if nothing took time but the operations or bytes that
-/// cannot be done without, at the rates measured here. A ratio above 1 is in our favour, but for `schedule-*`,
-/// `memory-*` and `interference`, which compare this project with itself: there, less is better.
+/// Builds this project's side, sets up the other's, and measures both by turns on the same shapes. Beside PyTorch: training
+/// steps of the CIFAR ResNet-20 (batch 64, 32 pixels) and of ResNet-50 (batch 8, 224 pixels) at one width and more,
+/// evaluation at each width, augmentation on one core, kNN, peak memory. In a browser: the page's training step beside
+/// TensorFlow.js', both in Chromium, without a GPU and on WebGPU (by a software renderer, the same everywhere). Prints a
+/// table: medians, the median of the ratios round by round, what is asked for, and the floor, which is the figure if nothing
+/// took time but the operations or bytes that cannot be done without, at the rates measured here. A ratio above 1 is in
+/// our favour, but for `schedule-*`, `memory-*` and `interference`, which compare this project with itself: there, less is
+/// better.
 #[derive(Args)]
 pub struct Bench {
     /// The other program
-    #[arg(long, value_enum)]
-    against: Peer,
+    #[arg(long, value_enum, required_unless_present = "browser", conflicts_with = "browser")]
+    against: Option<Peer>,
+    /// Measure in a browser, beside TensorFlow.js
+    #[arg(long)]
+    browser: bool,
     /// Write the rows to this file too, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Rows to measure, separated by commas [default: all]
     #[arg(long, value_name = "ROW", value_delimiter = ',')]
     rows: Vec<String>,
-    /// Measurements of a training step of ResNet-50; of what takes less time there are more
+    /// Measurements of what takes longest; of what takes less time there are more
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
 }
@@ -61,8 +63,30 @@ enum Peer {
 
 const STAGE: &str = "bench";
 
-/// Our side: a bench of `slimclr-core`.
-const BENCH: &str = "against";
+/// What to measure, and by whom.
+struct Contest {
+    /// The other program's name, over its column.
+    peer: &'static str,
+    sets: Vec<Set>,
+    sides: Sides,
+    /// Whether the programs measure the machine too, for the floor.
+    has_floor: bool,
+    /// About the figures, below the table.
+    remarks: &'static str,
+}
+
+/// The two programs.
+struct Sides {
+    ours: Program,
+    theirs: Program,
+}
+
+/// How a program is started.
+struct Program {
+    path: OsString,
+    argument: Option<PathBuf>,
+    variables: Vec<(&'static str, PathBuf)>,
+}
 
 impl Bench {
     /// Measures and prints the table.
@@ -70,27 +94,19 @@ impl Bench {
     /// # Errors
     /// If a side cannot be built or breaks off, or a row is not known.
     pub fn run(self) -> Result<()> {
-        match self.against {
-            Peer::Pytorch => self.beside_pytorch(),
-        }
-    }
-
-    fn beside_pytorch(self) -> Result<()> {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir()?;
-        let [photograph, small] = ["photograph.jpg", "small.png"].map(|name| folder.path().join(name));
-        let sets = chosen(row::sets(&photograph.to_string_lossy(), &small.to_string_lossy()), &self.rows)?;
+        let sets = |all| chosen(all, &self.rows);
         let json = self.json.as_deref().map(create).transpose()?;
-        let sides = Sides {
-            ours: ours()?,
-            python: interpreter(timed("python", "PyTorch, beside which to measure", python::install)?)?,
-            programs: pytorch::unpack(folder.path())?,
+        let contest = match self.against {
+            Some(Peer::Pytorch) => native::beside_pytorch(folder.path(), sets)?,
+            None => page::beside_tensorflow(sets)?,
         };
-        run(sides.python(pytorch::IMAGES).args([&photograph, &small])).context("Python makes no images")?;
 
         let start = Instant::now();
-        let mut machine = sides.machine()?;
+        let sides = &contest.sides;
+        let before = contest.has_floor.then(|| sides.machine()).transpose()?;
         let (mut all, mut ways) = (Vec::new(), Vec::new());
-        for set in &sets {
+        for set in &contest.sets {
             let measured = sides.measure(&set.name, &set.jobs(), self.rounds as usize * set.repeats)?;
             ways.extend(
                 measured.iter().filter_map(|series| Some(format!("{}: {}", series.job.0, series.way.as_ref()?))),
@@ -98,7 +114,7 @@ impl Bench {
             all.push((set, measured));
         }
         // Again, since a host that is shared may have been busy the first time.
-        machine = machine.or(sides.machine()?);
+        let machine = before.map(|before| Ok::<_, anyhow::Error>(before.or(sides.machine()?))).transpose()?;
         let mut lines = Vec::new();
         for (set, measured) in &all {
             for row in &set.rows {
@@ -109,10 +125,13 @@ impl Bench {
             }
         }
         say(STAGE, &format!("done in {}", InWords(start.elapsed())));
-        println!("{}", row::render(&lines));
+        println!("{}", row::render(contest.peer, &lines));
+        if let Some(machine) = machine {
+            println!("{machine}.");
+        }
         let programs: BTreeSet<&str> = all.iter().flat_map(|(_, measured)| measured).map(|it| it.by.as_str()).collect();
-        println!("{machine}. {}, in f32.", Vec::from_iter(programs).join(" and "));
-        println!("Peak memory is a job's alone, without the program around it. PyTorch's fastest ways:");
+        println!("{}, in f32. {}", Vec::from_iter(programs).join(" and "), contest.remarks);
+        println!("The fastest ways of {}:", contest.peer);
         ways.iter().for_each(|way| println!("- {way}"));
         if let Some(json) = json {
             serde_json::to_writer_pretty(json, &lines)?;
@@ -121,28 +140,20 @@ impl Bench {
     }
 }
 
-/// The two programs.
-struct Sides {
-    ours: PathBuf,
-    python: PathBuf,
-    /// The folder of PyTorch's programs.
-    programs: PathBuf,
+impl Program {
+    fn start(&self, job: &Job) -> Result<Worker> {
+        let mut command = Command::new(&self.path);
+        command.args(&self.argument).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        Worker::start(command, job.clone())
+    }
 }
 
 impl Sides {
-    /// The Python that runs one of PyTorch's programs.
-    fn python(&self, program: &str) -> Command {
-        let mut command = Command::new(&self.python);
-        command.arg(self.programs.join(program));
-        command
-    }
-
     fn start(&self, side: Side, job: &Job) -> Result<Worker> {
-        let command = match side {
-            Side::Ours => Command::new(&self.ours),
-            Side::Theirs => self.python(pytorch::JOBS),
-        };
-        Worker::start(command, job.clone())
+        match side {
+            Side::Ours => self.ours.start(job),
+            Side::Theirs => self.theirs.start(job),
+        }
     }
 
     /// What the machine does in a second: the best that either program gets out of it.
@@ -202,32 +213,6 @@ fn chosen(mut sets: Vec<Set>, asked: &[String]) -> Result<Vec<Set>> {
     Ok(sets)
 }
 
-/// Builds our side.
-fn ours() -> Result<PathBuf> {
-    // The whole workspace, for the sake of its features: with others, half of Burn would be built once more.
-    let arguments = ["build", "--release", "--workspace", "--bench", BENCH, "--message-format=json-render-diagnostics"];
-    say(STAGE, &format!("cargo {}", arguments.join(" ")));
-    let built = cargo().args(arguments).stderr(Stdio::inherit()).output().context("cargo does not start")?;
-    ensure!(built.status.success(), "this project's side cannot be built: see cargo's words above");
-    executable(&String::from_utf8_lossy(&built.stdout)).context("cargo does not say where it built it")
-}
-
-/// The bench of which cargo's messages say that it was built.
-fn executable(messages: &str) -> Option<PathBuf> {
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    messages
-        .filter(|message| message["target"]["name"] == BENCH)
-        .find_map(|message| Some(message["executable"].as_str()?.into()))
-}
-
-/// The Python that has PyTorch.
-fn interpreter(python: Python) -> Result<PathBuf> {
-    match python {
-        Python::Ready(interpreter) => Ok(interpreter),
-        Python::Absent => bail!("there is no PyTorch to measure beside: {}", python::ADVICE),
-    }
-}
-
 fn create(path: &Path) -> Result<File> {
     File::create(path).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -252,20 +237,5 @@ mod tests {
         assert!(names(&[]).unwrap().len() > 20);
         let error = names(&["step-resnet20-1", "step-resnet20"]).unwrap_err().to_string();
         assert!(error.contains("no row 'step-resnet20':") && error.contains("step-resnet20-4"), "{error}");
-    }
-
-    #[test]
-    fn cargo_names_the_executable() {
-        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"speed\"},\"executable\":\"/t/speed-1\"}\n\
-                        {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"against\"},\"executable\":\"/t/against-1\"}\n\
-                        {\"reason\":\"build-finished\",\"success\":true}\n";
-        assert_eq!(executable(messages), Some("/t/against-1".into()));
-        assert_eq!(executable("no JSON\n"), None);
-    }
-
-    #[test]
-    fn without_python_the_refusal_says_what_to_install() {
-        let error = interpreter(Python::Absent).unwrap_err().to_string();
-        assert!(error.contains("no PyTorch") && error.contains("python3-venv"), "{error}");
     }
 }

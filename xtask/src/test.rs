@@ -8,9 +8,9 @@ use std::{path::PathBuf, time::Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use self::browser::Browser;
 use crate::{
     announce::{say, timed},
+    browser::{self as chromium, Browser},
     duration::InWords,
     process::{cargo, is_ci, succeeds},
     python::{self, Python},
@@ -107,7 +107,7 @@ impl Test {
         let start = Instant::now();
         timed("system packages", "a Vulkan driver, for the tests on WebGPU", vulkan::install)?;
         let python = timed("python", "PyTorch and ONNX Runtime, for the tests of interchange", python::install)?;
-        let browser = timed("browser", "Chromium and playwright, for the tests of the page", browser::install)?;
+        let browser = timed("browser", "Chromium and playwright, for the tests of the page", chromium::install)?;
         let mut stages = vec![FORMATTING, LINTS, WEB_LINTS];
         let mut skipped = Vec::new();
         match &python {
@@ -128,9 +128,9 @@ impl Test {
             }
         }
         match (&browser, bundle()?) {
-            (Browser::Ready { chromium, packages }, Some(bundle)) => {
+            (Browser::Ready(chromium), Some(bundle)) => {
                 timed("browser tests", "the page in Chromium, with and without WebGPU", || {
-                    browser::test(chromium, packages, &bundle)
+                    browser::test(chromium, &bundle)
                 })?;
             }
             (Browser::Absent(_), Some(_)) => skipped.push("browser tests"),

@@ -23,20 +23,41 @@ pub const RESNET20: Network = Network { backbone: "cifar", depth: 20, batch: 64,
 /// ImageNet's ResNet-50, as in the paper's recipe but for a CPU's batch.
 pub const RESNET50: Network = Network { backbone: "resnet", depth: 50, batch: 8, image_size: 224, queue: 65_536 };
 
+/// The network that the page trains.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct PageNetwork {
+    depth: usize,
+    multiplier: f64,
+    dim: usize,
+    batch: usize,
+    image_size: usize,
+    queue: usize,
+}
+
+/// The page's own, but for a batch that a software renderer can do.
+pub const PAGE: PageNetwork =
+    PageNetwork { depth: 8, multiplier: 0.5, dim: 128, batch: 8, image_size: 32, queue: 1024 };
+
 impl Job {
+    /// A training step of all `widths` in a browser, on its `cpu` or `webgpu`, as `page/ours.mjs` and `page/theirs.mjs`
+    /// read it.
+    pub fn page(network: PageNetwork, widths: &[f64], device: &str) -> Self {
+        Self(json!({ "page": with(network, json!({ "widths": widths, "device": device })) }))
+    }
+
     /// A training step of all `widths`.
     pub fn step(network: Network, widths: &[f64]) -> Self {
-        Self(json!({ "step": network.with(json!({ "widths": widths, "observe": false })) }))
+        Self(json!({ "step": with(network, json!({ "widths": widths, "observe": false })) }))
     }
 
     /// The same with interference measured.
     pub fn observed_step(network: Network, widths: &[f64]) -> Self {
-        Self(json!({ "step": network.with(json!({ "widths": widths, "observe": true })) }))
+        Self(json!({ "step": with(network, json!({ "widths": widths, "observe": true })) }))
     }
 
     /// The backbone's features at the last of `widths`, in evaluation mode.
     pub fn evaluate(network: Network, widths: &[f64]) -> Self {
-        Self(json!({ "evaluate": network.with(json!({ "widths": widths })) }))
+        Self(json!({ "evaluate": with(network, json!({ "widths": widths })) }))
     }
 
     /// MoCo v2 views of an image file, of `size` pixels: two of each decoding, or all of one.
@@ -60,13 +81,11 @@ impl Job {
     }
 }
 
-impl Network {
-    /// The network's description, with more fields.
-    fn with(self, more: Value) -> Value {
-        let (Ok(Value::Object(mut all)), Value::Object(more)) = (serde_json::to_value(self), more) else {
-            unreachable!("both are structs")
-        };
-        all.extend(more);
-        Value::Object(all)
-    }
+/// The network's description, with more fields.
+fn with(network: impl Serialize, more: Value) -> Value {
+    let (Ok(Value::Object(mut all)), Value::Object(more)) = (serde_json::to_value(network), more) else {
+        unreachable!("both are structs")
+    };
+    all.extend(more);
+    Value::Object(all)
 }

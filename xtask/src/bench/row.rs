@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{
-    job::{Job, RESNET20, RESNET50},
+    job::{Job, PAGE, RESNET20, RESNET50},
     worker::Needs,
 };
 use crate::{
@@ -62,7 +62,7 @@ enum Bar {
 pub enum Side {
     /// This project.
     Ours,
-    /// PyTorch.
+    /// The other program.
     Theirs,
 }
 
@@ -174,6 +174,17 @@ pub fn sets(photograph: &str, small: &str) -> Vec<Set> {
     sets
 }
 
+/// The rows of the page.
+pub fn page_sets() -> Vec<Set> {
+    let set = |(device, widths): (&str, &[f64])| {
+        let name = format!("page-{device}-{}", widths.len());
+        let figure = Figure::Rate(Job::page(PAGE, widths, device), "images/s");
+        Set { name: name.clone(), rows: vec![Row { name, figure, bar: None }], repeats: 1 }
+    };
+    let [one, .., four] = TRAINED;
+    [("cpu", one), ("cpu", four), ("webgpu", one), ("webgpu", four)].map(set).into()
+}
+
 /// The fewest widths that end in this one.
 fn up_to(width: f64) -> Vec<f64> {
     if width == 1.0 { vec![1.0] } else { vec![1.0, width] }
@@ -207,7 +218,7 @@ impl Figure {
 
 impl Row {
     /// What was measured, as a line; none if the system does not tell.
-    pub fn line(&self, measured: &[Series], machine: Machine) -> Option<Line> {
+    pub fn line(&self, measured: &[Series], machine: Option<Machine>) -> Option<Line> {
         let find = |side, job: &Job| measured.iter().find(|series| series.side == side && series.job == *job);
         // What each side's measurements come to, by `quotient`, where all of these jobs were measured.
         let within = |side, [a, b]: [&Job; 2], quotient: fn(f64, f64) -> f64| {
@@ -219,7 +230,8 @@ impl Row {
                 let (ours, theirs) = (find(Side::Ours, job)?, find(Side::Theirs, job)?);
                 let ratio = median(ours.rates.iter().zip(&theirs.rates).map(|(ours, theirs)| ours / theirs))?;
                 let rate = |series: &Series| median(series.rates.iter().copied());
-                (rate(ours)?, Some(rate(theirs)?), ratio, machine.rate(ours.needs), *items)
+                let floor = machine.and_then(|machine| machine.rate(ours.needs));
+                (rate(ours)?, Some(rate(theirs)?), ratio, floor, *items)
             }
             Figure::Schedule { one, many } => {
                 let quotient = |one: f64, many: f64| f64::midpoint(1.0, one / many);
@@ -285,8 +297,8 @@ impl fmt::Display for Bar {
     }
 }
 
-/// The table of all lines.
-pub fn render(lines: &[Line]) -> String {
+/// The table of all lines, beside the other program.
+pub fn render(peer: &str, lines: &[Line]) -> String {
     let cells = |line: &Line| {
         let bar = line.bar.map(|bar| format!("{bar}: {}", if bar.is_met(line.ratio) { "met" } else { "MISSED" }));
         [
@@ -300,7 +312,7 @@ pub fn render(lines: &[Line]) -> String {
         ]
     };
     let rows: Vec<_> = lines.iter().map(cells).collect();
-    markdown(["row", "unit", "ours", "PyTorch", "ratio", "asked for", "floor"], &rows)
+    markdown(["row", "unit", "ours", peer, "ratio", "asked for", "floor"], &rows)
 }
 
 /// A number to three digits, or to the unit.
@@ -313,7 +325,7 @@ fn three_digits(number: f64) -> String {
 mod tests {
     use super::*;
 
-    const MACHINE: Machine = Machine { operations: 100.0, bytes: 10.0 };
+    const MACHINE: Option<Machine> = Some(Machine { operations: 100.0, bytes: 10.0 });
 
     fn series(side: Side, job: &Job, rates: &[f64], operations: f64, peak: Option<u64>) -> Series {
         let needs = Needs { operations, bytes: 0.0 };
@@ -396,7 +408,7 @@ mod tests {
             bar: Some(Bar::AtLeast(1.0)),
             floor: None,
         };
-        let table = render(std::slice::from_ref(&line));
+        let table = render("PyTorch", std::slice::from_ref(&line));
         let expected = "| step-resnet20-4 | images/s | 84.2 | 117     | 0.72  | at least 1.00: MISSED | –     |";
         assert_eq!(table.lines().last(), Some(expected));
         let json = serde_json::to_value(line).unwrap();

@@ -1,0 +1,53 @@
+// Our side of `cargo xtask bench --browser`: the page itself, asked for single steps.
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { launch } from "../../../../tests/browser/browser.mjs";
+import * as images from "../../../../tests/browser/images.mjs";
+import { TrainRoom, link } from "../../../../tests/browser/room.mjs";
+import { answer } from "./answers.mjs";
+
+const NO_ADDRESS_OF_ANY_SERVER = "http://localhost/";
+/** Of a step, in milliseconds: that on a software renderer takes its time. */
+const PATIENCE = 600_000;
+
+/** Training that goes on until nobody asks any more, and does nothing but its steps. */
+const ENDLESS = {
+  epochs: "1000000",
+  evaluate_every: "1000000",
+  checkpoint_every: "1000000",
+  interference: "false",
+  slow_start: "0",
+  knn: "5",
+};
+
+/** The room for training with these options, and `batch` images. */
+async function room({ device, batch, widths, ...network }) {
+  const browser = await launch({ webgpu: device === "webgpu" });
+  const page = await browser.newPage();
+  await page.route(`${NO_ADDRESS_OF_ANY_SERVER}**`, (route) => {
+    const path = new URL(route.request().url()).pathname.slice(1) || "index.html";
+    return route.fulfill({ path: join(process.env.SLIMCLR_BUNDLE, path) });
+  });
+  await page.goto(link(NO_ADDRESS_OF_ANY_SERVER, { ...ENDLESS, ...network, device, batch, widths: widths.join(",") }));
+  const room = new TrainRoom(page);
+  const folder = await mkdtemp(join(tmpdir(), "slimclr-bench-"));
+  await room.take(await images.write(folder, batch, 10));
+  await room.button("Step").click();
+  await room.passes(0, PATIENCE);
+  await rm(folder, { recursive: true });
+  return room;
+}
+
+await answer("the page", async (job) => {
+  const training = await room(job);
+  return async () => {
+    const before = await training.steps();
+    await training.button("Step").click();
+    await training.passes(before, PATIENCE);
+    const { images_per_second } = (await training.events()).findLast(({ event }) => event === "step");
+    return { seconds: job.batch / images_per_second, items: job.batch };
+  };
+});

@@ -1,0 +1,64 @@
+// TensorFlow.js' side of `cargo xtask bench --browser`: a step of `slimmable.js` on an empty page.
+
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+
+import { launch } from "../../../../tests/browser/browser.mjs";
+import { answer } from "./answers.mjs";
+
+const packages = createRequire(`${process.env.SLIMCLR_TENSORFLOW}/`);
+const SCRIPTS = ["@tensorflow/tfjs/dist/tf.min.js", "@tensorflow/tfjs-backend-webgpu/dist/tf-backend-webgpu.min.js"];
+const STEP = fileURLToPath(new URL("slimmable.js", import.meta.url));
+const { version } = packages("@tensorflow/tfjs/package.json");
+/** By device; WebGL is the older way to a GPU, and may be the faster one. The WASM backend cannot train convolutions. */
+const BACKENDS = { cpu: ["cpu"], webgpu: ["webgpu", "webgl"] };
+
+const NO_ADDRESS_OF_ANY_SERVER = "http://localhost/";
+
+/** A page with TensorFlow.js. Browsers give WebGPU only to pages that they trust, so it must have an address. */
+async function laboratory(device) {
+  const browser = await launch({ webgpu: device === "webgpu" });
+  const page = await browser.newPage();
+  await page.route(NO_ADDRESS_OF_ANY_SERVER, (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html>" }));
+  await page.goto(NO_ADDRESS_OF_ANY_SERVER);
+  for (const path of [...SCRIPTS.map(packages.resolve), STEP]) await page.addScriptTag({ path });
+  return page;
+}
+
+/** Seconds of a step. */
+const step = (page) =>
+  page.evaluate(async () => {
+    const start = performance.now();
+    await trainer.step();
+    return (performance.now() - start) / 1000;
+  });
+
+/** Makes a trainer in the page; false if the browser does not have the backend. */
+const build = (page, network, { backend, joint }) =>
+  page.evaluate(
+    async ([network, backend, joint]) => {
+      if (!(await tf.setBackend(backend))) return false;
+      globalThis.trainer = new Trainer(network, joint);
+      return true;
+    },
+    [network, backend, joint],
+  );
+
+await answer(`TensorFlow.js ${version}`, async ({ device, ...network }) => {
+  const joints = network.widths.length > 1 ? [true, false] : [true];
+  const tried = [];
+  for (const backend of BACKENDS[device]) {
+    for (const joint of joints) {
+      const [page, way] = [await laboratory(device), { backend, joint }];
+      if (await build(page, network, way)) {
+        await step(page);
+        tried.push({ page, way, seconds: await step(page) });
+      } else {
+        await page.context().browser().close();
+      }
+    }
+  }
+  const [{ page, way }, ...slower] = tried.sort((a, b) => a.seconds - b.seconds);
+  await Promise.all(slower.map(({ page }) => page.context().browser().close()));
+  return async () => ({ seconds: await step(page), items: network.batch, way });
+});
