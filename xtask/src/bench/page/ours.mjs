@@ -4,12 +4,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { launch } from "../../../../tests/browser/browser.mjs";
 import * as images from "../../../../tests/browser/images.mjs";
 import { TrainRoom, link } from "../../../../tests/browser/room.mjs";
 import { answer } from "./answers.mjs";
+import { open } from "./place.mjs";
 
-const NO_ADDRESS_OF_ANY_SERVER = "http://localhost/";
 /** Of a step, in milliseconds: that on a software renderer takes its time. */
 const PATIENCE = 600_000;
 
@@ -25,13 +24,9 @@ const ENDLESS = {
 
 /** The room for training with these options, and `batch` images. */
 async function room({ device, batch, widths, ...network }) {
-  const browser = await launch({ webgpu: device === "webgpu" });
-  const page = await browser.newPage();
-  await page.route(`${NO_ADDRESS_OF_ANY_SERVER}**`, (route) => {
-    const path = new URL(route.request().url()).pathname.slice(1) || "index.html";
-    return route.fulfill({ path: join(process.env.SLIMCLR_BUNDLE, path) });
-  });
-  await page.goto(link(NO_ADDRESS_OF_ANY_SERVER, { ...ENDLESS, ...network, device, batch, widths: widths.join(",") }));
+  const options = { ...ENDLESS, ...network, device, batch, widths: widths.join(",") };
+  const file = (path) => ({ path: join(process.env.SLIMCLR_BUNDLE, path || "index.html") });
+  const page = await open(device, file, (address) => link(address, options));
   const room = new TrainRoom(page);
   const folder = await mkdtemp(join(tmpdir(), "slimclr-bench-"));
   await room.take(await images.write(folder, batch, 10));

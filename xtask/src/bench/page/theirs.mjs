@@ -3,8 +3,8 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
-import { launch } from "../../../../tests/browser/browser.mjs";
 import { answer } from "./answers.mjs";
+import { open } from "./place.mjs";
 
 const packages = createRequire(`${process.env.SLIMCLR_TENSORFLOW}/`);
 const SCRIPTS = ["@tensorflow/tfjs/dist/tf.min.js", "@tensorflow/tfjs-backend-webgpu/dist/tf-backend-webgpu.min.js"];
@@ -13,14 +13,9 @@ const { version } = packages("@tensorflow/tfjs/package.json");
 /** By device; WebGL is the older way to a GPU, and may be the faster one. The WASM backend cannot train convolutions. */
 const BACKENDS = { cpu: ["cpu"], webgpu: ["webgpu", "webgl"] };
 
-const NO_ADDRESS_OF_ANY_SERVER = "http://localhost/";
-
-/** A page with TensorFlow.js. Browsers give WebGPU only to pages that they trust, so it must have an address. */
+/** An empty page with TensorFlow.js. */
 async function laboratory(device) {
-  const browser = await launch({ webgpu: device === "webgpu" });
-  const page = await browser.newPage();
-  await page.route(NO_ADDRESS_OF_ANY_SERVER, (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html>" }));
-  await page.goto(NO_ADDRESS_OF_ANY_SERVER);
+  const page = await open(device, () => ({ contentType: "text/html", body: "<!doctype html>" }));
   for (const path of [...SCRIPTS.map(packages.resolve), STEP]) await page.addScriptTag({ path });
   return page;
 }
