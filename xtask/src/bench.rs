@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use self::{
     job::Job,
@@ -36,12 +36,13 @@ use crate::{announce::say, duration::InWords};
 /// our favour, but for `schedule-*`, `memory-*` and `interference`, which compare this project with itself: there, less is
 /// better.
 #[derive(Args)]
+#[command(group = ArgGroup::new("beside").required(true))]
 pub struct Bench {
     /// The other program
-    #[arg(long, value_enum, required_unless_present = "browser", conflicts_with = "browser")]
+    #[arg(long, value_enum, group = "beside")]
     against: Option<Peer>,
     /// Measure in a browser, beside TensorFlow.js
-    #[arg(long)]
+    #[arg(long, group = "beside")]
     browser: bool,
     /// Write the rows to this file too, as JSON
     #[arg(long, value_name = "FILE")]
