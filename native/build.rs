@@ -8,7 +8,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     let source = PathBuf::from(env::var("OUT_DIR")?).join("linked.rs");
     fs::write(&source, "fn main() {}")?;
+    // As cargo will link the program itself.
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let linker = env::var("RUSTC_LINKER").map(|linker| format!("-Clinker={linker}"));
     let linked = Command::new(env::var("RUSTC")?)
+        .args(flags.split('\x1f').filter(|flag| !flag.is_empty()))
+        .args(linker)
         .args(["--target", &env::var("TARGET")?, "-C", &format!("link-arg={FOLD}"), "-o"])
         .args([source.with_extension(""), source])
         .output()?;
