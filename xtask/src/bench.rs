@@ -115,7 +115,10 @@ impl Bench {
             all.push((set, measured));
         }
         // Again, since a host that is shared may have been busy the first time.
-        let machine = before.map(|before| Ok::<_, anyhow::Error>(before.or(sides.machine()?))).transpose()?;
+        let machine = match before {
+            Some(before) => Some(before.or(sides.machine()?)),
+            None => None,
+        };
         let mut lines = Vec::new();
         for (set, measured) in &all {
             for row in &set.rows {

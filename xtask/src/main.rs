@@ -25,8 +25,9 @@ use clap::Parser;
 /// The chores of the SlimCLR workspace
 ///
 /// Before a change goes in, `cargo xtask test` must pass; it installs what it needs, or says what to
-/// install. `cargo xtask web` makes the browser's page. `cargo xtask bench` measures speed beside PyTorch's and TensorFlow.js'. On a
-/// machine with a GPU, `cargo xtask gpu-check` tells whether the GPU computes what the CPU computes, and how fast.
+/// install. `cargo xtask web` makes the browser's page. `cargo xtask bench` measures speed beside PyTorch's and
+/// TensorFlow.js'. On a machine with a GPU, `cargo xtask gpu-check` tells whether the GPU computes what the CPU computes,
+/// and how fast.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", arg_required_else_help = true, disable_help_subcommand = true)]
 enum Chore {

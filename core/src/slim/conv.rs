@@ -63,13 +63,10 @@ impl SlimConv2d {
     pub fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let weight = pass.parameter(self.weight);
         let product = pass.precision().product(x, weight, |x, weight| {
-            if !self.sees_images {
-                return conv(x, weight, self.stride);
-            }
             let channels = pass.channels(self.weight);
-            match pass.stem() {
-                None => conv(x, weight, self.stride),
+            match pass.stem().filter(|_| self.sees_images) {
                 Some(stem) => stem.conv(x, weight, channels, self.stride),
+                None => conv(x, weight, self.stride),
             }
         });
         match self.bias {
