@@ -38,16 +38,25 @@ impl Progress {
                 ));
             }
             Event::Step(step) => {
-                self.bar.set_position(step.step);
                 let losses = step.losses.iter().zip(&self.widths).filter(|(loss, _)| **loss != 0.0);
                 let losses = join(losses, |(loss, width)| format!("{width}: {loss:.3}"));
-                let then = if step.step == 1 { "  evaluating the untrained network" } else { "" };
-                self.bar.set_message(format!("loss {losses}  {:.0} images/s{then}", step.images_per_second));
+                let line = format!("loss {losses}  {:.0} images/s", step.images_per_second);
+                if step.step == 1 {
+                    // No progress yet: how long an evaluation takes says nothing of how long steps do.
+                    self.bar.println(format!("step 1  {line}"));
+                    self.bar.set_message("evaluating the untrained network");
+                } else {
+                    self.bar.set_position(step.step);
+                    self.bar.set_message(line);
+                }
             }
             Event::Evaluated(evaluated) => {
-                let Evaluated { epoch, width, knn, knn_standard_error: error, .. } = evaluated;
+                let Evaluated { step, epoch, width, knn, knn_standard_error: error, .. } = evaluated;
                 let (knn, error) = (100.0 * knn, 100.0 * error);
                 self.bar.println(format!("epoch {epoch:.1}  width {width}  kNN {knn:.1} ± {error:.1}%"));
+                if *step == 0 {
+                    self.bar.reset_eta();
+                }
             }
             Event::Stopped { .. } | Event::Finished { .. } => self.bar.finish_and_clear(),
             Event::Interference(_) | Event::Changed { .. } | Event::Checkpoint { .. } => {}
