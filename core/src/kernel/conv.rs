@@ -224,6 +224,20 @@ impl ConvBackend for Flex {
         }
         cpu::conv::weight_gradient(&x, &weight, &gradient, stride)
     }
+
+    fn conv_gradients(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        stride: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        // Together, so that what one leaves idle at its end works for the other.
+        let (x, weight, gradient) = (&x, &weight, &gradient);
+        cpu::both(
+            || Self::conv_input_gradient(x.clone(), weight.clone(), gradient.clone(), stride),
+            || Self::conv_weight_gradient(x.clone(), weight.clone(), gradient.clone(), stride),
+        )
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ pub mod pool;
 pub mod residual;
 
 use std::mem::MaybeUninit;
+#[cfg(not(target_family = "wasm"))]
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::{
     backend::flex::{FlexTensor, Layout},
@@ -111,12 +113,46 @@ fn copy_rows_of<const WIDTH: usize>(source: &[f32], target: &mut [f32], pitch: u
 }
 
 /// Runs `work` as one of the threads that [`map`] and [`for_each_chunk`] divide their work among: from outside, each
-/// call would wait for them to wake up.
+/// call would wait for them to wake up. Until it is done the others do not fall asleep between two loops, of which most
+/// are shorter than waking up takes.
 pub fn among_the_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     #[cfg(not(target_family = "wasm"))]
-    return rayon::scope(|_| work());
+    {
+        let done = AtomicBool::new(false);
+        rayon::scope(|scope| {
+            let (done, own) = (&done, rayon::current_thread_index());
+            scope.spawn_broadcast(move |_, thread| {
+                while Some(thread.index()) != own && !done.load(Ordering::Relaxed) {
+                    if rayon::yield_now() == Some(rayon::Yield::Idle) {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            let _guard = SetOnDrop(done);
+            work()
+        })
+    }
     #[cfg(target_family = "wasm")]
     work()
+}
+
+/// Sets its flag when it goes, even if by a panic.
+#[cfg(not(target_family = "wasm"))]
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+#[cfg(not(target_family = "wasm"))]
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Both results; the second on another thread, if one is free.
+pub fn both<A: Send, B: Send>(first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B + Send) -> (A, B) {
+    #[cfg(not(target_family = "wasm"))]
+    return rayon::join(first, second);
+    #[cfg(target_family = "wasm")]
+    (first(), second())
 }
 
 /// How many threads there are.
