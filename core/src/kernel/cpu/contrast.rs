@@ -38,9 +38,9 @@ impl Softmax {
         let highest =
             row.iter().fold(f32::NEG_INFINITY, |highest, logit| if *logit < highest { highest } else { *logit });
         let [sum, _] = sums(
-            row.len(),
+            [row],
             #[inline(always)]
-            |i| [exp(scale * (row[i] - highest)), 0.0],
+            |[logit]| [exp(scale * (logit - highest)), 0.0],
         );
         Self { scale, highest, sum: sum as f32 }
     }
@@ -105,9 +105,9 @@ pub fn soft_cross_entropy(logits: [&FlexTensor; 2], temperatures: [f64; 2]) -> (
                 let own = Softmax::of(student, temperatures[0]);
                 let target = Softmax::of(teacher, temperatures[1]);
                 let [along, _] = sums(
-                    columns,
+                    [student, teacher],
                     #[inline(always)]
-                    |i| [target.probability(teacher[i]) * (student[i] - own.highest), 0.0],
+                    |[student, teacher]| [target.probability(teacher) * (student - own.highest), 0.0],
                 );
                 // The target's probabilities add up to 1, so the logarithm of the sum counts once.
                 let loss = f64::from(own.sum).ln() - f64::from(own.scale) * along;

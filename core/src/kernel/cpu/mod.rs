@@ -51,16 +51,19 @@ pub fn at_least(x: f32, floor: f32) -> f32 {
 /// Partial sums kept side by side: a few vectors, so that none waits for the one before.
 const LANES: usize = 64;
 
-/// Sums of both terms over the elements, in an order that depends on nothing but their number.
+/// Sums, over slices of one length side by side, of both terms of each place, in an order that depends on nothing but
+/// their length.
 #[inline(always)]
-pub fn sums(count: usize, term: impl Fn(usize) -> [f32; 2]) -> [f64; 2] {
+pub fn sums<const N: usize>(slices: [&[f32]; N], term: impl Fn([f32; N]) -> [f32; 2]) -> [f64; 2] {
     let [mut firsts, mut seconds] = [[0.0_f32; LANES]; 2];
-    let whole = count - count % LANES;
-    for start in (0..whole).step_by(LANES) {
-        for (lane, (first, second)) in firsts.iter_mut().zip(&mut seconds).enumerate() {
-            let terms = term(start + lane);
-            *first += terms[0];
-            *second += terms[1];
+    let chunks = slices.map(|slice| slice.as_chunks::<LANES>());
+    let least = |lengths: [usize; N]| lengths.into_iter().min().unwrap_or(0);
+    for chunk in 0..least(chunks.map(|(chunks, _)| chunks.len())) {
+        let values = chunks.map(|(chunks, _)| &chunks[chunk]);
+        for lane in 0..LANES {
+            let [first, second] = term(values.map(|values| values[lane]));
+            firsts[lane] += first;
+            seconds[lane] += second;
         }
     }
     let mut sums = [0.0; 2];
@@ -73,8 +76,8 @@ pub fn sums(count: usize, term: impl Fn(usize) -> [f32; 2]) -> [f64; 2] {
         }
         *sum = f64::from(lanes[0]);
     }
-    for place in whole..count {
-        let [first, second] = term(place);
+    for place in 0..least(chunks.map(|(_, rest)| rest.len())) {
+        let [first, second] = term(chunks.map(|(_, rest)| rest[place]));
         sums[0] += f64::from(first);
         sums[1] += f64::from(second);
     }

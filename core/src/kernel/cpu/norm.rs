@@ -53,9 +53,9 @@ impl Extent {
 fn moments(plane: &[f32]) -> [f64; 2] {
     let (pivot, count) = (plane[0], plane.len() as f64);
     let [sum, squares] = sums(
-        plane.len(),
+        [plane],
         #[inline(always)]
-        |i| [plane[i] - pivot, (plane[i] - pivot) * (plane[i] - pivot)],
+        |[x]| [x - pivot, (x - pivot) * (x - pivot)],
     );
     [f64::from(pivot) + sum / count, (squares - sum * sum / count).max(0.0)]
 }
@@ -156,6 +156,14 @@ fn lines(
     unsafe { written(x.len(), extent.image(), || (), |(), image, output| write(image, output)) }
 }
 
+/// What passes of a gradient, given the output, if there is a ReLU: nothing where it made a zero; NaN passes, as in the
+/// forward.
+#[inline(always)]
+fn let_through(relu: bool) -> impl Fn(f32, f32) -> f32 + Copy {
+    let ceiling = if relu { 0.0 } else { f32::NEG_INFINITY };
+    move |output, gradient| if output <= ceiling { 0.0 } else { gradient }
+}
+
 /// Gradients of the input, of gamma and of beta.
 pub fn backward(
     x: &FlexTensor,
@@ -171,23 +179,21 @@ pub fn backward(
     let shape = x.layout().shape().clone();
     let (x, output, gradient) = (values(&x), values(&output), values(&gradient));
     let (gamma, mean, variance) = (values(&gamma), values(&mean), values(&variance));
-    // What the ReLU holds back has an output of zero; NaN passes, as in the forward.
-    let ceiling = if relu { 0.0 } else { f32::NEG_INFINITY };
-    let let_through = |output: f32, gradient: f32| if output <= ceiling { 0.0 } else { gradient };
     let images = map(extent.batch, |image| {
         vectorised(
             #[inline(always)]
             || {
+                let let_through = let_through(relu);
                 let planes = extent.planes(x, image).zip(extent.planes(output, image));
                 let planes = planes.zip(extent.planes(gradient, image)).zip(mean);
                 let mut products = Vec::with_capacity(extent.channels);
-                for (((x, output), gradient), mean) in planes {
+                for (((x, output), gradient), &mean) in planes {
                     products.push(sums(
-                        extent.plane,
+                        [x, output, gradient],
                         #[inline(always)]
-                        |i| {
-                            let gradient = let_through(output[i], gradient[i]);
-                            [gradient, gradient * (x[i] - mean)]
+                        |[x, output, gradient]| {
+                            let gradient = let_through(output, gradient);
+                            [gradient, gradient * (x - mean)]
                         },
                     ));
                 }
@@ -212,6 +218,7 @@ pub fn backward(
         vectorised(
             #[inline(always)]
             || {
+                let let_through = let_through(relu);
                 for (place, channel, x_gradient) in extent.targets(image, x_gradient) {
                     let (_, (scale, slope, offset)) = channels[channel];
                     let mean = mean[channel];
