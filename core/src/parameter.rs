@@ -20,7 +20,10 @@ use rand_pcg::Pcg64Mcg;
 use thiserror::Error;
 
 use crate::{
-    kernel::pack::{self, ALIGNMENT, Place},
+    kernel::{
+        descent::approach,
+        pack::{self, ALIGNMENT, Place},
+    },
     width::{Channels, WidthError, Widths},
 };
 
@@ -466,6 +469,6 @@ impl Parameters {
 
     /// Moves towards `source`: `m * self + (1 - m) * source`. Running statistics stay each network's own.
     pub fn move_towards(&mut self, source: &Parameters, momentum: f64) {
-        self.set_packed(self.packed().mul_scalar(momentum) + source.packed().mul_scalar(1.0 - momentum));
+        self.set_packed(approach(self.packed(), source.packed(), momentum));
     }
 }

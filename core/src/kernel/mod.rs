@@ -4,6 +4,7 @@
 pub mod contrast;
 pub mod conv;
 pub(crate) mod cpu;
+pub mod descent;
 #[cfg(feature = "webgpu")]
 mod gpu;
 pub mod norm;

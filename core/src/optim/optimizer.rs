@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     gradient::GradientSum,
-    kernel::pack::ALIGNMENT,
+    kernel::{descent::descend, pack::ALIGNMENT},
     parameter::{Layout, Packing, ParameterId, Parameters},
 };
 
@@ -60,28 +60,20 @@ impl Optimizer {
     /// Moves every parameter that has a gradient: `v <- momentum v + trust (g + decay p)`, `p <- p - rate v`. The
     /// trust is 1 for SGD, norms and biases, else `0.001 |p| / |g + decay p|`.
     pub fn step(&mut self, parameters: &mut Parameters, gradients: &GradientSum, rate: f64) {
-        let (values, mut update) = (parameters.packed(), gradients.packed());
+        let (values, mut gradient) = (parameters.packed(), gradients.packed());
         let weights: Vec<_> = self.weights.iter().copied().filter(|id| gradients.get(*id).is_some()).collect();
-        if self.weight_decay != 0.0 {
-            update = update + values.clone() * self.decay_of(&weights, &values);
-        }
+        let mut decay = self.decay_of(&weights, &values);
         if self.kind == OptimizerKind::Lars {
-            update = self.trusted(update, &values, &weights);
+            gradient = self.trusted(gradient + values.clone() * decay.clone(), &values, &weights);
+            decay = decay.zeros_like();
         }
-        let velocities = match &self.velocities {
-            None => update,
-            Some(before) => {
-                let moved = before.clone().mul_scalar(self.momentum) + update;
-                // What has no gradient any more stands still.
-                match self.resting(gradients, before) {
-                    Some(resting) => moved.mask_where(resting, before.clone()),
-                    None => moved,
-                }
-            }
-        };
-        let mut moved = values.clone() - velocities.clone().mul_scalar(rate);
+        let before = self.velocities.take().unwrap_or_else(|| values.zeros_like());
+        let [mut moved, mut velocities] =
+            descend([values.clone(), before.clone()], gradient, decay, self.momentum, rate);
+        // What has no gradient any more stands still.
         if let Some(resting) = self.resting(gradients, &values) {
-            moved = moved.mask_where(resting, values);
+            moved = moved.mask_where(resting.clone(), values);
+            velocities = velocities.mask_where(resting, before);
         }
         parameters.set_packed(moved);
         self.velocities = Some(velocities);

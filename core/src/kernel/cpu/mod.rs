@@ -2,6 +2,7 @@
 
 pub mod contrast;
 pub mod conv;
+pub mod descent;
 pub mod norm;
 pub mod pool;
 pub mod residual;

@@ -6,6 +6,7 @@
 
 mod contrast;
 mod conv;
+mod descent;
 mod norm;
 mod pack;
 mod residual;

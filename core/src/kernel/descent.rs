@@ -1,0 +1,131 @@
+//! What moves all parameters at once: a step of gradient descent with momentum, and the momentum encoder's after it.
+
+use burn::{
+    backend::{
+        Autodiff, Backend, Dispatch, Flex, autodiff::checkpoint::strategy::CheckpointStrategy, backend_extension,
+        tensor::FloatTensor,
+    },
+    tensor::Tensor,
+};
+
+use super::cpu;
+
+/// Values and velocities, `[n]` each, after `v <- momentum v + g + decay p`, `p <- p - rate v`, where each value has a
+/// `decay` of its own.
+pub fn descend(
+    [values, velocities]: [Tensor<1>; 2],
+    gradient: Tensor<1>,
+    decay: Tensor<1>,
+    momentum: f64,
+    rate: f64,
+) -> [Tensor<1>; 2] {
+    let [values, velocities] = [values, velocities].map(Tensor::into_dispatch);
+    let [gradient, decay] = [gradient, decay].map(Tensor::into_dispatch);
+    let (values, velocities) = Dispatch::descend(values, velocities, gradient, decay, momentum, rate);
+    [values, velocities].map(Tensor::from_dispatch)
+}
+
+/// `keep * values + (1 - keep) * target`, `[n]`.
+pub fn approach(values: Tensor<1>, target: Tensor<1>, keep: f64) -> Tensor<1> {
+    Tensor::from_dispatch(Dispatch::approach(values.into_dispatch(), target.into_dispatch(), keep))
+}
+
+/// Both as operations of a back end; by default of its own operations.
+#[cfg_attr(feature = "webgpu", backend_extension(Flex, Cube, Autodiff))]
+#[cfg_attr(not(feature = "webgpu"), backend_extension(Flex, Autodiff))]
+pub trait DescentBackend: Backend {
+    /// See [`descend`].
+    fn descend(
+        values: FloatTensor<Self>,
+        velocities: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        decay: FloatTensor<Self>,
+        momentum: f64,
+        rate: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        plain::descend::<Self>(values, velocities, gradient, decay, momentum, rate)
+    }
+
+    /// See [`approach`].
+    fn approach(values: FloatTensor<Self>, target: FloatTensor<Self>, keep: f64) -> FloatTensor<Self> {
+        plain::approach::<Self>(values, target, keep)
+    }
+}
+
+impl<B: DescentBackend, C: CheckpointStrategy> DescentBackend for Autodiff<B, C> {}
+
+pub(super) mod plain {
+    //! The operations of a back end's own operations, for precisions without a fused form.
+
+    use super::{Backend, FloatTensor};
+
+    pub fn descend<B: Backend>(
+        values: FloatTensor<B>,
+        velocities: FloatTensor<B>,
+        gradient: FloatTensor<B>,
+        decay: FloatTensor<B>,
+        momentum: f64,
+        rate: f64,
+    ) -> (FloatTensor<B>, FloatTensor<B>) {
+        let update = B::float_add(gradient, B::float_mul(values.clone(), decay));
+        let velocities = B::float_add(B::float_mul_scalar(velocities, momentum.into()), update);
+        (B::float_sub(values, B::float_mul_scalar(velocities.clone(), rate.into())), velocities)
+    }
+
+    pub fn approach<B: Backend>(values: FloatTensor<B>, target: FloatTensor<B>, keep: f64) -> FloatTensor<B> {
+        let kept = B::float_mul_scalar(values, keep.into());
+        B::float_add(kept, B::float_mul_scalar(target, (1.0 - keep).into()))
+    }
+}
+
+impl DescentBackend for Flex {
+    fn descend(
+        values: FloatTensor<Self>,
+        velocities: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        decay: FloatTensor<Self>,
+        momentum: f64,
+        rate: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if !cpu::is_f32(&values) {
+            return plain::descend::<Self>(values, velocities, gradient, decay, momentum, rate);
+        }
+        cpu::descent::descend([&values, &velocities, &gradient, &decay], momentum as f32, rate as f32)
+    }
+
+    fn approach(values: FloatTensor<Self>, target: FloatTensor<Self>, keep: f64) -> FloatTensor<Self> {
+        if !cpu::is_f32(&values) {
+            return plain::approach::<Self>(values, target, keep);
+        }
+        cpu::descent::approach([&values, &target], keep)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Device, Distribution};
+
+    use super::*;
+
+    #[test]
+    fn a_step_is_as_by_its_formulas() {
+        for count in [1, 70_001] {
+            let random = || Tensor::<1>::random([count], Distribution::Normal(0.0, 1.0), &Device::flex());
+            let [values, velocities, gradient, decay] = [(); 4].map(|()| random());
+            let moved = velocities.clone() * 0.9 + gradient.clone() + values.clone() * decay.clone();
+            let expected =
+                [values.clone() - moved.clone() * 0.05, moved, values.clone() * 0.99 + gradient.clone() * 0.01];
+            for dtype in [DType::F32, DType::F64] {
+                let [values, velocities, gradient, decay] =
+                    [&values, &velocities, &gradient, &decay].map(|tensor| tensor.clone().cast(dtype));
+                let [moved, velocities] = descend([values.clone(), velocities], gradient.clone(), decay, 0.9, 0.05);
+                for (found, expected) in
+                    [moved, velocities, approach(values, gradient, 0.99)].into_iter().zip(&expected)
+                {
+                    let largest = (found.cast(DType::F32) - expected.clone()).abs().max().into_scalar::<f32>();
+                    assert!(largest < 1e-5, "{count}, {dtype:?}: {largest}");
+                }
+            }
+        }
+    }
+}
