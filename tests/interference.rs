@@ -15,7 +15,7 @@ use slimclr_core::{
     profile::weights_by_stage,
 };
 
-const PLAN: Plan = Plan { slim: true, rate: 0.05, key_momentum: 0.9 };
+const PLAN: Plan = Plan { slim: true, rate: 0.05, key_momentum: 0.9, keeps_widths: true };
 
 fn config() -> Config {
     Config { batch: 4, queue: 16, dim: 8, image_size: 16, bn_splits: 1, ..Config::mini() }

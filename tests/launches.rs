@@ -53,7 +53,7 @@ fn step(widths: &[f64]) -> usize {
     let device = Device::wgpu(DeviceKind::DefaultDevice);
     let mut trainer = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &device);
     let batch = Batch::noise(&config, 0, &device);
-    let plan = Plan { slim: true, rate: 0.06, key_momentum: 0.99 };
+    let plan = Plan { slim: true, rate: 0.06, key_momentum: 0.99, keeps_widths: false };
     trainer.step(batch.clone(), plan);
     let encoder = trainer.encoder.clone();
     let layout = encoder.layout().clone();

@@ -40,7 +40,7 @@ fn tiny() -> Config {
 fn losses(config: &Config, device: &Device) -> Vec<f32> {
     let mut trainer = Trainer::new(config, config.encoder().unwrap().build().unwrap(), device);
     let step = |step: u64| {
-        let plan = Plan { slim: step > 0, rate: 0.05, key_momentum: 0.99 };
+        let plan = Plan { slim: step > 0, rate: 0.05, key_momentum: 0.99, keeps_widths: false };
         let losses = trainer.step(Batch::noise(config, step, device), plan).losses;
         Tensor::cat(losses, 0).into_data().iter::<f32>().collect::<Vec<_>>()
     };

@@ -34,7 +34,7 @@ fn batch(config: &Config, seed: u64) -> Batch {
 
 /// A step at `rate`, of all widths or only the full network.
 fn plan(slim: bool, rate: f64) -> Plan {
-    Plan { slim, rate, key_momentum: 1.0 }
+    Plan { slim, rate, key_momentum: 1.0, keeps_widths: false }
 }
 
 fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {

@@ -25,6 +25,7 @@ use slimclr_core::{
     head::HEAD,
     image::Image,
     interference::Observer,
+    method::Plan,
     pass::{Mode, Pass},
     profile::profile,
 };
@@ -116,7 +117,7 @@ impl Job {
                     profile(&trainer.encoder, config.image_size).iter().map(|width| width.macs).collect();
                 let observer = observe.then(|| Observer::new(&trainer.encoder));
                 let run = move || {
-                    let outcome = trainer.step(batch.clone(), PLAN);
+                    let outcome = trainer.step(batch.clone(), Plan { keeps_widths: observe, ..PLAN });
                     if let Some(observer) = &observer {
                         let observed = block_on(observer.observe(&trainer.encoder, &outcome, (1, 0.0)));
                         observed.expect("the CPU does not fail").expect("gradients are finite");

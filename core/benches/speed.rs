@@ -19,6 +19,7 @@ use slimclr_core::{
     eval::knn::knn,
     image::Image,
     interference::{Observer, surgery::Surgery},
+    method::Plan,
 };
 
 use setup::{PLAN, Views, features, trainer};
@@ -51,7 +52,7 @@ fn step(bencher: Bencher, widths: usize) {
 #[divan::bench(args = [Surgery::None, Surgery::Pcgrad, Surgery::Cagrad], sample_count = 20)]
 fn surgery(bencher: Bencher, surgery: Surgery) {
     let (mut trainer, batch) = trainer(&cifar(&WIDTHS));
-    let outcome = trainer.step(batch, PLAN);
+    let outcome = trainer.step(batch, Plan { keeps_widths: true, ..PLAN });
     let layout = trainer.encoder.layout();
     bencher.bench_local(|| surgery.sum(layout, &outcome.widths, 0).norm().into_data());
 }
@@ -60,7 +61,7 @@ fn surgery(bencher: Bencher, surgery: Surgery) {
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn interference(bencher: Bencher) {
     let (mut trainer, batch) = trainer(&cifar(&WIDTHS));
-    let outcome = trainer.step(batch, PLAN);
+    let outcome = trainer.step(batch, Plan { keeps_widths: true, ..PLAN });
     let observer = Observer::new(&trainer.encoder);
     bencher.bench_local(|| block_on(observer.observe(&trainer.encoder, &outcome, (1, 0.0))).unwrap().is_some());
 }

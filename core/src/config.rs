@@ -577,7 +577,7 @@ impl Timetable {
         } else {
             self.key_momentum
         };
-        Plan { slim, rate: self.schedule.rate(step, epoch) * factor, key_momentum }
+        Plan { slim, rate: self.schedule.rate(step, epoch) * factor, key_momentum, keeps_widths: false }
     }
 }
 

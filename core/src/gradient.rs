@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use burn::tensor::Tensor;
 
 use crate::{
-    kernel::pack::pack,
+    kernel::pack::{add, pack},
     parameter::{Layout, Packing, ParameterId},
 };
 
@@ -22,6 +22,13 @@ impl WidthGradient {
         Self { width, values: vec![None; layout.iter().count()] }
     }
 
+    /// These gradients of parameters.
+    pub fn of(layout: &Layout, width: usize, gradients: impl Iterator<Item = (ParameterId, Tensor<4>)>) -> Self {
+        let mut own = Self::new(layout, width);
+        gradients.for_each(|(id, gradient)| own.add(id, gradient));
+        own
+    }
+
     /// Adds to the gradient of `id`.
     pub fn add(&mut self, id: ParameterId, gradient: Tensor<4>) {
         let sum = &mut self.values[id.0];
@@ -29,6 +36,15 @@ impl WidthGradient {
             None => gradient,
             Some(sum) => sum + gradient,
         });
+    }
+
+    /// Adds another gradient of the same width.
+    pub fn add_all(&mut self, other: Self) {
+        for (index, value) in other.values.into_iter().enumerate() {
+            if let Some(value) = value {
+                self.add(ParameterId(index), value);
+            }
+        }
     }
 
     /// The gradient of `id`, if the loss depends on it.
@@ -93,24 +109,33 @@ impl GradientSum {
     }
 
     /// The sum of `widths`' gradients.
-    ///
-    /// # Panics
-    /// If there is no gradient.
     pub fn of(layout: &Layout, widths: &[WidthGradient]) -> Self {
-        let packing = layout.packing();
-        let mut has_gradient = vec![false; layout.iter().count()];
+        widths.iter().fold(Self::new(layout), |sum, width| sum.plus(layout, width))
+    }
+
+    /// The sum with a width's gradients.
+    pub fn plus(mut self, layout: &Layout, of_width: &WidthGradient) -> Self {
+        let mut has_gradient: Vec<bool> = self.values.iter().map(Option::is_some).collect();
         let mut pieces = Vec::new();
-        for of_width in widths {
-            for (id, spec) in layout.iter() {
-                if let Some(gradient) = of_width.get(id) {
-                    let slice = spec.slice(layout.widths(), of_width.width);
-                    assert!(slice.is_some(), "a width's gradients are of its own parameters");
-                    pieces.push((gradient.clone(), packing.place(id, slice)));
-                    has_gradient[id.0] = true;
-                }
+        for (id, spec) in layout.iter() {
+            if let Some(gradient) = of_width.get(id) {
+                let slice = spec.slice(layout.widths(), of_width.width);
+                assert!(slice.is_some(), "a width's gradients are of its own parameters");
+                pieces.push((gradient.clone(), self.packing.place(id, slice)));
+                has_gradient[id.0] = true;
             }
         }
-        Self::new(layout).unpacked(pack(pieces, packing.length()), |id| has_gradient[id.0])
+        if pieces.is_empty() {
+            return self;
+        }
+        let before = self.values.iter().any(Option::is_some).then(|| self.packed());
+        // Nothing else may hold it, so that it is added to in place.
+        (self.packed, self.values) = (None, vec![None; self.values.len()]);
+        let packed = match before {
+            Some(packed) => add(packed, pieces),
+            None => pack(pieces, self.packing.length()),
+        };
+        self.unpacked(packed, |id| has_gradient[id.0])
     }
 
     /// The parts of a packed tensor that are gradients.

@@ -231,7 +231,8 @@ impl<H: Home> Run<H> {
 
             let step = self.state.steps;
             let epoch = timetable.epoch(step);
-            let plan = timetable.plan(step);
+            let measures = observer.is_some() && step.is_multiple_of(measure_every);
+            let plan = Plan { keeps_widths: measures, ..timetable.plan(step) };
             let batch = self.batch(step).await?;
             self.latest_batch = Some(batch.clone());
             let outcome = self.state.step(batch, plan);
@@ -244,7 +245,6 @@ impl<H: Home> Run<H> {
             let evaluates =
                 at_end || done.is_multiple_of(timetable.evaluate_every) && left > timetable.evaluate_every / 2;
             let saves = at_end || done.is_multiple_of(timetable.checkpoint_every);
-            let measures = observer.is_some() && step.is_multiple_of(measure_every);
             let keeps = observer.is_some() && (at_end || done.is_multiple_of(snapshot_every));
             let pauses = evaluates || saves || measures || keeps || untrained.is_some();
             if pauses || self.home.now() - log.read_at > READ_EVERY {
@@ -394,7 +394,7 @@ impl<H: Home> Run<H> {
     /// update, which may have ruined them.
     async fn checkpoint(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
         if let Some(batch) = self.latest_batch.clone() {
-            let plan = Plan { slim: true, rate: 0.0, key_momentum: 1.0 };
+            let plan = Plan { slim: true, rate: 0.0, key_momentum: 1.0, keeps_widths: false };
             let losses = self.state.clone().step(batch, plan).losses;
             let losses: Vec<f64> = Tensor::<1>::cat(losses, 0).into_data_async().await?.iter().collect();
             self.check_finite(self.state.steps + 1, &losses)?;

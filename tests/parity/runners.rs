@@ -276,7 +276,7 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
     for (step, record) in field::<Vec<StepRecord>>(case, "steps").into_iter().enumerate() {
         let views = ["xq", "xk"].map(|view| input(salt, &format!("{view}{step}"), shape, dtype, &device));
         let batch = Batch { views: views.to_vec(), labels: Tensor::zeros([shape[0]], &device) };
-        let plan = Plan { slim: record.slim_enabled, rate: field(case, "lr"), key_momentum };
+        let plan = Plan { slim: record.slim_enabled, rate: field(case, "lr"), key_momentum, keeps_widths: false };
         let outcome = trainer.step(batch, plan);
         let mut losses: Vec<f64> = outcome.losses.iter().map(|loss| values(loss)[0]).collect();
         losses.resize(record.losses.len(), 0.0);

@@ -10,7 +10,7 @@ use slimclr_core::{
 };
 
 /// A step of all widths.
-pub const PLAN: Plan = Plan { slim: true, rate: 0.06, key_momentum: 0.99 };
+pub const PLAN: Plan = Plan { slim: true, rate: 0.06, key_momentum: 0.99, keeps_widths: false };
 
 /// A trainer on the CPU, with a batch.
 pub fn trainer(config: &Config) -> (Trainer, Batch) {

@@ -348,7 +348,7 @@ mod tests {
             assert_eq!(surveyor.images(), 8);
             let cancelled = block_on(surveyor.surface(0, RANDOM, async |_| ControlFlow::Break(()))).unwrap_err();
             assert!(matches!(cancelled, LandscapeError::Cancelled));
-            let plan = Plan { slim: true, rate: 0.0, key_momentum: 1.0 };
+            let plan = Plan { slim: true, rate: 0.0, key_momentum: 1.0, keeps_widths: false };
             let trained = trainer.clone().step(batch, plan).losses;
             for (width, loss) in trained.into_iter().enumerate() {
                 let expected = Some(f64::from(loss.into_scalar::<f32>()));

@@ -1,12 +1,12 @@
 //! Many tensors as parts of one, so that an operation over all of them is a single one.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use burn::{
     backend::{
         Autodiff, Backend, BackendTensor, Dispatch, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind,
         ExtensionType, Flex, TensorMetadata, autodiff::checkpoint::strategy::CheckpointStrategy, backend_extension,
-        tensor::FloatTensor,
+        flex::FlexTensor, tensor::FloatTensor,
     },
     tensor::{Shape, Slice, Tensor},
 };
@@ -44,8 +44,14 @@ impl Place {
 /// # Panics
 /// If there is no piece.
 pub fn pack(pieces: Vec<(Tensor<4>, Place)>, length: usize) -> Tensor<1> {
+    let (first, _) = pieces.first().expect("there is a piece");
+    add(Tensor::zeros([length], (&first.device(), first.dtype())), pieces)
+}
+
+/// Adds each of the `pieces`, `[out, in, height, width]`, to a packed tensor at its place.
+pub fn add(packed: Tensor<1>, pieces: Vec<(Tensor<4>, Place)>) -> Tensor<1> {
     let pieces = pieces.into_iter().map(|(tensor, place)| (tensor.into_dispatch(), place)).collect();
-    Tensor::from_dispatch(Dispatch::pack(Pieces(pieces), length))
+    Tensor::from_dispatch(Dispatch::add_pieces(packed.into_dispatch(), Pieces(pieces)))
 }
 
 /// The tensor of `shape` that begins at `start` of a packed one; no copy.
@@ -92,9 +98,9 @@ impl<B: Backend> ExtensionType<B> for Pieces<B> {
 #[cfg_attr(feature = "webgpu", backend_extension(Flex, Cube, Autodiff))]
 #[cfg_attr(not(feature = "webgpu"), backend_extension(Flex, Autodiff))]
 pub trait PackBackend: Backend {
-    /// See [`pack`].
-    fn pack(#[extension_type] pieces: Pieces<Self>, length: usize) -> FloatTensor<Self> {
-        plain::pack::<Self>(pieces, length)
+    /// See [`add`].
+    fn add_pieces(packed: FloatTensor<Self>, #[extension_type] pieces: Pieces<Self>) -> FloatTensor<Self> {
+        plain::add_pieces::<Self>(packed, pieces)
     }
 
     /// See [`part`].
@@ -114,11 +120,9 @@ impl<B: PackBackend, C: CheckpointStrategy> PackBackend for Autodiff<B, C> {}
 pub(super) mod plain {
     //! The operation of a back end's own operations, for precisions without a fused form.
 
-    use super::{Backend, FloatTensor, Pieces, Slice, TensorMetadata};
+    use super::{Backend, FloatTensor, Pieces, Slice};
 
-    pub fn pack<B: Backend>(pieces: Pieces<B>, length: usize) -> FloatTensor<B> {
-        let (first, _) = &pieces.0[0];
-        let mut packed = B::float_zeros([length].into(), &first.device(), first.dtype().into());
+    pub fn add_pieces<B: Backend>(mut packed: FloatTensor<B>, pieces: Pieces<B>) -> FloatTensor<B> {
         for (tensor, place) in pieces.0 {
             let [start, count, run, stride] = place.rows();
             let values = B::float_reshape(tensor, [count * run].into());
@@ -134,20 +138,41 @@ pub(super) mod plain {
 }
 
 impl PackBackend for Flex {
-    fn pack(pieces: Pieces<Self>, length: usize) -> FloatTensor<Self> {
-        if !pieces.0.iter().all(|(tensor, _)| cpu::is_f32(tensor)) {
-            return plain::pack::<Self>(pieces, length);
+    fn add_pieces(packed: FloatTensor<Self>, pieces: Pieces<Self>) -> FloatTensor<Self> {
+        if !cpu::is_f32(&packed) {
+            return plain::add_pieces::<Self>(packed, pieces);
         }
-        let mut packed = vec![0.0; length];
+        // What belongs to one packed tensor is added by one core, in order.
+        let mut parts: BTreeMap<usize, Vec<(FlexTensor, Place)>> = BTreeMap::new();
         for (tensor, place) in pieces.0 {
-            let [start, _, run, stride] = place.rows();
-            let tensor = tensor.to_contiguous();
-            for (row, values) in cpu::values(&tensor).chunks_exact(run).enumerate() {
-                let target = &mut packed[start + row * stride..][..run];
-                target.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-            }
+            parts.entry(place.start).or_default().push((tensor, place));
         }
-        cpu::tensor(packed, [length])
+        let mut packed = packed.to_contiguous();
+        let (mut rest, mut begin) = (packed.storage_mut::<f32>(), 0);
+        let mut tasks = Vec::with_capacity(parts.len());
+        for (start, pieces) in parts {
+            let size = pieces[0].1.shape.iter().product();
+            let (target, after) = rest[start - begin..].split_at_mut(size);
+            (rest, begin) = (after, start + size);
+            tasks.push((target, pieces));
+        }
+        cpu::for_each_chunk(
+            &mut tasks,
+            1,
+            || (),
+            |(), _, task| {
+                let (target, pieces) = &mut task[0];
+                for (tensor, place) in pieces {
+                    let [start, _, run, stride] = place.rows();
+                    let tensor = tensor.to_contiguous();
+                    for (row, values) in cpu::values(&tensor).chunks_exact(run).enumerate() {
+                        let target = &mut target[start - place.start + row * stride..][..run];
+                        target.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                    }
+                }
+            },
+        );
+        packed
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     encoder::Encoder,
     gradient::{GradientSum, WidthGradient},
+    interference::surgery::Surgery,
     kernel::cpu::among_the_threads,
     loss::normalize,
     optim::{
@@ -97,13 +98,15 @@ pub struct Plan {
     pub rate: f64,
     /// How much of itself the momentum encoder keeps.
     pub key_momentum: f64,
+    /// Whether each width's own gradient is wanted when the step is done, and not only their sum.
+    pub keeps_widths: bool,
 }
 
 /// What one step leaves to look at.
 pub struct StepOutcome {
     /// The weighted loss of each width that was trained, widest first: `[1]` each.
     pub losses: Vec<Tensor<1>>,
-    /// The gradient of each of these losses; in f16 still at the scale of the loss.
+    /// The gradient of each of these losses; in f16 still at the scale of the loss. None unless the plan keeps them.
     pub widths: Vec<WidthGradient>,
     /// Their sum, after surgery and before clipping.
     pub gradients: GradientSum,
@@ -167,7 +170,10 @@ impl Trainer {
         }
         let trained = if plan.slim { layout.widths().len() } else { 1 };
         let parts = self.recipe.accumulate;
-        let mut widths: Vec<_> = (0..trained).map(|width| WidthGradient::new(&layout, width)).collect();
+        let surgery = self.recipe.surgery;
+        let kept = if plan.keeps_widths || surgery != Surgery::None { trained } else { 0 };
+        let mut widths: Vec<_> = (0..kept).map(|width| WidthGradient::new(&layout, width)).collect();
+        let mut gradients = GradientSum::new(&layout);
         let mut losses: Vec<Vec<Tensor<1>>> = vec![Vec::new(); trained];
         let mut fresh_keys = Vec::new();
         for (number, part) in batch.parts(parts).enumerate() {
@@ -185,14 +191,20 @@ impl Trainer {
                         Some(scale) => loss * scale.scale(),
                         None => loss,
                     };
-                    for (id, gradient) in pass.into_leaves().gradients(scaled.backward()) {
-                        widths[width].add(id, gradient);
+                    let own = WidthGradient::of(&layout, width, pass.into_leaves().gradients(scaled.backward()));
+                    if surgery == Surgery::None {
+                        gradients = gradients.plus(&layout, &own);
+                    }
+                    if let Some(sum) = widths.get_mut(width) {
+                        sum.add_all(own);
                     }
                     wider.push(output.detached());
                 }
             }
         }
-        let mut gradients = self.recipe.surgery.sum(&layout, &widths, self.recipe.seed ^ self.steps);
+        if surgery != Surgery::None {
+            gradients = surgery.sum(&layout, &widths, self.recipe.seed ^ self.steps);
+        }
         self.optimise(&mut gradients, plan.rate);
         if let Some(queue) = &mut self.queue {
             queue.replace_oldest(Tensor::cat(fresh_keys, 0));

@@ -79,7 +79,7 @@ fn steps_in(config: &Config, device: &Device, seconds: f64) -> Result<f64> {
         const TIMED: usize = 5;
         let mut began = Instant::now();
         for step in 0..=TIMED {
-            state.step(batch.clone(), Plan { slim, rate: 0.0, key_momentum: 1.0 });
+            state.step(batch.clone(), Plan { slim, rate: 0.0, key_momentum: 1.0, keeps_widths: false });
             // The first step also allocates and compiles.
             if step == 0 {
                 device.sync()?;

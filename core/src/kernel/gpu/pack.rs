@@ -6,7 +6,7 @@ use burn::{
     backend::{TensorMetadata, ops::FloatTensorOps, tensor::FloatTensor},
     tensor::{Shape, Slice},
 };
-use burn_cubecl::{CubeBackend, kernel::into_contiguous, ops::numeric::zeros, tensor::CubeTensor};
+use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{prelude::*, zspace::metadata::Metadata};
 
 use super::{UNITS, is_f32, place, whole_buffer};
@@ -99,12 +99,11 @@ impl Batch {
 }
 
 impl PackBackend for CubeBackend {
-    fn pack(pieces: Pieces<Self>, length: usize) -> FloatTensor<Self> {
-        if !pieces.0.iter().all(|(tensor, _)| is_f32(tensor)) {
-            return plain::pack::<Self>(pieces, length);
+    fn add_pieces(packed: FloatTensor<Self>, pieces: Pieces<Self>) -> FloatTensor<Self> {
+        if !is_f32(&packed) {
+            return plain::add_pieces::<Self>(packed, pieces);
         }
-        let (first, _) = &pieces.0[0];
-        let packed = zeros(first.device.clone(), [length].into(), first.dtype);
+        let packed = if packed.can_mut() { packed } else { packed.copy() };
         let mut batch = Batch::default();
         for (tensor, place) in pieces.0 {
             let tensor = into_contiguous(tensor);
