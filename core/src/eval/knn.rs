@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use burn::tensor::{ExecutionError, Tensor};
 
 use super::{Accuracy, features::Features};
+use crate::kernel::cpu::map;
 
 /// Votes count `exp(similarity / TEMPERATURE)`.
 const TEMPERATURE: f32 = 0.1;
@@ -32,24 +33,39 @@ pub async fn nearest(bank: Tensor<2>, queries: Tensor<2>, k: usize) -> Result<Ve
     let k = k.min(images);
     let bank = bank.transpose();
     let mut neighbours = Vec::with_capacity(count);
-    // One buffer for all queries: pages fresh from the system for each would cost more than the search.
-    let mut row: Vec<Neighbour> = Vec::with_capacity(images);
     for start in (0..count).step_by(QUERIES_AT_ONCE) {
         let chunk = queries.clone().narrow(0, start, QUERIES_AT_ONCE.min(count - start));
+        let rows = chunk.dims()[0];
         let similarities = chunk.matmul(bank.clone()).into_data_async().await?.convert::<f32>();
         let similarities = similarities.as_slice::<f32>().expect("the data was just converted to f32");
-        for similarities in similarities.chunks_exact(images) {
-            row.clear();
-            row.extend(similarities.iter().enumerate().map(|(image, &similarity)| Neighbour { image, similarity }));
-            if k < row.len() {
-                row.select_nth_unstable_by(k, nearer);
-                row.truncate(k);
-            }
-            row.sort_unstable_by(nearer);
-            neighbours.push(row.clone());
-        }
+        neighbours.extend(map(rows, |row| most_similar(&similarities[row * images..][..images], k)));
     }
     Ok(neighbours)
+}
+
+/// The `k` nearest of the images with these similarities, nearest first.
+fn most_similar(similarities: &[f32], k: usize) -> Vec<Neighbour> {
+    /// Images that are passed over at once, if none is near.
+    const RUN: usize = 64;
+    let mut near = Vec::new();
+    // What is further than `k` that were seen.
+    let mut too_far = f32::NEG_INFINITY;
+    for (run, similarities) in similarities.chunks(RUN).enumerate() {
+        if similarities.iter().fold(true, |all, similarity| all & (*similarity < too_far)) {
+            continue;
+        }
+        let neighbours =
+            (run * RUN..).zip(similarities).filter(|(_, similarity)| similarity.total_cmp(&too_far).is_ge());
+        near.extend(neighbours.map(|(image, &similarity)| Neighbour { image, similarity }));
+        if near.len() > 2 * k + RUN {
+            let (_, next, _) = near.select_nth_unstable_by(k, nearer);
+            too_far = next.similarity;
+            near.truncate(k);
+        }
+    }
+    near.sort_unstable_by(nearer);
+    near.truncate(k);
+    near
 }
 
 /// Most similar first; ties go to the earlier image, so that a run repeats.
@@ -85,12 +101,29 @@ fn vote(neighbours: &[Neighbour], labels: &[u32], classes: usize) -> Option<u32>
 mod tests {
     use burn::tensor::Device;
     use futures::executor::block_on;
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64Mcg;
 
     use super::*;
 
     fn features(values: [[f32; 2]; 4], labels: [u32; 4]) -> Features {
         let values = Tensor::from_data(values, &Device::flex());
         Features { values, labels: labels.to_vec(), indices: (0..4).collect() }
+    }
+
+    #[test]
+    fn the_most_similar_are_those_of_a_full_sort() {
+        let mut random = Pcg64Mcg::seed_from_u64(0);
+        for (count, k) in [(0, 0), (1, 1), (1000, 0), (1000, 3), (5000, 200), (5000, 5000)] {
+            // With ties, and a few that are no numbers.
+            let mut draw = |_| if random.random_bool(0.01) { f32::NAN } else { random.random_range(0..50) as f32 };
+            let similarities: Vec<f32> = (0..count).map(&mut draw).collect();
+            let all = similarities.iter().enumerate();
+            let mut sorted: Vec<_> = all.map(|(image, &similarity)| Neighbour { image, similarity }).collect();
+            sorted.sort_by(nearer);
+            let images = |found: &[Neighbour]| found.iter().map(|near| near.image).collect::<Vec<_>>();
+            assert_eq!(images(&most_similar(&similarities, k)), images(&sorted[..k]));
+        }
     }
 
     #[test]
