@@ -12,7 +12,6 @@ use crate::{
     kernel::{
         conv::{conv, conv_known},
         pool::max_pool,
-        residual::add_relu,
     },
     parameter::{ParameterId, Parameters},
     precision::Precision,
@@ -170,10 +169,6 @@ impl Walk for Pass<'_> {
 
     fn add(&mut self, a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
         a + b
-    }
-
-    fn add_relu(&mut self, a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
-        add_relu(a, b)
     }
 
     fn max_pool(&mut self, x: Tensor<4>) -> Tensor<4> {

@@ -43,12 +43,6 @@ pub trait Walk {
     /// The sum of two values of one shape.
     fn add(&mut self, a: Self::Value, b: Self::Value) -> Self::Value;
 
-    /// The sum of two values of one shape, then ReLU.
-    fn add_relu(&mut self, a: Self::Value, b: Self::Value) -> Self::Value {
-        let sum = self.add(a, b);
-        self.relu(sum)
-    }
-
     /// 3x3 max pooling of stride 2, padded by 1.
     fn max_pool(&mut self, x: Self::Value) -> Self::Value;
 
@@ -66,4 +60,6 @@ pub enum Then<V> {
     Relu,
     /// The shortcut is added, then ReLU.
     AddRelu(V),
+    /// ReLU, then the shortcut is added, then ReLU.
+    ReluAddRelu(V),
 }

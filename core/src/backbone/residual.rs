@@ -89,10 +89,7 @@ impl Residual {
             Some(shortcut) => shortcut.walk(x, Then::Nothing, walk),
             None => x,
         };
-        if self.relu_before_sum {
-            let inner = last.walk(inner, Then::Relu, walk);
-            return walk.add_relu(inner, outer);
-        }
-        last.walk(inner, Then::AddRelu(outer), walk)
+        let then = if self.relu_before_sum { Then::ReluAddRelu(outer) } else { Then::AddRelu(outer) };
+        last.walk(inner, then, walk)
     }
 }

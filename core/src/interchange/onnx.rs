@@ -192,6 +192,11 @@ impl Walk for Writer<'_> {
                 let sum = self.add(x, shortcut);
                 self.relu(sum)
             }
+            Then::ReluAddRelu(shortcut) => {
+                let inner = self.relu(x);
+                let sum = self.add(inner, shortcut);
+                self.relu(sum)
+            }
         }
     }
 

@@ -10,5 +10,4 @@ mod gpu;
 pub mod norm;
 pub mod pack;
 pub mod pool;
-pub mod residual;
 pub mod views;

@@ -18,7 +18,7 @@ use burn::{
     tensor::{Tensor, activation::relu, module},
 };
 
-use super::{cpu, residual::ResidualBackend};
+use super::cpu;
 use crate::walk::Then;
 
 impl Then<Tensor<4>> {
@@ -28,6 +28,7 @@ impl Then<Tensor<4>> {
             Self::Nothing => x,
             Self::Relu => relu(x),
             Self::AddRelu(shortcut) => relu(x + shortcut),
+            Self::ReluAddRelu(shortcut) => relu(relu(x) + shortcut),
         }
     }
 }
@@ -55,7 +56,8 @@ pub fn batch_norm_train(
     let (output, mean, variance) = match then {
         Then::Nothing => Dispatch::norm(x, gamma, beta, epsilon, false),
         Then::Relu => Dispatch::norm(x, gamma, beta, epsilon, true),
-        Then::AddRelu(shortcut) => Dispatch::norm_add_relu(x, gamma, beta, shortcut.into_dispatch(), epsilon),
+        Then::AddRelu(shortcut) => Dispatch::norm_add_relu(x, gamma, beta, shortcut.into_dispatch(), epsilon, false),
+        Then::ReluAddRelu(shortcut) => Dispatch::norm_add_relu(x, gamma, beta, shortcut.into_dispatch(), epsilon, true),
     };
     Normalised {
         output: Tensor::from_dispatch(output),
@@ -95,7 +97,8 @@ pub fn batch_norm_eval(
     Tensor::from_dispatch(match then {
         Then::Nothing => Dispatch::affine(x, scale, shift, false),
         Then::Relu => Dispatch::affine(x, scale, shift, true),
-        Then::AddRelu(shortcut) => Dispatch::affine_add_relu(x, scale, shift, shortcut.into_dispatch()),
+        Then::AddRelu(shortcut) => Dispatch::affine_add_relu(x, scale, shift, shortcut.into_dispatch(), false),
+        Then::ReluAddRelu(shortcut) => Dispatch::affine_add_relu(x, scale, shift, shortcut.into_dispatch(), true),
     })
 }
 
@@ -109,7 +112,7 @@ pub(super) mod plain {
 
     use burn::backend::TensorMetadata;
 
-    use super::{Backend, FloatTensor, Forward, Gradient, NormBackend};
+    use super::{Backend, FloatTensor, Forward, Gradient};
 
     pub fn norm<B: Backend>(
         x: FloatTensor<B>,
@@ -129,40 +132,50 @@ pub(super) mod plain {
         beta: FloatTensor<B>,
         shortcut: FloatTensor<B>,
         epsilon: f64,
+        relu: bool,
     ) -> Forward<B> {
-        let result = B::batch_norm_train(x, gamma, beta, epsilon);
-        (B::relu(B::float_add(result.output, shortcut)), result.mean, result.variance)
+        let (output, mean, variance) = norm::<B>(x, gamma, beta, epsilon, relu);
+        (B::relu(B::float_add(output, shortcut)), mean, variance)
     }
 
     #[allow(clippy::too_many_arguments)]
     pub fn norm_backward<B: Backend>(
         x: FloatTensor<B>,
-        output: FloatTensor<B>,
         gamma: FloatTensor<B>,
+        beta: FloatTensor<B>,
         mean: FloatTensor<B>,
         variance: FloatTensor<B>,
         gradient: FloatTensor<B>,
         epsilon: f64,
         relu: bool,
     ) -> Gradient<B> {
-        let gradient = if relu { B::relu_backward(output, gradient) } else { gradient };
+        let gradient = if relu {
+            let deviation = B::float_sqrt(B::float_add_scalar(variance.clone(), epsilon.into()));
+            let scale = B::float_div(gamma.clone(), deviation);
+            let shift = B::float_sub(beta, B::float_mul(mean.clone(), scale.clone()));
+            B::relu_backward(affine::<B>(x.clone(), scale, shift, true), gradient)
+        } else {
+            gradient
+        };
         let result = B::batch_norm_train_backward(x, gamma, mean, variance, epsilon, gradient);
         (result.x_grad, result.gamma_grad, result.beta_grad)
     }
 
     #[allow(clippy::too_many_arguments)]
-    pub fn norm_add_relu_backward<B: NormBackend>(
+    pub fn norm_add_relu_backward<B: Backend>(
         x: FloatTensor<B>,
         output: FloatTensor<B>,
         gamma: FloatTensor<B>,
+        beta: FloatTensor<B>,
         mean: FloatTensor<B>,
         variance: FloatTensor<B>,
         gradient: FloatTensor<B>,
         epsilon: f64,
+        relu: bool,
     ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-        // The ReLU stands after the sum, so both its terms have the gradient that it lets through.
-        let shortcut = B::relu_backward(output.clone(), gradient);
-        let (x, gamma, beta) = B::norm_backward(x, output, gamma, mean, variance, shortcut.clone(), epsilon, false);
+        // The last ReLU stands after the sum, so both its terms have the gradient that it lets through.
+        let shortcut = B::relu_backward(output, gradient);
+        let (x, gamma, beta) = norm_backward::<B>(x, gamma, beta, mean, variance, shortcut.clone(), epsilon, relu);
         (x, gamma, beta, shortcut)
     }
 
@@ -185,8 +198,9 @@ pub(super) mod plain {
         scale: FloatTensor<B>,
         shift: FloatTensor<B>,
         shortcut: FloatTensor<B>,
+        relu: bool,
     ) -> FloatTensor<B> {
-        B::relu(B::float_add(affine::<B>(x, scale, shift, false), shortcut))
+        B::relu(B::float_add(affine::<B>(x, scale, shift, relu), shortcut))
     }
 
     pub fn move_running<B: Backend>(
@@ -223,44 +237,47 @@ pub trait NormBackend: Backend {
         plain::norm::<Self>(x, gamma, beta, epsilon, relu)
     }
 
-    /// Batch norm, plus the shortcut, then ReLU.
+    /// Batch norm, then ReLU if `relu`, plus the shortcut, then ReLU.
     fn norm_add_relu(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
         epsilon: f64,
+        relu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        plain::norm_add_relu::<Self>(x, gamma, beta, shortcut, epsilon)
+        plain::norm_add_relu::<Self>(x, gamma, beta, shortcut, epsilon, relu)
     }
 
-    /// Gradients of the input, gamma and beta. `output` is the forward's, whose zeros the ReLU made; without
-    /// `relu` it is not looked at.
+    /// Gradients of the input, gamma and beta, given the forward's mean and variance.
     #[allow(clippy::too_many_arguments)]
     fn norm_backward(
         x: FloatTensor<Self>,
-        output: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         epsilon: f64,
         relu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        plain::norm_backward::<Self>(x, output, gamma, mean, variance, gradient, epsilon, relu)
+        plain::norm_backward::<Self>(x, gamma, beta, mean, variance, gradient, epsilon, relu)
     }
 
-    /// Gradients of the input, gamma, beta and the shortcut.
+    /// Gradients of the input, gamma, beta and the shortcut. `output` is the forward's, whose zeros the last ReLU made.
+    #[allow(clippy::too_many_arguments)]
     fn norm_add_relu_backward(
         x: FloatTensor<Self>,
         output: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         epsilon: f64,
+        relu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        plain::norm_add_relu_backward::<Self>(x, output, gamma, mean, variance, gradient, epsilon)
+        plain::norm_add_relu_backward::<Self>(x, output, gamma, beta, mean, variance, gradient, epsilon, relu)
     }
 
     /// `x * scale + shift`, channel by channel, then ReLU if `relu`.
@@ -273,14 +290,15 @@ pub trait NormBackend: Backend {
         plain::affine::<Self>(x, scale, shift, relu)
     }
 
-    /// `x * scale + shift`, channel by channel, plus the shortcut, then ReLU.
+    /// `x * scale + shift`, channel by channel, then ReLU if `relu`, plus the shortcut, then ReLU.
     fn affine_add_relu(
         x: FloatTensor<Self>,
         scale: FloatTensor<Self>,
         shift: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
+        relu: bool,
     ) -> FloatTensor<Self> {
-        plain::affine_add_relu::<Self>(x, scale, shift, shortcut)
+        plain::affine_add_relu::<Self>(x, scale, shift, shortcut, relu)
     }
 
     /// See [`move_running`].
@@ -320,18 +338,12 @@ pub fn move_running(
 #[derive(Debug, Clone)]
 struct Saved<B: Backend> {
     x: FloatTensor<B>,
-    output: FloatTensor<B>,
     gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
     mean: FloatTensor<B>,
     variance: FloatTensor<B>,
     epsilon: f64,
     relu: bool,
-}
-
-impl<B: NormBackend> Saved<B> {
-    fn backward(self, gradient: FloatTensor<B>) -> Gradient<B> {
-        B::norm_backward(self.x, self.output, self.gamma, self.mean, self.variance, gradient, self.epsilon, self.relu)
-    }
 }
 
 /// The graph's step of [`NormBackend::norm`].
@@ -342,7 +354,9 @@ impl<B: NormBackend> Backward<B, 3> for NormStep {
     type State = Saved<B>;
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (x, gamma, beta) = ops.state.backward(grads.consume::<B>(&ops.node));
+        let gradient = grads.consume::<B>(&ops.node);
+        let Saved { x, gamma, beta, mean, variance, epsilon, relu } = ops.state;
+        let (x, gamma, beta) = B::norm_backward(x, gamma, beta, mean, variance, gradient, epsilon, relu);
         for (parent, gradient) in ops.parents.into_iter().zip([x, gamma, beta]) {
             if let Some(parent) = parent {
                 grads.register::<B>(parent.id, gradient);
@@ -351,17 +365,18 @@ impl<B: NormBackend> Backward<B, 3> for NormStep {
     }
 }
 
-/// The graph's step of [`NormBackend::norm_add_relu`].
+/// The graph's step of [`NormBackend::norm_add_relu`], which needs the output, too.
 #[derive(Debug)]
 struct NormAddReluStep;
 
 impl<B: NormBackend> Backward<B, 4> for NormAddReluStep {
-    type State = Saved<B>;
+    type State = (Saved<B>, FloatTensor<B>);
 
     fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
-        let Saved { x, output, gamma, mean, variance, epsilon, .. } = ops.state;
-        let (x, gamma, beta, shortcut) = B::norm_add_relu_backward(x, output, gamma, mean, variance, gradient, epsilon);
+        let (Saved { x, gamma, beta, mean, variance, epsilon, relu }, output) = ops.state;
+        let (x, gamma, beta, shortcut) =
+            B::norm_add_relu_backward(x, output, gamma, beta, mean, variance, gradient, epsilon, relu);
         for (parent, gradient) in ops.parents.into_iter().zip([x, gamma, beta, shortcut]) {
             if let Some(parent) = parent {
                 grads.register::<B>(parent.id, gradient);
@@ -380,9 +395,9 @@ impl<B: NormBackend, C: CheckpointStrategy> NormBackend for Autodiff<B, C> {
     ) -> Forward<Self> {
         let step = NormStep.prepare::<C>([x.node(), gamma.node(), beta.node()]).compute_bound().stateful();
         let [x, gamma, beta] = [x, gamma, beta].map(Self::inner);
-        let (output, mean, variance) = B::norm(x.clone(), gamma.clone(), beta, epsilon, relu);
+        let (output, mean, variance) = B::norm(x.clone(), gamma.clone(), beta.clone(), epsilon, relu);
         let statistics = [mean.clone(), variance.clone()].map(Self::from_inner);
-        let saved = Saved { x, output: output.clone(), gamma, mean, variance, epsilon, relu };
+        let saved = Saved { x, gamma, beta, mean, variance, epsilon, relu };
         let output = match step {
             OpsKind::Tracked(step) => step.finish(saved, output),
             OpsKind::UnTracked(step) => step.finish(output),
@@ -397,15 +412,17 @@ impl<B: NormBackend, C: CheckpointStrategy> NormBackend for Autodiff<B, C> {
         beta: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
         epsilon: f64,
+        relu: bool,
     ) -> Forward<Self> {
         let parents = [x.node(), gamma.node(), beta.node(), shortcut.node()];
         let step = NormAddReluStep.prepare::<C>(parents).compute_bound().stateful();
-        let [x, gamma, beta] = [x, gamma, beta].map(Self::inner);
-        let (output, mean, variance) = B::norm_add_relu(x.clone(), gamma.clone(), beta, Self::inner(shortcut), epsilon);
+        let [x, gamma, beta, shortcut] = [x, gamma, beta, shortcut].map(Self::inner);
+        let (output, mean, variance) =
+            B::norm_add_relu(x.clone(), gamma.clone(), beta.clone(), shortcut, epsilon, relu);
         let statistics = [mean.clone(), variance.clone()].map(Self::from_inner);
-        let saved = Saved { x, output: output.clone(), gamma, mean, variance, epsilon, relu: false };
+        let saved = Saved { x, gamma, beta, mean, variance, epsilon, relu };
         let output = match step {
-            OpsKind::Tracked(step) => step.finish(saved, output),
+            OpsKind::Tracked(step) => step.finish((saved, output.clone()), output),
             OpsKind::UnTracked(step) => step.finish(output),
         };
         let [mean, variance] = statistics;
@@ -432,7 +449,9 @@ impl<B: NormBackend, C: CheckpointStrategy> NormBackend for Autodiff<B, C> {
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
         _: f64,
+        _: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         unreachable!("the gradient of the gradient is never asked for")
     }
@@ -459,11 +478,12 @@ impl NormBackend for Flex {
         beta: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
         epsilon: f64,
+        relu: bool,
     ) -> Forward<Self> {
         if cpu::is_f32(&x) {
-            cpu::norm::forward(&x, [&gamma, &beta], Some(&shortcut), epsilon, true)
+            cpu::norm::forward(&x, [&gamma, &beta], Some(&shortcut), epsilon, relu)
         } else {
-            plain::norm_add_relu::<Self>(x, gamma, beta, shortcut, epsilon)
+            plain::norm_add_relu::<Self>(x, gamma, beta, shortcut, epsilon, relu)
         }
     }
 
@@ -485,32 +505,19 @@ impl NormBackend for Flex {
         scale: FloatTensor<Self>,
         shift: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
+        relu: bool,
     ) -> FloatTensor<Self> {
         if cpu::is_f32(&x) {
-            cpu::norm::affine(&x, [&scale, &shift], Some(&shortcut), true)
+            cpu::norm::affine(&x, [&scale, &shift], Some(&shortcut), relu)
         } else {
-            plain::affine_add_relu::<Self>(x, scale, shift, shortcut)
+            plain::affine_add_relu::<Self>(x, scale, shift, shortcut, relu)
         }
-    }
-
-    fn norm_add_relu_backward(
-        x: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        epsilon: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let shortcut = Self::add_relu_backward(output.clone(), gradient);
-        let (x, gamma, beta) = Self::norm_backward(x, output, gamma, mean, variance, shortcut.clone(), epsilon, false);
-        (x, gamma, beta, shortcut)
     }
 
     fn norm_backward(
         x: FloatTensor<Self>,
-        output: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
@@ -518,10 +525,31 @@ impl NormBackend for Flex {
         relu: bool,
     ) -> Gradient<Self> {
         if cpu::is_f32(&x) {
-            cpu::norm::backward(&x, &output, [&gamma, &mean, &variance], &gradient, epsilon, relu)
+            cpu::norm::backward(&x, [&gamma, &beta, &mean, &variance], &gradient, epsilon, relu)
         } else {
-            plain::norm_backward::<Self>(x, output, gamma, mean, variance, gradient, epsilon, relu)
+            plain::norm_backward::<Self>(x, gamma, beta, mean, variance, gradient, epsilon, relu)
         }
+    }
+
+    fn norm_add_relu_backward(
+        x: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if !cpu::is_f32(&x) {
+            return plain::norm_add_relu_backward::<Self>(
+                x, output, gamma, beta, mean, variance, gradient, epsilon, relu,
+            );
+        }
+        let shortcut = cpu::norm::relu_backward(&output, &gradient);
+        let (x, gamma, beta) = cpu::norm::backward(&x, [&gamma, &beta, &mean, &variance], &shortcut, epsilon, relu);
+        (x, gamma, beta, shortcut)
     }
 }
 
@@ -546,11 +574,12 @@ mod tests {
             let vector = || Tensor::<1>::random([channels], Distribution::Normal(1.0, 0.5), &device);
             let (x, gamma, beta, shortcut, cotangent) = (random(), vector(), vector(), random(), random());
             type Form = fn(Tensor<4>, Tensor<1>, Tensor<1>, f64, Then<Tensor<4>>) -> Normalised;
-            for kind in 0..3 {
+            for kind in 0..4 {
                 let run = |form: Form| {
                     let [x, shortcut] = [&x, &shortcut].map(|leaf| leaf.clone().autodiff().require_grad());
                     let [gamma, beta] = [&gamma, &beta].map(|leaf| leaf.clone().autodiff().require_grad());
-                    let then = [Then::Nothing, Then::Relu, Then::AddRelu(shortcut.clone())][kind].clone();
+                    let [add, relu_add] = [Then::AddRelu, Then::ReluAddRelu].map(|then| then(shortcut.clone()));
+                    let then = [Then::Nothing, Then::Relu, add, relu_add][kind].clone();
                     let result = form(x.clone(), gamma.clone(), beta.clone(), 1e-5, then);
                     let gradients = (result.output.clone() * cotangent.clone()).sum().backward();
                     let large = [Some(result.output.without_autodiff()), x.grad(&gradients), shortcut.grad(&gradients)];
@@ -582,7 +611,7 @@ mod tests {
             let (x, [gamma, beta, mean, variance]) = (random(), [(); 4].map(|()| vector()));
             let plain =
                 module::batch_norm(x.clone(), gamma.clone(), beta.clone(), mean.clone(), variance.clone(), 1e-5);
-            for then in [Then::Nothing, Then::Relu, Then::AddRelu(random())] {
+            for then in [Then::Nothing, Then::Relu, Then::AddRelu(random()), Then::ReluAddRelu(random())] {
                 let [affine, statistics] = [[&gamma, &beta], [&mean, &variance]].map(|pair| pair.map(Tensor::clone));
                 let found = batch_norm_eval(x.clone(), affine, statistics, 1e-5, then.clone());
                 assert!(close(found, then.clone().apply(plain.clone())), "{shape:?}, {then:?}");

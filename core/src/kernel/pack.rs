@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, ops::Range};
 use burn::{
     backend::{
         Autodiff, Backend, BackendTensor, Dispatch, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind,
-        ExtensionType, Flex, TensorMetadata, autodiff::checkpoint::strategy::CheckpointStrategy, backend_extension,
-        flex::FlexTensor, tensor::FloatTensor,
+        ExtensionType, Flex, autodiff::checkpoint::strategy::CheckpointStrategy, backend_extension, flex::FlexTensor,
+        tensor::FloatTensor,
     },
     tensor::{Shape, Slice, Tensor},
 };

@@ -210,7 +210,8 @@ impl Trainer {
             queue.replace_oldest(Tensor::cat(fresh_keys, 0));
         }
         self.steps += 1;
-        let losses = losses.into_iter().map(|of_width| Tensor::cat(of_width, 0).sum()).collect();
+        let sum = |parts: Vec<Tensor<1>>| parts.into_iter().reduce(|sum, part| sum + part).expect("a batch has parts");
+        let losses = losses.into_iter().map(sum).collect();
         StepOutcome { losses, widths, gradients }
     }
 

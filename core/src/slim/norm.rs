@@ -93,6 +93,7 @@ impl SwitchableBatchNorm {
                 let grouped = |x: Tensor<4>| x.reshape([batch / splits, splits * channels, height, width]);
                 let then = match then {
                     Then::AddRelu(shortcut) => Then::AddRelu(grouped(shortcut)),
+                    Then::ReluAddRelu(shortcut) => Then::ReluAddRelu(grouped(shortcut)),
                     then => then,
                 };
                 let of_groups = |vector: Tensor<1>| if splits == 1 { vector } else { vector.repeat_dim(0, splits) };

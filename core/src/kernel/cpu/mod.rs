@@ -5,7 +5,6 @@ pub mod conv;
 pub mod descent;
 pub mod norm;
 pub mod pool;
-pub mod residual;
 
 use std::mem::MaybeUninit;
 #[cfg(not(target_family = "wasm"))]

@@ -60,7 +60,13 @@ fn moments(plane: &[f32]) -> [f64; 2] {
     [f64::from(pivot) + sum / count, (squares - sum * sum / count).max(0.0)]
 }
 
-/// Output, mean and biased variance.
+/// Scale and shift by which a norm changes a channel, given its gamma, beta, mean and variance.
+fn line([gamma, beta, mean, variance]: [f32; 4], epsilon: f64) -> (f32, f32) {
+    let scale = gamma / (f64::from(variance) + epsilon).sqrt() as f32;
+    (scale, beta - mean * scale)
+}
+
+/// Output, mean and biased variance. After the norm a ReLU, if there is one; then perhaps the shortcut and another.
 pub fn forward(
     x: &FlexTensor,
     [gamma, beta]: [&FlexTensor; 2],
@@ -96,8 +102,7 @@ pub fn forward(
         .collect();
     let line = |channel: usize| {
         let (mean, variance) = statistics[channel];
-        let scale = gamma[channel] / (f64::from(variance) + epsilon).sqrt() as f32;
-        (scale, beta[channel] - mean * scale)
+        line([gamma[channel], beta[channel], mean, variance], epsilon)
     };
     let output = lines(x, extent, line, shortcut.as_ref().map(values), relu);
     let (mean, variance) = statistics.into_iter().unzip();
@@ -105,7 +110,7 @@ pub fn forward(
     (tensor(output, shape), tensor(mean, channels), tensor(variance, channels))
 }
 
-/// `x * scale + shift`, channel by channel, perhaps plus the shortcut, perhaps then ReLU.
+/// `x * scale + shift`, channel by channel, and then what follows as for [`forward`].
 pub fn affine(
     x: &FlexTensor,
     [scale, shift]: [&FlexTensor; 2],
@@ -120,7 +125,7 @@ pub fn affine(
     tensor(output, x.layout().shape().clone())
 }
 
-/// Every channel of `x` along its `line`, a scale and a shift.
+/// Every channel of `x` along its `line`, a scale and a shift, and what follows.
 fn lines(
     x: &[f32],
     extent: Extent,
@@ -144,7 +149,7 @@ fn lines(
                         }
                         Some(shortcut) => {
                             for ((output, x), shortcut) in pixels.zip(&shortcut[place]) {
-                                output.write(at_least(x * scale + shift + shortcut, floor));
+                                output.write(at_least(at_least(x * scale + shift, floor) + shortcut, 0.0));
                             }
                         }
                     }
@@ -156,43 +161,64 @@ fn lines(
     unsafe { written(x.len(), extent.image(), || (), |(), image, output| write(image, output)) }
 }
 
-/// What passes of a gradient, given the output, if there is a ReLU: nothing where it made a zero; NaN passes, as in the
-/// forward.
+/// What passes of a gradient, given a ReLU's output: nothing where it made a zero; NaN passes, as in the forward.
 #[inline(always)]
-fn let_through(relu: bool) -> impl Fn(f32, f32) -> f32 + Copy {
-    let ceiling = if relu { 0.0 } else { f32::NEG_INFINITY };
-    move |output, gradient| if output <= ceiling { 0.0 } else { gradient }
+fn let_through(output: f32, gradient: f32, ceiling: f32) -> f32 {
+    if output <= ceiling { 0.0 } else { gradient }
 }
 
-/// Gradients of the input, of gamma and of beta.
+/// What a ReLU lets through of the gradient of its output.
+pub fn relu_backward(output: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
+    let size = Extent::of(output).image();
+    let [output, gradient] = [output, gradient].map(FlexTensor::to_contiguous);
+    let shape = output.layout().shape().clone();
+    let (output, gradient) = (values(&output), values(&gradient));
+    let write = |image: usize, target: &mut [MaybeUninit<f32>]| {
+        let [output, gradient] = [output, gradient].map(|of| &of[image * size..][..size]);
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((target, output), gradient) in target.iter_mut().zip(output).zip(gradient) {
+                    target.write(let_through(*output, *gradient, 0.0));
+                }
+            },
+        );
+    };
+    // SAFETY: every value is written.
+    let passed = unsafe { written(output.len(), size, || (), |(), image, target| write(image, target)) };
+    tensor(passed, shape)
+}
+
+/// Gradients of the input, of gamma and of beta. What the ReLU held back follows from the input: that is a tensor less to
+/// read than by the output.
 pub fn backward(
     x: &FlexTensor,
-    output: &FlexTensor,
-    [gamma, mean, variance]: [&FlexTensor; 3],
+    [gamma, beta, mean, variance]: [&FlexTensor; 4],
     gradient: &FlexTensor,
     epsilon: f64,
     relu: bool,
 ) -> Gradient<Flex> {
-    let [x, output, gradient] = [x, output, gradient].map(FlexTensor::to_contiguous);
-    let [gamma, mean, variance] = [gamma, mean, variance].map(FlexTensor::to_contiguous);
+    let [x, gradient] = [x, gradient].map(FlexTensor::to_contiguous);
+    let vectors = [gamma, beta, mean, variance].map(FlexTensor::to_contiguous);
     let extent = Extent::of(&x);
     let shape = x.layout().shape().clone();
-    let (x, output, gradient) = (values(&x), values(&output), values(&gradient));
-    let (gamma, mean, variance) = (values(&gamma), values(&mean), values(&variance));
+    let (x, gradient) = (values(&x), values(&gradient));
+    let [gamma, beta, mean, variance] = vectors.each_ref().map(values);
+    let ceiling = if relu { 0.0 } else { f32::NEG_INFINITY };
+    let line = |channel: usize| line([gamma, beta, mean, variance].map(|of| of[channel]), epsilon);
     let images = map(extent.batch, |image| {
         vectorised(
             #[inline(always)]
             || {
-                let let_through = let_through(relu);
-                let planes = extent.planes(x, image).zip(extent.planes(output, image));
-                let planes = planes.zip(extent.planes(gradient, image)).zip(mean);
+                let planes = extent.planes(x, image).zip(extent.planes(gradient, image)).enumerate();
                 let mut products = Vec::with_capacity(extent.channels);
-                for (((x, output), gradient), &mean) in planes {
+                for (channel, (x, gradient)) in planes {
+                    let ((scale, shift), mean, ceiling) = (line(channel), mean[channel], ceiling);
                     products.push(sums(
-                        [x, output, gradient],
+                        [x, gradient],
                         #[inline(always)]
-                        |[x, output, gradient]| {
-                            let gradient = let_through(output, gradient);
+                        |[x, gradient]| {
+                            let gradient = let_through(x * scale + shift, gradient, ceiling);
                             [gradient, gradient * (x - mean)]
                         },
                     ));
@@ -218,13 +244,13 @@ pub fn backward(
         vectorised(
             #[inline(always)]
             || {
-                let let_through = let_through(relu);
                 for (place, channel, x_gradient) in extent.targets(image, x_gradient) {
                     let (_, (scale, slope, offset)) = channels[channel];
-                    let mean = mean[channel];
-                    let [x, output, gradient] = [x, output, gradient].map(|of| &of[place.clone()]);
-                    for (((target, x), output), gradient) in x_gradient.iter_mut().zip(x).zip(output).zip(gradient) {
-                        target.write(scale * (let_through(*output, *gradient) + offset + slope * (x - mean)));
+                    let ((of_x, shift), mean, ceiling) = (line(channel), mean[channel], ceiling);
+                    let [x, gradient] = [x, gradient].map(|of| &of[place.clone()]);
+                    for ((target, x), gradient) in x_gradient.iter_mut().zip(x).zip(gradient) {
+                        let gradient = let_through(x * of_x + shift, *gradient, ceiling);
+                        target.write(scale * (gradient + offset + slope * (x - mean)));
                     }
                 }
             },

@@ -9,7 +9,6 @@ mod conv;
 mod descent;
 mod norm;
 mod pack;
-mod residual;
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};

@@ -5,7 +5,7 @@
 //! channels are summed in parts by one launch, which another one puts together before it writes.
 
 use burn::{
-    backend::{TensorMetadata, tensor::FloatTensor},
+    backend::{TensorMetadata, ops::FloatTensorOps, tensor::FloatTensor},
     tensor::Shape,
 };
 use burn_cubecl::{
@@ -17,7 +17,10 @@ use burn_cubecl::{
 use cubecl::prelude::*;
 
 use super::{Joint, UNITS, is_f32, place, sum_up, values, whole_buffer};
-use crate::kernel::norm::{Forward, Gradient, NormBackend, plain};
+use crate::kernel::{
+    norm::{Forward, Gradient, NormBackend, plain},
+    pack::PackBackend,
+};
 
 /// Values that an invocation sums one after the other.
 const STEPS: usize = 256;
@@ -165,14 +168,17 @@ fn normalise(
             while sample < end {
                 let at = extent.at(channel, sample);
                 let mut value = (x[at] - mean) * scale + offset;
+                // NaN passes: a diverged run must show.
+                if comptime!(relu) {
+                    value = if value < 0.0f32 { 0.0f32 } else { value };
+                }
                 #[comptime]
                 match shortcut {
-                    ComptimeOption::Some(shortcut) => value += shortcut[at],
+                    ComptimeOption::Some(shortcut) => {
+                        value += shortcut[at];
+                        value = if value < 0.0f32 { 0.0f32 } else { value };
+                    }
                     ComptimeOption::None => {}
-                }
-                if comptime!(relu) {
-                    // NaN passes: a diverged run must show.
-                    value = if value < 0.0f32 { 0.0f32 } else { value };
                 }
                 output[at] = value;
                 sample += rows;
@@ -181,7 +187,7 @@ fn normalise(
     }
 }
 
-/// The gradient behind the ReLU: none where it made a zero.
+/// The gradient behind the last ReLU: none where it made a zero.
 #[cube]
 fn let_through(output: &ComptimeOption<&[f32]>, gradient: &[f32], at: usize) -> f32 {
     let value = gradient[at];
@@ -199,20 +205,23 @@ fn let_through(output: &ComptimeOption<&[f32]>, gradient: &[f32], at: usize) -> 
 }
 
 /// Writes the gradient of the input, and `shortcut_at` values further that of the shortcut, if it has one; in
-/// `sums` those of beta and gamma.
+/// `sums` those of beta and gamma. What a ReLU before the sum held back follows from the input.
 #[cube(launch_unchecked)]
 fn normalise_backward(
     x: &[f32],
     output: ComptimeOption<&[f32]>,
     gradient: &[f32],
-    gamma: &[f32],
+    affine: &[f32],
     moments: &[f32],
     gradients: &mut [f32],
     sums: &mut [f32],
     extent: Extent,
+    gamma_at: usize,
+    beta_at: usize,
     mean_at: usize,
     variance_at: usize,
     shortcut_at: usize,
+    #[comptime] relu: bool,
     #[comptime] has_shortcut: bool,
     #[comptime] plan: Plan,
 ) {
@@ -222,6 +231,8 @@ fn normalise_backward(
     let end = extent.part_end();
     let mean = moments[mean_at + channel];
     let deviation = (moments[variance_at + channel] + extent.epsilon).sqrt();
+    let scale = affine[gamma_at + channel] / deviation;
+    let shift = affine[beta_at + channel];
     // Of the gradient, and of the gradient times the normalised input.
     let (sum, product) = if comptime!(plan.stage == Stage::Result) {
         sum_parts(&*sums, channel, &extent, plan.lanes)
@@ -231,9 +242,11 @@ fn normalise_backward(
         let mut sample = start;
         while sample < end {
             let at = extent.at(channel, sample);
+            let distance = x[at] - mean;
             let value = let_through(&output, gradient, at);
+            let value = if comptime!(relu) && distance * scale + shift <= 0.0f32 { 0.0f32 } else { value };
             sum += value;
-            product += value * (x[at] - mean);
+            product += value * distance;
             sample += rows;
         }
         sum_up(sum, product / deviation, plan.lanes)
@@ -248,18 +261,19 @@ fn normalise_backward(
             write_results(sums, sum, product, 0usize, channel, &extent);
         }
         let count = f32::cast_from(extent.samples);
-        let scale = gamma[channel] / deviation;
         let offset = sum / count;
         let slope = product / count / deviation;
         if exists {
             let mut sample = start;
             while sample < end {
                 let at = extent.at(channel, sample);
+                let distance = x[at] - mean;
                 let value = let_through(&output, gradient, at);
-                gradients[at] = scale * (value - offset - slope * (x[at] - mean));
                 if comptime!(has_shortcut) {
                     gradients[shortcut_at + at] = value;
                 }
+                let value = if comptime!(relu) && distance * scale + shift <= 0.0f32 { 0.0f32 } else { value };
+                gradients[at] = scale * (value - offset - slope * distance);
                 sample += rows;
             }
         }
@@ -424,22 +438,33 @@ fn forward(
     (output, mean, variance)
 }
 
-/// Gradients of the input, gamma and beta, and of the shortcut, if there was one. The ReLU is undone where its `output`
-/// is given.
-#[allow(clippy::too_many_arguments)]
+/// The same vectors in one buffer, if they are not yet.
+fn in_one_buffer(vectors: [CubeTensor; 2]) -> [CubeTensor; 2] {
+    let vectors = vectors.map(into_contiguous);
+    let [first, second] = vectors.each_ref().map(|vector| vector.handle.clone().binding().memory.id());
+    if first == second {
+        return vectors;
+    }
+    let channels = vectors[0].shape().num_elements();
+    let both = CubeBackend::float_cat(vectors.into(), 0);
+    [0, channels].map(|start| CubeBackend::part(both.clone(), start, [channels].into()))
+}
+
+/// Gradients of the input, gamma and beta, and of the shortcut, if there was one and the `output` after it is given.
 fn backward(
     x: CubeTensor,
     output: Option<CubeTensor>,
-    gamma: CubeTensor,
+    affine: [CubeTensor; 2],
     [mean, variance]: [CubeTensor; 2],
     gradient: CubeTensor,
     epsilon: f64,
-    has_shortcut: bool,
+    relu: bool,
 ) -> (Gradient<CubeBackend>, Option<CubeTensor>) {
     let schedule = Schedule::of(&x, epsilon);
     let [x, gradient] = [x, gradient].map(|tensor| schedule.layout.lay_out(tensor));
     let output = output.map(|output| schedule.layout.lay_out(output));
-    let gamma = into_contiguous(gamma);
+    let has_shortcut = output.is_some();
+    let [gamma, beta] = in_one_buffer(affine);
     let gradients = schedule.layout.empty(&x, if has_shortcut { 2 } else { 1 });
     let sums = schedule.results(&x);
     schedule.run(|count, units, plan| {
@@ -452,14 +477,17 @@ fn backward(
                 x.clone().into_buffer_arg(),
                 output.clone().map(CubeTensor::into_buffer_arg).into(),
                 gradient.clone().into_buffer_arg(),
-                gamma.clone().into_buffer_arg(),
+                whole_buffer(&gamma),
                 whole_buffer(&mean),
                 gradients.buffer(),
                 sums.buffer(),
                 schedule.extent(sums.stride()),
+                place(&gamma),
+                place(&beta),
                 place(&mean),
                 place(&variance),
                 gradients.stride(),
+                relu,
                 has_shortcut,
                 plan,
             );
@@ -492,18 +520,19 @@ impl NormBackend for CubeBackend {
         beta: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
         epsilon: f64,
+        relu: bool,
     ) -> Forward<Self> {
         if is_f32(&x) {
-            forward(x, gamma, beta, Some(shortcut), epsilon, true)
+            forward(x, gamma, beta, Some(shortcut), epsilon, relu)
         } else {
-            plain::norm_add_relu::<Self>(x, gamma, beta, shortcut, epsilon)
+            plain::norm_add_relu::<Self>(x, gamma, beta, shortcut, epsilon, relu)
         }
     }
 
     fn norm_backward(
         x: FloatTensor<Self>,
-        output: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
@@ -511,9 +540,9 @@ impl NormBackend for CubeBackend {
         relu: bool,
     ) -> Gradient<Self> {
         if is_f32(&x) {
-            backward(x, relu.then_some(output), gamma, [mean, variance], gradient, epsilon, false).0
+            backward(x, None, [gamma, beta], [mean, variance], gradient, epsilon, relu).0
         } else {
-            plain::norm_backward::<Self>(x, output, gamma, mean, variance, gradient, epsilon, relu)
+            plain::norm_backward::<Self>(x, gamma, beta, mean, variance, gradient, epsilon, relu)
         }
     }
 
@@ -521,16 +550,19 @@ impl NormBackend for CubeBackend {
         x: FloatTensor<Self>,
         output: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         epsilon: f64,
+        relu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if is_f32(&x) {
-            let (gradient, shortcut) = backward(x, Some(output), gamma, [mean, variance], gradient, epsilon, true);
+            let (gradient, shortcut) =
+                backward(x, Some(output), [gamma, beta], [mean, variance], gradient, epsilon, relu);
             (gradient.0, gradient.1, gradient.2, shortcut.expect("it was asked for"))
         } else {
-            plain::norm_add_relu_backward::<Self>(x, output, gamma, mean, variance, gradient, epsilon)
+            plain::norm_add_relu_backward::<Self>(x, output, gamma, beta, mean, variance, gradient, epsilon, relu)
         }
     }
 
