@@ -77,9 +77,7 @@ fn step(widths: &[f64]) -> usize {
         let (forward, output) = launches(|| task.output(&encoder, &mut pass));
         let (loss, value) = launches(|| trainer.recipe.loss(&output, &task.targets(), &wider, 1.0));
         let (backward, gradient) = launches(|| value.backward());
-        let mut of_width = WidthGradient::new(&layout, width);
-        pass.into_leaves().gradients(gradient).for_each(|(id, gradient)| of_width.add(id, gradient));
-        gradients.push(of_width);
+        gradients.push(WidthGradient::of(&layout, width, pass.into_leaves().gradients(gradient)));
         wider.push(output.detached());
         println!("{network:>6} network, {} logits, {loss} loss, {backward} backward", forward - network);
     }

@@ -48,8 +48,8 @@ fn most_similar(similarities: &[f32], k: usize) -> Vec<Neighbour> {
     /// Images that are passed over at once, if none is near.
     const RUN: usize = 64;
     let mut near = Vec::new();
-    // What is further than `k` that were seen.
-    let mut too_far = f32::NEG_INFINITY;
+    // Of the nearest that is not among the `k` nearest seen; before, what is least of all by `total_cmp`.
+    let mut too_far = f32::from_bits(u32::MAX);
     for (run, similarities) in similarities.chunks(RUN).enumerate() {
         if similarities.iter().fold(true, |all, similarity| all & (*similarity < too_far)) {
             continue;
@@ -116,7 +116,11 @@ mod tests {
         let mut random = Pcg64Mcg::seed_from_u64(0);
         for (count, k) in [(0, 0), (1, 1), (1000, 0), (1000, 3), (5000, 200), (5000, 5000)] {
             // With ties, and a few that are no numbers.
-            let mut draw = |_| if random.random_bool(0.01) { f32::NAN } else { random.random_range(0..50) as f32 };
+            let mut draw = |_| match random.random_range(0..100) {
+                0 => f32::NAN,
+                1 => -f32::NAN,
+                _ => random.random_range(0..50) as f32,
+            };
             let similarities: Vec<f32> = (0..count).map(&mut draw).collect();
             let all = similarities.iter().enumerate();
             let mut sorted: Vec<_> = all.map(|(image, &similarity)| Neighbour { image, similarity }).collect();

@@ -1,4 +1,4 @@
-//! Batch norm over the batch, with what follows it in a residual network: ReLU, or the shortcut and ReLU.
+//! Batch norm over the batch, with what follows it in a residual network: ReLU, the shortcut and another ReLU, or some of it.
 //!
 //! As separate tensor operations these read and write every activation a dozen times. The fused form on
 //! the CPU reads it twice forward and twice backward, on all cores. The sums of a channel run in one
@@ -153,7 +153,7 @@ pub(super) mod plain {
             let deviation = B::float_sqrt(B::float_add_scalar(variance.clone(), epsilon.into()));
             let scale = B::float_div(gamma.clone(), deviation);
             let shift = B::float_sub(beta, B::float_mul(mean.clone(), scale.clone()));
-            B::relu_backward(affine::<B>(x.clone(), scale, shift, true), gradient)
+            B::relu_backward(affine::<B>(x.clone(), scale, shift, false), gradient)
         } else {
             gradient
         };

@@ -147,7 +147,10 @@ impl PackBackend for Flex {
         for (tensor, place) in pieces.0 {
             parts.entry(place.start).or_default().push((tensor, place));
         }
-        let mut packed = packed.to_contiguous();
+        let contiguous = packed.to_contiguous();
+        // Nothing else may hold it, or it would be copied to be added to.
+        drop(packed);
+        let mut packed = contiguous;
         let (mut rest, mut begin) = (packed.storage_mut::<f32>(), 0);
         let mut tasks = Vec::with_capacity(parts.len());
         for (start, pieces) in parts {

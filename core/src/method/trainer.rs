@@ -89,7 +89,7 @@ impl Batch {
     }
 }
 
-/// What a run's timetable has for a step.
+/// What is to be done in a step, as a run's timetable has it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
     /// Whether all widths are trained, or only the full network (slow start).
@@ -106,7 +106,8 @@ pub struct Plan {
 pub struct StepOutcome {
     /// The weighted loss of each width that was trained, widest first: `[1]` each.
     pub losses: Vec<Tensor<1>>,
-    /// The gradient of each of these losses; in f16 still at the scale of the loss. None unless the plan keeps them.
+    /// The gradient of each of these losses; in f16 still at the scale of the loss. None unless the plan or surgery
+    /// keeps them.
     pub widths: Vec<WidthGradient>,
     /// Their sum, after surgery and before clipping.
     pub gradients: GradientSum,

@@ -1,12 +1,12 @@
 //! What moves all parameters at once, on the CPU, for f32.
 
-use std::mem::MaybeUninit;
+use std::{array, mem::MaybeUninit};
 
 use burn::backend::flex::FlexTensor;
 
 use super::{LANES, for_each_chunk, tensor, values, vectorised};
 
-/// Values that are moved in one go: those of all tensors stay in a core's second cache.
+/// Values that a core moves in one go: few enough for even shares.
 const CHUNK: usize = 1 << 14;
 
 /// Values and velocities after a step, given both, the gradient and each value's decay.
@@ -42,7 +42,7 @@ fn each<const N: usize, const M: usize>(
     let tensors = tensors.map(FlexTensor::to_contiguous);
     let sources = tensors.each_ref().map(values);
     let count = sources[0].len();
-    let mut results = [const { Vec::new() }; M].map(|_: Vec<f32>| Vec::<f32>::with_capacity(count));
+    let mut results: [Vec<f32>; M] = array::from_fn(|_| Vec::with_capacity(count));
     let mut targets = results.each_mut().map(|result| result.spare_capacity_mut()[..count].chunks_mut(CHUNK));
     let mut chunks: Vec<[&mut [MaybeUninit<f32>]; M]> = (0..count.div_ceil(CHUNK))
         .map(|_| targets.each_mut().map(|chunks| chunks.next().expect("all results have one length")))

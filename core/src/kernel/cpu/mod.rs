@@ -8,7 +8,10 @@ pub mod pool;
 
 use std::mem::MaybeUninit;
 #[cfg(not(target_family = "wasm"))]
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use burn::{
     backend::flex::{FlexTensor, Layout},
@@ -115,9 +118,14 @@ fn copy_rows_of<const WIDTH: usize>(source: &[f32], target: &mut [f32], pitch: u
     }
 }
 
+/// How long a thread stays awake with nothing to do, more than a step's stretches on one core take.
+#[cfg(not(target_family = "wasm"))]
+const AWAKE: Duration = Duration::from_millis(10);
+
 /// Runs `work` as one of the threads that [`map`] and [`for_each_chunk`] divide their work among: from outside, each
 /// call would wait for them to wake up. Until it is done the others do not fall asleep between two loops, of which most
-/// are shorter than waking up takes.
+/// are shorter than waking up takes; but none stays awake for long with nothing to do, as it may have begun to while it
+/// waited for others in a loop, which then waits for it.
 pub fn among_the_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     #[cfg(not(target_family = "wasm"))]
     {
@@ -125,9 +133,11 @@ pub fn among_the_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         rayon::scope(|scope| {
             let (done, own) = (&done, rayon::current_thread_index());
             scope.spawn_broadcast(move |_, thread| {
-                while Some(thread.index()) != own && !done.load(Ordering::Relaxed) {
-                    if rayon::yield_now() == Some(rayon::Yield::Idle) {
-                        std::thread::yield_now();
+                let mut worked = Instant::now();
+                while Some(thread.index()) != own && !done.load(Ordering::Relaxed) && worked.elapsed() < AWAKE {
+                    match rayon::yield_now() {
+                        Some(rayon::Yield::Executed) => worked = Instant::now(),
+                        _ => std::thread::yield_now(),
                     }
                 }
             });

@@ -100,11 +100,11 @@ pub fn forward(
             (mean as f32, (planes().map(squares).sum::<f64>() / extent.samples()) as f32)
         })
         .collect();
-    let line = |channel: usize| {
+    let line_of = |channel: usize| {
         let (mean, variance) = statistics[channel];
         line([gamma[channel], beta[channel], mean, variance], epsilon)
     };
-    let output = lines(x, extent, line, shortcut.as_ref().map(values), relu);
+    let output = lines(x, extent, line_of, shortcut.as_ref().map(values), relu);
     let (mean, variance) = statistics.into_iter().unzip();
     let channels = [extent.channels];
     (tensor(output, shape), tensor(mean, channels), tensor(variance, channels))
@@ -205,15 +205,17 @@ pub fn backward(
     let (x, gradient) = (values(&x), values(&gradient));
     let [gamma, beta, mean, variance] = vectors.each_ref().map(values);
     let ceiling = if relu { 0.0 } else { f32::NEG_INFINITY };
-    let line = |channel: usize| line([gamma, beta, mean, variance].map(|of| of[channel]), epsilon);
+    let line_of = |channel: usize| line([gamma, beta, mean, variance].map(|of| of[channel]), epsilon);
     let images = map(extent.batch, |image| {
         vectorised(
             #[inline(always)]
             || {
+                // A copy: read anew at each value, it would keep them from being taken by vectors.
+                let ceiling = ceiling;
                 let planes = extent.planes(x, image).zip(extent.planes(gradient, image)).enumerate();
                 let mut products = Vec::with_capacity(extent.channels);
                 for (channel, (x, gradient)) in planes {
-                    let ((scale, shift), mean, ceiling) = (line(channel), mean[channel], ceiling);
+                    let ((scale, shift), mean) = (line_of(channel), mean[channel]);
                     products.push(sums(
                         [x, gradient],
                         #[inline(always)]
@@ -244,9 +246,10 @@ pub fn backward(
         vectorised(
             #[inline(always)]
             || {
+                let ceiling = ceiling;
                 for (place, channel, x_gradient) in extent.targets(image, x_gradient) {
                     let (_, (scale, slope, offset)) = channels[channel];
-                    let ((of_x, shift), mean, ceiling) = (line(channel), mean[channel], ceiling);
+                    let ((of_x, shift), mean) = (line_of(channel), mean[channel]);
                     let [x, gradient] = [x, gradient].map(|of| &of[place.clone()]);
                     for ((target, x), gradient) in x_gradient.iter_mut().zip(x).zip(gradient) {
                         let gradient = let_through(x * of_x + shift, *gradient, ceiling);

@@ -90,6 +90,12 @@ fn whole_buffer(tensor: &CubeTensor) -> BufferArg {
     unsafe { BufferArg::from_raw_parts(whole, length) }
 }
 
+/// Whether both tensors have parts of one buffer.
+fn share_a_buffer(one: &CubeTensor, other: &CubeTensor) -> bool {
+    let [one, other] = [one, other].map(|tensor| tensor.handle.clone().binding().memory.id());
+    one == other
+}
+
 /// Where `tensor` begins in its [`whole_buffer`], in values.
 fn place(tensor: &CubeTensor) -> usize {
     tensor.handle.offset_start.unwrap_or(0) as usize / tensor.dtype.size()

@@ -16,7 +16,7 @@ use burn_cubecl::{
 };
 use cubecl::prelude::*;
 
-use super::{Joint, UNITS, is_f32, place, sum_up, values, whole_buffer};
+use super::{Joint, UNITS, is_f32, place, share_a_buffer, sum_up, values, whole_buffer};
 use crate::kernel::{
     norm::{Forward, Gradient, NormBackend, plain},
     pack::PackBackend,
@@ -204,6 +204,12 @@ fn let_through(output: &ComptimeOption<&[f32]>, gradient: &[f32], at: usize) -> 
     }
 }
 
+/// A gradient behind the ReLU of a norm's value, if there is one.
+#[cube]
+fn behind_first(gradient: f32, value: f32, #[comptime] relu: bool) -> f32 {
+    if comptime!(relu) && value <= 0.0f32 { 0.0f32 } else { gradient }
+}
+
 /// Writes the gradient of the input, and `shortcut_at` values further that of the shortcut, if it has one; in
 /// `sums` those of beta and gamma. What a ReLU before the sum held back follows from the input.
 #[cube(launch_unchecked)]
@@ -222,7 +228,6 @@ fn normalise_backward(
     variance_at: usize,
     shortcut_at: usize,
     #[comptime] relu: bool,
-    #[comptime] has_shortcut: bool,
     #[comptime] plan: Plan,
 ) {
     let rows = comptime!(UNITS / plan.lanes);
@@ -244,7 +249,7 @@ fn normalise_backward(
             let at = extent.at(channel, sample);
             let distance = x[at] - mean;
             let value = let_through(&output, gradient, at);
-            let value = if comptime!(relu) && distance * scale + shift <= 0.0f32 { 0.0f32 } else { value };
+            let value = behind_first(value, distance * scale + shift, relu);
             sum += value;
             product += value * distance;
             sample += rows;
@@ -269,10 +274,12 @@ fn normalise_backward(
                 let at = extent.at(channel, sample);
                 let distance = x[at] - mean;
                 let value = let_through(&output, gradient, at);
-                if comptime!(has_shortcut) {
-                    gradients[shortcut_at + at] = value;
+                #[comptime]
+                match output {
+                    ComptimeOption::Some(_) => gradients[shortcut_at + at] = value,
+                    ComptimeOption::None => {}
                 }
-                let value = if comptime!(relu) && distance * scale + shift <= 0.0f32 { 0.0f32 } else { value };
+                let value = behind_first(value, distance * scale + shift, relu);
                 gradients[at] = scale * (value - offset - slope * distance);
                 sample += rows;
             }
@@ -438,11 +445,10 @@ fn forward(
     (output, mean, variance)
 }
 
-/// The same vectors in one buffer, if they are not yet.
+/// The same vectors in one buffer, if they are not yet: for two there is no room.
 fn in_one_buffer(vectors: [CubeTensor; 2]) -> [CubeTensor; 2] {
     let vectors = vectors.map(into_contiguous);
-    let [first, second] = vectors.each_ref().map(|vector| vector.handle.clone().binding().memory.id());
-    if first == second {
+    if share_a_buffer(&vectors[0], &vectors[1]) {
         return vectors;
     }
     let channels = vectors[0].shape().num_elements();
@@ -463,9 +469,8 @@ fn backward(
     let schedule = Schedule::of(&x, epsilon);
     let [x, gradient] = [x, gradient].map(|tensor| schedule.layout.lay_out(tensor));
     let output = output.map(|output| schedule.layout.lay_out(output));
-    let has_shortcut = output.is_some();
-    let [gamma, beta] = in_one_buffer(affine);
-    let gradients = schedule.layout.empty(&x, if has_shortcut { 2 } else { 1 });
+    let [gamma, beta] = if relu { in_one_buffer(affine) } else { affine.map(into_contiguous) };
+    let gradients = schedule.layout.empty(&x, if output.is_some() { 2 } else { 1 });
     let sums = schedule.results(&x);
     schedule.run(|count, units, plan| {
         // SAFETY: as in the forward; the moments lie side by side, as the forward has left them.
@@ -483,12 +488,12 @@ fn backward(
                 sums.buffer(),
                 schedule.extent(sums.stride()),
                 place(&gamma),
-                place(&beta),
+                // Not looked at without the ReLU.
+                if relu { place(&beta) } else { place(&gamma) },
                 place(&mean),
                 place(&variance),
                 gradients.stride(),
                 relu,
-                has_shortcut,
                 plan,
             );
         }

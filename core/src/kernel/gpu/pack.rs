@@ -9,7 +9,7 @@ use burn::{
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{prelude::*, zspace::metadata::Metadata};
 
-use super::{UNITS, is_f32, place, whole_buffer};
+use super::{UNITS, is_f32, place, share_a_buffer, whole_buffer};
 use crate::kernel::pack::{PackBackend, Pieces, Place, plain};
 
 /// Buffers that a launch reads from: with the one it writes to and that of the scalars, as many as every browser grants.
@@ -62,9 +62,8 @@ impl Batch {
     /// Adds a tensor, if its buffer is one that the launch reads anyway or there is room for another, and if what is
     /// there leaves its place alone.
     fn take(&mut self, tensor: &CubeTensor, place: &Place) -> bool {
-        let memory = |tensor: &CubeTensor| tensor.handle.clone().binding().memory.id();
         let is_apart = self.pieces.iter().all(|(_, other, _)| other.start != place.start);
-        let known = self.buffers.iter().position(|buffer| memory(buffer) == memory(tensor));
+        let known = self.buffers.iter().position(|buffer| share_a_buffer(buffer, tensor));
         if !is_apart || (known.is_none() && self.buffers.len() == BUFFERS) {
             return false;
         }
