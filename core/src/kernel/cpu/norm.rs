@@ -161,6 +161,11 @@ fn lines(
     unsafe { written(x.len(), extent.image(), || (), |(), image, output| write(image, output)) }
 }
 
+/// Outputs up to which nothing passes back: those that a ReLU, if there is one, has made zero.
+fn ceiling(relu: bool) -> f32 {
+    if relu { 0.0 } else { f32::NEG_INFINITY }
+}
+
 /// What passes of a gradient, given a ReLU's output: nothing where it made a zero; NaN passes, as in the forward.
 #[inline(always)]
 fn let_through(output: f32, gradient: f32, ceiling: f32) -> f32 {
@@ -204,14 +209,13 @@ pub fn backward(
     let shape = x.layout().shape().clone();
     let (x, gradient) = (values(&x), values(&gradient));
     let [gamma, beta, mean, variance] = vectors.each_ref().map(values);
-    let ceiling = if relu { 0.0 } else { f32::NEG_INFINITY };
     let line_of = |channel: usize| line([gamma, beta, mean, variance].map(|of| of[channel]), epsilon);
     let images = map(extent.batch, |image| {
         vectorised(
             #[inline(always)]
             || {
-                // A copy: read anew at each value, it would keep them from being taken by vectors.
-                let ceiling = ceiling;
+                // Its own, here and below: one from outside, read anew at each value, would keep them from being taken by vectors.
+                let ceiling = ceiling(relu);
                 let planes = extent.planes(x, image).zip(extent.planes(gradient, image)).enumerate();
                 let mut products = Vec::with_capacity(extent.channels);
                 for (channel, (x, gradient)) in planes {
@@ -246,7 +250,7 @@ pub fn backward(
         vectorised(
             #[inline(always)]
             || {
-                let ceiling = ceiling;
+                let ceiling = ceiling(relu);
                 for (place, channel, x_gradient) in extent.targets(image, x_gradient) {
                     let (_, (scale, slope, offset)) = channels[channel];
                     let ((of_x, shift), mean) = (line_of(channel), mean[channel]);
