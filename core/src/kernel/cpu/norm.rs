@@ -8,7 +8,7 @@ use std::{mem::MaybeUninit, ops::Range};
 
 use burn::backend::{Flex, flex::FlexTensor};
 
-use super::{at_least, map, sums, tensor, values, vectorised, written};
+use super::{at_least, each, map, sums, tensor, values, vectorised, written};
 use crate::kernel::norm::{Forward, Gradient};
 
 /// Batch, channels, pixels of a plane.
@@ -174,24 +174,12 @@ fn let_through(output: f32, gradient: f32, ceiling: f32) -> f32 {
 
 /// What a ReLU lets through of the gradient of its output.
 pub fn relu_backward(output: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
-    let size = Extent::of(output).image();
-    let [output, gradient] = [output, gradient].map(FlexTensor::to_contiguous);
-    let shape = output.layout().shape().clone();
-    let (output, gradient) = (values(&output), values(&gradient));
-    let write = |image: usize, target: &mut [MaybeUninit<f32>]| {
-        let [output, gradient] = [output, gradient].map(|of| &of[image * size..][..size]);
-        vectorised(
-            #[inline(always)]
-            || {
-                for ((target, output), gradient) in target.iter_mut().zip(output).zip(gradient) {
-                    target.write(let_through(*output, *gradient, 0.0));
-                }
-            },
-        );
-    };
-    // SAFETY: every value is written.
-    let passed = unsafe { written(output.len(), size, || (), |(), image, target| write(image, target)) };
-    tensor(passed, shape)
+    let [passed] = each(
+        [output, gradient],
+        #[inline(always)]
+        |[output, gradient]| [let_through(output, gradient, 0.0)],
+    );
+    passed
 }
 
 /// Gradients of the input, of gamma and of beta. What the ReLU held back follows from the input: that is a tensor less to
@@ -214,7 +202,7 @@ pub fn backward(
         vectorised(
             #[inline(always)]
             || {
-                // Its own, here and below: one from outside, read anew at each value, would keep them from being taken by vectors.
+                // Its own, here and below: one from outside, read anew at each value, would keep vectors from being used.
                 let ceiling = ceiling(relu);
                 let planes = extent.planes(x, image).zip(extent.planes(gradient, image)).enumerate();
                 let mut products = Vec::with_capacity(extent.channels);
