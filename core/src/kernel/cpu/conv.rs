@@ -11,7 +11,7 @@ use std::{array, mem::MaybeUninit, ops::Range};
 use burn::backend::flex::FlexTensor;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::{copy, copy_rows, for_each_chunk, tensor, threads, values, written};
+use super::{copy, copy_rows, for_each_chunk, tensor, threads, values, vectorised, written};
 
 /// Channels that are summed at once; a depthwise convolution has but one.
 const ROWS: usize = 4;
@@ -252,6 +252,7 @@ impl Stencil {
         let near = ((NEAR / (SLACK + reach)).max(1) * taps).min(offsets.len());
         let ranges = offsets.len().div_ceil(near.max(1));
         let values = &weight.storage::<f32>()[weight.layout().start_offset()..];
+        let in_a_row = places.iter().zip(places.first().copied().unwrap_or(0)..).all(|(place, next)| *place == next);
         let pack = |(): &mut (), number: usize, target: &mut [MaybeUninit<f32>]| {
             let (group, range, first) = (number / blocks / ranges, number / blocks % ranges, number % blocks * block);
             let places = &places[range * near..offsets.len().min((range + 1) * near)];
@@ -266,6 +267,9 @@ impl Stencil {
                     let values = &values[place..][..rows.len()];
                     target.iter_mut().zip(values).for_each(|(target, value)| _ = target.write(*value));
                 }
+            } else if in_a_row && block == ROWS {
+                let row = |row: usize| &values[row.min(rows.len() - 1) * strides[1] + places[0]..][..places.len()];
+                interleave(array::from_fn(row), target);
             } else {
                 for row in 0..rows.len() {
                     let (values, target) = (&values[row * strides[1]..], target[row..].iter_mut().step_by(block));
@@ -291,6 +295,21 @@ impl Stencil {
         let ranges = (0..taps).step_by(self.near).map(move |first| first..(first + self.near).min(taps));
         ranges.zip(self.weights.chunks_exact(size).skip(group * taps.div_ceil(self.near)))
     }
+}
+
+/// Writes the rows' values side by side, place by place.
+fn interleave(rows: [&[f32]; ROWS], target: &mut [MaybeUninit<f32>]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let [first, second, third, fourth] = rows;
+            let rows = first.iter().zip(second).zip(third.iter().zip(fourth));
+            let targets = target.as_chunks_mut::<ROWS>().0;
+            for (target, ((first, second), (third, fourth))) in targets.iter_mut().zip(rows) {
+                *target = [first, second, third, fourth].map(|value| MaybeUninit::new(*value));
+            }
+        },
+    );
 }
 
 /// The pixels that are summed for, as the canvas has them.
@@ -603,7 +622,7 @@ pub fn weight_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTenso
         _ => outputs,
     };
     let blocks = outputs.div_ceil(rows);
-    let together = (2 * LONG * MOST_LANES / plane).clamp(1, batch.div_ceil(parts));
+    let together = (LONG * MOST_LANES / plane).clamp(1, batch.div_ceil(parts));
     let some = (FAR / (together * canvas.channel())).clamp(1, inputs);
     let image = some * canvas.channel();
     let size = rows * shape.patch();

@@ -9,7 +9,10 @@ pub mod pool;
 use std::{array, mem::MaybeUninit};
 #[cfg(not(target_family = "wasm"))]
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -176,10 +179,16 @@ pub fn threads() -> usize {
     1
 }
 
+/// Of `count` parts of a loop, how many a thread takes at a time: few enough for all threads to end at about the same
+/// time, however fast each is.
+fn share(count: usize) -> usize {
+    count.div_ceil(16 * threads()).max(1)
+}
+
 /// One result for each of `0..count`, on all cores.
 pub fn map<T: Send>(count: usize, compute: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
     #[cfg(not(target_family = "wasm"))]
-    return (0..count).into_par_iter().map(compute).collect();
+    return (0..count).into_par_iter().with_max_len(share(count)).map(compute).collect();
     #[cfg(target_family = "wasm")]
     (0..count).map(compute).collect()
 }
@@ -191,13 +200,33 @@ pub fn for_each_chunk<T: Send, S>(
     state: impl Fn() -> S + Sync + Send,
     work: impl Fn(&mut S, usize, &mut [T]) + Sync + Send,
 ) {
-    let work = |state: &mut S, (number, chunk): (usize, &mut [T])| work(state, number, chunk);
+    let share = share(values.len() / size);
+    let shares = values.chunks_mut(size * share).enumerate();
+    let run = |state: &mut S, (number, values): (usize, &mut [T])| {
+        let numbers = number * share..;
+        numbers.zip(values.chunks_exact_mut(size)).for_each(|(number, chunk)| work(state, number, chunk));
+    };
     #[cfg(not(target_family = "wasm"))]
-    values.par_chunks_exact_mut(size).enumerate().for_each_init(state, work);
+    {
+        let shares = Mutex::new(shares);
+        let next = || shares.lock().expect("no thread panics while it takes a share").next();
+        let take = || {
+            let Some(first) = next() else { return };
+            let mut state = state();
+            run(&mut state, first);
+            while let Some(share) = next() {
+                run(&mut state, share);
+            }
+        };
+        rayon::scope(|scope| {
+            (1..threads()).for_each(|_| scope.spawn(|_| take()));
+            take();
+        });
+    }
     #[cfg(target_family = "wasm")]
     {
         let mut state = state();
-        values.chunks_exact_mut(size).enumerate().for_each(|chunk| work(&mut state, chunk));
+        shares.for_each(|share| run(&mut state, share));
     }
 }
 

@@ -25,21 +25,48 @@ impl Extent {
         Self { batch, channels, plane: height * width }
     }
 
-    fn image(self) -> usize {
-        self.channels * self.plane
+    /// Channels of a block, a part of an image that a core takes in one go: where images are few, a quarter.
+    fn block(self) -> usize {
+        const FEW: usize = 32;
+        if self.batch < FEW && self.channels.is_multiple_of(4) { self.channels / 4 } else { self.channels }
     }
 
-    /// The planes of an image.
-    fn planes(self, values: &[f32], image: usize) -> impl Iterator<Item = &[f32]> {
-        values[image * self.image()..][..self.image()].chunks_exact(self.plane)
+    fn blocks(self) -> usize {
+        self.batch * self.channels / self.block()
     }
 
-    /// The planes of an image that is to be written: where each lies in the batch, its channel and its pixels.
-    fn targets<T>(self, image: usize, target: &mut [T]) -> impl Iterator<Item = (Range<usize>, usize, &mut [T])> {
-        let first = image * self.image();
-        let places = (0..self.channels).map(move |channel| first + channel * self.plane);
-        let planes = target.chunks_exact_mut(self.plane).enumerate();
-        places.zip(planes).map(move |(place, (channel, plane))| (place..place + self.plane, channel, plane))
+    /// Values of a block.
+    fn size(self) -> usize {
+        self.block() * self.plane
+    }
+
+    /// The planes of a block: the channel of each, and where it lies in the batch.
+    fn planes(self, block: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let channels = (block * self.block() % self.channels..).take(self.block());
+        let starts = (block * self.size()..).step_by(self.plane);
+        channels.zip(starts).map(move |(channel, start)| (channel, start..start + self.plane))
+    }
+
+    /// Those of a block that is to be written.
+    fn targets<T>(self, block: usize, target: &mut [T]) -> impl Iterator<Item = ((usize, Range<usize>), &mut [T])> {
+        self.planes(block).zip(target.chunks_exact_mut(self.plane))
+    }
+
+    /// What `compute` makes of each plane, given its channel and place: for each image a slice of those of its channels.
+    fn of_planes<T: Copy + Send>(self, compute: impl Fn(usize, Range<usize>) -> T + Sync + Send) -> Vec<T> {
+        let blocks = map(self.blocks(), |block| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    let mut planes = Vec::with_capacity(self.block());
+                    for (channel, place) in self.planes(block) {
+                        planes.push(compute(channel, place));
+                    }
+                    planes
+                },
+            )
+        });
+        blocks.concat()
     }
 
     fn samples(self) -> f64 {
@@ -79,22 +106,14 @@ pub fn forward(
     let extent = Extent::of(&x);
     let shape = x.layout().shape().clone();
     let (x, gamma, beta) = (values(&x), values(&gamma), values(&beta));
-    let images = map(extent.batch, |image| {
-        vectorised(
-            #[inline(always)]
-            || {
-                let mut planes = Vec::with_capacity(extent.channels);
-                for plane in extent.planes(x, image) {
-                    planes.push(moments(plane));
-                }
-                planes
-            },
-        )
-    });
+    let planes = extent.of_planes(
+        #[inline(always)]
+        |_, place| moments(&x[place]),
+    );
     // Of planes of one size, the means have a mean, too, and the squares add up with theirs (Chan et al. 1983).
     let statistics: Vec<(f32, f32)> = (0..extent.channels)
         .map(|channel| {
-            let planes = || images.iter().map(|image| image[channel]);
+            let planes = || planes.iter().skip(channel).step_by(extent.channels).copied();
             let mean = planes().map(|[mean, _]| mean).sum::<f64>() / extent.batch as f64;
             let squares = |[own, squares]: [f64; 2]| squares + extent.plane as f64 * (own - mean) * (own - mean);
             (mean as f32, (planes().map(squares).sum::<f64>() / extent.samples()) as f32)
@@ -134,11 +153,11 @@ fn lines(
     relu: bool,
 ) -> Vec<f32> {
     let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-    let write = |image: usize, output: &mut [MaybeUninit<f32>]| {
+    let write = |block: usize, output: &mut [MaybeUninit<f32>]| {
         vectorised(
             #[inline(always)]
             || {
-                for (place, channel, output) in extent.targets(image, output) {
+                for ((channel, place), output) in extent.targets(block, output) {
                     let (scale, shift) = line(channel);
                     let pixels = output.iter_mut().zip(&x[place.clone()]);
                     match shortcut {
@@ -158,7 +177,7 @@ fn lines(
         );
     };
     // SAFETY: every pixel of every plane is written.
-    unsafe { written(x.len(), extent.image(), || (), |(), image, output| write(image, output)) }
+    unsafe { written(x.len(), extent.size(), || (), |(), block, output| write(block, output)) }
 }
 
 /// Outputs up to which nothing passes back: those that a ReLU, if there is one, has made zero.
@@ -198,33 +217,26 @@ pub fn backward(
     let (x, gradient) = (values(&x), values(&gradient));
     let [gamma, beta, mean, variance] = vectors.each_ref().map(values);
     let line_of = |channel: usize| line([gamma, beta, mean, variance].map(|of| of[channel]), epsilon);
-    let images = map(extent.batch, |image| {
-        vectorised(
-            #[inline(always)]
-            || {
-                // Its own, here and below: one from outside, read anew at each value, would keep vectors from being used.
-                let ceiling = ceiling(relu);
-                let planes = extent.planes(x, image).zip(extent.planes(gradient, image)).enumerate();
-                let mut products = Vec::with_capacity(extent.channels);
-                for (channel, (x, gradient)) in planes {
-                    let ((scale, shift), mean) = (line_of(channel), mean[channel]);
-                    products.push(sums(
-                        [x, gradient],
-                        #[inline(always)]
-                        |[x, gradient]| {
-                            let gradient = let_through(x * scale + shift, gradient, ceiling);
-                            [gradient, gradient * (x - mean)]
-                        },
-                    ));
-                }
-                products
-            },
-        )
-    });
+    let planes = extent.of_planes(
+        #[inline(always)]
+        |channel, place| {
+            // Its own, here and below: one from outside, read anew at each value, would keep vectors from being used.
+            let ceiling = ceiling(relu);
+            let ((scale, shift), mean) = (line_of(channel), mean[channel]);
+            sums(
+                [x, gradient].map(|of| &of[place.clone()]),
+                #[inline(always)]
+                |[x, gradient]| {
+                    let gradient = let_through(x * scale + shift, gradient, ceiling);
+                    [gradient, gradient * (x - mean)]
+                },
+            )
+        },
+    );
     // Sums of the gradient, and of the gradient times the normalised input; and what the input's gradient is made of.
     let channels: Vec<_> = (0..extent.channels)
         .map(|channel| {
-            let planes = || images.iter().map(|image| image[channel]);
+            let planes = || planes.iter().skip(channel).step_by(extent.channels).copied();
             let deviation = (f64::from(variance[channel]) + epsilon).sqrt();
             let sum = planes().map(|[sum, _]| sum).sum::<f64>();
             let product = planes().map(|[_, product]| product).sum::<f64>() / deviation;
@@ -234,12 +246,12 @@ pub fn backward(
             ((product as f32, sum as f32), ((f64::from(gamma[channel]) / deviation) as f32, slope, offset))
         })
         .collect();
-    let write = |image: usize, x_gradient: &mut [MaybeUninit<f32>]| {
+    let write = |block: usize, x_gradient: &mut [MaybeUninit<f32>]| {
         vectorised(
             #[inline(always)]
             || {
                 let ceiling = ceiling(relu);
-                for (place, channel, x_gradient) in extent.targets(image, x_gradient) {
+                for ((channel, place), x_gradient) in extent.targets(block, x_gradient) {
                     let (_, (scale, slope, offset)) = channels[channel];
                     let ((of_x, shift), mean) = (line_of(channel), mean[channel]);
                     let [x, gradient] = [x, gradient].map(|of| &of[place.clone()]);
@@ -252,7 +264,7 @@ pub fn backward(
         );
     };
     // SAFETY: every pixel of every plane is written.
-    let x_gradient = unsafe { written(x.len(), extent.image(), || (), |(), image, target| write(image, target)) };
+    let x_gradient = unsafe { written(x.len(), extent.size(), || (), |(), block, target| write(block, target)) };
     let (gamma_gradient, beta_gradient) = channels.into_iter().map(|(sums, _)| sums).unzip();
     let channels = [extent.channels];
     (tensor(x_gradient, shape), tensor(gamma_gradient, channels), tensor(beta_gradient, channels))

@@ -4,7 +4,7 @@ use std::{array, mem::MaybeUninit};
 
 use burn::backend::flex::FlexTensor;
 
-use super::{copy, tensor, values, vectorised, written};
+use super::{tensor, values, vectorised, written};
 
 /// Height and width of planes.
 #[derive(Clone, Copy)]
@@ -27,20 +27,69 @@ impl Plane {
         Self { height: self.height.div_ceil(2), width: self.width.div_ceil(2) }
     }
 
-    /// Rows with a margin, for [`see`](Self::see).
-    fn rows(self) -> [Vec<f32>; 3] {
-        array::from_fn(|_| vec![f32::NEG_INFINITY; self.width + 3])
+    /// The rows that a row of windows sees, for [`see`](Self::see).
+    fn rows(self) -> [Row; 3] {
+        array::from_fn(|_| Row::new(self.pooled().width, f32::NEG_INFINITY))
     }
 
-    /// Copies the three rows of `plane` that the windows of a row of the output see, each pixel one place further.
+    /// Copies the three rows of `plane` that the windows of a row of the output see.
     #[inline(always)]
-    fn see(self, plane: &[f32], row: usize, rows: &mut [Vec<f32>; 3]) {
+    fn see(self, plane: &[f32], row: usize, rows: &mut [Row; 3]) {
         for (y, target) in (2 * row..).zip(rows) {
             match y.checked_sub(1).filter(|y| *y < self.height) {
-                Some(y) => copy(&plane[y * self.width..][..self.width], &mut target[1..]),
-                None => target[1..=self.width].fill(f32::NEG_INFINITY),
+                Some(y) => target.read(&plane[y * self.width..][..self.width]),
+                None => target.fill(f32::NEG_INFINITY),
             }
         }
+    }
+}
+
+/// A row of pixels, of which each window of 3 pixels, 2 apart, sees the same places.
+struct Row {
+    /// The first and last pixel of each window; before the first window's and after the last one's there may be none.
+    borders: Vec<f32>,
+    /// The middle pixel of each window.
+    middles: Vec<f32>,
+}
+
+impl Row {
+    fn new(windows: usize, value: f32) -> Self {
+        Self { borders: vec![value; windows + 1], middles: vec![value; windows] }
+    }
+
+    fn fill(&mut self, value: f32) {
+        self.borders.fill(value);
+        self.middles.fill(value);
+    }
+
+    #[inline(always)]
+    fn read(&mut self, pixels: &[f32]) {
+        let (pairs, last) = pixels.as_chunks::<2>();
+        for ((pair, middle), border) in pairs.iter().zip(&mut self.middles).zip(&mut self.borders[1..]) {
+            [*middle, *border] = *pair;
+        }
+        self.middles[pairs.len()..].copy_from_slice(last);
+    }
+
+    #[inline(always)]
+    fn write(&self, pixels: &mut [MaybeUninit<f32>]) {
+        let (pairs, last) = pixels.as_chunks_mut::<2>();
+        let ends = &self.middles[pairs.len()..];
+        for ((pair, middle), border) in pairs.iter_mut().zip(&self.middles).zip(&self.borders[1..]) {
+            *pair = [*middle, *border].map(MaybeUninit::new);
+        }
+        last.iter_mut().zip(ends).for_each(|(last, end)| _ = last.write(*end));
+    }
+
+    /// What the windows have at one of their three places.
+    #[inline(always)]
+    fn at(&self, place: usize) -> &[f32] {
+        if place == 1 { &self.middles } else { &self.borders[place / 2..][..self.middles.len()] }
+    }
+
+    #[inline(always)]
+    fn at_mut(&mut self, place: usize) -> &mut [f32] {
+        if place == 1 { &mut self.middles } else { &mut self.borders[place / 2..][..self.middles.len()] }
     }
 }
 
@@ -61,19 +110,26 @@ pub fn forward(x: &FlexTensor) -> FlexTensor {
     let (plane, pooled) = (Plane::of(x), Plane::of(x).pooled());
     let x = x.to_contiguous();
     let x = values(&x);
-    let pool = |rows: &mut [Vec<f32>; 3], number: usize, output: &mut [MaybeUninit<f32>]| {
+    let pool = |rows: &mut [Row; 3], number: usize, output: &mut [MaybeUninit<f32>]| {
         vectorised(
             #[inline(always)]
             || {
                 let x = &x[number * plane.size()..][..plane.size()];
                 for (row, output) in output.chunks_exact_mut(pooled.width).enumerate() {
                     plane.see(x, row, rows);
-                    let [first, second, third] = rows;
-                    for ((first, second), third) in first.iter_mut().zip(second).zip(third) {
-                        *first = larger(larger(*first, *second), *third);
+                    let [highest, others @ ..] = rows;
+                    for row in others {
+                        let pixels = [(&mut highest.borders, &row.borders), (&mut highest.middles, &row.middles)];
+                        for (highest, pixels) in pixels {
+                            highest
+                                .iter_mut()
+                                .zip(pixels)
+                                .for_each(|(highest, pixel)| *highest = larger(*highest, *pixel));
+                        }
                     }
-                    for (output, window) in output.iter_mut().zip(first.windows(3).step_by(2)) {
-                        output.write(larger(larger(window[0], window[1]), window[2]));
+                    let windows = highest.at(0).iter().zip(highest.at(1)).zip(highest.at(2));
+                    for (output, ((first, middle), last)) in output.iter_mut().zip(windows) {
+                        output.write(larger(larger(*first, *middle), *last));
                     }
                 }
             },
@@ -91,32 +147,46 @@ pub fn backward(x: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
     let (plane, pooled) = (Plane::of(x), Plane::of(x).pooled());
     let [x, gradient] = [x, gradient].map(FlexTensor::to_contiguous);
     let (x, gradient) = (values(&x), values(&gradient));
-    let mut x_gradient = vec![0.0; x.len()];
-    super::for_each_chunk(
-        &mut x_gradient,
-        plane.size(),
-        || plane.rows(),
-        |rows, number, target| {
-            let x = &x[number * plane.size()..][..plane.size()];
-            let gradient = &gradient[number * pooled.size()..][..pooled.size()];
-            for (row, gradient) in gradient.chunks_exact(pooled.width).enumerate() {
-                plane.see(x, row, rows);
-                for (column, gradient) in gradient.iter().enumerate() {
-                    let (mut largest, mut place) = (f32::NEG_INFINITY, None);
-                    for (down, values) in rows.iter().enumerate() {
-                        for (right, &value) in values[2 * column..][..3].iter().enumerate() {
-                            if exceeds(value, largest) {
-                                (largest, place) =
-                                    (value, Some((2 * row + down - 1) * plane.width + 2 * column + right - 1));
+    let scratch = || (plane.rows(), plane.rows(), vec![0.0; pooled.width], vec![0; pooled.width]);
+    // Three rows of windows' sums at a time; the last of them is the first of the next row of windows'.
+    let pass =
+        |(rows, sums, largest, places): &mut (_, [Row; 3], Vec<f32>, Vec<u32>), number: usize, target: &mut [_]| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    let x = &x[number * plane.size()..][..plane.size()];
+                    let gradient = &gradient[number * pooled.size()..][..pooled.size()];
+                    let mut targets = target.chunks_exact_mut(plane.width);
+                    sums.iter_mut().for_each(|sums| sums.fill(0.0));
+                    for (row, gradient) in gradient.chunks_exact(pooled.width).enumerate() {
+                        plane.see(x, row, rows);
+                        largest.fill(f32::NEG_INFINITY);
+                        places.fill(u32::MAX);
+                        for place in 0..9 {
+                            let values = rows[place / 3].at(place % 3);
+                            for ((value, largest), of_largest) in values.iter().zip(&mut *largest).zip(&mut *places) {
+                                let exceeds = exceeds(*value, *largest);
+                                *largest = if exceeds { *value } else { *largest };
+                                *of_largest = if exceeds { place as u32 } else { *of_largest };
                             }
                         }
+                        for place in 0..9 {
+                            let sums = sums[place / 3].at_mut(place % 3);
+                            for ((sum, gradient), of_largest) in sums.iter_mut().zip(gradient).zip(&*places) {
+                                *sum += if *of_largest == place as u32 { *gradient } else { 0.0 };
+                            }
+                        }
+                        // The first row of the first windows is the margin.
+                        let done = &sums[usize::from(row == 0)..2];
+                        done.iter().zip(&mut targets).for_each(|(sums, target)| sums.write(target));
+                        sums.rotate_left(2);
+                        sums[1..].iter_mut().for_each(|sums| sums.fill(0.0));
                     }
-                    if let Some(place) = place {
-                        target[place] += gradient;
-                    }
-                }
-            }
-        },
-    );
+                    targets.for_each(|target| sums[0].write(target));
+                },
+            );
+        };
+    // SAFETY: every row is written, the last one after all windows.
+    let x_gradient = unsafe { written(x.len(), plane.size(), scratch, pass) };
     tensor(x_gradient, shape)
 }
