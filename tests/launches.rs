@@ -76,8 +76,8 @@ fn step(widths: &[f64]) -> usize {
         let mut pass = Pass::tracked(&mut trainer.query, width, mode);
         let (forward, output) = launches(|| task.output(&encoder, &mut pass));
         let (loss, value) = launches(|| trainer.recipe.loss(&output, &task.targets(), &wider, 1.0));
-        let (backward, gradient) = launches(|| value.backward());
-        gradients.push(WidthGradient::of(&layout, width, pass.into_leaves().gradients(gradient)));
+        let (backward, of_slices) = launches(|| pass.gradients(value));
+        gradients.push(WidthGradient::of(&layout, width, of_slices));
         wider.push(output.detached());
         println!("{network:>6} network, {} logits, {loss} loss, {backward} backward", forward - network);
     }
@@ -85,8 +85,12 @@ fn step(widths: &[f64]) -> usize {
     println!("{sum:>6} sum of the gradients");
     let (moved, ()) = launches(|| trainer.optimizer.step(&mut trainer.query, &gradients, 0.06));
     println!("{moved:>6} optimiser");
-    let (whole, losses) = launches(|| trainer.step(batch, plan).losses);
+    let (whole, losses) = launches(|| trainer.step(batch.clone(), plan).losses);
     println!("{whole:>6} whole step");
+    trainer.recipe.recompute = true;
+    let (recomputing, _) = launches(|| trainer.step(batch, plan).losses);
+    println!("{recomputing:>6} that recomputes activations");
+    assert!(recomputing > whole);
     assert!(Tensor::cat(losses, 0).into_data().iter::<f32>().all(f32::is_finite));
     whole
 }

@@ -75,6 +75,11 @@ fn simclr_and_labels_agree_with_the_cpu() {
 }
 
 #[test]
+fn recomputed_activations_agree_with_the_cpus() {
+    webgpu_agrees(&Config { recompute: true, ..tiny() }, 1e-3);
+}
+
+#[test]
 fn surgery_agrees_with_the_cpu() {
     for surgery in [Surgery::Pcgrad, Surgery::Cagrad] {
         webgpu_agrees(&Config { surgery, ..tiny() }, 1e-3);

@@ -6,6 +6,7 @@ use slimclr_core::{
     augment::Normalisation,
     checkpoint::{self, Checkpoint, CheckpointError},
     config::{Config, ConfigError},
+    encoder::BackboneKind,
     loss::{
         contrast::{against_batch, against_queue, cross_entropy},
         distill::{Distillation, Output},
@@ -200,6 +201,26 @@ fn the_gradient_of_a_batch_in_two_parts_is_the_mean_of_theirs() {
         let expected = first.zip(second).map(|(first, second)| [first, second].concat());
         // The second part's keys come of norms whose running statistics the first has moved, which nothing shows.
         assert_eq!(fresh_keys(&trainers[2], whole.batch), expected);
+    }
+}
+
+#[test]
+fn recomputed_activations_change_nothing() {
+    let cifar =
+        [Method::Mocov2, Method::Mocov3, Method::Simclr].map(|method| Config { method, hidden: 16, ..config() });
+    let resnet = Config { backbone: BackboneKind::Resnet, depth: 50, multiplier: 0.25, image_size: 32, ..config() };
+    let efficientnet = Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], image_size: 32, ..config() };
+    for config in cifar.into_iter().chain([resnet, efficientnet]) {
+        let batch = batch(&config, 0);
+        let after = |recompute| {
+            let mut trainer = fresh(&Config { recompute, ..config.clone() });
+            let slim = config.widths.len() > 1;
+            let losses = trainer.step(batch.clone(), plan(slim, 0.1)).losses;
+            let parameters = trainer.encoder.layout().iter().map(|(id, _)| values(trainer.query.get(id)));
+            (losses.iter().map(values).collect::<Vec<_>>(), parameters.collect::<Vec<_>>())
+        };
+        let (kept, recomputed) = (after(false), after(true));
+        assert!(kept == recomputed, "{:?} of {:?}", config.method, config.backbone);
     }
 }
 

@@ -39,11 +39,13 @@ const LEAST: f64 = 0.5;
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Job {
-    /// A training step of all widths, with interference measured or not. Items are images.
+    /// A training step of all widths, with interference measured or not, and activations recomputed or not. Items are
+    /// images.
     Step {
         #[serde(flatten)]
         network: Network,
         observe: bool,
+        recompute: bool,
     },
     /// The features of a batch at the last of the widths, in evaluation mode. Items are images.
     Evaluate {
@@ -110,8 +112,8 @@ struct Answer {
 impl Job {
     fn prepare(self) -> Ready {
         match self {
-            Self::Step { network, observe } => {
-                let config = network.config();
+            Self::Step { network, observe, recompute } => {
+                let config = Config { recompute, ..network.config() };
                 let (mut trainer, batch) = trainer(&config);
                 let macs: Vec<u64> =
                     profile(&trainer.encoder, config.image_size).iter().map(|width| width.macs).collect();

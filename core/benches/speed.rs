@@ -1,13 +1,11 @@
 //! `cargo bench`: a whole training step at one width and at four, surgery and interference, the augmentation, kNN.
-//!
-//! `max alloc` is the peak memory of one iteration.
 
 mod setup;
 
 use std::io::Cursor;
 
 use divan::{
-    AllocProfiler, Bencher,
+    Bencher,
     counter::{BytesCount, ItemsCount},
 };
 use futures::executor::block_on;
@@ -23,9 +21,6 @@ use slimclr_core::{
 };
 
 use setup::{PLAN, Views, features, trainer};
-
-#[global_allocator]
-static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();

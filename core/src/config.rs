@@ -108,6 +108,10 @@ pub struct Config {
     /// own, and among its own images the negatives of SimCLR and MoCo v3
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 1, help_heading = "Optimisation"))]
     pub accumulate: usize,
+    /// Compute the activations of blocks once more for the gradients instead of keeping them (activation checkpointing): the
+    /// same result with less memory, in more time
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", help_heading = "Optimisation"))]
+    pub recompute: bool,
     /// Optimiser
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value = "sgd", help_heading = "Optimisation"))]
     pub optimizer: OptimizerKind,
@@ -286,6 +290,7 @@ impl Config {
             epochs: 200.0,
             batch: 512,
             accumulate: 1,
+            recompute: false,
             optimizer: OptimizerKind::Sgd,
             learning_rate: 0.06,
             slim_rate_factor: 1.0,

@@ -23,9 +23,9 @@ impl WidthGradient {
     }
 
     /// These gradients of parameters.
-    pub fn of(layout: &Layout, width: usize, gradients: impl Iterator<Item = (ParameterId, Tensor<4>)>) -> Self {
+    pub fn of(layout: &Layout, width: usize, gradients: Vec<(ParameterId, Tensor<4>)>) -> Self {
         let mut own = Self::new(layout, width);
-        gradients.for_each(|(id, gradient)| own.add(id, gradient));
+        gradients.into_iter().for_each(|(id, gradient)| own.add(id, gradient));
         own
     }
 

@@ -9,6 +9,7 @@ use burn::tensor::{
 };
 
 use crate::{
+    backbone::Block,
     kernel::{
         conv::{conv, conv_known},
         pool::max_pool,
@@ -39,8 +40,11 @@ pub struct Pass<'a> {
     width: usize,
     mode: Mode,
     precision: Precision,
-    leaves: Option<Leaves>,
+    leaves: Option<Vec<(ParameterId, Tensor<4>)>>,
     stem: Option<&'a mut Stem>,
+    recomputed: Option<Vec<Recomputed>>,
+    /// Whether running statistics stay where they are: those of this batch have moved them.
+    again: bool,
 }
 
 /// What the convolutions that see the images make of them at full width, of which other widths' are slices. It is for one
@@ -52,19 +56,31 @@ pub struct Stem {
     next: usize,
 }
 
-/// The slices of the parameters that a tracked pass used: the leaves of its graph.
-#[derive(Default)]
-pub struct Leaves(Vec<(ParameterId, Tensor<4>)>);
+/// A block of which a tracked pass keeps the input and the output, without the graph between them.
+struct Recomputed {
+    block: Block,
+    input: Tensor<4>,
+    /// A leaf of the graph of what follows.
+    output: Tensor<4>,
+}
 
 impl<'a> Pass<'a> {
     /// A pass that records no graph: evaluation, or the momentum encoder.
     pub fn new(parameters: &'a mut Parameters, width: usize, mode: Mode) -> Self {
-        Self { parameters, width, mode, precision: Precision::F32, leaves: None, stem: None }
+        let precision = Precision::F32;
+        Self { parameters, width, mode, precision, leaves: None, stem: None, recomputed: None, again: false }
     }
 
     /// A pass whose parameters become leaves of an autodiff graph.
     pub fn tracked(parameters: &'a mut Parameters, width: usize, mode: Mode) -> Self {
-        Self { leaves: Some(Leaves::default()), ..Self::new(parameters, width, mode) }
+        Self { leaves: Some(Vec::new()), ..Self::new(parameters, width, mode) }
+    }
+
+    /// The same pass; if it is tracked and `recompute` holds, then only the inputs of blocks after the stem are kept, and what
+    /// is between is computed once more for the gradients (activation checkpointing, Chen et al. 2016).
+    pub fn recomputing(self, recompute: bool) -> Self {
+        let recomputes = recompute && self.leaves.is_some();
+        Self { recomputed: recomputes.then(Vec::new), ..self }
     }
 
     /// The same pass with convolutions and linear layers in `precision`.
@@ -112,7 +128,7 @@ impl<'a> Pass<'a> {
         let slice = self.parameters.slice(id, self.width).expect("a layer asks only for parameters of the pass' width");
         match &mut self.leaves {
             None => slice,
-            Some(Leaves(leaves)) => {
+            Some(leaves) => {
                 let leaf = slice.autodiff().require_grad();
                 leaves.push((id, leaf.clone()));
                 leaf
@@ -127,13 +143,47 @@ impl<'a> Pass<'a> {
 
     /// Replaces the running statistic at `id`.
     pub fn set_running(&mut self, id: ParameterId, value: Tensor<4>) {
-        self.parameters.update(id, |_| value);
+        if !self.again {
+            self.parameters.update(id, |_| value);
+        }
     }
 
-    /// The leaves that the pass used; empty if it was not tracked.
-    pub fn into_leaves(self) -> Leaves {
-        self.leaves.unwrap_or_default()
+    /// The gradients of `loss`, `[1]`, of the slices that the pass used and the loss depends on; none if it was not tracked.
+    pub fn gradients(mut self, loss: Tensor<1>) -> Vec<(ParameterId, Tensor<4>)> {
+        let mut found = Vec::new();
+        let mut gradients = loss.backward();
+        let mut blocks = self.recomputed.take().unwrap_or_default();
+        self.again = true;
+        // Where several views went through the blocks, the loss depends on the last output of each.
+        let of_outputs: Vec<_> = blocks.iter().map(|block| block.output.grad_remove(&mut gradients)).collect();
+        for of_output in of_outputs.into_iter().rev() {
+            self.collect(&mut gradients, &mut found);
+            let Recomputed { block, input, output } = blocks.pop().expect("each output is a block's");
+            let Some(gradient) = of_output.or_else(|| output.grad_remove(&mut gradients)) else { continue };
+            drop(output);
+            let leaf = input.clone().without_autodiff().autodiff().require_grad();
+            let output = block.walk(leaf.clone(), &mut self);
+            gradients = pulled_back(output, gradient);
+            self.collect(&mut gradients, &mut found);
+            if let Some(gradient) = leaf.grad_remove(&mut gradients) {
+                gradients = pulled_back(input, gradient);
+            }
+        }
+        self.collect(&mut gradients, &mut found);
+        found
     }
+
+    /// Moves the gradients of the slices that were used to those that were found.
+    fn collect(&mut self, gradients: &mut Gradients, found: &mut Vec<(ParameterId, Tensor<4>)>) {
+        for (id, leaf) in self.leaves.iter_mut().flatten() {
+            found.extend(leaf.grad_remove(gradients).map(|gradient| (*id, gradient)));
+        }
+    }
+}
+
+/// Gradients of what `output` depends on, given its own.
+fn pulled_back(output: Tensor<4>, gradient: Tensor<4>) -> Gradients {
+    (output * gradient).sum().backward()
 }
 
 impl Walk for Pass<'_> {
@@ -141,6 +191,16 @@ impl Walk for Pass<'_> {
 
     fn width(&self) -> usize {
         self.width
+    }
+
+    fn block(&mut self, x: Tensor<4>, block: &Block) -> Tensor<4> {
+        let Some(mut recomputed) = self.recomputed.take() else { return block.walk(x, self) };
+        let leaves = self.leaves.take();
+        let output = block.walk(x.clone().without_autodiff(), self).autodiff().require_grad();
+        self.leaves = leaves;
+        recomputed.push(Recomputed { block: block.clone(), input: x, output: output.clone() });
+        self.recomputed = Some(recomputed);
+        output
     }
 
     fn conv(&mut self, x: Tensor<4>, conv: &SlimConv2d) -> Tensor<4> {
@@ -193,12 +253,5 @@ impl Stem {
                 output
             }
         }
-    }
-}
-
-impl Leaves {
-    /// The gradient of every leaf that the loss reached, in the shape of its slice.
-    pub fn gradients(self, mut gradients: Gradients) -> impl Iterator<Item = (ParameterId, Tensor<4>)> {
-        self.0.into_iter().filter_map(move |(id, leaf)| leaf.grad_remove(&mut gradients).map(|gradient| (id, gradient)))
     }
 }

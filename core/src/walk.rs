@@ -3,7 +3,10 @@
 //! Backbones and heads say once which layer follows which; whoever walks decides what comes of it: a
 //! [`Pass`](crate::pass::Pass) runs the network, a [`Cost`](crate::profile::Cost) counts it.
 
-use crate::slim::{SlimConv2d, SlimLinear, SwitchableBatchNorm};
+use crate::{
+    backbone::Block,
+    slim::{SlimConv2d, SlimLinear, SwitchableBatchNorm},
+};
 
 /// What a walk through an architecture makes of its layers.
 pub trait Walk {
@@ -15,6 +18,14 @@ pub trait Walk {
 
     /// The layers from here on belong to the stage `name`.
     fn stage(&mut self, _name: &str) {}
+
+    /// A block after the stem.
+    fn block(&mut self, x: Self::Value, block: &Block) -> Self::Value
+    where
+        Self: Sized,
+    {
+        block.walk(x, self)
+    }
 
     /// A convolution.
     fn conv(&mut self, x: Self::Value, conv: &SlimConv2d) -> Self::Value;

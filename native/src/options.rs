@@ -45,15 +45,16 @@ impl Preset {
 }
 
 /// Options that a run may change when it goes on: they say where and how often, not what is trained.
-const FREE_ON_RESUME: [&str; 4] = ["device", "evaluate_every", "checkpoint_every", "knn"];
+const FREE_ON_RESUME: [&str; 5] = ["device", "evaluate_every", "checkpoint_every", "knn", "recompute"];
 
 /// Options that the first version's runs did not have.
-const SINCE_VERSION_2: [&str; 12] = [
+const SINCE_VERSION_2: [&str; 13] = [
     "method",
     "key_momentum_rises",
     "disjoint",
     "hidden",
     "accumulate",
+    "recompute",
     "optimizer",
     "slim_rate_factor",
     "clip_norm",

@@ -84,7 +84,7 @@ fn conv_norm(
 /// A block that is wide inside and narrow at its ends (Sandler et al. 2018): expansion, depthwise convolution,
 /// squeeze-excitation and projection, plus the input where the shape is kept.
 #[derive(Debug, Clone)]
-pub(super) struct InvertedResidual {
+pub struct InvertedResidual {
     /// None where there is nothing to expand.
     expansion: Option<ConvNorm>,
     depthwise: ConvNorm,
@@ -193,7 +193,7 @@ mod tests {
         let mut pass = Pass::tracked(&mut parameters, 0, Mode::Train { splits: 2 });
         let output = encoder.forward(images, &mut pass);
         assert_eq!(output.dims(), [4, 16]);
-        let gradients = pass.into_leaves().gradients(output.powi_scalar(2).sum().backward());
+        let gradients = pass.gradients(output.powi_scalar(2).sum()).into_iter();
         let moved: BTreeSet<_> = gradients
             .filter(|(_, gradient)| gradient.clone().abs().sum().into_scalar::<f32>() > 0.0)
             .map(|(id, _)| id)

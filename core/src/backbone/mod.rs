@@ -45,13 +45,16 @@ struct Stage {
 
 /// What stages are made of.
 #[derive(Debug, Clone)]
-enum Block {
+pub enum Block {
     /// Convolution, norm, ReLU.
     ConvRelu(ConvNorm),
     /// Convolution, norm, SiLU.
     ConvSilu(ConvNorm),
+    /// 3x3 max pooling of stride 2.
     MaxPool,
+    /// A ResNet's.
     Residual(Residual),
+    /// EfficientNet's.
     InvertedResidual(InvertedResidual),
 }
 
@@ -63,12 +66,12 @@ impl Backbone {
 
     /// From images, `[batch, 3, height, width]`, to features, `[batch, F, 1, 1]`.
     pub fn walk<W: Walk>(&self, images: W::Value, walk: &mut W) -> W::Value {
-        let mut x = images;
-        for Stage { name, blocks } in &self.stages {
+        let (stem, stages) = self.stages.split_first().expect("a backbone has a stem");
+        walk.stage(&stem.name);
+        let mut x = stem.blocks.iter().fold(images, |x, block| block.walk(x, walk));
+        for Stage { name, blocks } in stages {
             walk.stage(name);
-            for block in blocks {
-                x = block.walk(x, walk);
-            }
+            x = blocks.iter().fold(x, |x, block| walk.block(x, block));
         }
         walk.average_pool(x)
     }
@@ -87,7 +90,8 @@ impl Stage {
 }
 
 impl Block {
-    fn walk<W: Walk>(&self, x: W::Value, walk: &mut W) -> W::Value {
+    /// From its input, `[batch, channels, height, width]`, to its output.
+    pub fn walk<W: Walk>(&self, x: W::Value, walk: &mut W) -> W::Value {
         match self {
             Self::ConvRelu(conv) => conv.walk(x, Then::Relu, walk),
             Self::ConvSilu(conv) => conv.walk_silu(x, walk),
@@ -100,7 +104,7 @@ impl Block {
 
 /// A convolution and its norm.
 #[derive(Debug, Clone)]
-struct ConvNorm {
+pub struct ConvNorm {
     conv: SlimConv2d,
     norm: SwitchableBatchNorm,
 }

@@ -9,7 +9,7 @@ use crate::{
 
 /// A residual block: convolutions with norms, ReLU between them, added to the shortcut before the last ReLU.
 #[derive(Debug, Clone)]
-pub(super) struct Residual {
+pub struct Residual {
     layers: Vec<ConvNorm>,
     /// Whether the inner path has a ReLU before the sum too. The authors' CIFAR blocks do, as the parity
     /// cases show; the paper does not say.

@@ -25,6 +25,8 @@ pub struct Recipe {
     pub bn_splits: usize,
     /// Parts that a batch is computed in, one after the other.
     pub accumulate: usize,
+    /// Whether activations are computed once more for the gradients, and not kept.
+    pub recompute: bool,
     /// The gradient's norm is scaled down to this, unless it is 0.
     pub clip_norm: f64,
     /// What convolutions and linear layers compute in.
@@ -53,6 +55,7 @@ impl Recipe {
             temperature: config.temperature,
             bn_splits: config.bn_splits,
             accumulate: config.accumulate,
+            recompute: config.recompute,
             clip_norm: config.clip_norm,
             precision: config.precision,
             distill: config.distill,

@@ -183,7 +183,8 @@ impl Trainer {
                 for (width, losses) in losses.iter_mut().enumerate() {
                     let mode = Mode::Train { splits: self.recipe.bn_splits };
                     let pass = Pass::tracked(&mut self.query, width, mode);
-                    let mut pass = pass.in_precision(self.recipe.precision).sharing(&mut stem);
+                    let pass = pass.in_precision(self.recipe.precision).recomputing(self.recipe.recompute);
+                    let mut pass = pass.sharing(&mut stem);
                     let output = task.output(&self.encoder, &mut pass);
                     let loss_weight = if plan.slim { self.recipe.loss_weights[width] } else { 1.0 };
                     let loss = self.recipe.loss(&output, &targets, &wider, loss_weight / parts as f64);
@@ -192,7 +193,7 @@ impl Trainer {
                         Some(scale) => loss * scale.scale(),
                         None => loss,
                     };
-                    let own = WidthGradient::of(&layout, width, pass.into_leaves().gradients(scaled.backward()));
+                    let own = WidthGradient::of(&layout, width, pass.gradients(scaled));
                     if surgery == Surgery::None {
                         gradients = gradients.plus(&layout, &own);
                     }

@@ -47,12 +47,17 @@ impl Job {
 
     /// A training step of all `widths`.
     pub fn step(network: Network, widths: &[f64]) -> Self {
-        Self(json!({ "step": with(network, json!({ "widths": widths, "observe": false })) }))
+        Self(json!({ "step": with(network, json!({ "widths": widths, "observe": false, "recompute": false })) }))
     }
 
     /// The same with interference measured.
     pub fn observed_step(network: Network, widths: &[f64]) -> Self {
-        Self(json!({ "step": with(network, json!({ "widths": widths, "observe": true })) }))
+        Self(json!({ "step": with(network, json!({ "widths": widths, "observe": true, "recompute": false })) }))
+    }
+
+    /// The same with activations recomputed.
+    pub fn recomputing_step(network: Network, widths: &[f64]) -> Self {
+        Self(json!({ "step": with(network, json!({ "widths": widths, "observe": false, "recompute": true })) }))
     }
 
     /// The backbone's features at the last of `widths`, in evaluation mode.

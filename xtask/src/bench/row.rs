@@ -42,12 +42,14 @@ enum Figure {
     Rate(Job, &'static str),
     /// Time of `many` widths over that of `one`, under the published schedule: half of the epochs the full width only.
     Schedule { one: Job, many: Job },
-    /// Time with interference measured at every step over time without.
-    Interference { without: Job, with: Job },
+    /// Our own time with something over that without it.
+    Time { without: Job, with: Job },
     /// Peak memory.
     Peak(Job),
     /// Peak memory at `many` widths over that at `one`.
     Memory { one: Job, many: Job },
+    /// Our own peak memory with something over that without it.
+    OwnMemory { without: Job, with: Job },
 }
 
 /// What a row's ratio is held to.
@@ -134,11 +136,12 @@ pub fn sets(photograph: &str, small: &str) -> Vec<Set> {
     let without = Job::step(RESNET20, &WIDTHS);
     let with = Job::observed_step(RESNET20, &WIDTHS);
     let [one, two, three, four] = TRAINED;
+    let (kept, recomputed) = (Job::step(RESNET50, four), Job::recomputing_step(RESNET50, four));
 
     let resnet20 = vec![
         step("resnet20", RESNET20, one, at_least(1.0)),
         step("resnet20", RESNET20, four, at_least(1.0)),
-        row("interference".into(), Figure::Interference { without, with }, at_most(1.05)),
+        row("interference".into(), Figure::Time { without, with }, at_most(1.05)),
         peak("resnet20", RESNET20, one),
         peak("resnet20", RESNET20, four),
         memory("memory-resnet20-4", RESNET20, None),
@@ -154,6 +157,8 @@ pub fn sets(photograph: &str, small: &str) -> Vec<Set> {
         peak("resnet50", RESNET50, one),
         peak("resnet50", RESNET50, four),
         memory("memory-4", RESNET50, at_most(1.15)),
+        row("recompute-time".into(), Figure::Time { without: kept.clone(), with: recomputed.clone() }, None),
+        row("recompute-memory".into(), Figure::OwnMemory { without: kept, with: recomputed }, None),
     ];
     let mut sets = vec![
         Set { name: "ResNet-20".into(), rows: resnet20, repeats: 4 },
@@ -210,7 +215,9 @@ impl Figure {
         let (jobs, sides) = match self {
             Self::Rate(job, _) | Self::Peak(job) => (vec![job], BOTH),
             Self::Schedule { one, many } | Self::Memory { one, many } => (vec![one, many], BOTH),
-            Self::Interference { without, with } => (vec![without, with], &[Side::Ours][..]),
+            Self::Time { without, with } | Self::OwnMemory { without, with } => {
+                (vec![without, with], &[Side::Ours][..])
+            }
         };
         jobs.into_iter().flat_map(|job| sides.iter().map(|side| (*side, job.clone()))).collect()
     }
@@ -240,7 +247,7 @@ impl Row {
                 let floor = f64::midpoint(1.0, operations(many)? / operations(one)?);
                 (ours, within(Side::Theirs, [one, many], quotient), ours, Some(floor), "x one width's time")
             }
-            Figure::Interference { without, with } => {
+            Figure::Time { without, with } => {
                 let ours = within(Side::Ours, [without, with], |without, with| without / with)?;
                 (ours, None, ours, None, "x the time without")
             }
@@ -253,6 +260,11 @@ impl Row {
                 let over = |side| Some(find(side, many)?.peak? as f64 / find(side, one)?.peak? as f64);
                 let ours = over(Side::Ours)?;
                 (ours, over(Side::Theirs), ours, None, "x one width's memory")
+            }
+            Figure::OwnMemory { without, with } => {
+                let peak = |job| Some(find(Side::Ours, job)?.peak? as f64);
+                let ours = peak(with)? / peak(without)?;
+                (ours, None, ours, None, "x the memory without")
             }
         };
         Some(Line { row: self.name.clone(), ours, peer, ratio, unit, bar: self.bar, floor })
@@ -365,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_interference_are_compared_with_our_own() {
+    fn memory_interference_and_recomputing_are_compared_with_our_own() {
         let (one, many) = (Job::step(RESNET50, &[1.0]), Job::step(RESNET50, &WIDTHS));
         let measured = [
             series(Side::Ours, &one, &[], 0.0, Some(200)),
@@ -384,6 +396,13 @@ mod tests {
         let line = find("interference").line(&measured, MACHINE).unwrap();
         assert_eq!((line.ours, line.peer, line.ratio), (1.2, None, 1.2));
         assert!(!line.bar.unwrap().is_met(1.06));
+
+        let (without, with) = (Job::step(RESNET50, &WIDTHS), Job::recomputing_step(RESNET50, &WIDTHS));
+        let measured =
+            [series(Side::Ours, &without, &[5.0], 0.0, Some(400)), series(Side::Ours, &with, &[4.0], 0.0, Some(200))];
+        let line = |name| find(name).line(&measured, MACHINE).unwrap();
+        let (time, memory) = (line("recompute-time"), line("recompute-memory"));
+        assert_eq!((time.ours, time.peer, memory.ours, memory.peer), (1.25, None, 0.5, None));
     }
 
     #[test]
@@ -393,8 +412,8 @@ mod tests {
         assert!(names.iter().enumerate().all(|(place, name)| !names[..place].contains(name)));
         // One and four widths on both sides, and ours with interference measured.
         assert_eq!(sets[0].jobs().len(), 5);
-        // Two, three and four widths beside one.
-        assert_eq!(sets[1].jobs().len(), 8);
+        // Two, three and four widths beside one, and ours with activations recomputed.
+        assert_eq!(sets[1].jobs().len(), 9);
     }
 
     #[test]

@@ -26,8 +26,8 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's 
 LARGEST_UNBLURRED = 32  # pixels
 
 
-def step(way, observe, **network):
-    """A training step of all widths; items are images."""
+def step(way, observe, recompute, **network):
+    """A training step of all widths, which is never asked to observe or to recompute; items are images."""
     trainer = slimmable.Trainer(**network, **way)
     return network["batch"], trainer.step
 
