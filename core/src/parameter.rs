@@ -419,8 +419,16 @@ impl Parameters {
         })
     }
 
-    /// Replaces all trained values.
-    pub fn set_packed(&mut self, packed: Tensor<1>) {
+    /// Replaces all trained values by what `change` makes of them, packed. They are handed over, not copied, so that a
+    /// device can work in place.
+    pub fn change_packed(&mut self, change: impl FnOnce(Tensor<1>) -> Tensor<1>) {
+        let packed = self.packed();
+        self.packed = None;
+        let nothing = Tensor::empty([1; 4], &self.device());
+        for id in self.layout.packing().ids() {
+            self.values[id.0] = nothing.clone();
+        }
+        let packed = change(packed);
         let packing = self.layout.packing();
         for id in packing.ids() {
             self.values[id.0] = packing.unpack(&packed, id);
@@ -469,6 +477,6 @@ impl Parameters {
 
     /// Moves towards `source`: `m * self + (1 - m) * source`. Running statistics stay each network's own.
     pub fn move_towards(&mut self, source: &Parameters, momentum: f64) {
-        self.set_packed(approach(self.packed(), source.packed(), momentum));
+        self.change_packed(|values| approach(values, source.packed(), momentum));
     }
 }

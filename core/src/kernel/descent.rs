@@ -2,16 +2,16 @@
 
 use burn::{
     backend::{
-        Autodiff, Backend, Dispatch, Flex, autodiff::checkpoint::strategy::CheckpointStrategy, backend_extension,
-        tensor::FloatTensor,
+        Autodiff, Backend, Dispatch, Flex, TensorMetadata, autodiff::checkpoint::strategy::CheckpointStrategy,
+        backend_extension, tensor::FloatTensor,
     },
     tensor::Tensor,
 };
 
-use super::cpu;
+use super::{cpu, pack::ALIGNMENT};
 
-/// Values and velocities, `[n]` each, after `v <- momentum v + g + decay p`, `p <- p - rate v`, where each value has a
-/// `decay` of its own.
+/// Values and velocities, `[n]` each, after `v <- momentum v + g + decay p`, `p <- p - rate v`. Each [`ALIGNMENT`] values,
+/// of which `n` is a multiple, have a `decay` of their own. On the CPU, what nothing else holds is changed in place.
 pub fn descend(
     [values, velocities]: [Tensor<1>; 2],
     gradient: Tensor<1>,
@@ -57,7 +57,7 @@ impl<B: DescentBackend, C: CheckpointStrategy> DescentBackend for Autodiff<B, C>
 pub(super) mod plain {
     //! The operations of a back end's own operations, for precisions without a fused form.
 
-    use super::{Backend, FloatTensor};
+    use super::{ALIGNMENT, Backend, FloatTensor, TensorMetadata};
 
     pub fn descend<B: Backend>(
         values: FloatTensor<B>,
@@ -67,6 +67,9 @@ pub(super) mod plain {
         momentum: f64,
         rate: f64,
     ) -> (FloatTensor<B>, FloatTensor<B>) {
+        let blocks = decay.shape()[0];
+        let decay = B::float_expand(B::float_reshape(decay, [blocks, 1].into()), [blocks, ALIGNMENT].into());
+        let decay = B::float_reshape(decay, values.shape());
         let update = B::float_add(gradient, B::float_mul(values.clone(), decay));
         let velocities = B::float_add(B::float_mul_scalar(velocities, momentum.into()), update);
         (B::float_sub(values, B::float_mul_scalar(velocities.clone(), rate.into())), velocities)
@@ -90,14 +93,14 @@ impl DescentBackend for Flex {
         if !cpu::is_f32(&values) {
             return plain::descend::<Self>(values, velocities, gradient, decay, momentum, rate);
         }
-        cpu::descent::descend([&values, &velocities, &gradient, &decay], momentum as f32, rate as f32)
+        cpu::descent::descend([values, velocities], &gradient, &decay, momentum as f32, rate as f32)
     }
 
     fn approach(values: FloatTensor<Self>, target: FloatTensor<Self>, keep: f64) -> FloatTensor<Self> {
         if !cpu::is_f32(&values) {
             return plain::approach::<Self>(values, target, keep);
         }
-        cpu::descent::approach([&values, &target], keep)
+        cpu::descent::approach(values, &target, keep)
     }
 }
 
@@ -109,10 +112,12 @@ mod tests {
 
     #[test]
     fn a_step_is_as_by_its_formulas() {
-        for count in [1, 70_001] {
-            let random = || Tensor::<1>::random([count], Distribution::Normal(0.0, 1.0), &Device::flex());
-            let [values, velocities, gradient, decay] = [(); 4].map(|()| random());
-            let moved = velocities.clone() * 0.9 + gradient.clone() + values.clone() * decay.clone();
+        for blocks in [1, 1001] {
+            let count = blocks * ALIGNMENT;
+            let random = |count| Tensor::<1>::random([count], Distribution::Normal(0.0, 1.0), &Device::flex());
+            let ([values, velocities, gradient], decay) = ([count; 3].map(random), random(blocks));
+            let decay_of_each = decay.clone().unsqueeze_dim::<2>(1).repeat_dim(1, ALIGNMENT).flatten::<1>(0, 1);
+            let moved = velocities.clone() * 0.9 + gradient.clone() + values.clone() * decay_of_each;
             let expected =
                 [values.clone() - moved.clone() * 0.05, moved, values.clone() * 0.99 + gradient.clone() * 0.01];
             for dtype in [DType::F32, DType::F64] {

@@ -547,7 +547,7 @@ impl NormBackend for Flex {
                 x, output, gamma, beta, mean, variance, gradient, epsilon, relu,
             );
         }
-        let shortcut = cpu::norm::relu_backward(&output, &gradient);
+        let shortcut = cpu::norm::relu_backward(&output, gradient);
         let (x, gamma, beta) = cpu::norm::backward(&x, [&gamma, &beta, &mean, &variance], &shortcut, epsilon, relu);
         (x, gamma, beta, shortcut)
     }

@@ -74,7 +74,7 @@ pub fn undo_where(
         let shape = now.dims();
         now.mask_where(overflowed.clone().expand(shape), before)
     };
-    parameters.set_packed(chosen(parameters.packed(), parameters_before.packed()));
+    parameters.change_packed(|values| chosen(values, parameters_before.packed()));
     optimizer.change_velocities(|velocity| {
         let before = optimizer_before.velocities().cloned().unwrap_or_else(|| velocity.zeros_like());
         chosen(velocity, before)

@@ -1,7 +1,7 @@
 //! Stochastic gradient descent with momentum (Sutskever et al. 2013, as PyTorch writes it), and LARS (You et al.
 //! 2017), which is the same with a rate of its own for every tensor.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ pub struct Optimizer {
     velocities: Option<Tensor<1>>,
     /// The parameters that have had a gradient.
     moved: BTreeSet<ParameterId>,
-    /// Weight decay of each value, for the weights that had a gradient at the last step.
+    /// Weight decay of each [`ALIGNMENT`] values, for the weights that had a gradient at the last step.
     decay: Option<(Vec<ParameterId>, Tensor<1>)>,
 }
 
@@ -60,40 +60,53 @@ impl Optimizer {
     /// Moves every parameter that has a gradient: `v <- momentum v + trust (g + decay p)`, `p <- p - rate v`. The
     /// trust is 1 for SGD, norms and biases, else `0.001 |p| / |g + decay p|`.
     pub fn step(&mut self, parameters: &mut Parameters, gradients: &GradientSum, rate: f64) {
-        let (values, mut gradient) = (parameters.packed(), gradients.packed());
-        let weights: Vec<_> = self.weights.iter().copied().filter(|id| gradients.get(*id).is_some()).collect();
-        let mut decay = self.decay_of(&weights, &values);
-        if self.kind == OptimizerKind::Lars {
-            gradient = self.trusted(gradient + values.clone() * decay.clone(), &values, &weights);
-            decay = decay.zeros_like();
-        }
-        let before = self.velocities.take().unwrap_or_else(|| values.zeros_like());
-        let [mut moved, mut velocities] =
-            descend([values.clone(), before.clone()], gradient, decay, self.momentum, rate);
-        // What has no gradient any more stands still.
-        if let Some(resting) = self.resting(gradients, &values) {
-            moved = moved.mask_where(resting.clone(), values);
-            velocities = velocities.mask_where(resting, before);
-        }
-        parameters.set_packed(moved);
-        self.velocities = Some(velocities);
+        parameters.change_packed(|values| self.stepped(values, gradients, rate));
         self.moved.extend(self.packing.ids().filter(|id| gradients.get(*id).is_some()));
     }
 
-    /// The weight decay of each value.
+    /// What the step makes of the parameters' values.
+    fn stepped(&mut self, values: Tensor<1>, gradients: &GradientSum, rate: f64) -> Tensor<1> {
+        let mut gradient = gradients.packed();
+        let weights: Vec<_> = self.weights.iter().copied().filter(|id| gradients.get(*id).is_some()).collect();
+        let mut decay = self.decay_of(&weights, &values);
+        if self.kind == OptimizerKind::Lars {
+            let decayed = by_block(values.clone(), decay.clone());
+            gradient = self.trusted(gradient + decayed, &values, &weights);
+            decay = decay.zeros_like();
+        }
+        let velocities = self.velocities.take().unwrap_or_else(|| values.zeros_like());
+        // What has no gradient any more stands still.
+        let resting = self.resting(gradients, &values);
+        let before = resting.map(|resting| (resting, values.clone(), velocities.clone()));
+        let [mut moved, mut velocities] = descend([values, velocities], gradient, decay, self.momentum, rate);
+        if let Some((resting, values, before)) = before {
+            moved = moved.mask_where(resting.clone(), values);
+            velocities = velocities.mask_where(resting, before);
+        }
+        self.velocities = Some(velocities);
+        moved
+    }
+
+    /// The weight decay of each [`ALIGNMENT`] values.
     fn decay_of(&mut self, weights: &[ParameterId], like: &Tensor<1>) -> Tensor<1> {
         if let Some((of, decay)) = &self.decay
             && of == weights
         {
             return decay.clone();
         }
-        let mut decay = vec![0.0; self.packing.length()];
+        let mut decay = vec![0.0; self.packing.length() / ALIGNMENT];
         for id in weights {
-            decay[self.packing.range(*id)].fill(self.weight_decay);
+            decay[self.blocks(*id)].fill(self.weight_decay);
         }
         let decay = Tensor::from_data(TensorData::from(decay.as_slice()), (&like.device(), like.dtype()));
         self.decay = Some((weights.to_vec(), decay.clone()));
         decay
+    }
+
+    /// The blocks of [`ALIGNMENT`] values that are this parameter's.
+    fn blocks(&self, id: ParameterId) -> Range<usize> {
+        let range = self.packing.range(id);
+        range.start / ALIGNMENT..range.end.div_ceil(ALIGNMENT)
     }
 
     /// The values of parameters that have moved and have no gradient; none if there are none.
@@ -121,13 +134,11 @@ impl Optimizer {
         // The trust of each block of values: the last is that of all that is no weight.
         let mut of_block = vec![weights.len() as i32; self.packing.length() / ALIGNMENT];
         for (number, id) in weights.iter().enumerate() {
-            let range = self.packing.range(*id);
-            of_block[range.start / ALIGNMENT..range.end.div_ceil(ALIGNMENT)].fill(number as i32);
+            of_block[self.blocks(*id)].fill(number as i32);
         }
         let of_block = Tensor::<1, Int>::from_data(TensorData::from(of_block.as_slice()), &update.device());
         let trust = Tensor::cat(vec![trust.clone(), trust.narrow(0, 0, 1).ones_like()], 0).select(0, of_block);
-        let blocks: Tensor<2> = update.reshape([-1, ALIGNMENT as i32]);
-        (blocks * trust.unsqueeze_dim(1)).flatten(0, 1)
+        by_block(update, trust)
     }
 
     /// The velocity of `id`, if it has ever had a gradient.
@@ -152,4 +163,10 @@ impl Optimizer {
     pub fn change_velocities(&mut self, change: impl FnOnce(Tensor<1>) -> Tensor<1>) {
         self.velocities = self.velocities.take().map(change);
     }
+}
+
+/// Packed values, each times the factor of its block.
+fn by_block(packed: Tensor<1>, factors: Tensor<1>) -> Tensor<1> {
+    let blocks: Tensor<2> = packed.reshape([-1, ALIGNMENT as i32]);
+    (blocks * factors.unsqueeze_dim(1)).flatten(0, 1)
 }

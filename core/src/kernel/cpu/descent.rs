@@ -2,28 +2,47 @@
 
 use burn::backend::flex::FlexTensor;
 
-use super::each;
+use super::{LANES, each, values};
+use crate::kernel::pack::ALIGNMENT;
 
-/// Values and velocities after a step, given both, the gradient and each value's decay.
-pub fn descend(tensors: [&FlexTensor; 4], momentum: f32, rate: f32) -> (FlexTensor, FlexTensor) {
+/// See [`descend`](crate::kernel::descent::descend).
+pub fn descend(
+    moving: [FlexTensor; 2],
+    gradient: &FlexTensor,
+    decay: &FlexTensor,
+    momentum: f32,
+    rate: f32,
+) -> (FlexTensor, FlexTensor) {
+    const { assert!(ALIGNMENT.is_multiple_of(LANES), "values that are taken side by side have one decay") };
+    let decay = decay.to_contiguous();
+    let decay = values(&decay);
     let [moved, velocities] = each(
-        tensors,
+        moving,
+        [gradient],
         #[inline(always)]
-        move |[value, velocity, gradient, decay]| {
-            let velocity = momentum * velocity + (gradient + value * decay);
-            [value - rate * velocity, velocity]
+        |place| {
+            let decay = decay.get(place / ALIGNMENT).copied().unwrap_or_default();
+            #[inline(always)]
+            move |[value, velocity], [gradient]| {
+                let velocity = momentum * velocity + (gradient + value * decay);
+                [value - rate * velocity, velocity]
+            }
         },
     );
     (moved, velocities)
 }
 
-/// `keep * values + (1 - keep) * target`.
-pub fn approach(tensors: [&FlexTensor; 2], keep: f64) -> FlexTensor {
+/// See [`approach`](crate::kernel::descent::approach).
+pub fn approach(values: FlexTensor, target: &FlexTensor, keep: f64) -> FlexTensor {
     let [keep, share] = [keep as f32, (1.0 - keep) as f32];
     let [moved] = each(
-        tensors,
+        [values],
+        [target],
         #[inline(always)]
-        move |[value, target]| [keep * value + share * target],
+        |_| {
+            #[inline(always)]
+            move |[value], [target]| [keep * value + share * target]
+        },
     );
     moved
 }

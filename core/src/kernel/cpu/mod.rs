@@ -6,7 +6,7 @@ pub mod descent;
 pub mod norm;
 pub mod pool;
 
-use std::{array, mem::MaybeUninit};
+use std::mem::MaybeUninit;
 #[cfg(not(target_family = "wasm"))]
 use std::{
     sync::{
@@ -54,7 +54,7 @@ pub fn at_least(x: f32, floor: f32) -> f32 {
     if x < floor { floor } else { x }
 }
 
-/// Partial sums kept side by side: a few vectors, so that none waits for the one before.
+/// Values, or partial sums, taken side by side: a few vectors, so that none waits for the one before.
 const LANES: usize = 64;
 
 /// Sums, over slices of one length side by side, of both terms of each place, in an order that depends on nothing but
@@ -247,21 +247,25 @@ pub unsafe fn written<S>(
     values
 }
 
-/// Tensors of what `compute` makes of each place of tensors of one shape.
-pub fn each<const N: usize, const M: usize>(
-    tensors: [&FlexTensor; N],
-    compute: impl Fn([f32; N]) -> [f32; M] + Sync + Copy,
+/// Tensors changed, in place where nothing else holds them, to what is computed of each of their values and those of others
+/// of their shape: for all of [`LANES`] values by one of `compute`, which is given the place of the first.
+pub fn each<const M: usize, const N: usize, C: Fn([f32; M], [f32; N]) -> [f32; M]>(
+    changed: [FlexTensor; M],
+    others: [&FlexTensor; N],
+    compute: impl Fn(usize) -> C + Sync,
 ) -> [FlexTensor; M] {
     /// Values that a core takes in one go: few enough for even shares.
     const CHUNK: usize = 1 << 14;
-    let shape = tensors[0].layout().shape().clone();
-    let tensors = tensors.map(FlexTensor::to_contiguous);
-    let sources = tensors.each_ref().map(values);
-    let count = sources[0].len();
-    let mut results: [Vec<f32>; M] = array::from_fn(|_| Vec::with_capacity(count));
-    let mut targets = results.each_mut().map(|result| result.spare_capacity_mut()[..count].chunks_mut(CHUNK));
-    let mut chunks: Vec<[&mut [MaybeUninit<f32>]; M]> = (0..count.div_ceil(CHUNK))
-        .map(|_| targets.each_mut().map(|chunks| chunks.next().expect("all results have one length")))
+    // What is contiguous already is handed on, and not held twice.
+    let mut changed = changed.map(|tensor| tensor.to_contiguous());
+    let others = others.map(FlexTensor::to_contiguous);
+    let sources = others.each_ref().map(values);
+    let mut targets = changed.each_mut().map(|tensor| {
+        let (start, count) = (tensor.layout().start_offset(), tensor.layout().num_elements());
+        tensor.storage_mut::<f32>()[start..][..count].chunks_mut(CHUNK)
+    });
+    let mut chunks: Vec<[&mut [f32]; M]> = (0..targets[0].len())
+        .map(|_| targets.each_mut().map(|chunks| chunks.next().expect("all tensors have one length")))
         .collect();
     for_each_chunk(
         &mut chunks,
@@ -269,8 +273,8 @@ pub fn each<const N: usize, const M: usize>(
         || (),
         |(), number, chunk| {
             let targets = &mut chunk[0];
-            let length = targets[0].len();
-            let sources = sources.map(|source| source[number * CHUNK..][..length].as_chunks::<LANES>());
+            let (start, length) = (number * CHUNK, targets[0].len());
+            let sources = sources.map(|source| source[start..][..length].as_chunks::<LANES>());
             let mut targets = targets.each_mut().map(|target| target.as_chunks_mut::<LANES>());
             vectorised(
                 #[inline(always)]
@@ -278,26 +282,22 @@ pub fn each<const N: usize, const M: usize>(
                     for number in 0..length / LANES {
                         let sources = sources.map(|(chunks, _)| &chunks[number]);
                         let mut targets = targets.each_mut().map(|(chunks, _)| &mut chunks[number]);
+                        let compute = compute(start + number * LANES);
                         for lane in 0..LANES {
-                            let computed = compute(sources.map(|source| source[lane]));
-                            for (target, value) in targets.iter_mut().zip(computed) {
-                                target[lane].write(value);
-                            }
+                            let before = targets.each_ref().map(|target| target[lane]);
+                            let after = compute(before, sources.map(|source| source[lane]));
+                            targets.iter_mut().zip(after).for_each(|(target, after)| target[lane] = after);
                         }
                     }
+                    let compute = compute(start + length / LANES * LANES);
                     for place in 0..length % LANES {
-                        let computed = compute(sources.map(|(_, rest)| rest[place]));
-                        for ((_, target), value) in targets.iter_mut().zip(computed) {
-                            target[place].write(value);
-                        }
+                        let before = targets.each_ref().map(|(_, rest)| rest[place]);
+                        let after = compute(before, sources.map(|(_, rest)| rest[place]));
+                        targets.iter_mut().zip(after).for_each(|((_, rest), after)| rest[place] = after);
                     }
                 },
             );
         },
     );
-    results.map(|mut result| {
-        // SAFETY: the chunks are all of it, and each place of theirs was written.
-        unsafe { result.set_len(count) };
-        tensor(result, shape.clone())
-    })
+    changed
 }

@@ -192,11 +192,15 @@ fn let_through(output: f32, gradient: f32, ceiling: f32) -> f32 {
 }
 
 /// What a ReLU lets through of the gradient of its output.
-pub fn relu_backward(output: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
+pub fn relu_backward(output: &FlexTensor, gradient: FlexTensor) -> FlexTensor {
     let [passed] = each(
-        [output, gradient],
+        [gradient],
+        [output],
         #[inline(always)]
-        |[output, gradient]| [let_through(output, gradient, 0.0)],
+        |_| {
+            #[inline(always)]
+            |[gradient], [output]| [let_through(output, gradient, 0.0)]
+        },
     );
     passed
 }

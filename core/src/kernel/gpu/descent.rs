@@ -5,7 +5,10 @@ use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{calculate_cube_count_elemwise, prelude::*};
 
 use super::{Joint, UNITS, is_f32};
-use crate::kernel::descent::{DescentBackend, plain};
+use crate::kernel::{
+    descent::{DescentBackend, plain},
+    pack::ALIGNMENT,
+};
 
 #[cube(launch_unchecked)]
 fn descend(
@@ -21,7 +24,7 @@ fn descend(
 ) {
     let at = ABSOLUTE_POS;
     if at < length {
-        let velocity = momentum * velocities[at] + (gradient[at] + values[at] * decay[at]);
+        let velocity = momentum * velocities[at] + (gradient[at] + values[at] * decay[at / comptime!(ALIGNMENT)]);
         new_velocities[at] = velocity;
         moved[at] = values[at] - rate * velocity;
     }
@@ -56,7 +59,7 @@ impl DescentBackend for CubeBackend {
         let [values, velocities, gradient, decay] = [values, velocities, gradient, decay].map(into_contiguous);
         let (length, count, units) = groups(&values);
         let [moved, new_velocities] = [(); 2].map(|()| Joint::new(&values, values.shape(), 1));
-        // SAFETY: the tensors have one shape, of so many values.
+        // SAFETY: the tensors have one shape, of so many values; each block of them has a decay.
         unsafe {
             descend::launch_unchecked(
                 &values.client.clone(),
