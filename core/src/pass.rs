@@ -152,13 +152,12 @@ impl<'a> Pass<'a> {
     pub fn gradients(mut self, loss: Tensor<1>) -> Vec<(ParameterId, Tensor<4>)> {
         let mut found = Vec::new();
         let mut gradients = loss.backward();
-        let mut blocks = self.recomputed.take().unwrap_or_default();
+        let blocks = self.recomputed.take().unwrap_or_default();
         self.again = true;
         // Where several views went through the blocks, the loss depends on the last output of each.
         let of_outputs: Vec<_> = blocks.iter().map(|block| block.output.grad_remove(&mut gradients)).collect();
-        for of_output in of_outputs.into_iter().rev() {
+        for (Recomputed { block, input, output }, of_output) in blocks.into_iter().zip(of_outputs).rev() {
             self.collect(&mut gradients, &mut found);
-            let Recomputed { block, input, output } = blocks.pop().expect("each output is a block's");
             let Some(gradient) = of_output.or_else(|| output.grad_remove(&mut gradients)) else { continue };
             drop(output);
             let leaf = input.clone().without_autodiff().autodiff().require_grad();

@@ -47,17 +47,22 @@ impl Job {
 
     /// A training step of all `widths`.
     pub fn step(network: Network, widths: &[f64]) -> Self {
-        Self(json!({ "step": with(network, json!({ "widths": widths, "observe": false, "recompute": false })) }))
+        Self::step_that(network, widths, [false, false])
     }
 
     /// The same with interference measured.
     pub fn observed_step(network: Network, widths: &[f64]) -> Self {
-        Self(json!({ "step": with(network, json!({ "widths": widths, "observe": true, "recompute": false })) }))
+        Self::step_that(network, widths, [true, false])
     }
 
     /// The same with activations recomputed.
     pub fn recomputing_step(network: Network, widths: &[f64]) -> Self {
-        Self(json!({ "step": with(network, json!({ "widths": widths, "observe": false, "recompute": true })) }))
+        Self::step_that(network, widths, [false, true])
+    }
+
+    fn step_that(network: Network, widths: &[f64], [observe, recompute]: [bool; 2]) -> Self {
+        let step = json!({ "widths": widths, "observe": observe, "recompute": recompute });
+        Self(json!({ "step": with(network, step) }))
     }
 
     /// The backbone's features at the last of `widths`, in evaluation mode.

@@ -46,10 +46,8 @@ enum Figure {
     Time { without: Job, with: Job },
     /// Peak memory.
     Peak(Job),
-    /// Peak memory at `many` widths over that at `one`.
-    Memory { one: Job, many: Job },
-    /// Our own peak memory with something over that without it.
-    OwnMemory { without: Job, with: Job },
+    /// Peak memory with something, or at many widths, over that without, or at one; by whom, and in these words.
+    Memory { without: Job, with: Job, by: &'static [Side], unit: &'static str },
 }
 
 /// What a row's ratio is held to.
@@ -69,6 +67,7 @@ pub enum Side {
 }
 
 const BOTH: &[Side] = &[Side::Ours, Side::Theirs];
+const OURS: &[Side] = &[Side::Ours];
 
 /// What was measured of a job.
 #[derive(Debug, Clone)]
@@ -130,13 +129,15 @@ pub fn sets(photograph: &str, small: &str) -> Vec<Set> {
         row(format!("schedule-{}", widths.len()), Figure::Schedule { one, many }, at_most(bar))
     };
     let memory = |name: &str, network, bar| {
-        let (one, many) = pair(network, &WIDTHS);
-        row(name.into(), Figure::Memory { one, many }, bar)
+        let (without, with) = pair(network, &WIDTHS);
+        row(name.into(), Figure::Memory { without, with, by: BOTH, unit: "x one width's memory" }, bar)
     };
     let without = Job::step(RESNET20, &WIDTHS);
     let with = Job::observed_step(RESNET20, &WIDTHS);
     let [one, two, three, four] = TRAINED;
     let (kept, recomputed) = (Job::step(RESNET50, four), Job::recomputing_step(RESNET50, four));
+    let recompute_time = Figure::Time { without: kept.clone(), with: recomputed.clone() };
+    let recompute_memory = Figure::Memory { without: kept, with: recomputed, by: OURS, unit: "x the memory without" };
 
     let resnet20 = vec![
         step("resnet20", RESNET20, one, at_least(1.0)),
@@ -157,8 +158,8 @@ pub fn sets(photograph: &str, small: &str) -> Vec<Set> {
         peak("resnet50", RESNET50, one),
         peak("resnet50", RESNET50, four),
         memory("memory-4", RESNET50, at_most(1.15)),
-        row("recompute-time".into(), Figure::Time { without: kept.clone(), with: recomputed.clone() }, None),
-        row("recompute-memory".into(), Figure::OwnMemory { without: kept, with: recomputed }, None),
+        row("recompute-time".into(), recompute_time, None),
+        row("recompute-memory".into(), recompute_memory, None),
     ];
     let mut sets = vec![
         Set { name: "ResNet-20".into(), rows: resnet20, repeats: 4 },
@@ -214,10 +215,9 @@ impl Figure {
     fn jobs(&self) -> Vec<(Side, Job)> {
         let (jobs, sides) = match self {
             Self::Rate(job, _) | Self::Peak(job) => (vec![job], BOTH),
-            Self::Schedule { one, many } | Self::Memory { one, many } => (vec![one, many], BOTH),
-            Self::Time { without, with } | Self::OwnMemory { without, with } => {
-                (vec![without, with], &[Side::Ours][..])
-            }
+            Self::Schedule { one, many } => (vec![one, many], BOTH),
+            Self::Memory { without, with, by, .. } => (vec![without, with], *by),
+            Self::Time { without, with } => (vec![without, with], OURS),
         };
         jobs.into_iter().flat_map(|job| sides.iter().map(|side| (*side, job.clone()))).collect()
     }
@@ -256,15 +256,10 @@ impl Row {
                 let (ours, theirs) = (peak(Side::Ours)?, peak(Side::Theirs)?);
                 (ours, Some(theirs), theirs / ours, None, "MB")
             }
-            Figure::Memory { one, many } => {
-                let over = |side| Some(find(side, many)?.peak? as f64 / find(side, one)?.peak? as f64);
+            Figure::Memory { without, with, unit, .. } => {
+                let over = |side| Some(find(side, with)?.peak? as f64 / find(side, without)?.peak? as f64);
                 let ours = over(Side::Ours)?;
-                (ours, over(Side::Theirs), ours, None, "x one width's memory")
-            }
-            Figure::OwnMemory { without, with } => {
-                let peak = |job| Some(find(Side::Ours, job)?.peak? as f64);
-                let ours = peak(with)? / peak(without)?;
-                (ours, None, ours, None, "x the memory without")
+                (ours, over(Side::Theirs), ours, None, *unit)
             }
         };
         Some(Line { row: self.name.clone(), ours, peer, ratio, unit, bar: self.bar, floor })

@@ -21,7 +21,7 @@ pub fn descend(
         [gradient],
         #[inline(always)]
         |place| {
-            let decay = decay.get(place / ALIGNMENT).copied().unwrap_or_default();
+            let decay = decay[place / ALIGNMENT];
             #[inline(always)]
             move |[value, velocity], [gradient]| {
                 let velocity = momentum * velocity + (gradient + value * decay);

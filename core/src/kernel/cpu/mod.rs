@@ -208,6 +208,7 @@ pub fn for_each_chunk<T: Send, S>(
     };
     #[cfg(not(target_family = "wasm"))]
     {
+        let workers = threads().min(shares.len());
         let shares = Mutex::new(shares);
         let next = || shares.lock().expect("no thread panics while it takes a share").next();
         let take = || {
@@ -219,7 +220,7 @@ pub fn for_each_chunk<T: Send, S>(
             }
         };
         rayon::scope(|scope| {
-            (1..threads()).for_each(|_| scope.spawn(|_| take()));
+            (1..workers).for_each(|_| scope.spawn(|_| take()));
             take();
         });
     }
@@ -289,8 +290,8 @@ pub fn each<const M: usize, const N: usize, C: Fn([f32; M], [f32; N]) -> [f32; M
                             targets.iter_mut().zip(after).for_each(|(target, after)| target[lane] = after);
                         }
                     }
-                    let compute = compute(start + length / LANES * LANES);
                     for place in 0..length % LANES {
+                        let compute = compute(start + length / LANES * LANES);
                         let before = targets.each_ref().map(|(_, rest)| rest[place]);
                         let after = compute(before, sources.map(|(_, rest)| rest[place]));
                         targets.iter_mut().zip(after).for_each(|((_, rest), after)| rest[place] = after);

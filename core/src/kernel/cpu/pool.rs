@@ -81,6 +81,14 @@ impl Row {
         last.iter_mut().zip(ends).for_each(|(last, end)| _ = last.write(*end));
     }
 
+    /// Raises each pixel to that of the other row, if that is larger.
+    #[inline(always)]
+    fn raise(&mut self, other: &Self) {
+        for (pixels, others) in [(&mut self.borders, &other.borders), (&mut self.middles, &other.middles)] {
+            pixels.iter_mut().zip(others).for_each(|(pixel, other)| *pixel = larger(*pixel, *other));
+        }
+    }
+
     /// What the windows have at one of their three places.
     #[inline(always)]
     fn at(&self, place: usize) -> &[f32] {
@@ -118,15 +126,7 @@ pub fn forward(x: &FlexTensor) -> FlexTensor {
                 for (row, output) in output.chunks_exact_mut(pooled.width).enumerate() {
                     plane.see(x, row, rows);
                     let [highest, others @ ..] = rows;
-                    for row in others {
-                        let pixels = [(&mut highest.borders, &row.borders), (&mut highest.middles, &row.middles)];
-                        for (highest, pixels) in pixels {
-                            highest
-                                .iter_mut()
-                                .zip(pixels)
-                                .for_each(|(highest, pixel)| *highest = larger(*highest, *pixel));
-                        }
-                    }
+                    others.iter().for_each(|row| highest.raise(row));
                     let windows = highest.at(0).iter().zip(highest.at(1)).zip(highest.at(2));
                     for (output, ((first, middle), last)) in output.iter_mut().zip(windows) {
                         output.write(larger(larger(*first, *middle), *last));
@@ -141,52 +141,77 @@ pub fn forward(x: &FlexTensor) -> FlexTensor {
     tensor(output, [batch, channels, pooled.height, pooled.width])
 }
 
+/// A row of windows, whose gradients go back to what they saw.
+struct Windows {
+    rows: [Row; 3],
+    /// Gradients of the rows' pixels.
+    sums: [Row; 3],
+    /// Each window's largest value, and at which of the nine places it is.
+    largest: Vec<f32>,
+    places: Vec<u32>,
+}
+
+impl Windows {
+    fn new(plane: Plane) -> Self {
+        let windows = plane.pooled().width;
+        Self { rows: plane.rows(), sums: plane.rows(), largest: vec![0.0; windows], places: vec![0; windows] }
+    }
+
+    #[inline(always)]
+    fn find_largest(&mut self) {
+        self.largest.fill(f32::NEG_INFINITY);
+        self.places.fill(u32::MAX);
+        for place in 0..9 {
+            let values = self.rows[place / 3].at(place % 3).iter();
+            for ((value, largest), of_largest) in values.zip(&mut self.largest).zip(&mut self.places) {
+                let exceeds = exceeds(*value, *largest);
+                *largest = if exceeds { *value } else { *largest };
+                *of_largest = if exceeds { place as u32 } else { *of_largest };
+            }
+        }
+    }
+
+    /// Adds each window's gradient to the sum of the pixel that was its largest.
+    #[inline(always)]
+    fn hand_back(&mut self, gradient: &[f32]) {
+        for place in 0..9 {
+            let sums = self.sums[place / 3].at_mut(place % 3).iter_mut();
+            for ((sum, gradient), of_largest) in sums.zip(gradient).zip(&self.places) {
+                *sum += if *of_largest == place as u32 { *gradient } else { 0.0 };
+            }
+        }
+    }
+}
+
 /// The gradient of `x`: each window's goes to its largest value, the first of several.
 pub fn backward(x: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
     let shape = x.layout().shape().clone();
     let (plane, pooled) = (Plane::of(x), Plane::of(x).pooled());
     let [x, gradient] = [x, gradient].map(FlexTensor::to_contiguous);
     let (x, gradient) = (values(&x), values(&gradient));
-    let scratch = || (plane.rows(), plane.rows(), vec![0.0; pooled.width], vec![0; pooled.width]);
-    // Three rows of windows' sums at a time; the last of them is the first of the next row of windows'.
-    let pass =
-        |(rows, sums, largest, places): &mut (_, [Row; 3], Vec<f32>, Vec<u32>), number: usize, target: &mut [_]| {
-            vectorised(
-                #[inline(always)]
-                || {
-                    let x = &x[number * plane.size()..][..plane.size()];
-                    let gradient = &gradient[number * pooled.size()..][..pooled.size()];
-                    let mut targets = target.chunks_exact_mut(plane.width);
-                    sums.iter_mut().for_each(|sums| sums.fill(0.0));
-                    for (row, gradient) in gradient.chunks_exact(pooled.width).enumerate() {
-                        plane.see(x, row, rows);
-                        largest.fill(f32::NEG_INFINITY);
-                        places.fill(u32::MAX);
-                        for place in 0..9 {
-                            let values = rows[place / 3].at(place % 3);
-                            for ((value, largest), of_largest) in values.iter().zip(&mut *largest).zip(&mut *places) {
-                                let exceeds = exceeds(*value, *largest);
-                                *largest = if exceeds { *value } else { *largest };
-                                *of_largest = if exceeds { place as u32 } else { *of_largest };
-                            }
-                        }
-                        for place in 0..9 {
-                            let sums = sums[place / 3].at_mut(place % 3);
-                            for ((sum, gradient), of_largest) in sums.iter_mut().zip(gradient).zip(&*places) {
-                                *sum += if *of_largest == place as u32 { *gradient } else { 0.0 };
-                            }
-                        }
-                        // The first row of the first windows is the margin.
-                        let done = &sums[usize::from(row == 0)..2];
-                        done.iter().zip(&mut targets).for_each(|(sums, target)| sums.write(target));
-                        sums.rotate_left(2);
-                        sums[1..].iter_mut().for_each(|sums| sums.fill(0.0));
-                    }
-                    targets.for_each(|target| sums[0].write(target));
-                },
-            );
-        };
+    let pass = |windows: &mut Windows, number: usize, target: &mut [MaybeUninit<f32>]| {
+        vectorised(
+            #[inline(always)]
+            || {
+                let x = &x[number * plane.size()..][..plane.size()];
+                let gradient = &gradient[number * pooled.size()..][..pooled.size()];
+                let mut targets = target.chunks_exact_mut(plane.width);
+                windows.sums.iter_mut().for_each(|sums| sums.fill(0.0));
+                for (row, gradient) in gradient.chunks_exact(pooled.width).enumerate() {
+                    plane.see(x, row, &mut windows.rows);
+                    windows.find_largest();
+                    windows.hand_back(gradient);
+                    // The first row of the first windows is the margin; the last is the first of the next ones.
+                    let done = &windows.sums[usize::from(row == 0)..2];
+                    done.iter().zip(&mut targets).for_each(|(sums, target)| sums.write(target));
+                    windows.sums.rotate_left(2);
+                    windows.sums[1..].iter_mut().for_each(|sums| sums.fill(0.0));
+                }
+                targets.for_each(|target| windows.sums[0].write(target));
+            },
+        );
+    };
     // SAFETY: every row is written, the last one after all windows.
-    let x_gradient = unsafe { written(x.len(), plane.size(), scratch, pass) };
+    let x_gradient = unsafe { written(x.len(), plane.size(), || Windows::new(plane), pass) };
     tensor(x_gradient, shape)
 }
