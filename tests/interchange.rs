@@ -113,7 +113,7 @@ fn bytes(tensor: Tensor<1>) -> Vec<u8> {
 /// Loads a checkpoint of the authors' layout with a parity case's parameters, and compares what its widths compute
 /// with the authors' outputs.
 fn checkpoint_agrees(case: &str) {
-    let cases = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/parity");
+    let cases = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/parity");
     let case = env::var_os("SLIMCLR_PARITY_DIR").map_or_else(cases, PathBuf::from).join(case);
     let widths = serde_json::from_slice::<serde_json::Value>(&fs::read(&case).unwrap()).unwrap()["widths"].take();
     let widths: Vec<f64> = serde_json::from_value(widths).unwrap();

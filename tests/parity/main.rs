@@ -1,6 +1,6 @@
-//! Every case of the authors' numbers, read from the folder `SLIMCLR_PARITY_DIR` or `../shared/parity`.
+//! Every case of the authors' numbers, read from `fixtures/parity`, or from the folder that `SLIMCLR_PARITY_DIR` names.
 //!
-//! A case passes or fails. Each is run in f32 within the README's tolerances and, where tensors are compared, in f64 within
+//! A case passes or fails. Each is run in f32 within the tolerances of its README and, where tensors are compared, in f64 within
 //! 1e-7, which is the stricter test of the arithmetic.
 
 mod compare;
@@ -14,7 +14,7 @@ use compare::Differences;
 use serde_json::Value;
 
 fn folder() -> PathBuf {
-    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/parity");
+    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/parity");
     std::env::var_os("SLIMCLR_PARITY_DIR").map_or_else(default, PathBuf::from)
 }
 
