@@ -7,6 +7,7 @@ mod bench;
 mod browser;
 mod duration;
 mod gpu_check;
+mod learn;
 mod median;
 mod npm;
 mod process;
@@ -26,7 +27,7 @@ use clap::Parser;
 ///
 /// Before a change goes in, `cargo xtask test` must pass; it installs what it needs, or says what to
 /// install. `cargo xtask web` makes the browser's page. `cargo xtask bench` measures speed beside PyTorch's and
-/// TensorFlow.js'. On a machine with a GPU, `cargo xtask gpu-check` tells whether the GPU computes what the CPU computes,
+/// TensorFlow.js', `cargo xtask learn` what the same recipe learns there and here. On a machine with a GPU, `cargo xtask gpu-check` tells whether the GPU computes what the CPU computes,
 /// and how fast.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", arg_required_else_help = true, disable_help_subcommand = true)]
@@ -35,6 +36,7 @@ enum Chore {
     Web(web::Web),
     Bench(bench::Bench),
     GpuCheck(gpu_check::GpuCheck),
+    Learn(learn::Learn),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Chore::Web(chore) => chore.run(),
         Chore::Bench(chore) => chore.run(),
         Chore::GpuCheck(chore) => chore.run(),
+        Chore::Learn(chore) => chore.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,14 +11,17 @@ use anyhow::{Context, Result};
 pub const STEP: &str = "step.py";
 /// Does what it is asked by lines: `cargo xtask bench`.
 pub const JOBS: &str = "jobs.py";
+/// Trains on CIFAR-10: `cargo xtask learn`.
+pub const LEARN: &str = "learn.py";
 /// Makes images to be augmented.
 pub const IMAGES: &str = "images.py";
 
 /// The programs, and the network that they share.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("slimmable.py", include_str!("pytorch/slimmable.py")),
     (STEP, include_str!("pytorch/step.py")),
     (JOBS, include_str!("pytorch/jobs.py")),
+    (LEARN, include_str!("pytorch/learn.py")),
     (IMAGES, include_str!("pytorch/images.py")),
 ];
 

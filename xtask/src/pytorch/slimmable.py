@@ -39,7 +39,8 @@ class SlimLinear(nn.Linear):
     def __init__(self, inputs, outputs, slim):
         super().__init__(inputs, outputs)
         self.slim = slim
-        nn.init.normal_(self.weight, std=0.01)
+        # As the `slimclr` program: PyTorch's own deviation, of a normal distribution.
+        nn.init.normal_(self.weight, std=1.0 / math.sqrt(3 * inputs) if inputs < 2048 else 0.01)
         nn.init.zeros_(self.bias)
 
     def forward(self, x, width):
@@ -188,9 +189,20 @@ class Trainer:
     """
 
     def __init__(
-        self, backbone, depth, widths, queue, batch, image_size, joint, channels_last, device="cpu", bf16=False
+        self,
+        backbone,
+        depth,
+        widths,
+        queue,
+        batch,
+        image_size,
+        joint,
+        channels_last,
+        device="cpu",
+        bf16=False,
+        temperature=TEMPERATURE,
     ):
-        self.widths, self.joint = widths, joint
+        self.widths, self.joint, self.temperature = widths, joint, temperature
         self.autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16)
         # Reweighting 5: the full network counts 1 + the sum of the other widths, the others 1.
         self.loss_weights = [1.0 + sum(self.widths[1:])] + [1.0] * (len(self.widths) - 1)
@@ -207,9 +219,10 @@ class Trainer:
         views = torch.randn(2, batch, 3, image_size, image_size, device=device)
         self.views = [view.to(memory_format=layout(channels_last)) for view in views]
 
-    def step(self):
-        """One training step; returns each width's weighted loss."""
-        query_views, key_views = self.views
+    def step(self, views=None, slim=True):
+        """One training step on two views of a batch, the noise unless others are given; returns each width's weighted
+        loss. Only the full network is trained if not `slim`."""
+        query_views, key_views = self.views if views is None else views
         with torch.no_grad():
             keys, queries = list(self.key.parameters()), list(self.query.parameters())
             torch._foreach_mul_(keys, KEY_MOMENTUM)
@@ -219,7 +232,8 @@ class Trainer:
 
         self.optimizer.zero_grad(set_to_none=True)
         losses, teacher = [], None
-        for width, loss_weight in zip(self.widths, self.loss_weights):
+        trained = list(zip(self.widths, self.loss_weights)) if slim else [(self.widths[0], 1.0)]
+        for width, loss_weight in trained:
             with self.autocast:
                 query = self.query(query_views, width).float()
             logits = torch.cat([(query * key).sum(dim=1, keepdim=True), query @ self.queue], dim=1)
@@ -239,11 +253,10 @@ class Trainer:
         self.pointer = (self.pointer + count) % self.queue.shape[1]
         return [loss.detach() for loss in losses]
 
-    @staticmethod
-    def loss(logits, teacher):
+    def loss(self, logits, teacher):
         """InfoNCE; for a sub-network half of it, and half the distillation from the full network."""
         positives = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
-        contrast = F.cross_entropy(logits / TEMPERATURE, positives)
+        contrast = F.cross_entropy(logits / self.temperature, positives)
         if teacher is None:
             return contrast
         student = F.log_softmax(logits / DISTILL_TEMPERATURE, dim=1)
