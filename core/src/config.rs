@@ -416,6 +416,14 @@ impl Config {
         })
     }
 
+    /// The weight of each width's loss once all widths are trained, widest first.
+    ///
+    /// # Errors
+    /// If the widths make no slimmable network.
+    pub fn loss_weights(&self) -> Result<Vec<f64>, WidthError> {
+        Ok(self.reweighting.weights(&self.network_widths()?))
+    }
+
     /// Checks everything that can be checked before the data set is known.
     ///
     /// # Errors

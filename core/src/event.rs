@@ -149,6 +149,10 @@ pub struct Evaluated {
     pub knn: f64,
     /// Standard error of `knn`, binomial over the test images.
     pub knn_standard_error: f64,
+    /// RankMe, the effective rank of the training images' features ([`rankme`](crate::eval::rankme)). Earlier programs did
+    /// not measure it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rankme: Option<f64>,
     /// Fraction that the switchable linear probe gets right, where one was trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<f64>,
@@ -185,6 +189,11 @@ impl Evaluated {
     /// Whether probes were fitted, with or without success.
     pub fn was_probed(&self) -> bool {
         self.probe.is_some() || self.probe_recipe.is_some()
+    }
+
+    /// Whether this width's kNN is above that of the `untrained` network by more than two standard errors of the difference.
+    pub fn has_learned(&self, untrained: &Self) -> bool {
+        self.knn - untrained.knn > 2.0 * self.knn_standard_error.hypot(untrained.knn_standard_error)
     }
 
     /// Top-1 and top-5 of the network's own classifier, where it was trained with labels.

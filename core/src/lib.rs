@@ -9,6 +9,7 @@
 pub mod augment;
 pub mod backbone;
 pub mod checkpoint;
+pub mod collapse;
 pub mod config;
 pub mod data;
 pub mod encoder;

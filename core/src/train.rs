@@ -18,6 +18,7 @@ use crate::{
     eval::{
         features::{Extractor, Features, Labelled},
         knn::knn,
+        rankme::rankme,
     },
     event::{Evaluated, Event, Interference, Started, Step},
     interference::{Observer, direction::LastGradients},
@@ -463,6 +464,7 @@ impl<H: Home> Run<H> {
                 width: *width,
                 knn: accuracy.fraction,
                 knn_standard_error: accuracy.standard_error,
+                rankme: Some(rankme(bank.values.clone()).await?),
                 ..Evaluated::default()
             };
             emitter.emit(Event::Evaluated(event)).await;

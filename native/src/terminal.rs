@@ -4,6 +4,7 @@ use std::{io::Write, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use slimclr_core::{
+    collapse::CollapseWatch,
     event::{Evaluated, Event},
     profile::Profile,
 };
@@ -13,16 +14,22 @@ use slimclr_report::compact;
 pub struct Progress {
     bar: ProgressBar,
     widths: Vec<f64>,
+    /// Until it has warned.
+    watch: Option<CollapseWatch>,
 }
 
 impl Progress {
     /// Nothing drawn yet.
     pub fn new() -> Self {
-        Self { bar: ProgressBar::hidden(), widths: Vec::new() }
+        Self { bar: ProgressBar::hidden(), widths: Vec::new(), watch: Some(CollapseWatch::default()) }
     }
 
-    /// Draws an event.
+    /// Draws an event, and warns once if the events show that the run learns nothing.
     pub fn draw(&mut self, event: &Event) {
+        if let Some(collapse) = self.watch.as_mut().and_then(|watch| watch.see(event)) {
+            self.bar.suspend(|| eprintln!("warning: {collapse}"));
+            self.watch = None;
+        }
         match event {
             Event::Started(started) => {
                 self.widths = started.config.widths.clone();
@@ -51,9 +58,10 @@ impl Progress {
                 }
             }
             Event::Evaluated(evaluated) => {
-                let Evaluated { step, epoch, width, knn, knn_standard_error: error, .. } = evaluated;
+                let Evaluated { step, epoch, width, knn, knn_standard_error: error, rankme, .. } = evaluated;
                 let (knn, error) = (100.0 * knn, 100.0 * error);
-                self.bar.println(format!("epoch {epoch:.1}  width {width}  kNN {knn:.1} ± {error:.1}%"));
+                let rank = rankme.map(|rank| format!("  RankMe {rank:.1}")).unwrap_or_default();
+                self.bar.println(format!("epoch {epoch:.1}  width {width}  kNN {knn:.1} ± {error:.1}%{rank}"));
                 if *step == 0 {
                     self.bar.reset_eta();
                 }
@@ -116,6 +124,14 @@ pub fn table(profile: &[Profile], events: &[Event]) -> String {
     if evaluations().any(Evaluated::was_probed) {
         lines.push("probes: top-1 / top-5".into());
     }
+    lines.extend(profile.iter().filter_map(|Profile { width, .. }| {
+        let of_width = || evaluations().filter(|e| e.width == *width);
+        let (before, after) = (of_width().find(|e| e.step == 0)?, of_width().rfind(|e| e.step > 0)?);
+        let [from, to] = [before, after].map(|e| 100.0 * e.knn);
+        let words =
+            format!("width {width} learned nothing: kNN {from:.1}% before, {to:.1}% after, within two standard errors");
+        (!after.has_learned(before)).then_some(words)
+    }));
     let own = profile.iter().filter_map(|Profile { width, .. }| {
         let tops = evaluations().filter(|e| e.width == *width).filter_map(Evaluated::own_classifier).next_back()?;
         Some(format!("{} at {width}", two_percentages(tops)))

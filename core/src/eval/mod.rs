@@ -4,6 +4,7 @@ pub mod features;
 pub mod knn;
 pub mod map;
 pub mod probe;
+pub mod rankme;
 pub mod ridge;
 
 use burn::tensor::{ExecutionError, Tensor};
