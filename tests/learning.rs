@@ -1,0 +1,64 @@
+//! Training teaches: every method, on real images, raises the accuracy of every width well above the untrained network's.
+
+use std::{fs, process::Command};
+
+use serde_json::Value;
+
+/// Options with which a method learns on the embedded images within a minute on two cores.
+const METHODS: [(&str, &[&str]); 4] = [
+    ("mocov2", &["--epochs", "24"]),
+    ("mocov3", &["--epochs", "24"]),
+    ("simclr", &["--epochs", "24"]),
+    ("supervised", &["--epochs", "24"]),
+];
+
+/// Standard errors by which kNN must rise.
+const ERRORS: f64 = 4.0;
+
+fn learns(method: &str) {
+    let (_, options) = METHODS.iter().find(|(name, _)| *name == method).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let output = Command::new(env!("CARGO_BIN_EXE_slimclr"))
+        .args(["pretrain", "--preset", "mini", "--method", method, "--device", "cpu", "--seed", "0"])
+        .args(["--interference", "false", "--evaluate-every", "1000"])
+        .args(*options)
+        .arg("--out")
+        .arg(&run)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = fs::read_to_string(run.join("events.jsonl")).unwrap();
+    let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let evaluated: Vec<&Value> = events.iter().filter(|event| event["event"] == "evaluated").collect();
+    let of = |event: &Value, key: &str| event[key].as_f64().unwrap();
+    let (before, after) = evaluated.split_at(evaluated.len() / 2);
+    assert_eq!([before.len(), after.len()], [4, 4], "four widths, before training and after");
+    for (before, after) in before.iter().zip(after) {
+        assert_eq!((before["step"].as_u64(), &before["width"]), (Some(0), &after["width"]));
+        let [was, is] = [before, after].map(|event| of(event, "knn"));
+        let error = of(before, "knn_standard_error").hypot(of(after, "knn_standard_error"));
+        println!("{method}, width {}: {was:.3} to {is:.3}, {:.1} standard errors", after["width"], (is - was) / error);
+        assert!(is - was > ERRORS * error, "{method}, width {}: kNN went from {was:.3} to {is:.3}", after["width"]);
+    }
+}
+
+#[test]
+fn moco_v2_teaches_every_width() {
+    learns("mocov2");
+}
+
+#[test]
+fn moco_v3_teaches_every_width() {
+    learns("mocov3");
+}
+
+#[test]
+fn simclr_teaches_every_width() {
+    learns("simclr");
+}
+
+#[test]
+fn labels_teach_every_width() {
+    learns("supervised");
+}
