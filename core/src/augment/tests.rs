@@ -402,3 +402,78 @@ fn bad_input_is_an_error() {
         assert!(matches!(attempt(&good, &recipe, 2, 12), Err(AugmentError::Recipe { .. })));
     }
 }
+
+/// Mean and standard deviation of each measure over so many draws of torchvision's, by `tests/python/views.py`, which says
+/// what each of them is.
+const TORCHVISION: &str = include_str!("../../../tests/fixtures/views.json");
+
+#[test]
+fn views_are_distributed_as_torchvisions() {
+    let expected: serde_json::Value = serde_json::from_str(TORCHVISION).unwrap();
+    let draws = expected["draws"].as_u64().unwrap();
+    let plain = Normalisation { mean: [0.0; 3], std: [1.0; 3] };
+    let check = |name: &str, values: &[f64]| {
+        let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / draws as f64;
+        let average = mean(&mut values.iter().copied());
+        let deviation = mean(&mut values.iter().map(|value| (value - average).powi(2))).sqrt();
+        let theirs = [0, 1].map(|place| expected[name][place].as_f64().unwrap());
+        // Four standard errors of the difference of two means, and a grey level for Pillow's rounding.
+        let error = (deviation.hypot(theirs[1])) / (draws as f64).sqrt();
+        println!("{name}: {average:.4} ± {deviation:.4}, torchvision's {:.4} ± {:.4}", theirs[0], theirs[1]);
+        assert!((average - theirs[0]).abs() < 4.0 * error + 1.0 / 255.0, "{name}: {average}, not {}", theirs[0]);
+        assert!((deviation - theirs[1]).abs() < 0.05 * theirs[1] + 1.0 / 255.0, "{name}: spread {deviation}");
+    };
+    let spread = |pixels: &[f32]| {
+        let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / pixels.len() as f64;
+        let average = mean(&mut pixels.iter().map(|pixel| f64::from(*pixel)));
+        [average, mean(&mut pixels.iter().map(|pixel| (f64::from(*pixel) - average).powi(2))).sqrt()]
+    };
+    let drawn = |image: &dyn Fn(u64) -> Image, recipe: &Recipe, size: usize| -> Vec<Vec<f32>> {
+        (0..draws).map(|draw| view(&image(draw), recipe, size, &mut view_rng(0, 0, draw, 0))).collect()
+    };
+
+    let tiles = crate::data::sheet::tiles(include_bytes!("../../../native/assets/cifar10-train.webp")).unwrap();
+    let views = drawn(&|draw| tiles[draw as usize % 100].0.clone(), &Recipe::moco_v2(plain, 32), 32);
+    let moments: Vec<[f64; 2]> = views.iter().map(|view| spread(view)).collect();
+    let is_grey = |view: &Vec<f32>| {
+        let [red, green, blue] = [0, 1, 2].map(|plane| &view[1024 * plane..1024 * (plane + 1)]);
+        red.iter().zip(green).zip(blue).all(|((r, g), b)| (r - g).abs() < 1e-6 && (r - b).abs() < 1e-6)
+    };
+    check("mean", &moments.iter().map(|[mean, _]| *mean).collect::<Vec<_>>());
+    check("spread", &moments.iter().map(|[_, spread]| *spread).collect::<Vec<_>>());
+    check("grey", &views.iter().map(|view| f64::from(is_grey(view))).collect::<Vec<_>>());
+
+    let painted = |paint: fn(usize, usize) -> [u8; 3]| {
+        Image::new(64, 64, (0..64 * 64).flat_map(|at| paint(at % 64, at / 64)).collect()).unwrap()
+    };
+    let ramps = painted(|x, y| [4 * x as u8, 4 * y as u8, 0]);
+    let moved = Recipe { flip_probability: 0.5, ..CROP_ONLY };
+    let slopes: Vec<[f64; 2]> = drawn(&|_| ramps.clone(), &moved, 32)
+        .iter()
+        .map(|view| {
+            let at = |plane: usize, row: usize, column: usize| f64::from(view[1024 * plane + 32 * row + column]);
+            [at(0, 16, 24) - at(0, 16, 7), at(1, 24, 16) - at(1, 7, 16)]
+        })
+        .collect();
+    let whole = (17.0 * 2.0 * 4.0 / 255.0_f64).powi(2);
+    check("area", &slopes.iter().map(|[across, down]| across.abs() * down / whole).collect::<Vec<_>>());
+    check("flipped", &slopes.iter().map(|[across, _]| f64::from(*across < 0.0)).collect::<Vec<_>>());
+
+    let stripes = painted(|x, _| [if x % 2 == 0 { 255 } else { 0 }; 3]);
+    let mut gaussian = GaussianFilter::default();
+    let blur = Recipe::moco_v2(plain, 64).blur.unwrap();
+    let details: Vec<f64> = (0..draws)
+        .map(|draw| {
+            let recipe = Recipe { blur: Some(blur), ..CROP_ONLY };
+            let plan = ViewPlan::draw(&recipe, [64, 64], &mut view_rng(0, 0, draw, 0));
+            let mut plane: Vec<f32> = stripes.pixels.iter().step_by(3).map(|pixel| f32::from(*pixel) / 255.0).collect();
+            if let Some(sigma) = plan.effects.sigma {
+                gaussian.set(sigma, 64);
+                gaussian.run(&mut plane, 64);
+            }
+            spread(&plane)[1]
+        })
+        .collect();
+    check("detail", &details);
+    check("blurred", &details.iter().map(|detail| f64::from(*detail < 0.4)).collect::<Vec<_>>());
+}
