@@ -135,7 +135,15 @@ fn known(table: &Table) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::{Args, FromArgMatches};
+
     use super::*;
+
+    #[test]
+    fn the_help_shows_the_defaults() {
+        let flags = Config::augment_args(clap::Command::new("pretrain")).get_matches_from(["pretrain"]);
+        assert_eq!(Config::from_arg_matches(&flags).unwrap(), Config::cifar10());
+    }
 
     #[test]
     fn a_multiplier_was_a_whole_number_once() {
