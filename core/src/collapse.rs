@@ -84,7 +84,11 @@ impl CollapseWatch {
             }
             Event::Step(step) => self.see_step(step),
             Event::Evaluated(Evaluated { step, width, rankme: Some(rankme), .. }) => {
-                (*step > 0 && *rankme < LEAST_RANK).then_some(Collapse::Rank { width: *width, rankme: *rankme })
+                // Untrained narrow networks may have ranks as low.
+                let is_full = self.config.as_ref()?.widths.first() == Some(width);
+                let trained_from = if is_full { 0 } else { self.slow_start_step };
+                let is_trained = *step >= trained_from + self.steps_per_epoch;
+                (is_trained && *rankme < LEAST_RANK).then_some(Collapse::Rank { width: *width, rankme: *rankme })
             }
             _ => None,
         }
@@ -136,8 +140,8 @@ mod tests {
     use super::*;
     use crate::event::Started;
 
-    /// What is said of a run of two epochs of ten steps, whose full network has these losses.
-    fn seen(config: &Config, losses: [f64; 20]) -> Vec<Collapse> {
+    /// The start of a run of two epochs of ten steps, whose sub-networks join in the second.
+    fn started(config: &Config) -> CollapseWatch {
         let mut watch = CollapseWatch::default();
         let started = Started {
             config: config.clone(),
@@ -151,6 +155,12 @@ mod tests {
             profile: Vec::new(),
         };
         assert_eq!(watch.see(&Event::Started(Box::new(started))), None);
+        watch
+    }
+
+    /// What is said of such a run, whose full network has these losses.
+    fn seen(config: &Config, losses: [f64; 20]) -> Vec<Collapse> {
+        let mut watch = started(config);
         let step = |(step, loss)| {
             Event::Step(Step {
                 step,
@@ -195,12 +205,15 @@ mod tests {
 
     #[test]
     fn features_of_one_direction_are_a_collapse_once_trained() {
-        let evaluated =
-            |step, rankme| Event::Evaluated(Evaluated { step, width: 0.25, rankme, ..Evaluated::default() });
-        let mut watch = CollapseWatch::default();
-        assert_eq!(watch.see(&evaluated(0, Some(1.1))), None);
-        assert_eq!(watch.see(&evaluated(9, None)), None);
-        assert_eq!(watch.see(&evaluated(9, Some(8.0))), None);
-        assert_eq!(watch.see(&evaluated(9, Some(1.1))), Some(Collapse::Rank { width: 0.25, rankme: 1.1 }));
+        let mut watch = started(&Config { widths: vec![1.0, 0.25], ..Config::mini() });
+        let mut collapses = |step, width, rankme| {
+            let evaluated = Evaluated { step, width, rankme, ..Evaluated::default() };
+            watch.see(&Event::Evaluated(evaluated)).is_some()
+        };
+        let low = Some(1.1);
+        assert_eq!([0, 9, 10].map(|step| collapses(step, 1.0, low)), [false, false, true]);
+        // Trained from step 10 on.
+        assert_eq!([10, 19, 20].map(|step| collapses(step, 0.25, low)), [false, false, true]);
+        assert!(!collapses(20, 1.0, None) && !collapses(20, 1.0, Some(8.0)));
     }
 }

@@ -8,7 +8,7 @@ use slimclr_core::{
     event::{Evaluated, Event},
     profile::Profile,
 };
-use slimclr_report::compact;
+use slimclr_report::{compact, learned_nothing};
 
 /// Draws a run's events as a progress line; silent when standard error is no terminal.
 pub struct Progress {
@@ -126,11 +126,7 @@ pub fn table(profile: &[Profile], events: &[Event]) -> String {
     }
     lines.extend(profile.iter().filter_map(|Profile { width, .. }| {
         let of_width = || evaluations().filter(|e| e.width == *width);
-        let (before, after) = (of_width().find(|e| e.step == 0)?, of_width().rfind(|e| e.step > 0)?);
-        let [from, to] = [before, after].map(|e| 100.0 * e.knn);
-        let words =
-            format!("width {width} learned nothing: kNN {from:.1}% before, {to:.1}% after, within two standard errors");
-        (!after.has_learned(before)).then_some(words)
+        learned_nothing(of_width().find(|e| e.step == 0)?, of_width().rfind(|e| e.step > 0)?)
     }));
     let own = profile.iter().filter_map(|Profile { width, .. }| {
         let tops = evaluations().filter(|e| e.width == *width).filter_map(Evaluated::own_classifier).next_back()?;

@@ -103,6 +103,15 @@ impl Accuracy {
     }
 }
 
+/// Says so if a width has learned nothing from `before` training to `after` it.
+pub fn learned_nothing(before: &Evaluated, after: &Evaluated) -> Option<String> {
+    let [from, to] = [before, after].map(|evaluated| percent(evaluated.knn));
+    let width = after.width;
+    (!after.has_learned(before)).then(|| {
+        format!("Width {width} learned nothing: its kNN accuracy was {from} % before training and is {to} % after, which is within chance.")
+    })
+}
+
 /// Accuracy of each width before and after training, against its cost.
 pub fn accuracy_by_cost<'a>(record: &Record<'a>) -> Result<Figure, Missing> {
     let line = |name, class, at: fn(&Record<'a>, f64) -> Option<&'a Evaluated>| {
@@ -119,6 +128,10 @@ pub fn accuracy_by_cost<'a>(record: &Record<'a>) -> Result<Figure, Missing> {
         key,
         "Higher is more accurate, further left is cheaper (logarithmic axis); the gap between the two lines is what \
          training gave each width, and bars show ± one standard error.",
+    );
+    let both = |width: &f64| record.before(*width).zip(record.after(*width));
+    figure.notes.extend(
+        record.config.widths.iter().filter_map(both).filter_map(|(before, after)| learned_nothing(before, after)),
     );
     if !after {
         figure.notes.push("No evaluation after training is recorded.".into());

@@ -22,6 +22,7 @@ mod sheet;
 mod stage_norms;
 mod text;
 
+pub use figure::learned_nothing;
 pub use text::{compact, count, duration};
 
 use plate::Plate;
