@@ -38,7 +38,10 @@ pub struct Learn {
     /// Seeds, separated by commas; at least two
     #[arg(long, value_delimiter = ',', default_value = "0,1,2")]
     seeds: Vec<u64>,
-    /// Passes over the 50,000 training images
+    /// Training images, in CIFAR-10's batches of 10,000
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=5))]
+    batches: u32,
+    /// Passes over the training images
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     epochs: u32,
     /// Layers of the ResNet
@@ -97,9 +100,15 @@ impl Learn {
         run(cargo().args(["build", "--release"])).context("slimclr cannot be built: see cargo's words above")?;
         let target = target_directory()?;
         let slimclr = target.join("release").join(format!("slimclr{}", std::env::consts::EXE_SUFFIX));
-        let data = target.join("cifar10");
-        run(Command::new(&slimclr).args(["data", "cifar10", "--out"]).arg(&data))?;
+        let all = target.join("cifar10");
+        run(Command::new(&slimclr).args(["data", "cifar10", "--out"]).arg(&all))?;
         let folder = tempfile::Builder::new().prefix("learn-").tempdir()?;
+        let data = folder.path().join("data");
+        fs::create_dir(&data)?;
+        let train = (1..=self.batches).map(|number| format!("data_batch_{number}.bin"));
+        for name in train.chain(["test_batch.bin".to_owned()]) {
+            fs::copy(all.join(&name), data.join(&name))?;
+        }
         let programs = pytorch::unpack(folder.path())?;
 
         let (mut ours, mut theirs) = (Accuracies::new(), Accuracies::new());
@@ -126,7 +135,7 @@ impl Learn {
             backbone: "cifar",
             depth: self.depth,
             widths: widths.to_vec(),
-            batch: 256,
+            batch: 128,
             queue: 4096,
             temperature: 0.1,
             learning_rate: 0.06,

@@ -90,7 +90,7 @@ def main():
     options = json.loads(sys.argv[1])
     torch.manual_seed(options["seed"])
     folder, batch, epochs = Path(options["data"]), options["batch"], options["epochs"]
-    train = read([folder / f"data_batch_{number}.bin" for number in range(1, 6)])
+    train = read(sorted(folder.glob("data_batch_*.bin")))
     test = read([folder / "test_batch.bin"])
     trainer = slimmable.Trainer(
         **{key: options[key] for key in ("backbone", "depth", "widths", "queue", "batch", "temperature")},
