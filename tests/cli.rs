@@ -24,6 +24,8 @@ use slimclr_core::{
 const TINY: &[&str] = &[
     "--preset",
     "mini",
+    "--multiplier",
+    "1",
     "--device",
     "cpu",
     "--image-size",

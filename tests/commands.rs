@@ -78,6 +78,7 @@ fn config() -> Config {
         batch: 4,
         queue: 16,
         dim: 8,
+        multiplier: 1.0,
         image_size: 16,
         widths: vec![1.0, 0.5],
         epochs: 2.0,

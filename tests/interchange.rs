@@ -128,29 +128,34 @@ fn checkpoint_agrees(case: &str) {
 
 const RESNET: BackboneKind = BackboneKind::Resnet;
 
+/// Options of a network with the standard channels.
+fn plain() -> Config {
+    Config { multiplier: 1.0, image_size: 32, ..Config::mini() }
+}
+
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
 fn a_network_of_basic_blocks_is_torchvisions() {
-    exports_agree(Config { backbone: RESNET, depth: 18, ..Config::mini() }, &[1.0, 0.5]);
+    exports_agree(Config { backbone: RESNET, depth: 18, ..plain() }, &[1.0, 0.5]);
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
 fn a_network_of_bottlenecks_is_torchvisions() {
-    exports_agree(Config { backbone: RESNET, depth: 50, ..Config::mini() }, &[1.0, 0.5]);
+    exports_agree(Config { backbone: RESNET, depth: 50, ..plain() }, &[1.0, 0.5]);
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
 fn a_wider_network_with_a_classifier_is_torchvisions() {
-    let supervised = Config { method: Method::Supervised, dim: 10, ..Config::mini() };
+    let supervised = Config { method: Method::Supervised, dim: 10, ..plain() };
     exports_agree(Config { backbone: RESNET, depth: 18, multiplier: 2.0, ..supervised }, &[1.0, 0.75]);
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
 fn an_efficientnet_b0_is_torchvisions() {
-    let b0 = Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], ..Config::mini() };
+    let b0 = Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], ..plain() };
     exports_agree(b0.clone(), &[1.0]);
     exports_agree(Config { method: Method::Supervised, dim: 10, ..b0 }, &[1.0]);
 }
@@ -159,13 +164,13 @@ fn an_efficientnet_b0_is_torchvisions() {
 #[ignore = "needs PyTorch: cargo xtask test"]
 fn sub_networks_that_share_no_channels_are_torchvisions() {
     let widths = vec![1.0, 0.5, 0.25];
-    exports_agree(Config { backbone: RESNET, depth: 18, widths, disjoint: true, ..Config::mini() }, &[0.5]);
+    exports_agree(Config { backbone: RESNET, depth: 18, widths, disjoint: true, ..plain() }, &[0.5]);
 }
 
 #[test]
 #[ignore = "needs ONNX Runtime: cargo xtask test"]
 fn a_network_for_small_images_runs_in_onnx_runtime() {
-    exports_agree(Config { depth: 20, ..Config::mini() }, &[0.5]);
+    exports_agree(Config { depth: 20, ..plain() }, &[0.5]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use slimclr_core::{
 const PLAN: Plan = Plan { slim: true, rate: 0.05, key_momentum: 0.9, keeps_widths: true };
 
 fn config() -> Config {
-    Config { batch: 4, queue: 16, dim: 8, image_size: 16, bn_splits: 1, ..Config::mini() }
+    Config { batch: 4, queue: 16, dim: 8, multiplier: 1.0, image_size: 16, bn_splits: 1, ..Config::mini() }
 }
 
 fn encoder(config: &Config) -> Encoder {

@@ -29,6 +29,7 @@ fn tiny() -> Config {
         queue: 8,
         dim: 8,
         hidden: 16,
+        multiplier: 1.0,
         image_size: 8,
         bn_splits: 2,
         ..Config::mini()

@@ -22,7 +22,7 @@ use slimclr_core::{
 
 /// A network and a batch that are small enough to step in no time.
 fn config() -> Config {
-    Config { batch: 4, queue: 16, dim: 8, image_size: 16, bn_splits: 2, ..Config::mini() }
+    Config { batch: 4, queue: 16, dim: 8, multiplier: 1.0, image_size: 16, bn_splits: 2, ..Config::mini() }
 }
 
 fn fresh(config: &Config) -> Trainer {

@@ -44,7 +44,8 @@ pub struct Config {
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 8, help_heading = "Method"))]
     pub bn_splits: usize,
 
-    /// Kind of backbone
+    /// Kind of backbone. Its convolutions start as Kaiming normal (fan-out), the head's linear layers with deviation
+    /// 1 / sqrt(3 inputs), or 0.01 from 2,048 inputs on
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value = "cifar", help_heading = "Network"))]
     pub backbone: BackboneKind,
     /// Layers of the backbone; EfficientNet-B0 has its own number whatever this says
@@ -246,10 +247,13 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The smallest preset: a ResNet-8 on quarter-size views, for a few minutes on a laptop.
+    /// The smallest preset: a ResNet-8 of three times the channels on quarter-size views, for a few minutes on a laptop. On
+    /// 3,050 images, more channels gain more than more pixels or more epochs do.
     pub fn mini() -> Self {
         Self {
             depth: 8,
+            multiplier: 3.0,
+            image_size: 16,
             queue: 1024,
             bn_splits: 1,
             temperature: 0.2,

@@ -262,7 +262,7 @@ impl<'a> Bench<'a> {
         let name = format!("{device}-{purpose}").replace(':', "-");
         let out = self.folder.join(&name);
         let mut command = Command::new(&self.program);
-        command.args(["pretrain", "--preset", "mini", "--device", device, "--out"]).arg(&out);
+        command.args(["pretrain", "--preset", "mini", "--multiplier", "1", "--device", device, "--out"]).arg(&out);
         command.args(["--widths", WIDTHS, "--slow-start", "0", "--warmup", "0", "--epochs", FOR_EVER]);
         command.args(["--evaluate-every", FOR_EVER, "--checkpoint-every", FOR_EVER]);
         command.args(["--bn-splits", "1", "--interference", "false"]).args(arguments);

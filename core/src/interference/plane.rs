@@ -191,7 +191,7 @@ mod tests {
     const NARROWEST: usize = 3;
 
     fn weights(seed: u64) -> Parameters {
-        let encoder = Config { dim: 8, ..Config::mini() }.encoder().unwrap().build().unwrap();
+        let encoder = Config { dim: 8, multiplier: 1.0, ..Config::mini() }.encoder().unwrap().build().unwrap();
         Parameters::init(encoder.layout().clone(), seed, &Device::flex())
     }
 
