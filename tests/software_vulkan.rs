@@ -32,6 +32,7 @@ fn tiny() -> Config {
         multiplier: 1.0,
         image_size: 8,
         bn_splits: 2,
+        learning_rate: 0.05,
         ..Config::mini()
     }
 }
@@ -40,7 +41,7 @@ fn tiny() -> Config {
 fn losses(config: &Config, device: &Device) -> Vec<f32> {
     let mut trainer = Trainer::new(config, config.encoder().unwrap().build().unwrap(), device);
     let step = |step: u64| {
-        let plan = Plan { slim: step > 0, rate: 0.05, key_momentum: 0.99, keeps_widths: false };
+        let plan = Plan { slim: step > 0, rate: config.learning_rate, key_momentum: 0.99, keeps_widths: false };
         let losses = trainer.step(Batch::noise(config, step, device), plan).losses;
         Tensor::cat(losses, 0).into_data().iter::<f32>().collect::<Vec<_>>()
     };
@@ -90,7 +91,9 @@ fn surgery_agrees_with_the_cpu() {
 #[test]
 fn an_efficientnet_agrees_with_the_cpu() {
     let backbone = BackboneKind::EfficientnetB0;
-    let config = Config { backbone, widths: vec![1.0], batch: 8, bn_splits: 1, image_size: 32, ..tiny() };
+    // Norms over eight features a channel magnify rounding from step to step, the more the larger the step.
+    let config =
+        Config { backbone, widths: vec![1.0], batch: 8, bn_splits: 1, image_size: 32, learning_rate: 0.001, ..tiny() };
     webgpu_agrees(&config, 1e-3);
 }
 

@@ -103,13 +103,12 @@ impl Accuracy {
     }
 }
 
-/// Says so if a width has learned nothing from `before` training to `after` it.
+/// Says so if a width has learned nothing from `before` training to `after` it, where there was something to learn.
 pub fn learned_nothing(before: &Evaluated, after: &Evaluated) -> Option<String> {
     let [from, to] = [before, after].map(|evaluated| percent(evaluated.knn));
     let width = after.width;
-    (!after.has_learned(before)).then(|| {
-        format!("Width {width} learned nothing: its kNN accuracy was {from} % before training and is {to} % after, which is within chance.")
-    })
+    (before.knn < 1.0 && !after.has_learned(before))
+        .then(|| format!("Width {width} learned nothing: kNN {from} % before training, {to} % after."))
 }
 
 /// Accuracy of each width before and after training, against its cost.
