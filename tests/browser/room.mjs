@@ -5,6 +5,8 @@ import { lines } from "./program.mjs";
 
 /** A network of the fewest layers that there are, at a rate so low that its losses differ from step to step to the end. */
 export const TINY = {
+  // The first, since it sets what the others are at first.
+  method: "mocov2",
   widths: "1,0.5",
   multiplier: "0.25",
   batch: "8",

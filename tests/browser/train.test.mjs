@@ -116,7 +116,7 @@ test("every technique can be switched before a run and while it goes on", async 
     await room.passes(before + 2);
   }
   await page.getByLabel("Distillation: how").selectOption("dkd");
-  await page.getByLabel("Learns by").selectOption("mocov2");
+  await page.getByLabel("Learns by").selectOption("simclr");
   await page.waitForFunction(() => document.querySelector(".state")?.textContent === "training");
   await room.passes(await room.steps());
   await room.button("Pause").click();
@@ -129,7 +129,7 @@ test("every technique can be switched before a run and while it goes on", async 
     assert.ok(changes.some(({ config }) => (config[key] !== off) === was[name]), `${name} while it went on`);
   }
   assert.ok(changes.some(({ config }) => config.distill === "dkd"), "another distillation");
-  assert.equal(second.config.method, "mocov2");
+  assert.equal(second.config.method, "simclr");
   assert.ok(second.step > 0, "the new method goes on with the weights");
 });
 

@@ -14,6 +14,8 @@ const PATIENCE = 600_000;
 
 /** Training that goes on until nobody asks any more, and does nothing but its steps. */
 const ENDLESS = {
+  // The first, since it sets what the others are at first.
+  method: "mocov2",
   epochs: "1000000",
   evaluate_every: "1000000",
   checkpoint_every: "1000000",
