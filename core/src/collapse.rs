@@ -12,7 +12,7 @@ use crate::{
 /// Effective ranks below this are a collapse: the features vary along one direction.
 const LEAST_RANK: f64 = 2.0;
 
-/// A loss that has come less than this fraction of the way from a guess to the best possible is that of a guess.
+/// A loss that is within this fraction of the way from a guess to the best possible is that of a guess.
 const LEAST_PROGRESS: f64 = 0.05;
 
 /// A sign of collapse.
@@ -105,7 +105,10 @@ impl CollapseWatch {
         }
         let (sum, count) = std::mem::take(&mut self.losses);
         let (loss, Guess { guess, best, candidates }) = (sum / count as f64, Guess::of(config));
-        (loss > guess - LEAST_PROGRESS * (guess - best)).then_some(Collapse::Loss { loss, guess, candidates })
+        // In the first epoch, a network that learns may still be where it began.
+        let is_first = step.step <= self.steps_per_epoch;
+        let is_a_guess = (loss - guess).abs() < LEAST_PROGRESS * (guess - best);
+        (is_a_guess && !is_first).then_some(Collapse::Loss { loss, guess, candidates })
     }
 }
 
@@ -181,11 +184,12 @@ mod tests {
         // The reweighted loss of the second half, 1.5 times as large, is that of a guess, too.
         let losses = |first: f64, second: f64| std::array::from_fn(|step| if step < 10 { first } else { 1.5 * second });
         let collapses = seen(&config, losses(guess, guess - 0.2));
-        assert_eq!(collapses.len(), 2, "{collapses:?}");
+        assert_eq!(collapses.len(), 1, "{collapses:?}");
         assert!(matches!(collapses[0], Collapse::Loss { candidates: 4097, .. }), "{collapses:?}");
-        assert_eq!(seen(&config, losses(6.3, 5.8)), []);
-        // One bad step is none.
-        assert_eq!(seen(&config, std::array::from_fn(|step| if step == 3 { guess } else { 6.0 })), []);
+        assert_eq!(seen(&config, losses(guess, 5.8)), []);
+        // One bad step is none, nor is a loss that is higher than a guess's.
+        assert_eq!(seen(&config, std::array::from_fn(|step| if step == 13 { 1.5 * guess } else { 1.5 * 6.0 })), []);
+        assert_eq!(seen(&config, losses(9.0, 9.0)), []);
     }
 
     #[test]
