@@ -10,7 +10,7 @@ use slimclr_core::{
 };
 use slimclr_report::{compact, learned_nothing};
 
-/// Draws a run's events as a progress line; silent when standard error is no terminal.
+/// Draws a run's events as a progress line; silent but for warnings when standard error is no terminal.
 pub struct Progress {
     bar: ProgressBar,
     widths: Vec<f64>,
