@@ -506,7 +506,7 @@ fn a_landscape_shows_the_path_of_the_weights() {
         let checkpoint = Checkpoint::read(&bytes).unwrap();
         let mut state = checkpoint.resume(&Device::flex()).unwrap();
         let nowhere = state.query.clone();
-        state.query.move_towards(&nowhere, f64::NAN);
+        state.query.ema_update(&nowhere, f64::NAN);
         state.steps = 20;
         write_snapshot(&out, &state, checkpoint.config());
         let read = || -> Landscape { serde_json::from_slice(&fs::read(out.join("landscape.json")).unwrap()).unwrap() };

@@ -10,12 +10,13 @@ use futures::{
 };
 use slimclr_core::{
     augment::Normalisation,
+    command::Command,
     config::{Config, ConfigError},
-    eval::features::Labelled,
+    data::batch::{HostBatch, LabelledImages},
     event::{Event, Step},
     loss::{distill::Distillation, reweight::Reweighting},
     method::{Batch, Trainer},
-    train::{Command, Home, Keepsake, Run, Split, TrainError, Views},
+    train::{Artifact, Host, Run, Split, TrainError},
 };
 
 /// Stripes of as many kinds as there are images, kept nowhere.
@@ -32,7 +33,7 @@ impl Stripes {
     }
 }
 
-impl Home for Stripes {
+impl Host for Stripes {
     type Error = Infallible;
 
     fn images(&self) -> usize {
@@ -50,18 +51,19 @@ impl Home for Stripes {
     async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, Infallible> {
         let images = (0..self.config.batch).map(|image| image + step as usize);
         let view = |shift| images.clone().flat_map(|image| self.pixels(image + shift)).collect();
-        let views = Views { pixels: vec![view(0), view(1)], labels: vec![0; self.config.batch] };
-        Ok(views.to_device(self.config.image_size, device))
+        let views = HostBatch { pixels: vec![view(0), view(1)], labels: vec![0; self.config.batch] };
+        Ok(Batch::from_host(views, self.config.image_size, device))
     }
 
-    async fn labelled(&mut self, _: Split, chunk: usize) -> Result<Option<Labelled>, Infallible> {
+    async fn labelled(&mut self, _: Split, chunk: usize) -> Result<Option<LabelledImages>, Infallible> {
         let all = || (0..IMAGES).flat_map(|image| self.pixels(image)).collect();
         let labels = (0..IMAGES as u32).collect();
-        let whole = || Labelled { pixels: all(), labels, indices: (0..IMAGES).collect(), size: self.config.image_size };
+        let whole =
+            || LabelledImages { pixels: all(), labels, indices: (0..IMAGES).collect(), size: self.config.image_size };
         Ok((chunk == 0).then(whole))
     }
 
-    async fn keep(&mut self, _: Keepsake, _: Vec<u8>) -> Result<(), Infallible> {
+    async fn save(&mut self, _: Artifact, _: Vec<u8>) -> Result<(), Infallible> {
         Ok(())
     }
 

@@ -7,12 +7,12 @@ use burn::tensor::{Device, Tensor};
 use slimclr_core::{
     augment::{Augmenter, Normalisation},
     config::Config,
-    data::{draw::Draw, sheet::tiles},
+    data::batch::HostBatch,
+    data::{sampler::Sampler, sprite_sheet::tiles},
+    forward::{Forward, Mode},
     image::Image,
     loss::{distill::Distillation, reweight::Reweighting},
-    method::{Batch, Method, Plan, Trainer},
-    pass::{Mode, Pass},
-    train::Views,
+    method::{Batch, MethodKind, StepPlan, Trainer},
 };
 
 const STEPS: u64 = 10;
@@ -22,14 +22,14 @@ fn images() -> Vec<(Image, u32)> {
 }
 
 fn batch(config: &Config, images: &[(Image, u32)], step: u64) -> Batch {
-    let draw = Draw::new(config, Normalisation::CIFAR10);
-    let (epoch, chosen) = draw.batch(step, images.len());
-    let (mut pixels, mut augmenter) = (draw.room(), Augmenter::new());
-    for (places, index) in draw.places(&mut pixels).into_iter().zip(&chosen) {
-        draw.view(&mut augmenter, &images[*index as usize].0, (epoch, *index), places).unwrap();
+    let sampler = Sampler::new(config, Normalisation::CIFAR10);
+    let (epoch, chosen) = sampler.batch(step, images.len());
+    let (mut pixels, mut augmenter) = (sampler.room(), Augmenter::new());
+    for (places, index) in sampler.places(&mut pixels).into_iter().zip(&chosen) {
+        sampler.view(&mut augmenter, &images[*index as usize].0, (epoch, *index), places).unwrap();
     }
     let labels = chosen.iter().map(|index| images[*index as usize].1).collect();
-    Views { pixels, labels }.to_device(config.image_size, &Device::flex())
+    Batch::from_host(HostBatch { pixels, labels }, config.image_size, &Device::flex())
 }
 
 fn norm<const D: usize>(tensor: &Tensor<D>) -> f64 {
@@ -52,17 +52,17 @@ fn first_steps(config: &Config, images: &[(Image, u32)]) -> FirstSteps {
     let encoder = trainer.encoder.clone();
     let views = batch(config, images, 0).views.remove(0);
     let lengths = (0..config.widths.len()).map(|width| {
-        let mut pass = Pass::new(&mut trainer.query, width, Mode::Train { splits: 1 });
-        let embeddings = encoder.forward(views.clone(), &mut pass);
+        let mut pass = Forward::new(&mut trainer.query, width, Mode::Train { splits: 1 });
+        let embeddings = pass.predict(&encoder, views.clone());
         embeddings.powi_scalar(2).sum_dim(1).sqrt().mean().into_scalar::<f64>()
     });
     let lengths = lengths.collect();
     let mut trainer = Trainer::new(config, encoder.clone(), &Device::flex());
-    let timetable = config.timetable(images.len()).unwrap();
+    let schedule = config.schedule(images.len()).unwrap();
     let (mut gradient, mut of_head) = (0.0, 0.0_f64);
     for step in 0..STEPS {
         let before = trainer.query.clone();
-        let plan = Plan { slim: config.slow_start == 0.0, ..timetable.plan(step) };
+        let plan = StepPlan { trains_subnetworks: config.slow_start == 0.0, ..schedule.plan(step) };
         let outcome = trainer.step(batch(config, images, step), plan);
         let weights = encoder.layout().iter().filter(|(_, spec)| spec.is_weight());
         let norms: Vec<(bool, f64, f64)> = weights
@@ -92,7 +92,7 @@ fn recipes() -> Vec<(&'static str, Config)> {
         ("mini", mini.clone()),
         ("cifar10", small(Config::cifar10())),
         ("cifar10-mocov3", small(Config::cifar10_mocov3())),
-        ("mini, simclr", Config { method: Method::Simclr, ..mini.clone() }),
+        ("mini, simclr", Config { method: MethodKind::Simclr, ..mini.clone() }),
         ("mini, supervised", mini.clone().with_supervised().for_classes(10)),
         ("mini, naive", naive.clone()),
         ("mini, no slow start", Config { slow_start: 0.0, ..mini.clone() }),

@@ -20,9 +20,9 @@ use slimclr_core::{
     config::Config,
     encoder::BackboneKind,
     event::{Event, Started},
+    forward::{Forward, Mode},
     interchange::pytorch::StateDict,
-    method::{Method, Trainer},
-    pass::{Mode, Pass},
+    method::{MethodKind, Trainer},
 };
 
 /// Runs one of `tests/python`'s programs.
@@ -86,14 +86,14 @@ fn exports_agree(network: Config, widths: &[f64]) {
     for width in widths {
         let card = export(&run, *width);
         let index = state.encoder.layout().widths().position(*width).unwrap();
-        let mut pass = Pass::new(&mut state.query, index, Mode::Eval);
-        let features = state.encoder.features(images.clone(), &mut pass);
+        let mut pass = Forward::new(&mut state.query, index, Mode::Eval);
+        let features = pass.features(&state.encoder, images.clone());
         let mut tensors = vec![
             ("images", images.dims().to_vec(), bytes(images.clone().flatten(0, 3))),
             ("features", features.dims().to_vec(), bytes(features.flatten(0, 1))),
         ];
-        if config.method == Method::Supervised {
-            let logits = state.encoder.forward(images.clone(), &mut pass);
+        if config.method == MethodKind::Supervised {
+            let logits = pass.predict(&state.encoder, images.clone());
             tensors.push(("logits", logits.dims().to_vec(), bytes(logits.flatten(0, 1))));
         }
         let expected = folder.path().join(format!("expected-{width}.safetensors"));
@@ -148,7 +148,7 @@ fn a_network_of_bottlenecks_is_torchvisions() {
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
 fn a_wider_network_with_a_classifier_is_torchvisions() {
-    let supervised = Config { method: Method::Supervised, dim: 10, ..plain() };
+    let supervised = Config { method: MethodKind::Supervised, dim: 10, ..plain() };
     exports_agree(Config { backbone: RESNET, depth: 18, multiplier: 2.0, ..supervised }, &[1.0, 0.75]);
 }
 
@@ -157,7 +157,7 @@ fn a_wider_network_with_a_classifier_is_torchvisions() {
 fn an_efficientnet_b0_is_torchvisions() {
     let b0 = Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], ..plain() };
     exports_agree(b0.clone(), &[1.0]);
-    exports_agree(Config { method: Method::Supervised, dim: 10, ..b0 }, &[1.0]);
+    exports_agree(Config { method: MethodKind::Supervised, dim: 10, ..b0 }, &[1.0]);
 }
 
 #[test]

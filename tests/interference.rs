@@ -9,13 +9,18 @@ use slimclr_core::{
     config::Config,
     encoder::Encoder,
     gradient::{GradientSum, WidthGradient},
-    interference::{Observer, conflict::Agreement, surgery::Surgery},
-    method::{Batch, Plan, Trainer},
-    parameter::{Layout, ParameterId},
+    interference::{
+        Observer,
+        conflict::agreement,
+        surgery::{Surgery, combine},
+    },
+    layout::{Layout, ParameterId},
+    method::{Batch, StepPlan, Trainer},
     profile::weights_by_stage,
 };
 
-const PLAN: Plan = Plan { slim: true, rate: 0.05, key_momentum: 0.9, keeps_widths: true };
+const PLAN: StepPlan =
+    StepPlan { trains_subnetworks: true, rate: 0.05, key_momentum: 0.9, keeps_width_gradients: true };
 
 fn config() -> Config {
     Config { batch: 4, queue: 16, dim: 8, multiplier: 1.0, image_size: 16, bn_splits: 1, ..Config::mini() }
@@ -88,7 +93,7 @@ fn agreement_is_that_of_the_vectors_on_what_both_have() {
         let outcome = trainer.step(Batch::noise(&config, 0, &Device::flex()), PLAN);
         let encoder = encoder(&config);
         let (layout, stages) = (encoder.layout(), weights_by_stage(&encoder));
-        let (all, by_stage) = block_on(Agreement::measure(layout, &stages, &outcome.widths)).unwrap();
+        let (all, by_stage) = block_on(agreement(layout, &stages, &outcome.widths)).unwrap();
         assert_eq!(by_stage.len(), stages.len());
         let everywhere: Vec<ParameterId> = stages.iter().flat_map(|(_, ids)| ids.clone()).collect();
         assert_eq!(everywhere.len(), layout.iter().filter(|(_, spec)| spec.is_weight()).count());
@@ -146,7 +151,8 @@ fn agreement_is_that_of_the_vectors_on_what_both_have() {
 fn before_the_slow_start_only_the_full_width_has_a_gradient() {
     let config = Config { widths: vec![1.0, 0.5], ..config() };
     let mut trainer = Trainer::new(&config, encoder(&config), &Device::flex());
-    let outcome = trainer.step(Batch::noise(&config, 0, &Device::flex()), Plan { slim: false, ..PLAN });
+    let outcome =
+        trainer.step(Batch::noise(&config, 0, &Device::flex()), StepPlan { trains_subnetworks: false, ..PLAN });
     let encoder = encoder(&config);
     let observer = Observer::new(&encoder);
     let (event, _) = block_on(observer.observe(&encoder, &outcome, (1, 0.0))).unwrap().unwrap();
@@ -169,11 +175,14 @@ fn gradients_that_agree_are_left_alone_by_pcgrad() {
     let common = GradientSum::of(layout, &[noise(layout, 0, None)]);
     let widths: Vec<_> = (0..4).map(|width| noise(layout, width, Some((&common, 3.0)))).collect();
     let everything = |sum: GradientSum| padded(layout, &sum, |_| true);
-    let plain = everything(Surgery::None.sum(layout, &widths, 0));
-    assert_close(&everything(Surgery::Pcgrad.sum(layout, &widths, 0)), &plain);
+    let plain = everything(combine(Surgery::None, layout, &widths, 0));
+    assert_close(&everything(combine(Surgery::Pcgrad, layout, &widths, 0)), &plain);
     for surgery in [Surgery::Pcgrad, Surgery::Cagrad] {
         let alone = &widths[..1];
-        assert_eq!(everything(surgery.sum(layout, alone, 0)), everything(Surgery::None.sum(layout, alone, 0)));
+        assert_eq!(
+            everything(combine(surgery, layout, alone, 0)),
+            everything(combine(Surgery::None, layout, alone, 0))
+        );
     }
 }
 
@@ -193,11 +202,11 @@ fn pcgrad_takes_from_each_gradient_its_part_against_the_other() {
     };
     let expected: Vec<f64> =
         projected(&full, &narrow).iter().zip(projected(&narrow, &on_both)).map(|(a, b)| a + b).collect();
-    let found = Surgery::Pcgrad.sum(layout, &widths, 0);
+    let found = combine(Surgery::Pcgrad, layout, &widths, 0);
     assert_close(&padded(layout, &found, |id| layout.spec(id).only_width.is_none()), &expected);
     // A width's own norms are nobody else's.
     let own = |sum: &GradientSum| padded(layout, sum, |id| layout.spec(id).only_width.is_some());
-    assert_eq!(own(&found), own(&Surgery::None.sum(layout, &widths, 0)));
+    assert_eq!(own(&found), own(&combine(Surgery::None, layout, &widths, 0)));
 }
 
 #[test]
@@ -215,7 +224,7 @@ fn cagrad_gains_as_much_for_the_worst_width_as_its_ball_allows() {
         };
         let norm = |vector: &[f64]| dot(vector, vector).sqrt();
         let mean = mix([1.0 / 3.0; 3]);
-        let sum = Surgery::Cagrad.sum(layout, &widths, 0);
+        let sum = combine(Surgery::Cagrad, layout, &widths, 0);
         let sum = padded(layout, &sum, |id| layout.spec(id).only_width.is_none());
         let direction: Vec<f64> = sum.iter().map(|value| value / 3.0).collect();
 

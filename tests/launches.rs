@@ -10,12 +10,9 @@ use burn::tensor::{Device, DeviceKind, Tensor};
 use cubecl_runtime::logging::{LaunchObservation, LaunchObserver};
 use slimclr_core::{
     config::Config,
+    forward::{Forward, Mode},
     gradient::{GradientSum, WidthGradient},
-    method::{
-        Batch, Plan, Trainer,
-        task::{Question, Task},
-    },
-    pass::{Mode, Pass},
+    method::{Batch, PretextTask, StepPlan, Trainer},
 };
 
 /// Launches by the kernel's name.
@@ -53,32 +50,37 @@ fn step(widths: &[f64]) -> usize {
     let device = Device::wgpu(DeviceKind::DefaultDevice);
     let mut trainer = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &device);
     let batch = Batch::noise(&config, 0, &device);
-    let plan = Plan { slim: true, rate: 0.06, key_momentum: 0.99, keeps_widths: false };
+    let plan = StepPlan { trains_subnetworks: true, rate: 0.06, key_momentum: 0.99, keeps_width_gradients: false };
     trainer.step(batch.clone(), plan);
     let encoder = trainer.encoder.clone();
     let layout = encoder.layout().clone();
     println!("{} widths", widths.len());
-    let (moving, ()) = launches(|| trainer.key.as_mut().unwrap().move_towards(&trainer.query, 0.99));
+    let (moving, ()) = launches(|| trainer.key.as_mut().unwrap().ema_update(&trainer.query, 0.99));
     println!("{moving:>6} momentum encoder");
     let mode = Mode::Train { splits: 1 };
     let (keys, keys_of_batch) = launches(|| {
-        let mut pass = Pass::new(trainer.key.as_mut().unwrap(), 0, mode);
-        slimclr_core::loss::normalize(encoder.project(batch.views[1].clone(), &mut pass))
+        let mut pass = Forward::new(trainer.key.as_mut().unwrap(), 0, mode);
+        slimclr_core::loss::normalize(pass.project(&encoder, batch.views[1].clone()))
     });
     println!("{keys:>6} keys");
     let queue = trainer.queue.as_ref().unwrap().keys.clone();
-    let task = Task { views: batch.views[..1].to_vec(), question: Question::KeyInQueue { keys: keys_of_batch, queue } };
-    let (mut gradients, mut wider) = (Vec::new(), Vec::new());
+    let targets = Tensor::zeros([batch.labels.dims()[0]], &device);
+    let views = batch.views[..1].to_vec();
+    let task = PretextTask { views, targets, keys: Some(keys_of_batch), negatives: Some(queue) };
+    let (mut gradients, mut teachers) = (Vec::new(), Vec::new());
     for width in 0..widths.len() {
-        let mut pass = Pass::tracked(&mut trainer.query, width, mode);
-        let (network, output) = launches(|| encoder.forward(batch.views[0].clone(), &mut pass));
+        let mut pass = Forward::tracked(&mut trainer.query, width, mode);
+        let (network, output) = launches(|| pass.predict(&encoder, batch.views[0].clone()));
         drop(output);
-        let mut pass = Pass::tracked(&mut trainer.query, width, mode);
-        let (forward, output) = launches(|| task.output(&encoder, &mut pass));
-        let (loss, value) = launches(|| trainer.recipe.loss(&output, &task.targets(), &wider, 1.0));
+        let mut pass = Forward::tracked(&mut trainer.query, width, mode);
+        let (forward, output) = launches(|| trainer.method.output(&task, pass.predict_views(&encoder, &task.views)));
+        let (loss, value) = launches(|| {
+            let loss = trainer.method.loss(&output, &task.targets);
+            trainer.objective.weighted(loss, (&output, &teachers), &task.targets, 1.0)
+        });
         let (backward, of_slices) = launches(|| pass.gradients(value));
         gradients.push(WidthGradient::of(&layout, width, of_slices));
-        wider.push(output.detached());
+        teachers.push(output.detached());
         println!("{network:>6} network, {} logits, {loss} loss, {backward} backward", forward - network);
     }
     let (sum, gradients) = launches(|| GradientSum::of(&layout, &gradients));
@@ -87,7 +89,7 @@ fn step(widths: &[f64]) -> usize {
     println!("{moved:>6} optimiser");
     let (whole, losses) = launches(|| trainer.step(batch.clone(), plan).losses);
     println!("{whole:>6} whole step");
-    trainer.recipe.recompute = true;
+    trainer.objective.recompute = true;
     let (recomputing, _) = launches(|| trainer.step(batch, plan).losses);
     println!("{recomputing:>6} that recomputes activations");
     assert!(recomputing > whole);

@@ -6,20 +6,20 @@ use burn::tensor::{Device, DeviceKind, Distribution, Int, Tensor};
 use slimclr_core::{
     augment::{Augmenter, Normalisation},
     config::Config,
-    data::draw::Draw,
+    data::sampler::Sampler,
     encoder::BackboneKind,
     image::Image,
     interference::surgery::Surgery,
     kernel::{
-        contrast::{against_queue, cross_entropy, normalize, soft_cross_entropy},
+        contrastive::{cross_entropy, moco_logits, normalize, soft_cross_entropy},
         conv::{conv, conv_plain},
         norm::{Normalised, batch_norm_train, batch_norm_train_plain, move_running},
         views::DeviceImages,
     },
-    method::{Batch, Method, Plan, Trainer},
+    method::{Batch, MethodKind, StepPlan, Trainer},
     optim::OptimizerKind,
-    precision::Precision,
-    walk::Then,
+    precision::{Precision, is_supported},
+    visitor::Epilogue,
 };
 
 fn tiny() -> Config {
@@ -41,7 +41,12 @@ fn tiny() -> Config {
 fn losses(config: &Config, device: &Device) -> Vec<f32> {
     let mut trainer = Trainer::new(config, config.encoder().unwrap().build().unwrap(), device);
     let step = |step: u64| {
-        let plan = Plan { slim: step > 0, rate: config.learning_rate, key_momentum: 0.99, keeps_widths: false };
+        let plan = StepPlan {
+            trains_subnetworks: step > 0,
+            rate: config.learning_rate,
+            key_momentum: 0.99,
+            keeps_width_gradients: false,
+        };
         let losses = trainer.step(Batch::noise(config, step, device), plan).losses;
         Tensor::cat(losses, 0).into_data().iter::<f32>().collect::<Vec<_>>()
     };
@@ -66,12 +71,15 @@ fn moco_v2_agrees_with_the_cpu() {
 
 #[test]
 fn moco_v3_by_lars_agrees_with_the_cpu() {
-    webgpu_agrees(&Config { method: Method::Mocov3, optimizer: OptimizerKind::Lars, clip_norm: 1.0, ..tiny() }, 1e-3);
+    webgpu_agrees(
+        &Config { method: MethodKind::Mocov3, optimizer: OptimizerKind::Lars, clip_norm: 1.0, ..tiny() },
+        1e-3,
+    );
 }
 
 #[test]
 fn simclr_and_labels_agree_with_the_cpu() {
-    for method in [Method::Simclr, Method::Supervised] {
+    for method in [MethodKind::Simclr, MethodKind::Supervised] {
         webgpu_agrees(&Config { method, accumulate: 2, bn_splits: 1, ..tiny() }, 1e-3);
     }
 }
@@ -108,19 +116,20 @@ fn views_made_on_the_device_are_the_cpus() {
     let uploaded = DeviceImages::on_gpu(images.iter(), &Device::wgpu(DeviceKind::DefaultDevice)).unwrap();
     // Up to 32 pixels no view is blurred; 24 of them shrink the crops, 48 enlarge them.
     for (method, image_size) in [
-        (Method::Mocov2, 24),
-        (Method::Mocov2, 48),
-        (Method::Mocov3, 48),
-        (Method::Simclr, 32),
-        (Method::Supervised, 33),
+        (MethodKind::Mocov2, 24),
+        (MethodKind::Mocov2, 48),
+        (MethodKind::Mocov3, 48),
+        (MethodKind::Simclr, 32),
+        (MethodKind::Supervised, 33),
     ] {
-        let draw = Draw::new(&Config { method, image_size, batch: images.len(), ..tiny() }, Normalisation::CIFAR10);
-        let made = draw.on_device(&uploaded, 5, |image| image as u32);
-        let (epoch, batch) = draw.batch(5, images.len());
+        let sampler =
+            Sampler::new(&Config { method, image_size, batch: images.len(), ..tiny() }, Normalisation::CIFAR10);
+        let made = Batch::on_device(&sampler, &uploaded, 5, |image| image as u32);
+        let (epoch, batch) = sampler.batch(5, images.len());
         assert!(made.labels.into_data().iter::<u32>().eq(batch.iter().copied()));
-        let (mut expected, mut augmenter) = (draw.room(), Augmenter::new());
-        for (index, places) in batch.into_iter().zip(draw.places(&mut expected)) {
-            draw.view(&mut augmenter, &images[index as usize], (epoch, index), places).unwrap();
+        let (mut expected, mut augmenter) = (sampler.room(), Augmenter::new());
+        for (index, places) in batch.into_iter().zip(sampler.places(&mut expected)) {
+            sampler.view(&mut augmenter, &images[index as usize], (epoch, index), places).unwrap();
         }
         assert_eq!(made.views.len(), expected.len());
         for (made, expected) in made.views.into_iter().zip(expected) {
@@ -135,7 +144,7 @@ fn views_made_on_the_device_are_the_cpus() {
 #[test]
 fn sixteen_bits_agree_with_the_cpus() {
     let config = Config { precision: Precision::F16, ..tiny() };
-    assert!(config.precision.is_supported_by(&Device::wgpu(DeviceKind::DefaultDevice)));
+    assert!(is_supported(config.precision, &Device::wgpu(DeviceKind::DefaultDevice)));
     // The scale at first is too high for these losses: both skip the same steps.
     webgpu_agrees(&config, 2e-2);
 }
@@ -183,13 +192,13 @@ fn the_fused_norm_is_the_plain_one() {
         let vector = || Tensor::<1>::random([channels], Distribution::Normal(1.0, 0.5), &device);
         let random = || images(shape, channels_last, &device);
         let (x, gamma, beta, shortcut, cotangent) = (random(), vector(), vector(), random(), random());
-        type Form = fn(Tensor<4>, Tensor<1>, Tensor<1>, f64, Then<Tensor<4>>) -> Normalised;
+        type Form = fn(Tensor<4>, Tensor<1>, Tensor<1>, f64, Epilogue<Tensor<4>>) -> Normalised;
         for kind in 0..4 {
             let run = |form: Form| {
                 let [x, shortcut] = [&x, &shortcut].map(|leaf| leaf.clone().autodiff().require_grad());
                 let [gamma, beta] = [&gamma, &beta].map(|leaf| leaf.clone().autodiff().require_grad());
-                let [add, relu_add] = [Then::AddRelu, Then::ReluAddRelu].map(|then| then(shortcut.clone()));
-                let then = [Then::Nothing, Then::Relu, add, relu_add][kind].clone();
+                let [add, relu_add] = [Epilogue::AddRelu, Epilogue::ReluAddRelu].map(|then| then(shortcut.clone()));
+                let then = [Epilogue::Nothing, Epilogue::Relu, add, relu_add][kind].clone();
                 let result = form(x.clone(), gamma.clone(), beta.clone(), 1e-5, then);
                 let gradients = (result.output.clone() * cotangent.clone()).sum().backward();
                 let of_images = [Some(result.output.without_autodiff()), x.grad(&gradients), shortcut.grad(&gradients)];
@@ -222,7 +231,7 @@ fn the_loss_and_its_gradient_are_the_cpus() {
         let run = |device: &Device| {
             let [x, keys, teacher, queue] = [&x, &keys, &teacher, &queue].map(|x| x.clone().to_device(device));
             let x = x.autodiff().require_grad();
-            let logits = against_queue(normalize(x.clone()), normalize(keys), normalize(queue).transpose());
+            let logits = moco_logits(normalize(x.clone()), normalize(keys), normalize(queue).transpose());
             let targets = Tensor::<1, Int>::from_data([0, 2, 1, 6], device);
             let hard = cross_entropy(logits.clone(), targets.narrow(0, 0, rows), 0.1);
             let soft = soft_cross_entropy([logits.clone(), teacher], [0.5, 2.0]);
@@ -244,7 +253,7 @@ fn running_statistics_move_as_on_the_cpu() {
         let x = images([2, 5 * groups, 4, 3], false, &device);
         let moved = |device: &Device| {
             let one = Tensor::<1>::ones([5 * groups], device);
-            let result = batch_norm_train(x.clone().to_device(device), one.clone(), one, 1e-5, Then::Nothing);
+            let result = batch_norm_train(x.clone().to_device(device), one.clone(), one, 1e-5, Epilogue::Nothing);
             let running = [0.0, 1.0].map(|initial| Tensor::<4>::full([5, 1, 1, 1], initial, device));
             move_running(running, [result.mean, result.variance], 0.1, 24.0 / 23.0)
         };

@@ -7,15 +7,15 @@ use slimclr_core::{
     checkpoint::{self, Checkpoint, CheckpointError},
     config::{Config, ConfigError},
     encoder::BackboneKind,
+    forward::{Forward, Mode},
     loss::{
-        contrast::{against_batch, against_queue, cross_entropy},
+        contrastive::{cross_entropy, moco_logits, mocov3_logits},
         distill::{Distillation, Output},
         normalize,
     },
-    method::{Batch, Method, Plan, StepOutcome, Trainer},
+    method::{Batch, MethodKind, StepOutcome, StepPlan, Trainer},
     optim::loss_scale::LossScale,
     parameter::Parameters,
-    pass::{Mode, Pass},
     precision::Precision,
     width::WidthError,
 };
@@ -34,8 +34,8 @@ fn batch(config: &Config, seed: u64) -> Batch {
 }
 
 /// A step at `rate`, of all widths or only the full network.
-fn plan(slim: bool, rate: f64) -> Plan {
-    Plan { slim, rate, key_momentum: 1.0, keeps_widths: false }
+fn plan(slim: bool, rate: f64) -> StepPlan {
+    StepPlan { trains_subnetworks: slim, rate, key_momentum: 1.0, keeps_width_gradients: false }
 }
 
 fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
@@ -50,11 +50,11 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
 /// The graph of the total loss over whole parameters, sliced inside it: the textbook form of the step.
 fn joint_gradients(method: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
     let [query_views, key_views] = [0, 1].map(|view| batch.views[view].clone());
-    let recipe = &method.recipe;
+    let objective = &method.objective;
     let mode = Mode::Train { splits: 1 };
     let mut key = method.key.clone().unwrap();
     let queue = method.queue.clone().unwrap().keys;
-    let keys = normalize(method.encoder.forward(key_views, &mut Pass::new(&mut key, 0, mode)));
+    let keys = normalize(Forward::new(&mut key, 0, mode).predict(&method.encoder, key_views));
 
     let layout = method.encoder.layout();
     let mut leaves = method.query.clone();
@@ -64,19 +64,20 @@ fn joint_gradients(method: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
         }
     }
     let whole: Parameters = leaves.clone();
-    let (mut total, mut wider): (Option<Tensor<1>>, _) = (None, Vec::new());
-    for (width, weight) in recipe.loss_weights.iter().enumerate() {
-        let mut pass = Pass::new(&mut leaves, width, mode);
-        let embeddings = normalize(method.encoder.forward(query_views.clone(), &mut pass));
+    let (mut total, mut teachers): (Option<Tensor<1>>, _) = (None, Vec::new());
+    for (width, weight) in objective.loss_weights.iter().enumerate() {
+        let mut pass = Forward::new(&mut leaves, width, mode);
+        let embeddings = normalize(pass.predict(&method.encoder, query_views.clone()));
         let targets = Tensor::zeros([keys.dims()[0]], &keys.device());
-        let logits = against_queue(embeddings.clone(), keys.clone(), queue.clone());
+        let logits = moco_logits(embeddings.clone(), keys.clone(), queue.clone());
         let output = Output { embeddings, logits };
-        let loss = recipe.loss(&output, &targets, &wider, *weight);
+        let loss = method.method.loss(&output, &targets);
+        let loss = objective.weighted(loss, (&output, &teachers), &targets, *weight);
         total = Some(match total {
             Some(total) => total + loss,
             None => loss,
         });
-        wider.push(output.detached());
+        teachers.push(output.detached());
     }
     let gradients = total.unwrap().backward();
     layout
@@ -108,7 +109,7 @@ fn width_by_width_gradients_equal_the_joint_backwards() {
 fn every_kind_of_run() -> Vec<Config> {
     // Noise of few images: what is learnt shows within some steps only where nothing else makes it harder.
     let gentle = Config { batch: 8, bn_splits: 1, distill: Distillation::None, ..config() };
-    let methods = [Method::Mocov2, Method::Mocov3, Method::Simclr, Method::Supervised];
+    let methods = [MethodKind::Mocov2, MethodKind::Mocov3, MethodKind::Simclr, MethodKind::Supervised];
     let networks = [(vec![1.0], false), (vec![1.0, 0.5], false), (vec![1.0, 0.5, 0.25], true)];
     let of_method = |method| {
         networks.clone().map(|(widths, disjoint)| Config { method, widths, disjoint, hidden: 16, ..gentle.clone() })
@@ -116,7 +117,7 @@ fn every_kind_of_run() -> Vec<Config> {
     methods.into_iter().flat_map(of_method).map(|config| config.for_classes(8)).collect()
 }
 
-fn total_loss(trainer: &mut Trainer, batch: &Batch, plan: Plan) -> f32 {
+fn total_loss(trainer: &mut Trainer, batch: &Batch, plan: StepPlan) -> f32 {
     trainer.step(batch.clone(), plan).losses.iter().map(|loss| values(loss)[0]).sum()
 }
 
@@ -151,8 +152,8 @@ fn disjoint_sub_networks_share_weights_with_the_full_one_only() {
     let images = batch(&config, 0).views.remove(0);
     let outputs = |trainer: &mut Trainer| {
         [0, 1, 2].map(|width| {
-            let mut pass = Pass::new(&mut trainer.query, width, Mode::Eval);
-            values(&trainer.encoder.features(images.clone(), &mut pass))
+            let mut pass = Forward::new(&mut trainer.query, width, Mode::Eval);
+            values(&pass.features(&trainer.encoder, images.clone()))
         })
     };
     let before = outputs(&mut trainer);
@@ -172,7 +173,7 @@ fn disjoint_sub_networks_share_weights_with_the_full_one_only() {
 
 #[test]
 fn the_gradient_of_a_batch_in_two_parts_is_the_mean_of_theirs() {
-    for method in [Method::Mocov2, Method::Mocov3, Method::Simclr, Method::Supervised] {
+    for method in [MethodKind::Mocov2, MethodKind::Mocov3, MethodKind::Simclr, MethodKind::Supervised] {
         let half = Config { method, hidden: 16, bn_splits: 1, ..config() };
         let whole = Config { batch: 2 * half.batch, accumulate: 2, ..half.clone() };
         let labels = |first: i32| Tensor::arange(i64::from(first)..i64::from(first) + 4, &Device::flex());
@@ -206,8 +207,11 @@ fn the_gradient_of_a_batch_in_two_parts_is_the_mean_of_theirs() {
 
 #[test]
 fn recomputed_activations_change_nothing() {
-    let cifar =
-        [Method::Mocov2, Method::Mocov3, Method::Simclr].map(|method| Config { method, hidden: 16, ..config() });
+    let cifar = [MethodKind::Mocov2, MethodKind::Mocov3, MethodKind::Simclr].map(|method| Config {
+        method,
+        hidden: 16,
+        ..config()
+    });
     let resnet = Config { backbone: BackboneKind::Resnet, depth: 50, multiplier: 0.25, image_size: 32, ..config() };
     let efficientnet = Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], image_size: 32, ..config() };
     for config in cifar.into_iter().chain([resnet, efficientnet]) {
@@ -226,18 +230,18 @@ fn recomputed_activations_change_nothing() {
 
 #[test]
 fn moco_v3_tells_each_view_from_the_others_key() {
-    let config = Config { method: Method::Mocov3, hidden: 16, bn_splits: 1, temperature: 0.7, ..config() };
+    let config = Config { method: MethodKind::Mocov3, hidden: 16, bn_splits: 1, temperature: 0.7, ..config() };
     let batch = batch(&config, 0);
     let mut trainer = fresh(&config);
     let (encoder, mut query, mut key) = (trainer.encoder.clone(), trainer.query.clone(), trainer.key.clone().unwrap());
     let mode = Mode::Train { splits: 1 };
-    let queries = batch.views.iter().map(|view| encoder.forward(view.clone(), &mut Pass::new(&mut query, 0, mode)));
-    let keys = batch.views.iter().map(|view| encoder.project(view.clone(), &mut Pass::new(&mut key, 0, mode)));
+    let queries = batch.views.iter().map(|view| Forward::new(&mut query, 0, mode).predict(&encoder, view.clone()));
+    let keys = batch.views.iter().map(|view| Forward::new(&mut key, 0, mode).project(&encoder, view.clone()));
     let [queries, keys] = [queries.collect::<Vec<_>>(), keys.collect()];
     let ssl = |query: usize, key: usize| {
         let [query, key] = [&queries[query], &keys[key]].map(|outputs| normalize(outputs.clone()));
         let diagonal = Tensor::arange(0..config.batch as i64, &Device::flex());
-        2.0 * 0.7 * values(&cross_entropy(against_batch(query, key), diagonal, 0.7))[0]
+        2.0 * 0.7 * values(&cross_entropy(mocov3_logits(query, key), diagonal, 0.7))[0]
     };
     let crossed = ssl(0, 1) + ssl(1, 0);
     let found = total_loss(&mut trainer, &batch, plan(false, 0.0));

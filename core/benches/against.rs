@@ -19,14 +19,14 @@ use serde::{Deserialize, Serialize};
 use slimclr_core::{
     augment::Normalisation,
     config::Config,
-    data::file,
+    data::decode,
     encoder::BackboneKind,
     eval::knn::knn,
+    forward::{Forward, Mode},
     head::HEAD,
     image::Image,
     interference::Observer,
-    method::Plan,
-    pass::{Mode, Pass},
+    method::StepPlan,
     profile::profile,
 };
 
@@ -119,7 +119,7 @@ impl Job {
                     profile(&trainer.encoder, config.image_size).iter().map(|width| width.macs).collect();
                 let observer = observe.then(|| Observer::new(&trainer.encoder));
                 let run = move || {
-                    let outcome = trainer.step(batch.clone(), Plan { keeps_widths: observe, ..PLAN });
+                    let outcome = trainer.step(batch.clone(), StepPlan { keeps_width_gradients: observe, ..PLAN });
                     if let Some(observer) = &observer {
                         let observed = block_on(observer.observe(&trainer.encoder, &outcome, (1, 0.0)));
                         observed.expect("the CPU does not fail").expect("gradients are finite");
@@ -141,8 +141,8 @@ impl Job {
                 let backbone = cost.stages.iter().filter(|stage| stage.name != HEAD);
                 let operations = 2.0 * backbone.map(|stage| stage.macs).sum::<u64>() as f64;
                 let run = move || {
-                    let mut pass = Pass::new(&mut trainer.query, width, Mode::Eval);
-                    trainer.encoder.features(batch.views[0].clone(), &mut pass).into_data();
+                    let mut pass = Forward::new(&mut trainer.query, width, Mode::Eval);
+                    pass.features(&trainer.encoder, batch.views[0].clone()).into_data();
                 };
                 Ready {
                     run: Box::new(run),
@@ -152,7 +152,7 @@ impl Job {
             }
             Self::Augment { file, size, decode } => {
                 let bytes = fs::read(&file).expect("the image file is there");
-                let read = move || -> Image { file::decode(Cursor::new(&bytes)).expect("the image is intact") };
+                let read = move || -> Image { decode::decode(Cursor::new(&bytes)).expect("the image is intact") };
                 let mut views = Views::new(Normalisation::IMAGENET, size);
                 let image = read();
                 let bytes = (image.pixels.len() + 3 * size * size * size_of::<f32>()) as f64;

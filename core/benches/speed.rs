@@ -13,11 +13,14 @@ use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use slimclr_core::{
     augment::Normalisation,
     config::Config,
-    data::file,
+    data::decode,
     eval::knn::knn,
     image::Image,
-    interference::{Observer, surgery::Surgery},
-    method::Plan,
+    interference::{
+        Observer,
+        surgery::{Surgery, combine},
+    },
+    method::StepPlan,
 };
 
 use setup::{PLAN, Views, features, trainer};
@@ -47,16 +50,16 @@ fn step(bencher: Bencher, widths: usize) {
 #[divan::bench(args = [Surgery::None, Surgery::Pcgrad, Surgery::Cagrad], sample_count = 20)]
 fn surgery(bencher: Bencher, surgery: Surgery) {
     let (mut trainer, batch) = trainer(&cifar(&WIDTHS));
-    let outcome = trainer.step(batch, Plan { keeps_widths: true, ..PLAN });
+    let outcome = trainer.step(batch, StepPlan { keeps_width_gradients: true, ..PLAN });
     let layout = trainer.encoder.layout();
-    bencher.bench_local(|| surgery.sum(layout, &outcome.widths, 0).norm().into_data());
+    bencher.bench_local(|| combine(surgery, layout, &outcome.widths, 0).norm().into_data());
 }
 
 /// Measuring how the gradients of a step of four widths interfere.
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn interference(bencher: Bencher) {
     let (mut trainer, batch) = trainer(&cifar(&WIDTHS));
-    let outcome = trainer.step(batch, Plan { keeps_widths: true, ..PLAN });
+    let outcome = trainer.step(batch, StepPlan { keeps_width_gradients: true, ..PLAN });
     let observer = Observer::new(&trainer.encoder);
     bencher.bench_local(|| block_on(observer.observe(&trainer.encoder, &outcome, (1, 0.0))).unwrap().is_some());
 }
@@ -100,7 +103,7 @@ fn photograph() -> Vec<u8> {
 #[divan::bench(sample_count = 50)]
 fn decode(bencher: Bencher) {
     let file = photograph();
-    bencher.counter(BytesCount::new(file.len())).bench_local(|| file::decode(Cursor::new(&file)).unwrap());
+    bencher.counter(BytesCount::new(file.len())).bench_local(|| decode::decode(Cursor::new(&file)).unwrap());
 }
 
 /// Two MoCo v2 views of a photograph on one core, from its file to 224 pixels.
@@ -109,7 +112,7 @@ fn augment_file(bencher: Bencher) {
     let file = photograph();
     let mut views = Views::new(Normalisation::IMAGENET, 224);
     bencher.counter(ItemsCount::new(2_usize)).bench_local(|| {
-        let image = file::decode(Cursor::new(&file)).unwrap();
+        let image = decode::decode(Cursor::new(&file)).unwrap();
         views.make(&image);
         views.make(&image);
     });

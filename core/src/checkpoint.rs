@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    augment::Normalisation,
     config::{Config, ConfigError},
     encoder::Encoder,
-    method::{Method, Queue, Trainer},
+    layout::{MismatchError, Shapes},
+    method::{MethodKind, Queue, Trainer},
+    normalisation::Normalisation,
     optim::loss_scale::LossScale,
-    parameter::{MismatchError, Parameters, Shapes},
+    parameter::{Parameters, in_layout_shape},
     precision::Precision,
 };
 
@@ -209,7 +210,7 @@ impl<'a> Checkpoint<'a> {
     pub fn read(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
         let checkpoint = Self::open(bytes)?;
         let (config, pointer) = (&checkpoint.config, checkpoint.metadata.queue_pointer);
-        if config.method == Method::Mocov2 && (pointer >= config.queue || !pointer.is_multiple_of(config.batch)) {
+        if config.method == MethodKind::Mocov2 && (pointer >= config.queue || !pointer.is_multiple_of(config.batch)) {
             return Err(CheckpointError::Pointer(pointer));
         }
         checkpoint.check_tensors()?;
@@ -267,7 +268,7 @@ impl<'a> Checkpoint<'a> {
         let expected = with(QUERY)
             .chain(with(MOMENTUM_ENCODER).filter(|_| config.method.has_keys()))
             .chain(with(VELOCITY).filter(|(name, _)| found.contains_key(name)))
-            .chain((config.method == Method::Mocov2).then_some(queue))
+            .chain((config.method == MethodKind::Mocov2).then_some(queue))
             .chain((config.precision == Precision::F16).then(|| (LOSS_SCALE.to_owned(), vec![2])));
         Ok(MismatchError::check(expected, &found)?)
     }
@@ -321,7 +322,7 @@ impl<'a> Checkpoint<'a> {
         for (id, spec) in layout.iter() {
             let name = format!("{VELOCITY}.{}", spec.name);
             if self.tensors.tensor(&name).is_ok() {
-                velocities.push((id, Tensor::from_data(spec.stored(self.tensor(&name)?), device)));
+                velocities.push((id, Tensor::from_data(in_layout_shape(spec, self.tensor(&name)?), device)));
             }
         }
         state.optimizer.set_velocities(&velocities);

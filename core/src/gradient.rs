@@ -6,7 +6,8 @@ use burn::tensor::Tensor;
 
 use crate::{
     kernel::pack::{add, pack},
-    parameter::{Layout, Packing, ParameterId},
+    layout::{Layout, Packing, ParameterId},
+    parameter::{pack as pack_parameters, unpack},
 };
 
 /// The gradient of one width's loss, of every parameter in the shape of the slice that the width uses.
@@ -31,30 +32,26 @@ impl WidthGradient {
 
     /// Adds to the gradient of `id`.
     pub fn add(&mut self, id: ParameterId, gradient: Tensor<4>) {
-        let sum = &mut self.values[id.0];
-        *sum = Some(match sum.take() {
-            None => gradient,
-            Some(sum) => sum + gradient,
-        });
+        add_to(&mut self.values[id.index()], gradient);
     }
 
     /// Adds another gradient of the same width.
     pub fn add_all(&mut self, other: Self) {
-        for (index, value) in other.values.into_iter().enumerate() {
+        for (sum, value) in self.values.iter_mut().zip(other.values) {
             if let Some(value) = value {
-                self.add(ParameterId(index), value);
+                add_to(sum, value);
             }
         }
     }
 
     /// The gradient of `id`, if the loss depends on it.
     pub fn get(&self, id: ParameterId) -> Option<&Tensor<4>> {
-        self.values[id.0].as_ref()
+        self.values[id.index()].as_ref()
     }
 
     /// Replaces the gradient of `id`, if there is one, by what `change` makes of it.
     pub fn update(&mut self, id: ParameterId, change: impl FnOnce(Tensor<4>) -> Tensor<4>) {
-        if let Some(value) = &mut self.values[id.0] {
+        if let Some(value) = &mut self.values[id.index()] {
             value.inplace(change);
         }
     }
@@ -78,6 +75,13 @@ impl WidthGradient {
         let place = within(&own);
         Some(Overlap { own: part(self.get(id)?, place.clone()), other: part(other.get(id)?, within(&others)), place })
     }
+}
+
+fn add_to(sum: &mut Option<Tensor<4>>, gradient: Tensor<4>) {
+    *sum = Some(match sum.take() {
+        None => gradient,
+        Some(sum) => sum + gradient,
+    });
 }
 
 /// What two widths' gradients of one parameter have in common.
@@ -122,7 +126,7 @@ impl GradientSum {
                 let slice = spec.slice(layout.widths(), of_width.width);
                 assert!(slice.is_some(), "a width's gradients are of its own parameters");
                 pieces.push((gradient.clone(), self.packing.place(id, slice)));
-                has_gradient[id.0] = true;
+                has_gradient[id.index()] = true;
             }
         }
         if pieces.is_empty() {
@@ -135,13 +139,13 @@ impl GradientSum {
             Some(packed) => add(packed, pieces),
             None => pack(pieces, self.packing.length()),
         };
-        self.unpacked(packed, |id| has_gradient[id.0])
+        self.unpacked(packed, |id| has_gradient[id.index()])
     }
 
     /// The parts of a packed tensor that are gradients.
     fn unpacked(mut self, packed: Tensor<1>, has_gradient: impl Fn(ParameterId) -> bool) -> Self {
         for id in self.packing.ids() {
-            self.values[id.0] = has_gradient(id).then(|| self.packing.unpack(&packed, id));
+            self.values[id.index()] = has_gradient(id).then(|| unpack(&self.packing, &packed, id));
         }
         self.packed = Some(packed);
         self
@@ -149,7 +153,7 @@ impl GradientSum {
 
     /// The gradient of `id`, in its full shape, if any width has used it.
     pub fn get(&self, id: ParameterId) -> Option<&Tensor<4>> {
-        self.values[id.0].as_ref()
+        self.values[id.index()].as_ref()
     }
 
     /// All gradients, as [`Layout::packing`] has them; zero where there is none.
@@ -158,7 +162,7 @@ impl GradientSum {
     /// If there is none at all.
     pub fn packed(&self) -> Tensor<1> {
         let present = || self.packing.ids().filter_map(|id| Some((id, self.get(id)?)));
-        self.packed.clone().unwrap_or_else(|| self.packing.pack(present()))
+        self.packed.clone().unwrap_or_else(|| pack_parameters(&self.packing, present()))
     }
 
     /// The same gradients, each times `factor`, `[1]`.
@@ -181,7 +185,7 @@ impl GradientSum {
 
     /// Sets the gradient of `id`, in its full shape.
     pub fn set(&mut self, id: ParameterId, gradient: Tensor<4>) {
-        self.values[id.0] = Some(gradient);
+        self.values[id.index()] = Some(gradient);
         self.packed = None;
     }
 }

@@ -7,7 +7,7 @@ use burn::{
     backend::{CubeDevice, DispatchDevice, WgpuDevice, WgpuDeviceKind},
     tensor::{Device, wgpu::WgpuBackend},
 };
-use slimclr_core::config::Config;
+use slimclr_core::{config::Config, precision::is_supported};
 
 /// The device that a run's options name, with a name for people.
 ///
@@ -15,7 +15,7 @@ use slimclr_core::config::Config;
 /// If it is not spelled right, this machine or this build lacks it, or it does not compute in their precision.
 pub fn for_run(config: &Config) -> Result<(Device, String)> {
     let (device, name) = open(&config.device)?;
-    if !config.precision.is_supported_by(&device) {
+    if !is_supported(config.precision, &device) {
         bail!("{name} does not compute in {:?}: use --precision f32", config.precision);
     }
     Ok((device, name))

@@ -10,7 +10,7 @@ use slimclr_core::{
     encoder::{BackboneKind, EncoderConfig},
     event::Evaluated,
     interchange::onnx::{FEATURES, IMAGES, LOGITS},
-    method::Method,
+    method::MethodKind,
 };
 
 use crate::data::fetch::hex;
@@ -76,7 +76,7 @@ pub struct Input {
 
 #[derive(Serialize)]
 pub struct Training {
-    pub method: Method,
+    pub method: MethodKind,
     pub images: usize,
     /// Those taken.
     pub steps: u64,

@@ -9,7 +9,7 @@ use std::{collections::HashMap, path::Path};
 use anyhow::{Context, Result, anyhow, bail};
 use burn::tensor::{DType, TensorData};
 use pytorch_reader::{PickleError, PickleValue, PytorchError, PytorchReader, Tensor};
-use slimclr_core::{interchange::pytorch::STATE_DICT, parameter::Shapes};
+use slimclr_core::{interchange::pytorch::STATE_DICT, layout::Shapes};
 
 /// Python types beside plain values that may stand in a checkpoint: tensors, what describes them, and integers
 /// beyond 64 bits.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use slimclr_core::{config::Config, event::Event, interference::landscape::Landscape, train::Keepsake};
+use slimclr_core::{config::Config, event::Event, interference::landscape::Landscape, train::Artifact};
 use slimclr_report::{Neighbours, Report};
 
 const CONFIG: &str = "config.toml";
@@ -140,11 +140,11 @@ impl RunFolder {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn keep(&self, what: Keepsake, bytes: &[u8]) -> Result<()> {
+    pub fn keep(&self, what: Artifact, bytes: &[u8]) -> Result<()> {
         let path = match what {
-            Keepsake::Checkpoint => self.checkpoint_path(),
-            Keepsake::Snapshot(step) => self.path.join(SNAPSHOTS).join(numbered(step)),
-            Keepsake::Gradients(step) => self.path.join(GRADIENTS).join(numbered(step)),
+            Artifact::Checkpoint => self.checkpoint_path(),
+            Artifact::Snapshot(step) => self.path.join(SNAPSHOTS).join(numbered(step)),
+            Artifact::Gradients(step) => self.path.join(GRADIENTS).join(numbered(step)),
         };
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;

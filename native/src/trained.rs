@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::TensorData;
 use slimclr_core::{
     interchange::trained::{EXTENSION, ReadError, StateDict, Trained},
-    parameter::Shapes,
+    layout::Shapes,
 };
 
 use crate::{pytorch, run_folder::RunFolder};
@@ -58,7 +58,7 @@ mod tests {
         head::HeadKind,
         method::Trainer,
         parameter::Parameters,
-        train::Keepsake,
+        train::Artifact,
         width::Widths,
     };
 
@@ -81,7 +81,7 @@ mod tests {
         let mut state = Trainer::new(&options, encoder.build().unwrap(), &Device::flex());
         state.steps = 7;
         let bytes = block_on(checkpoint::save(&state, &options, Normalisation::CIFAR10)).unwrap();
-        run.keep(Keepsake::Checkpoint, &bytes).unwrap();
+        run.keep(Artifact::Checkpoint, &bytes).unwrap();
         for path in [run.path(), &run.checkpoint_path()] {
             let trained = open(path).unwrap();
             let training = trained.run.as_ref().unwrap();

@@ -3,7 +3,10 @@
 use std::{convert::Infallible, sync::Arc};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use slimclr_core::parameter::{Layout, Parameters, Shapes};
+use slimclr_core::{
+    layout::{Layout, Shapes},
+    parameter::Parameters,
+};
 
 /// What a generated tensor stands for.
 #[derive(Clone, Copy)]

@@ -8,24 +8,23 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use slimclr_core::{
     encoder::{BackboneKind, Encoder, EncoderConfig},
+    forward::{Forward, Mode},
     gradient::GradientSum,
     head::HeadKind,
-    interference::{magnitude::GradientNorms, surgery::Surgery},
+    interference::{magnitude::gradient_norms, surgery::Surgery},
+    layout::{Layout, ParameterId, ParameterSpec, Role, Shapes},
     loss::{
-        contrast::{against_batch, against_queue},
+        contrastive::{moco_logits, mocov3_logits},
         distill::{Distillation, Output, Temperatures},
         normalize,
         reweight::Reweighting,
     },
-    method::{Batch, Method, Plan, Queue, Recipe, Trainer},
-    optim::{
-        Optimizer, OptimizerKind,
-        schedule::{Decay, Schedule, cosine_momentum},
-    },
-    parameter::{Layout, ParameterId, ParameterSpec, Parameters, Role, Shapes},
-    pass::{Mode, Pass},
+    method::{Batch, Method, MocoV2, MocoV3, Objective, Queue, StepPlan, Trainer},
+    optim::{Optimizer, OptimizerKind},
+    parameter::{Parameters, in_layout_shape},
     precision::Precision,
     profile::profile as profile_of,
+    schedule::{Decay, LrSchedule, cosine_momentum},
     width::{Channels, Widths},
 };
 
@@ -97,15 +96,15 @@ pub fn backbone(case: &Value, dtype: DType) -> Differences {
     let images: Tensor<4> = input(salt, "input", field(case, "input"), dtype, &device);
     let outputs: BTreeMap<String, Stored> = field(case, "eval");
     for (index, width) in widths.iter().enumerate() {
-        let output = encoder.forward(images.clone(), &mut Pass::new(&mut parameters, index, Mode::Eval));
+        let output = Forward::new(&mut parameters, index, Mode::Eval).predict(&encoder, images.clone());
         let allowed = tolerance(What::EvalOutput, variant, dtype);
         differences.tensor(&format!("eval output at {width}"), &output, &outputs[&key(width)], allowed);
     }
     let outputs: BTreeMap<String, Stored> = field(case, "train");
     let gradients: BTreeMap<String, BTreeMap<String, Fingerprint>> = field(case, "grad");
     for (index, width) in widths.iter().enumerate() {
-        let mut pass = Pass::tracked(&mut parameters, index, BATCH_MODE);
-        let output = encoder.forward(images.clone(), &mut pass);
+        let mut pass = Forward::tracked(&mut parameters, index, BATCH_MODE);
+        let output = pass.predict(&encoder, images.clone());
         let allowed = tolerance(What::TrainOutput, variant, dtype);
         let detached = output.clone().without_autodiff();
         differences.tensor(&format!("train output at {width}"), &detached, &outputs[&key(width)], allowed);
@@ -153,12 +152,10 @@ fn distillation(case: &Value) -> Distillation {
     }
 }
 
-fn recipe(case: &Value, method: Method) -> Recipe {
+fn objective(case: &Value) -> Objective {
     let reweighting = Reweighting::try_from(field::<u8>(case, "reweighting")).unwrap();
-    Recipe {
+    Objective {
         surgery: Surgery::None,
-        method,
-        temperature: field(case, "temperature"),
         bn_splits: 1,
         accumulate: 1,
         recompute: false,
@@ -183,20 +180,24 @@ fn queue(case: &Value, dtype: DType) -> Tensor<2> {
     normalize(queue.transpose()).transpose()
 }
 
+fn mocov2(case: &Value) -> MocoV2 {
+    MocoV2 { temperature: field(case, "temperature"), queue: field(case, "queue") }
+}
+
 pub fn mocov2_loss(case: &Value, dtype: DType) -> Differences {
     let queue = queue(case, dtype);
-    contrastive_loss(case, dtype, Method::Mocov2, |queries, keys| {
+    contrastive_loss(case, dtype, &mocov2(case), |queries, keys| {
         let targets = Tensor::zeros([queries.dims()[0]], &queries.device());
-        (against_queue(queries, keys, queue.clone()), targets)
+        (moco_logits(queries, keys, queue.clone()), targets)
     })
 }
 
 /// One of the two directions of the symmetric loss.
 pub fn mocov3_loss(case: &Value, dtype: DType) -> Differences {
     let temperature: f64 = field(case, "temperature");
-    contrastive_loss(case, dtype, Method::Mocov3, |queries, keys| {
+    contrastive_loss(case, dtype, &MocoV3 { temperature }, |queries, keys| {
         let targets = Tensor::arange(0..queries.dims()[0] as i64, &queries.device());
-        (against_batch(queries, keys).div_scalar(temperature), targets)
+        (mocov3_logits(queries, keys).div_scalar(temperature), targets)
     })
 }
 
@@ -204,20 +205,20 @@ pub fn mocov3_loss(case: &Value, dtype: DType) -> Differences {
 fn contrastive_loss(
     case: &Value,
     dtype: DType,
-    method: Method,
+    method: &dyn Method,
     compare: impl Fn(Tensor<2>, Tensor<2>) -> (Tensor<2>, Tensor<1, Int>),
 ) -> Differences {
     let (device, salt) = (Device::flex(), text(case, "salt"));
     let shape = [field(case, "n"), field(case, "dim")];
     let unit = |name: &str| normalize(input(salt, name, shape, dtype, &device));
-    let (keys, recipe) = (unit("k"), recipe(case, method));
+    let (keys, objective) = (unit("k"), objective(case));
     let slim: bool = field(case, "slim_enabled");
     let allowed = tolerance(What::LossOrOptimizer, "", dtype);
     let recorded: Vec<f64> = field(case, "losses");
     let gradients: BTreeMap<String, Option<Fingerprint>> = field(case, "grad_q");
 
     let mut differences = Differences::default();
-    let (mut wider, mut total) = (Vec::new(), 0.0);
+    let (mut teachers, mut total) = (Vec::new(), 0.0);
     for (index, width) in widths(case).iter().enumerate() {
         let key = key(width);
         if index > 0 && !slim {
@@ -229,7 +230,9 @@ fn contrastive_loss(
         let query = unit(&format!("q{key}")).autodiff().require_grad();
         let (logits, targets) = compare(query.clone(), keys.clone());
         let output = Output { embeddings: query.clone(), logits };
-        let loss = recipe.loss(&output, &targets, &wider, if slim { recipe.loss_weights[index] } else { 1.0 });
+        let weight = if slim { objective.loss_weights[index] } else { 1.0 };
+        let loss = method.loss(&output, &targets);
+        let loss = objective.weighted(loss, (&output, &teachers), &targets, weight);
         let gradient = query.grad(&loss.backward()).unwrap();
         let value = values(&loss.without_autodiff())[0];
         total += value;
@@ -237,11 +240,11 @@ fn contrastive_loss(
         let expected = gradients[&key].as_ref().unwrap();
         let gradient_allowed = tolerance(What::Gradient, "", dtype);
         differences.fingerprint(&format!("gradient at {width}"), &values(&gradient), expected, gradient_allowed);
-        wider.push(output.detached());
+        teachers.push(output.detached());
     }
     differences.number("total loss", total, field(case, "loss"), allowed);
     let weights: Vec<f64> = field(case, "loss_weights");
-    for (found, expected) in recipe.loss_weights.iter().zip(weights) {
+    for (found, expected) in objective.loss_weights.iter().zip(weights) {
         differences.number("loss weight", *found, expected, 1e-6);
     }
     differences
@@ -260,7 +263,8 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
     let query = filled(encoder.layout(), salt, dtype);
     let [momentum, weight_decay] = ["momentum", "weight_decay"].map(|name| field(case, name));
     let mut trainer = Trainer {
-        recipe: recipe(case, Method::Mocov2),
+        method: Arc::new(mocov2(case)),
+        objective: objective(case),
         key: Some(query.clone()),
         query,
         queue: Some(Queue { keys: queue(case, dtype), pointer: 0 }),
@@ -276,7 +280,12 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
     for (step, record) in field::<Vec<StepRecord>>(case, "steps").into_iter().enumerate() {
         let views = ["xq", "xk"].map(|view| input(salt, &format!("{view}{step}"), shape, dtype, &device));
         let batch = Batch { views: views.to_vec(), labels: Tensor::zeros([shape[0]], &device) };
-        let plan = Plan { slim: record.slim_enabled, rate: field(case, "lr"), key_momentum, keeps_widths: false };
+        let plan = StepPlan {
+            trains_subnetworks: record.slim_enabled,
+            rate: field(case, "lr"),
+            key_momentum,
+            keeps_width_gradients: false,
+        };
         let outcome = trainer.step(batch, plan);
         let mut losses: Vec<f64> = outcome.losses.iter().map(|loss| values(loss)[0]).collect();
         losses.resize(record.losses.len(), 0.0);
@@ -370,9 +379,9 @@ pub fn grad_norm(case: &Value, dtype: DType) -> Differences {
     for (id, spec) in layout.iter().filter(|(_, spec)| spec.is_weight()) {
         let name = format!("g.{}", spec.name);
         let gradient = data(salt, &name, &spec.named_shape(), Kind::Weight, dtype);
-        gradients.set(id, Tensor::from_data(spec.stored(gradient), (&device, dtype)));
+        gradients.set(id, Tensor::from_data(in_layout_shape(spec, gradient), (&device, dtype)));
     }
-    let found = block_on(GradientNorms::measure(layout, &gradients)).unwrap();
+    let found = block_on(gradient_norms(layout, &gradients)).unwrap();
     let mut differences = Differences::default();
     // The authors' norms are sums in f32, in eight lanes: summed so, ours agree to 1e-8; summed exactly, they are
     // up to 3e-5 away. So f64 has no tighter bound here.
@@ -399,7 +408,7 @@ const SCHEDULE: f64 = 1e-6;
 pub fn schedule(case: &Value) -> Differences {
     let mut differences = Differences::default();
     for record in field::<Vec<RateRecord>>(case, "lr") {
-        let schedule = Schedule {
+        let schedule = LrSchedule {
             decay: match record.mode.as_str() {
                 "cos" => Decay::Cosine,
                 "step" => Decay::Step,

@@ -2,15 +2,16 @@
 
 use burn::tensor::{Device, Distribution, Tensor};
 use slimclr_core::{
-    augment::{Augmenter, Normalisation, Recipe, view_rng},
+    augment::{AugmentConfig, Augmenter, Normalisation, view_rng},
     config::Config,
     eval::features::Features,
     image::Image,
-    method::{Batch, Plan, Trainer},
+    method::{Batch, StepPlan, Trainer},
 };
 
 /// A step of all widths.
-pub const PLAN: Plan = Plan { slim: true, rate: 0.06, key_momentum: 0.99, keeps_widths: false };
+pub const PLAN: StepPlan =
+    StepPlan { trains_subnetworks: true, rate: 0.06, key_momentum: 0.99, keeps_width_gradients: false };
 
 /// A trainer on the CPU, with a batch.
 pub fn trainer(config: &Config) -> (Trainer, Batch) {
@@ -21,7 +22,7 @@ pub fn trainer(config: &Config) -> (Trainer, Batch) {
 
 /// MoCo v2 views of `size` pixels, each of another number.
 pub struct Views {
-    recipe: Recipe,
+    recipe: AugmentConfig,
     size: usize,
     augmenter: Augmenter,
     view: Vec<f32>,
@@ -31,7 +32,7 @@ pub struct Views {
 impl Views {
     /// None made yet.
     pub fn new(normalisation: Normalisation, size: usize) -> Self {
-        let recipe = Recipe::moco_v2(normalisation, size);
+        let recipe = AugmentConfig::moco_v2(normalisation, size);
         Self { recipe, size, augmenter: Augmenter::new(), view: vec![0.0; 3 * size * size], number: 0 }
     }
 

@@ -1,6 +1,6 @@
 //! What is different about the options with which a run goes on.
 
-use slimclr_core::{config::Config, interference::surgery::Surgery, loss::distill::Distillation};
+use slimclr_run::{config::Config, distill::Distillation, surgery::Surgery};
 
 /// What `after` has of training that `before` had not, each in a few words.
 pub fn in_words(before: &Config, after: &Config) -> Vec<String> {
@@ -53,7 +53,7 @@ fn surgery(after: Surgery) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use slimclr_core::loss::reweight::Reweighting;
+    use slimclr_run::reweight::Reweighting;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! The page about several runs side by side.
 
-use slimclr_core::event::Evaluated;
+use slimclr_run::event::Evaluated;
 
 use crate::{
     Report,

@@ -1,9 +1,6 @@
 //! The figures: what each shows of a run, and how to read it.
 
-use slimclr_core::{
-    event::{Evaluated, Step},
-    loss::distill::Distillation,
-};
+use slimclr_run::{distill::Distillation, event::Evaluated, event::Step};
 
 use crate::{
     chart::{Axis, Chart, LABELLED, NAMED, PANEL, Scale, Shape, WIDE},

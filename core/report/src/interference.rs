@@ -4,13 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use slimclr_core::{
-    event::Interference,
-    interference::{
-        conflict::{Agreement, Pairs},
-        direction::{GradientPath, gradient_path},
-        landscape::{Directions, Landscape, Surface},
-    },
+use slimclr_run::{
+    event::Interference, interference::agreement::Agreement, interference::agreement::Pairs,
+    interference::direction::GradientPath, interference::direction::gradient_path, interference::landscape::Directions,
+    interference::landscape::Landscape, interference::landscape::Surface,
 };
 
 use crate::{

@@ -28,7 +28,8 @@ pub use text::{compact, count, duration};
 use plate::Plate;
 use record::Record;
 use runs::Runs;
-use slimclr_core::{event::Event, image::Image, interference::landscape::Landscape};
+use slimclr_data::image::Image;
+use slimclr_run::{event::Event, interference::landscape::Landscape};
 
 /// What a report is made from.
 #[derive(Debug, Clone)]

@@ -1,6 +1,7 @@
 //! The page around the figures.
 
-use slimclr_core::{config::Config, encoder::BackboneKind, event::Evaluated, method::Method};
+use slimclr_network::encoder::BackboneKind;
+use slimclr_run::{config::Config, event::Evaluated, method::MethodKind};
 
 use crate::{
     Neighbours, Report, colour,
@@ -133,10 +134,10 @@ fn what_was_trained(record: &Record) -> String {
         End::Open => format!("Its events end after {taken} of {steps}{epochs}{resumed}"),
     };
     let trained = match started.config.method {
-        Method::Mocov2 => "pre-trained by MoCo v2 without labels",
-        Method::Mocov3 => "pre-trained by MoCo v3 without labels",
-        Method::Simclr => "pre-trained by SimCLR without labels",
-        Method::Supervised => "trained with labels",
+        MethodKind::Mocov2 => "pre-trained by MoCo v2 without labels",
+        MethodKind::Mocov3 => "pre-trained by MoCo v3 without labels",
+        MethodKind::Simclr => "pre-trained by SimCLR without labels",
+        MethodKind::Supervised => "trained with labels",
     };
     format!(
         "{backbone}{channels} {at_widths} was {trained} on {}. {course} on {}.",

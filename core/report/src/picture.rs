@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
-use slimclr_core::image::Image;
+use slimclr_data::image::Image;
 
 use crate::text::escape;
 

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use slimclr_core::{
-    config::Config,
-    event::{Evaluated, Event, Interference, Started, Step},
-};
+use slimclr_run::{config::Config, event::Evaluated, event::Event, event::Interference, event::Started, event::Step};
 
 use crate::change;
 
@@ -113,8 +110,8 @@ impl<'a> Record<'a> {
                 if !words.is_empty() {
                     self.changes.push(Change { step: *step, before, words });
                 }
-                let timetable = config.timetable(self.started.images);
-                let slow_start = timetable.map_or(self.started.slow_start_step, |timetable| timetable.slow_start);
+                let schedule = config.schedule(self.started.images);
+                let slow_start = schedule.map_or(self.started.slow_start_step, |schedule| schedule.slow_start);
                 self.go_on(*step, config, slow_start);
             }
             Event::Checkpoint { .. } => {}

@@ -1,6 +1,6 @@
 //! A loss landscape in three dimensions: what a program that draws it needs to know, and says of it.
 
-use slimclr_core::interference::landscape::{Landscape, Surface};
+use slimclr_run::{interference::landscape::Landscape, interference::landscape::Surface};
 
 use crate::{
     chart::{Scale, drawable},
@@ -170,7 +170,7 @@ fn description(surface: &Surface, grid: &Grid) -> String {
 
 #[cfg(test)]
 mod tests {
-    use slimclr_core::interference::landscape::{Directions, Waypoint};
+    use slimclr_run::{interference::landscape::Directions, interference::landscape::Waypoint};
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! The runs that a report is about.
 
-use slimclr_core::interference::landscape::Landscape;
+use slimclr_run::interference::landscape::Landscape;
 
 use crate::{
     Report,

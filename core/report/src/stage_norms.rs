@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use slimclr_core::{event::Interference, interference::conflict::StageAgreement};
+use slimclr_run::{event::Interference, interference::agreement::StageAgreement};
 
 use crate::{
     chart::{drawable, extent},

@@ -3,14 +3,12 @@
 mod fixture;
 
 use fixture::{WIDTHS, complete, evaluated, interference, interfering, started, step};
-use slimclr_core::{
-    config::Config,
-    event::Event,
-    image::Image,
-    interference::{conflict::Agreement, landscape::Waypoint, magnitude::GradientNorms},
-    loss::distill::Distillation,
-};
+use slimclr_data::image::Image;
 use slimclr_report::{FigureFile, Neighbours, Report, Section, figures, html, sections, style, table};
+use slimclr_run::{
+    config::Config, distill::Distillation, event::Event, interference::agreement::Agreement,
+    interference::landscape::Waypoint, interference::magnitude::GradientNorms,
+};
 
 /// A run of an earlier program: norms and nothing else.
 fn earlier(name: &str) -> Report {

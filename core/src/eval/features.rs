@@ -3,24 +3,12 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{
+    data::batch::LabelledImages,
     encoder::Encoder,
+    forward::{Forward, Mode},
     loss::normalize,
     parameter::Parameters,
-    pass::{Mode, Pass},
 };
-
-/// Images with their classes.
-#[derive(Debug, Clone, Default)]
-pub struct Labelled {
-    /// Normalised pixels, `[n, 3, size, size]` in row-major order.
-    pub pixels: Vec<f32>,
-    /// The class of each image.
-    pub labels: Vec<u32>,
-    /// The place of each image in its set; damaged images are left out.
-    pub indices: Vec<usize>,
-    /// Side of the images.
-    pub size: usize,
-}
 
 /// One width's features of a set of images.
 #[derive(Debug, Clone)]
@@ -51,12 +39,12 @@ impl<'a> Extractor<'a> {
     }
 
     /// Runs every width's backbone, in evaluation mode, over a chunk of images.
-    pub fn add(&mut self, chunk: Labelled) {
+    pub fn add(&mut self, chunk: LabelledImages) {
         let shape = [chunk.labels.len(), 3, chunk.size, chunk.size];
         let images = Tensor::<4>::from_data(TensorData::new(chunk.pixels, shape), self.device);
         for (width, features) in self.chunks.iter_mut().enumerate() {
-            let mut pass = Pass::new(self.parameters, width, Mode::Eval);
-            features.push(self.encoder.features(images.clone(), &mut pass));
+            let mut forward = Forward::new(self.parameters, width, Mode::Eval);
+            features.push(forward.features(self.encoder, images.clone()));
         }
         self.labels.extend(chunk.labels);
         self.indices.extend(chunk.indices);

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use burn::tensor::{ExecutionError, Tensor};
 
 use super::{Accuracy, features::Features};
-use crate::kernel::cpu::map;
+use crate::kernel::threads::map;
 
 /// Votes count `exp(similarity / TEMPERATURE)`.
 const TEMPERATURE: f32 = 0.1;

@@ -1,6 +1,6 @@
 //! Maps of features: images on the two principal components of what one width makes of them.
 
-use crate::interference::spectrum::{dot, leading_pairs};
+use slimclr_run::interference::eigen::{dot, leading_pairs};
 
 /// How to draw features of one width on a plane.
 #[derive(Debug, Clone)]

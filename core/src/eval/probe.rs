@@ -7,61 +7,17 @@
 use std::ops::Range;
 
 use burn::tensor::{ExecutionError, Int, Tensor, TensorData, activation::softmax};
-use serde::{Deserialize, Serialize};
+pub use slimclr_run::probe::ProbeConfig;
 
 use super::{ProbeAccuracy, features::Features};
 use crate::{
     augment::epoch_order,
-    config::{ConfigError, in_range},
-    optim::schedule::{Decay, Schedule},
+    schedule::LrSchedule,
     width::{Channels, Widths},
 };
 
 /// Momentum of the probe's SGD.
 const MOMENTUM: f64 = 0.9;
-
-/// Features per step of the recipes: fewer than their publications' 1024, as most sets are smaller than ImageNet.
-const BATCH: usize = 256;
-
-/// How the probe is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ProbeConfig {
-    /// Passes over the training features.
-    pub epochs: u64,
-    /// Features per step.
-    pub batch: usize,
-    /// The highest learning rate.
-    pub rate: f64,
-    /// How the rate falls; by steps, to a tenth after 60% and again after 80% of the epochs.
-    pub decay: Decay,
-}
-
-impl ProbeConfig {
-    /// The paper's probe for MoCov2's features.
-    pub fn moco_v2() -> Self {
-        Self { epochs: 100, batch: 1024, rate: 60.0, decay: Decay::Step }.at_batch(BATCH)
-    }
-
-    /// The paper's probe for MoCov3's features.
-    pub fn moco_v3() -> Self {
-        Self { epochs: 90, batch: 1024, rate: 0.4, decay: Decay::Cosine }.at_batch(BATCH)
-    }
-
-    /// The same probe with `batch` features per step, and the rate in proportion.
-    pub fn at_batch(self, batch: usize) -> Self {
-        Self { batch, rate: self.rate * batch as f64 / self.batch as f64, ..self }
-    }
-
-    /// Checks the options.
-    ///
-    /// # Errors
-    /// The first option that cannot be.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        in_range("probe-epochs", self.epochs as f64, self.epochs >= 1, "at least 1")?;
-        in_range("probe-batch", self.batch as f64, self.batch >= 1, "at least 1")?;
-        in_range("probe-rate", self.rate, self.rate > 0.0 && self.rate.is_finite(), "above 0")
-    }
-}
 
 /// What the two kinds of probe reach, widest first.
 #[derive(Debug, Clone, PartialEq)]
@@ -178,7 +134,7 @@ pub async fn probe(
     let (images, classes) = (train[0].labels.len(), train[0].classes());
     let config = config.clone().at_batch(config.batch.min(images));
     // The rate changes from epoch to epoch, not from step to step, as in the authors' code.
-    let schedule = Schedule {
+    let schedule = LrSchedule {
         decay: config.decay,
         initial: config.rate,
         total_steps: config.epochs,
@@ -204,6 +160,8 @@ pub async fn probe(
 
 #[cfg(test)]
 mod tests {
+    use slimclr_run::schedule::Decay;
+
     use burn::tensor::Device;
     use futures::executor::block_on;
 

@@ -13,7 +13,8 @@ use crate::{
     backbone::{cifar, resnet},
     encoder::{BackboneKind, BuildError, Encoder, EncoderConfig},
     head::HeadKind,
-    parameter::{MismatchError, Parameters, Shapes},
+    layout::{MismatchError, Shapes},
+    parameter::Parameters,
     width::{Channels, WidthError, Widths},
 };
 

@@ -8,9 +8,9 @@ use self::proto::{Attribute, Extent, Model, Node, OperatorSet, Property, Tensor,
 use super::{sub_network::NamedTensor, torchvision::Names};
 use crate::{
     encoder::Encoder,
-    parameter::{Layout, ParameterId},
-    slim::{SlimConv2d, SlimLinear, SwitchableBatchNorm, norm::EPSILON},
-    walk::{Then, Walk},
+    layers::{SlimConv2d, SlimLinear, SwitchableBatchNorm, norm::EPSILON},
+    layout::{Layout, ParameterId},
+    visitor::{Epilogue, Visitor},
 };
 
 /// Version of the operators, and that of the format that came with it (2021): old enough for every runtime.
@@ -40,12 +40,12 @@ impl Graph {
         let graph = Self { nodes: Vec::new(), outputs: Vec::new(), parameters: Vec::new() };
         let mut writer = Writer { layout, names: Names::of(layout), width: index, graph };
         let images = Value { name: IMAGES.into(), channels: 3 };
-        let pooled = encoder.backbone().walk(images, &mut writer);
+        let pooled = encoder.backbone().visit(images, &mut writer);
         let channels = pooled.channels;
         let features = writer.node("Flatten", FEATURES, vec![pooled.name], vec![Attribute::int("axis", 1)], channels);
         writer.graph.outputs.push(features.clone());
         if encoder.is_classifier() {
-            let mut logits = encoder.head().walk(features, &mut writer);
+            let mut logits = encoder.head().visit(features, &mut writer);
             logits.name = LOGITS.into();
             writer.graph.nodes.last_mut().expect("a classifier has a layer").output = vec![LOGITS.into()];
             writer.graph.outputs.push(logits);
@@ -152,7 +152,7 @@ fn layer(tensor: &str) -> String {
     tensor.rsplit_once('.').map_or(tensor, |(layer, _)| layer).into()
 }
 
-impl Walk for Writer<'_> {
+impl Visitor for Writer<'_> {
     type Value = Value;
 
     fn width(&self) -> usize {
@@ -177,7 +177,7 @@ impl Walk for Writer<'_> {
         self.node("Conv", &name, inputs, attributes, self.outputs(conv.weight()))
     }
 
-    fn norm(&mut self, x: Value, norm: &SwitchableBatchNorm, then: Then<Value>) -> Value {
+    fn norm(&mut self, x: Value, norm: &SwitchableBatchNorm, then: Epilogue<Value>) -> Value {
         let affine = norm.affine(self.width).expect("the norms of backbones scale and shift");
         let [scale, shift] = affine.map(|id| self.parameter(id));
         let [mean, variance] = norm.running(self.width).map(|id| self.parameter(id));
@@ -186,13 +186,13 @@ impl Walk for Writer<'_> {
         let epsilon = vec![Attribute::float("epsilon", EPSILON as f32)];
         let x = self.node("BatchNormalization", &name, inputs, epsilon, x.channels);
         match then {
-            Then::Nothing => x,
-            Then::Relu => self.relu(x),
-            Then::AddRelu(shortcut) => {
+            Epilogue::Nothing => x,
+            Epilogue::Relu => self.relu(x),
+            Epilogue::AddRelu(shortcut) => {
                 let sum = self.add(x, shortcut);
                 self.relu(sum)
             }
-            Then::ReluAddRelu(shortcut) => {
+            Epilogue::ReluAddRelu(shortcut) => {
                 let inner = self.relu(x);
                 let sum = self.add(inner, shortcut);
                 self.relu(sum)

@@ -16,7 +16,7 @@ use thiserror::Error;
 use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
 use super::pickle::{Pickle, PickleError, Tensor, Value};
-use crate::parameter::Shapes;
+use crate::layout::Shapes;
 
 /// Keys under which training programs keep a network's tensors, beside an optimiser's state and the like.
 pub const STATE_DICT: [&str; 2] = ["state_dict", "model"];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::parameter::{Layout, ParameterSpec};
+use crate::layout::{Layout, ParameterSpec};
 
 /// How the names of an EfficientNet's first layer begin; no other backbone's do.
 const EFFICIENTNET_STEM: &str = "features.0.0.";
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::{
         backbone::{cifar::cifar_resnet, efficientnet::efficientnet_b0, resnet::resnet},
-        slim::SlimLinear,
+        layers::SlimLinear,
         width::Widths,
     };
 
@@ -135,7 +135,7 @@ mod tests {
     fn a_switchable_classifier_is_the_widths_own() {
         let mut layout = Layout::new(Widths::try_from(vec![1.0, 0.5]).unwrap());
         let channels = crate::width::Channels::Fixed(8);
-        crate::slim::SwitchableLinear::new(&mut layout, "fc", [channels; 2]).unwrap();
+        crate::layers::SwitchableLinear::new(&mut layout, "fc", [channels; 2]).unwrap();
         let names = Names::of(&layout);
         let found: Vec<String> = layout.iter().map(|(_, spec)| names.name(spec)).collect();
         assert_eq!(found, ["fc.weight", "fc.bias", "fc.weight", "fc.bias"]);

@@ -14,7 +14,8 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     config::{Config, ConfigError},
     encoder::{BackboneKind, Encoder, EncoderConfig},
-    parameter::{Parameters, Shapes},
+    layout::Shapes,
+    parameter::Parameters,
 };
 
 /// How the names of our own files end; all others are taken for PyTorch's.

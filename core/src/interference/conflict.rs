@@ -1,117 +1,86 @@
 //! How far the widths' gradients agree on the weights that they share.
 
 use burn::tensor::{ExecutionError, Tensor};
-use serde::{Deserialize, Serialize};
+use slimclr_run::interference::agreement::{Agreement, Pairs, StageAgreement};
 
 use crate::{
     gradient::WidthGradient,
-    parameter::{Layout, ParameterId},
+    layout::{Layout, ParameterId},
 };
 
-/// A value for every pair of widths, in width order, symmetric; none where one of the two was not trained, or they share
-/// nothing.
-pub type Pairs = Vec<Vec<Option<f64>>>;
-
-/// How far the widths' gradients agree in some part of the network, on the slices that both of a pair use.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Agreement {
-    /// The cosine between the two gradients.
-    #[serde(default)]
-    pub cosines: Pairs,
-    /// The conflict rate: the fraction of weight tensors on which the cosine is negative.
-    #[serde(default)]
-    pub conflicts: Pairs,
-}
-
-/// The same for one stage, with the gradients' magnitudes there.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StageAgreement {
-    /// The stage, as the profile names it.
-    pub stage: String,
-    /// In it.
-    #[serde(flatten)]
-    pub agreement: Agreement,
-    /// For each width, the l2 norm of its own gradient over the stage's weights, all its slices together; none of widths
-    /// that were not trained. Earlier programs did not measure it.
-    #[serde(default)]
-    pub norms: Vec<Option<f64>>,
-}
-
-impl Agreement {
-    /// Measures the gradients of one step by stage, reading the device once: each stage's agreement and norms, and the
-    /// agreement over all of them.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub async fn measure(
-        layout: &Layout,
-        stages: &[(String, Vec<ParameterId>)],
-        gradients: &[WidthGradient],
-    ) -> Result<(Self, Vec<StageAgreement>), ExecutionError> {
-        let mut on_device = Vec::new();
-        // In the same order: which stage and pair of widths the three products are of.
-        let mut places = Vec::new();
-        for (number, (_, weights)) in stages.iter().enumerate() {
-            for (wider, one) in gradients.iter().enumerate() {
-                for (narrower, other) in gradients.iter().enumerate().skip(wider + 1) {
-                    for id in weights {
-                        let Some(it) = one.overlap(other, layout, *id) else { continue };
-                        on_device.push((it.own.clone() * it.other.clone()).sum());
-                        on_device.extend([it.own, it.other].map(|part| part.powi_scalar(2).sum()));
-                        places.push((number, [wider, narrower]));
-                    }
+/// Measures the gradients of one step by stage, reading the device once: each stage's agreement and norms, and the
+/// agreement over all of them.
+///
+/// # Errors
+/// If the device fails.
+pub async fn agreement(
+    layout: &Layout,
+    stages: &[(String, Vec<ParameterId>)],
+    gradients: &[WidthGradient],
+) -> Result<(Agreement, Vec<StageAgreement>), ExecutionError> {
+    let mut on_device = Vec::new();
+    // In the same order: which stage and pair of widths the three products are of.
+    let mut places = Vec::new();
+    for (number, (_, weights)) in stages.iter().enumerate() {
+        for (wider, one) in gradients.iter().enumerate() {
+            for (narrower, other) in gradients.iter().enumerate().skip(wider + 1) {
+                for id in weights {
+                    let Some(it) = one.overlap(other, layout, *id) else { continue };
+                    on_device.push((it.own.clone() * it.other.clone()).sum());
+                    on_device.extend([it.own, it.other].map(|part| part.powi_scalar(2).sum()));
+                    places.push((number, [wider, narrower]));
                 }
             }
         }
-        let compared = on_device.len();
-        // Behind them the squares: which stage and width each is of.
-        let mut owners = Vec::new();
-        for (number, (_, weights)) in stages.iter().enumerate() {
-            for (width, gradient) in gradients.iter().enumerate() {
-                let squares = weights.iter().filter_map(|id| Some(gradient.get(*id)?.clone().powi_scalar(2).sum()));
-                let before = on_device.len();
-                on_device.extend(squares);
-                owners.extend(std::iter::repeat_n((number, width), on_device.len() - before));
-            }
-        }
-        let read: Vec<f64> = if on_device.is_empty() {
-            Vec::new()
-        } else {
-            Tensor::cat(on_device, 0).into_data_async().await?.iter().collect()
-        };
-        let (products, squares) = read.split_at(compared);
-        let measured: Vec<(usize, [usize; 2], Products)> = places
-            .into_iter()
-            .zip(products.chunks_exact(3))
-            .map(|((stage, pair), products)| (stage, pair, [products[0], products[1], products[2]]))
-            .collect();
-        let widths = layout.widths().len();
-        let trained = gradients.len();
-        let of_stages = |is_in: &dyn Fn(usize) -> bool| {
-            let within = || measured.iter().filter(|(stage, ..)| is_in(*stage));
-            let of_pair = |pair| within().filter(move |(_, of, _)| *of == pair).map(|(.., products)| *products);
-            Self {
-                cosines: pairs(widths, trained, 1.0, |pair| {
-                    cosine(of_pair(pair).fold([0.0; 3], |sum, of| std::array::from_fn(|index| sum[index] + of[index])))
-                }),
-                conflicts: pairs(widths, trained, 0.0, |pair| {
-                    let cosines: Vec<f64> = of_pair(pair).filter_map(cosine).collect();
-                    let against = cosines.iter().filter(|cosine| **cosine < 0.0).count();
-                    (!cosines.is_empty()).then(|| against as f64 / cosines.len() as f64)
-                }),
-            }
-        };
-        let norm = |owner: (usize, usize)| {
-            let own = owners.iter().zip(squares).filter(|(other, _)| **other == owner).map(|(_, square)| square);
-            (owner.1 < trained).then(|| own.sum::<f64>().sqrt())
-        };
-        let by_stage = stages.iter().enumerate().map(|(number, (name, _))| StageAgreement {
-            stage: name.clone(),
-            agreement: of_stages(&|stage| stage == number),
-            norms: (0..widths).map(|width| norm((number, width))).collect(),
-        });
-        Ok((of_stages(&|_| true), by_stage.collect()))
     }
+    let compared = on_device.len();
+    // Behind them the squares: which stage and width each is of.
+    let mut owners = Vec::new();
+    for (number, (_, weights)) in stages.iter().enumerate() {
+        for (width, gradient) in gradients.iter().enumerate() {
+            let squares = weights.iter().filter_map(|id| Some(gradient.get(*id)?.clone().powi_scalar(2).sum()));
+            let before = on_device.len();
+            on_device.extend(squares);
+            owners.extend(std::iter::repeat_n((number, width), on_device.len() - before));
+        }
+    }
+    let read: Vec<f64> = if on_device.is_empty() {
+        Vec::new()
+    } else {
+        Tensor::cat(on_device, 0).into_data_async().await?.iter().collect()
+    };
+    let (products, squares) = read.split_at(compared);
+    let measured: Vec<(usize, [usize; 2], Products)> = places
+        .into_iter()
+        .zip(products.chunks_exact(3))
+        .map(|((stage, pair), products)| (stage, pair, [products[0], products[1], products[2]]))
+        .collect();
+    let widths = layout.widths().len();
+    let trained = gradients.len();
+    let of_stages = |is_in: &dyn Fn(usize) -> bool| {
+        let within = || measured.iter().filter(|(stage, ..)| is_in(*stage));
+        let of_pair = |pair| within().filter(move |(_, of, _)| *of == pair).map(|(.., products)| *products);
+        Agreement {
+            cosines: pairs(widths, trained, 1.0, |pair| {
+                cosine(of_pair(pair).fold([0.0; 3], |sum, of| std::array::from_fn(|index| sum[index] + of[index])))
+            }),
+            conflicts: pairs(widths, trained, 0.0, |pair| {
+                let cosines: Vec<f64> = of_pair(pair).filter_map(cosine).collect();
+                let against = cosines.iter().filter(|cosine| **cosine < 0.0).count();
+                (!cosines.is_empty()).then(|| against as f64 / cosines.len() as f64)
+            }),
+        }
+    };
+    let norm = |owner: (usize, usize)| {
+        let own = owners.iter().zip(squares).filter(|(other, _)| **other == owner).map(|(_, square)| square);
+        (owner.1 < trained).then(|| own.sum::<f64>().sqrt())
+    };
+    let by_stage = stages.iter().enumerate().map(|(number, (name, _))| StageAgreement {
+        stage: name.clone(),
+        agreement: of_stages(&|stage| stage == number),
+        norms: (0..widths).map(|width| norm((number, width))).collect(),
+    });
+    Ok((of_stages(&|_| true), by_stage.collect()))
 }
 
 /// The inner product of two gradients on what they share, and of each with itself.

@@ -2,16 +2,17 @@
 
 use std::ops::{ControlFlow, RangeInclusive};
 
-use burn::tensor::{ExecutionError, Int, Tensor};
-use serde::{Deserialize, Serialize};
+use burn::tensor::{ExecutionError, Tensor};
+pub use slimclr_run::interference::landscape::{Directions, Landscape, Surface, Waypoint};
 use thiserror::Error;
 
 use super::plane::{Plane, Projection};
 use crate::{
     checkpoint::Snapshot,
-    method::{Batch, Trainer, task::Task},
-    parameter::{MismatchError, ParameterSpec, Parameters},
-    pass::{Mode, Pass},
+    forward::{Forward, Mode},
+    layout::{MismatchError, ParameterSpec},
+    method::{Batch, PretextTask, Trainer},
+    parameter::Parameters,
     precision::Precision,
 };
 
@@ -19,56 +20,6 @@ use crate::{
 const MARGIN: f64 = 0.25;
 /// Weights longer than this are lost, whatever their numbers: their products would overflow 32 bits.
 const LONGEST: f64 = 1e18;
-
-/// The loss around the trained weights, for some widths of one run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Landscape {
-    /// How the plane's directions were chosen.
-    pub directions: Directions,
-    /// Images that the loss was averaged over.
-    pub images: usize,
-    /// One surface a width, widest first.
-    pub surfaces: Vec<Surface>,
-}
-
-/// How the two directions of a plane through the trained weights are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-#[serde(rename_all = "snake_case")]
-pub enum Directions {
-    /// The principal components of the weights' path: the plane that shows most of it
-    Pca,
-    /// Random ones, each filter scaled to the norm of the weights' (Li et al. 2018)
-    Random,
-}
-
-/// The loss of one width on a plane through its trained weights, which lie at the origin.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Surface {
-    /// The width.
-    pub width: f64,
-    /// Coordinates along the first direction, ascending.
-    pub x: Vec<f64>,
-    /// Coordinates along the second direction, ascending.
-    pub y: Vec<f64>,
-    /// The loss at each place, a row for each `y`; none where it is no finite number.
-    pub loss: Vec<Vec<Option<f64>>>,
-    /// The weights' path, projected onto the plane.
-    pub path: Vec<Waypoint>,
-    /// The share of the path's variance along each direction.
-    pub explained: [f64; 2],
-}
-
-/// The weights of one snapshot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Waypoint {
-    /// The fractional epoch.
-    pub epoch: f64,
-    /// Where they lie on the plane; none if they are no finite numbers.
-    pub at: Option<[f64; 2]>,
-    /// Their own loss, which the projection's may differ from.
-    pub loss: Option<f64>,
-}
 
 /// How a landscape is to be computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,9 +62,8 @@ pub enum LandscapeError {
 /// computed in 32 bits, whatever the run was trained in.
 pub struct Surveyor {
     trainer: Trainer,
-    /// What the networks are asked, with the right answers.
-    exam: Vec<(Task, Tensor<1, Int>)>,
-    /// Parts of a batch that the exam is of.
+    tasks: Vec<PretextTask>,
+    /// Parts of a batch that the tasks are of.
     parts: usize,
     images: usize,
     snapshots: Vec<Snapshot>,
@@ -132,13 +82,14 @@ impl Surveyor {
     /// # Panics
     /// If there are fewer than 2 images.
     pub fn new(mut trainer: Trainer, batches: &[Batch], images: usize, steps_per_epoch: u64) -> Self {
-        trainer.recipe.precision = Precision::F32;
-        let mut parts: Vec<Batch> = batches.iter().flat_map(|batch| batch.parts(trainer.recipe.accumulate)).collect();
+        trainer.objective.precision = Precision::F32;
+        let mut parts: Vec<Batch> =
+            batches.iter().flat_map(|batch| batch.parts(trainer.objective.accumulate)).collect();
         let of_part = parts[0].images();
         let images = if images < of_part {
-            let group = of_part / trainer.recipe.bn_splits;
-            trainer.recipe.bn_splits = (images / group).max(1);
-            let images = images.min(trainer.recipe.bn_splits * group);
+            let group = of_part / trainer.objective.bn_splits;
+            trainer.objective.bn_splits = (images / group).max(1);
+            let images = images.min(trainer.objective.bn_splits * group);
             parts = vec![parts[0].narrow(0, images)];
             images
         } else {
@@ -146,10 +97,8 @@ impl Surveyor {
             parts.len() * of_part
         };
         let count = parts.len();
-        let tasks = parts.into_iter().enumerate();
-        let tasks = tasks.flat_map(|(number, part)| trainer.tasks(part, number, &mut Vec::new()));
-        let exam = tasks.map(|task| (task.clone(), task.targets())).collect();
-        Self { trainer, exam, parts: count, images, snapshots: Vec::new(), steps_per_epoch }
+        let tasks = parts.into_iter().enumerate().flat_map(|(number, part)| trainer.tasks(part, number)).collect();
+        Self { trainer, tasks, parts: count, images, snapshots: Vec::new(), steps_per_epoch }
     }
 
     /// Adds a snapshot; they come in the order of their steps. Its weights may be on another device: they are moved one
@@ -240,13 +189,14 @@ impl Surveyor {
         width: usize,
         parameters: impl Iterator<Item = Parameters>,
     ) -> Result<Vec<Option<f64>>, ExecutionError> {
-        let Trainer { encoder, recipe, .. } = &self.trainer;
+        let Trainer { encoder, method, objective, .. } = &self.trainer;
         let losses = parameters.map(|mut parameters| {
-            let answers = self.exam.iter().map(|(task, targets)| {
-                let mut pass = Pass::new(&mut parameters, width, Mode::Train { splits: recipe.bn_splits });
-                recipe.contrast(task.output(encoder, &mut pass).logits, targets.clone())
+            let losses = self.tasks.iter().map(|task| {
+                let mut forward = Forward::new(&mut parameters, width, Mode::Train { splits: objective.bn_splits });
+                let output = method.output(task, forward.predict_views(encoder, &task.views));
+                method.loss(&output, &task.targets)
             });
-            Tensor::cat(answers.collect(), 0).sum().div_scalar(self.parts as f64)
+            Tensor::cat(losses.collect(), 0).sum().div_scalar(self.parts as f64)
         });
         let losses = Tensor::cat(losses.collect(), 0).into_data_async().await?;
         Ok(losses.iter::<f64>().map(|loss| loss.is_finite().then_some(loss)).collect())
@@ -293,7 +243,7 @@ mod tests {
     use crate::{
         config::Config,
         loss::{distill::Distillation, reweight::Reweighting},
-        method::{Method, Plan},
+        method::{MethodKind, StepPlan},
     };
 
     const RANDOM: Survey = Survey { directions: Directions::Random, cells: 3, seed: 0 };
@@ -304,7 +254,7 @@ mod tests {
     }
 
     /// A network whose losses in training are those that a landscape shows.
-    fn config(method: Method) -> Config {
+    fn config(method: MethodKind) -> Config {
         let (distill, reweighting) = (Distillation::None, Reweighting::Equal);
         let small = Config { batch: 8, queue: 16, dim: 8, hidden: 16, image_size: 16, ..Config::mini() };
         Config { method, distill, reweighting, bn_splits: 2, accumulate: 2, ..small }
@@ -327,7 +277,7 @@ mod tests {
         for (step, shares) in [(0, [0.2, 0.2]), (2, [0.1, 0.05]), (4, [0.0, 0.0])] {
             let mut query = trainer.query.clone();
             for (share, seed) in shares.iter().zip([101, 102]) {
-                query.move_towards(&other(seed), 1.0 - share);
+                query.ema_update(&other(seed), 1.0 - share);
             }
             surveyor.add(snapshot(config, step, query)).unwrap();
         }
@@ -340,7 +290,7 @@ mod tests {
 
     #[test]
     fn the_origin_has_the_loss_of_training() {
-        for method in [Method::Mocov2, Method::Mocov3, Method::Simclr, Method::Supervised] {
+        for method in [MethodKind::Mocov2, MethodKind::Mocov3, MethodKind::Simclr, MethodKind::Supervised] {
             let config = config(method);
             let trainer = fresh(&config);
             let batch = Batch::noise(&config, 1, &Device::flex());
@@ -348,7 +298,8 @@ mod tests {
             assert_eq!(surveyor.images(), 8);
             let cancelled = block_on(surveyor.surface(0, RANDOM, async |_| ControlFlow::Break(()))).unwrap_err();
             assert!(matches!(cancelled, LandscapeError::Cancelled));
-            let plan = Plan { slim: true, rate: 0.0, key_momentum: 1.0, keeps_widths: false };
+            let plan =
+                StepPlan { trains_subnetworks: true, rate: 0.0, key_momentum: 1.0, keeps_width_gradients: false };
             let trained = trainer.clone().step(batch, plan).losses;
             for (width, loss) in trained.into_iter().enumerate() {
                 let expected = Some(f64::from(loss.into_scalar::<f32>()));
@@ -363,7 +314,7 @@ mod tests {
 
     #[test]
     fn on_the_paths_plane_losses_are_the_paths() {
-        let config = config(Method::Mocov2);
+        let config = config(MethodKind::Mocov2);
         let trainer = fresh(&config);
         let surveyor = surveyor(&config, &trainer, &Batch::noise(&config, 1, &Device::flex()), config.batch);
         let counted = std::cell::Cell::new(0);
@@ -391,7 +342,7 @@ mod tests {
 
     #[test]
     fn weights_that_are_no_numbers_have_neither_place_nor_loss() {
-        let config = config(Method::Mocov2);
+        let config = config(MethodKind::Mocov2);
         let trainer = fresh(&config);
         let mut surveyor = surveyor(&config, &trainer, &Batch::noise(&config, 1, &Device::flex()), config.batch);
         let ruined = |factor: f64| {
@@ -423,12 +374,12 @@ mod tests {
 
     #[test]
     fn images_make_whole_parts_or_whole_groups() {
-        let config = Config { batch: 32, queue: 32, accumulate: 2, bn_splits: 4, ..config(Method::Mocov2) };
+        let config = Config { batch: 32, queue: 32, accumulate: 2, bn_splits: 4, ..config(MethodKind::Mocov2) };
         let trainer = fresh(&config);
         let batch = Batch::noise(&config, 1, &Device::flex());
         for (asked, used, splits) in [(64, 64, 4), (63, 48, 4), (16, 16, 4), (15, 12, 3), (4, 4, 1), (3, 3, 1)] {
             let surveyor = Surveyor::new(trainer.clone(), &[batch.clone(), batch.clone()], asked, 1);
-            assert_eq!((surveyor.images(), surveyor.trainer.recipe.bn_splits), (used, splits), "{asked}");
+            assert_eq!((surveyor.images(), surveyor.trainer.objective.bn_splits), (used, splits), "{asked}");
             let losses = block_on(surveyor.losses(3, std::iter::once(trainer.query.clone()))).unwrap();
             assert!(losses[0].is_some());
         }
@@ -436,7 +387,7 @@ mod tests {
 
     #[test]
     fn snapshots_of_other_networks_are_refused() {
-        let run = Config { widths: vec![1.0, 0.5], ..config(Method::Mocov2) };
+        let run = Config { widths: vec![1.0, 0.5], ..config(MethodKind::Mocov2) };
         let trainer = fresh(&run);
         let refused = |other: Config| {
             let batch = Batch::noise(&run, 1, &Device::flex());

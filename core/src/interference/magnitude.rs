@@ -3,48 +3,36 @@
 use std::ops::Range;
 
 use burn::tensor::{ExecutionError, Tensor};
-use serde::{Deserialize, Serialize};
+use slimclr_run::interference::magnitude::GradientNorms;
 
 use crate::{
     gradient::GradientSum,
-    parameter::{Layout, ParameterSpec},
+    layout::{Layout, ParameterSpec},
     width::{Channels, Widths},
 };
 
-/// Gradient norms of one step.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct GradientNorms {
-    /// For each width, the l2 norm of the gradient's slice that it uses, averaged over the
-    /// convolution and linear weights.
-    pub norms: Vec<f64>,
-    /// theta_{1.0 \ min}: `sqrt(|g_1.0|^2 - |g_min|^2)`, what the full network has beyond the narrowest.
-    pub rest: f64,
-}
-
-impl GradientNorms {
-    /// Measures the gradient of a whole step, reading the device once.
-    ///
-    /// # Errors
-    /// If the device fails.
-    ///
-    /// # Panics
-    /// If no weight has a gradient yet: there is nothing to measure before a backward pass.
-    pub async fn measure(layout: &Layout, gradients: &GradientSum) -> Result<Self, ExecutionError> {
-        let widths = layout.widths();
-        let means = (0..widths.len()).map(|index| {
-            let norms: Vec<Tensor<1>> = layout
-                .iter()
-                .filter(|(_, spec)| spec.is_weight())
-                .filter_map(|(id, spec)| Some((gradients.get(id)?, measured(spec, widths, index))))
-                .map(|(gradient, slice)| gradient.clone().slice(slice).powi_scalar(2).sum().sqrt())
-                .collect();
-            Tensor::cat(norms, 0).mean()
-        });
-        let norms: Vec<f64> = Tensor::cat(means.collect(), 0).into_data_async().await?.iter().collect();
-        let (full, narrowest) = (norms[0], norms[norms.len() - 1]);
-        let rest = (full.powi(2) - narrowest.powi(2)).max(0.0).sqrt();
-        Ok(Self { norms, rest })
-    }
+/// Measures the gradient of a whole step, reading the device once.
+///
+/// # Errors
+/// If the device fails.
+///
+/// # Panics
+/// If no weight has a gradient yet: there is nothing to measure before a backward pass.
+pub async fn gradient_norms(layout: &Layout, gradients: &GradientSum) -> Result<GradientNorms, ExecutionError> {
+    let widths = layout.widths();
+    let means = (0..widths.len()).map(|index| {
+        let norms: Vec<Tensor<1>> = layout
+            .iter()
+            .filter(|(_, spec)| spec.is_weight())
+            .filter_map(|(id, spec)| Some((gradients.get(id)?, measured(spec, widths, index))))
+            .map(|(gradient, slice)| gradient.clone().slice(slice).powi_scalar(2).sum().sqrt())
+            .collect();
+        Tensor::cat(norms, 0).mean()
+    });
+    let norms: Vec<f64> = Tensor::cat(means.collect(), 0).into_data_async().await?.iter().collect();
+    let (full, narrowest) = (norms[0], norms[norms.len() - 1]);
+    let rest = (full.powi(2) - narrowest.powi(2)).max(0.0).sqrt();
+    Ok(GradientNorms { norms, rest })
 }
 
 /// The slice of a weight's gradient that counts for a width, as the authors measure it: linear layers keep all their

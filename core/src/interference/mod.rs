@@ -1,19 +1,18 @@
-//! Gradient interference between widths: as the paper measures it (spec section 5), where it comes from, and what can be
-//! done about it.
+//! Gradient interference between widths: measured as in the paper, located by stage, and reduced by surgery.
 
 pub mod conflict;
 pub mod direction;
 pub mod landscape;
 pub mod magnitude;
 pub mod plane;
-pub mod spectrum;
 pub mod surgery;
 
 use burn::tensor::ExecutionError;
+pub use slimclr_run::interference::{agreement, eigen};
 
-use self::{conflict::Agreement, direction::LastGradients, magnitude::GradientNorms};
+use self::direction::LastGradients;
 use crate::{
-    encoder::Encoder, event::Interference, method::StepOutcome, parameter::ParameterId, profile::weights_by_stage,
+    encoder::Encoder, event::Interference, layout::ParameterId, method::StepOutcome, profile::weights_by_stage,
 };
 
 /// Measures interference.
@@ -40,11 +39,11 @@ impl Observer {
         (step, epoch): (u64, f64),
     ) -> Result<Option<(Interference, LastGradients)>, ExecutionError> {
         let (layout, gradients) = (encoder.layout(), &outcome.gradients);
-        let gradient = GradientNorms::measure(layout, gradients).await?;
+        let gradient = magnitude::gradient_norms(layout, gradients).await?;
         if !gradient.norms.iter().all(|norm| norm.is_finite()) {
             return Ok(None);
         }
-        let (agreement, stages) = Agreement::measure(layout, &self.stages, &outcome.widths).await?;
+        let (agreement, stages) = conflict::agreement(layout, &self.stages, &outcome.widths).await?;
         let last_gradients = LastGradients::read(layout, gradients).await?;
         let last_layers = last_gradients.measure();
         Ok(Some((Interference { step, epoch, gradient, last_layers, agreement, stages }, last_gradients)))

@@ -8,8 +8,9 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64Mcg;
 
-use super::direction::principal_components;
-use crate::parameter::{ParameterId, Parameters};
+use slimclr_run::interference::direction::principal_components;
+
+use crate::{layout::ParameterId, parameter::Parameters};
 
 /// A component with less of a path's variance than this is rounding: products are taken in 32 bits.
 const NEGLIGIBLE: f64 = 1e-6;

@@ -7,11 +7,12 @@
 use burn::tensor::{Tensor, activation::softmax};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
-use serde::{Deserialize, Serialize};
+
+pub use slimclr_run::surgery::Surgery;
 
 use crate::{
     gradient::{GradientSum, WidthGradient},
-    parameter::{Layout, ParameterId},
+    layout::{Layout, ParameterId},
 };
 
 /// How far CAGrad may move from the mean gradient, relative to its norm: `c` of Liu et al. (2021).
@@ -23,29 +24,14 @@ const CAGRAD_RATE: f64 = 3.0;
 /// Keeps quotients of norms finite where a gradient is zero.
 const TINY: f64 = 1e-30;
 
-/// What is done about gradients of widths that point against each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-#[serde(rename_all = "snake_case")]
-pub enum Surgery {
-    /// Nothing: they are summed
-    None,
-    /// Each loses its part that points against another's (Yu et al. 2020)
-    Pcgrad,
-    /// The sum is moved so that the width that gains least gains more (Liu et al. 2021)
-    Cagrad,
-}
-
-impl Surgery {
-    /// The sum of `widths`' gradients after surgery. `seed` decides in which order PCGrad meets them.
-    pub fn sum(self, layout: &Layout, widths: &[WidthGradient], seed: u64) -> GradientSum {
-        match self {
-            // A width alone has nothing to conflict with.
-            _ if widths.len() == 1 => GradientSum::of(layout, widths),
-            Self::None => GradientSum::of(layout, widths),
-            Self::Pcgrad => GradientSum::of(layout, &pcgrad(layout, widths, seed)),
-            Self::Cagrad => GradientSum::of(layout, &cagrad(layout, widths)),
-        }
+/// The sum of `widths`' gradients after surgery. `seed` decides the order in which PCGrad takes them.
+pub fn combine(surgery: Surgery, layout: &Layout, widths: &[WidthGradient], seed: u64) -> GradientSum {
+    match surgery {
+        // A single width has nothing to conflict with.
+        _ if widths.len() == 1 => GradientSum::of(layout, widths),
+        Surgery::None => GradientSum::of(layout, widths),
+        Surgery::Pcgrad => GradientSum::of(layout, &pcgrad(layout, widths, seed)),
+        Surgery::Cagrad => GradientSum::of(layout, &cagrad(layout, widths)),
     }
 }
 

@@ -1,42 +1,11 @@
-//! Online distillation: the full network of the same step teaches the sub-networks (paper section
-//! 3.3; spec section 4).
+//! Online distillation: the full network of the same step teaches the sub-networks (paper section 3.3).
 
 use burn::tensor::{Int, Tensor, activation::log_softmax};
-use serde::{Deserialize, Serialize};
+pub use slimclr_run::distill::{Distillation, Temperatures};
 
-use crate::kernel::contrast::soft_cross_entropy;
+use crate::kernel::contrastive::soft_cross_entropy;
 
-/// The kinds of distillation loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-#[serde(rename_all = "snake_case")]
-pub enum Distillation {
-    /// No distillation: every width learns by itself
-    None,
-    /// Soft cross-entropy on the similarity logits (SEED): the paper's choice
-    Seed,
-    /// Soft cross-entropy on the normalised embeddings
-    Inplace,
-    /// Mean squared error on the normalised embeddings
-    MseEmbeddings,
-    /// Mean squared error on the similarity logits
-    MseLogits,
-    /// Decoupled knowledge distillation (Zhao et al. 2022): alpha 1, beta 0.5, temperature 1
-    Dkd,
-    /// Layer-normalised logits times 2, divergence at temperature 4
-    Atkd,
-}
-
-/// Temperatures of the soft cross-entropies.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Temperatures {
-    /// The teacher's.
-    pub teacher: f64,
-    /// The student's; its square scales the loss.
-    pub student: f64,
-}
-
-/// What a network makes of a batch: embeddings `[n, d]` and logits `[n, c]`, of which one a row is right.
+/// A network's outputs for a batch: embeddings `[n, d]` and logits `[n, c]`, with one positive in each row.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Normalised embeddings; class scores where there are labels.
@@ -52,28 +21,26 @@ impl Output {
     }
 }
 
-impl Distillation {
-    /// The loss that draws `student` towards `teacher`, `[1]`; none for [`Distillation::None`]. `targets`, `[n]`, are
-    /// the right columns of the logits.
-    pub fn loss(
-        self,
-        student: &Output,
-        teacher: &Output,
-        targets: &Tensor<1, Int>,
-        temperatures: Temperatures,
-    ) -> Option<Tensor<1>> {
-        let embeddings = [student.embeddings.clone(), teacher.embeddings.clone()];
-        let logits = [student.logits.clone(), teacher.logits.clone()];
-        Some(match self {
-            Self::None => return None,
-            Self::Seed => soft_targets(logits, temperatures),
-            Self::Inplace => soft_targets(embeddings, temperatures),
-            Self::MseEmbeddings => mean_squared_error(embeddings),
-            Self::MseLogits => mean_squared_error(logits),
-            Self::Dkd => decoupled(logits, targets),
-            Self::Atkd => divergence(logits.map(standardised), 4.0),
-        })
-    }
+/// The distillation loss between `student` and `teacher`, `[1]`; none for [`Distillation::None`]. `targets`, `[n]`, are the
+/// columns of the positives in the logits.
+pub fn distillation_loss(
+    kind: Distillation,
+    student: &Output,
+    teacher: &Output,
+    targets: &Tensor<1, Int>,
+    temperatures: Temperatures,
+) -> Option<Tensor<1>> {
+    let embeddings = [student.embeddings.clone(), teacher.embeddings.clone()];
+    let logits = [student.logits.clone(), teacher.logits.clone()];
+    Some(match kind {
+        Distillation::None => return None,
+        Distillation::Seed => soft_targets(logits, temperatures),
+        Distillation::Inplace => soft_targets(embeddings, temperatures),
+        Distillation::MseEmbeddings => mean_squared_error(embeddings),
+        Distillation::MseLogits => mean_squared_error(logits),
+        Distillation::Dkd => decoupled(logits, targets),
+        Distillation::Atkd => divergence(logits.map(standardised), 4.0),
+    })
 }
 
 fn soft_targets([student, teacher]: [Tensor<2>; 2], temperatures: Temperatures) -> Tensor<1> {

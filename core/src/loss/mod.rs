@@ -1,10 +1,11 @@
-//! The training losses (spec sections 2 and 4).
+//! The training losses.
 
-pub mod contrast;
+pub mod contrastive;
 pub mod distill;
-pub mod reweight;
 
-pub use crate::kernel::contrast::normalize;
+pub use slimclr_run::reweight;
+
+pub use crate::kernel::contrastive::normalize;
 
 #[cfg(test)]
 mod tests {

@@ -1,63 +1,64 @@
-//! The methods: what one training step does.
+//! Training methods, and the training step that they share.
+//!
+//! A [`Method`] turns a batch into pretext tasks and computes their losses. The [`Trainer`] does the rest: momentum encoder,
+//! queue, slow start, distillation, reweighting, gradient accumulation, the optimiser.
 
+mod batch;
+mod keys;
+mod methods;
+pub mod objective;
 pub mod queue;
-pub mod recipe;
-pub mod task;
 pub mod trainer;
 
-use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
 
-use crate::{
-    augment::{self, Normalisation},
-    head::HeadKind,
+use burn::tensor::{Int, Tensor};
+
+pub use self::{
+    batch::Batch,
+    keys::KeyEncoder,
+    methods::{MocoV2, MocoV3, SimClr, Supervised, from_config},
+    objective::Objective,
+    queue::Queue,
+    trainer::{StepOutcome, Trainer},
 };
+pub use slimclr_run::{method::MethodKind, schedule::StepPlan};
 
-pub use queue::Queue;
-pub use recipe::Recipe;
-pub use trainer::{Batch, Plan, StepOutcome, Trainer};
+use crate::loss::distill::Output;
 
-/// What a network is trained for (spec sections 2 and 3). Each of them is slimmable, or plain with the single width
-/// 1.0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// Telling a view's key, by a momentum encoder, from a queue of earlier keys
-    #[cfg_attr(feature = "clap", value(name = "mocov2"))]
-    Mocov2,
-    /// Telling a view's key from those of the other images in the batch, both ways round
-    #[cfg_attr(feature = "clap", value(name = "mocov3"))]
-    Mocov3,
-    /// Telling the other view of an image from all views of the batch, without a momentum encoder
-    #[cfg_attr(feature = "clap", value(name = "simclr"))]
-    Simclr,
-    /// Telling the labels: the supervised slimmable network that the paper compares with
-    Supervised,
+/// A training method.
+pub trait Method: Debug + Send + Sync {
+    /// Whether a momentum encoder computes keys.
+    fn has_keys(&self) -> bool {
+        false
+    }
+
+    /// Keys in the queue of negatives; 0 for none.
+    fn queue_length(&self) -> usize {
+        0
+    }
+
+    /// The pretext tasks of a batch; the step sums their losses. Every width solves the same tasks.
+    fn tasks(&self, batch: Batch, keys: &mut KeyEncoder) -> Vec<PretextTask>;
+
+    /// Embeddings and logits of a task, from the network's outputs for its views, `[n, d]`.
+    fn output(&self, task: &PretextTask, outputs: Tensor<2>) -> Output;
+
+    /// The loss, `[1]`, without distillation. `targets`, `[n]`, are the columns of the positives in the logits.
+    fn loss(&self, output: &Output, targets: &Tensor<1, Int>) -> Tensor<1>;
 }
 
-impl Method {
-    /// The head that it trains.
-    pub fn head(self) -> HeadKind {
-        match self {
-            Self::Mocov2 => HeadKind::Mocov2,
-            Self::Mocov3 => HeadKind::Mocov3,
-            Self::Simclr => HeadKind::Simclr,
-            Self::Supervised => HeadKind::Supervised,
-        }
-    }
-
-    /// Whether a momentum encoder makes its keys.
-    pub fn has_keys(self) -> bool {
-        matches!(self, Self::Mocov2 | Self::Mocov3)
-    }
-
-    /// How each view of an image is made that a step looks at, `image_size` pixels wide (spec section 6).
-    pub fn augmentation(self, normalisation: Normalisation, image_size: usize) -> Vec<augment::Recipe> {
-        match self {
-            Self::Mocov2 => vec![augment::Recipe::moco_v2(normalisation, image_size); 2],
-            Self::Mocov3 => augment::Recipe::moco_v3(normalisation, image_size).into(),
-            Self::Simclr => vec![augment::Recipe::simclr(normalisation, image_size); 2],
-            Self::Supervised => vec![augment::Recipe::supervised(normalisation, image_size)],
-        }
-    }
+/// Views, and what a network must recognise in them.
+#[derive(Debug, Clone)]
+pub struct PretextTask {
+    /// One or two batches of views, `[n, 3, height, width]` each. They pass through the network one after the other, so that
+    /// batch norm sees each separately.
+    pub views: Vec<Tensor<4>>,
+    /// The columns of the positives in the logits, `[n]`, or `[2 n]` where there are two views.
+    pub targets: Tensor<1, Int>,
+    /// The views' keys, `[n, d]`, where the method has a momentum encoder. They enter the queue after the step, if there is
+    /// one.
+    pub keys: Option<Tensor<2>>,
+    /// Negatives from earlier batches, `[d, k]`, where the method has a queue.
+    pub negatives: Option<Tensor<2>>,
 }

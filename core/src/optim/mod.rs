@@ -1,7 +1,6 @@
-//! Optimisers and learning-rate schedules.
+//! Optimisers.
 
 pub mod loss_scale;
 pub mod optimizer;
-pub mod schedule;
 
 pub use optimizer::{Optimizer, OptimizerKind};

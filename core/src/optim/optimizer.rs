@@ -1,30 +1,21 @@
-//! Stochastic gradient descent with momentum (Sutskever et al. 2013, as PyTorch writes it), and LARS (You et al.
-//! 2017), which is the same with a rate of its own for every tensor.
+//! SGD with momentum (Sutskever et al. 2013, as PyTorch writes it) and LARS (You et al. 2017), which is SGD with a learning
+//! rate per tensor.
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use burn::tensor::{Bool, Int, Tensor, TensorData};
-use serde::{Deserialize, Serialize};
+
+pub use slimclr_run::optimizer::OptimizerKind;
 
 use crate::{
     gradient::GradientSum,
-    kernel::{descent::descend, pack::ALIGNMENT},
-    parameter::{Layout, Packing, ParameterId, Parameters},
+    kernel::sgd::sgd_step,
+    layout::{ALIGNMENT, Layout, Packing, ParameterId},
+    parameter::{Parameters, pack, unpack},
 };
 
-/// LARS' trust coefficient (spec section 3).
+/// LARS' trust coefficient, as in MoCo v3.
 const TRUST: f64 = 0.001;
-
-/// The optimisers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-#[serde(rename_all = "snake_case")]
-pub enum OptimizerKind {
-    /// Stochastic gradient descent with momentum
-    Sgd,
-    /// The same, each weight's step in proportion to its norm: for large batches
-    Lars,
-}
 
 /// An optimiser and the velocities it has built up.
 #[derive(Debug, Clone)]
@@ -78,7 +69,7 @@ impl Optimizer {
         // What has no gradient any more stands still.
         let resting = self.resting(gradients, &values);
         let before = resting.map(|resting| (resting, values.clone(), velocities.clone()));
-        let [mut moved, mut velocities] = descend([values, velocities], gradient, decay, self.momentum, rate);
+        let [mut moved, mut velocities] = sgd_step([values, velocities], gradient, decay, self.momentum, rate);
         if let Some((resting, values, before)) = before {
             moved = moved.mask_where(resting.clone(), values);
             velocities = velocities.mask_where(resting, before);
@@ -125,7 +116,7 @@ impl Optimizer {
     /// `update` with that of each weight of a norm in proportion to the weight's; as it is where either is zero.
     fn trusted(&self, update: Tensor<1>, values: &Tensor<1>, weights: &[ParameterId]) -> Tensor<1> {
         let norms = |packed: &Tensor<1>| {
-            let squares = weights.iter().map(|id| self.packing.unpack(packed, *id).powi_scalar(2).sum());
+            let squares = weights.iter().map(|id| unpack(&self.packing, packed, *id).powi_scalar(2).sum());
             Tensor::cat(squares.collect(), 0).sqrt()
         };
         let [of_values, of_update] = [norms(values), norms(&update)];
@@ -144,14 +135,14 @@ impl Optimizer {
     /// The velocity of `id`, if it has ever had a gradient.
     pub fn velocity(&self, id: ParameterId) -> Option<Tensor<4>> {
         let velocities = self.velocities.as_ref().filter(|_| self.moved.contains(&id))?;
-        Some(self.packing.unpack(velocities, id))
+        Some(unpack(&self.packing, velocities, id))
     }
 
     /// Sets the velocities of some parameters, as a checkpoint has them; the others have none.
     pub fn set_velocities(&mut self, velocities: &[(ParameterId, Tensor<4>)]) {
         self.moved = velocities.iter().map(|(id, _)| *id).collect();
         let of = velocities.iter().map(|(id, velocity)| (*id, velocity));
-        self.velocities = (!velocities.is_empty()).then(|| self.packing.pack(of));
+        self.velocities = (!velocities.is_empty()).then(|| pack(&self.packing, of));
     }
 
     /// All velocities, as [`Layout::packing`] has them, if there are any.

@@ -8,7 +8,7 @@ use clap::Args;
 use futures::channel::mpsc;
 use slimclr_core::{
     config::Config,
-    method::{Batch, Plan},
+    method::{Batch, StepPlan},
     train::{Run, Split},
 };
 
@@ -49,7 +49,7 @@ pub fn run(flags: &Demo) -> Result<ExitCode> {
     let (device, device_name) = device::open(&config.device)?;
     let dataset = Dataset::open(&config.data)?;
     let steps = steps_in(&config, &device, 60.0 * flags.minutes)?;
-    config.epochs = steps / config.timetable(dataset.len(Split::Train))?.steps_per_epoch as f64;
+    config.epochs = steps / config.schedule(dataset.len(Split::Train))?.steps_per_epoch as f64;
     // Eight points make a curve; more would take time from the training.
     config.evaluate_every = config.epochs / 8.0;
 
@@ -79,7 +79,10 @@ fn steps_in(config: &Config, device: &Device, seconds: f64) -> Result<f64> {
         const TIMED: usize = 5;
         let mut began = Instant::now();
         for step in 0..=TIMED {
-            state.step(batch.clone(), Plan { slim, rate: 0.0, key_momentum: 1.0, keeps_widths: false });
+            state.step(
+                batch.clone(),
+                StepPlan { trains_subnetworks: slim, rate: 0.0, key_momentum: 1.0, keeps_width_gradients: false },
+            );
             // The first step also allocates and compiles.
             if step == 0 {
                 device.sync()?;

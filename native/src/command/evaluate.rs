@@ -18,12 +18,12 @@ use slimclr_core::{
         ridge::{self, RidgeError, ridge},
     },
     event::{Evaluated, Event},
+    forward::{Forward, Mode},
     head::HeadKind,
     interchange::trained::Trained,
-    optim::schedule::Decay,
     parameter::Parameters,
-    pass::{Mode, Pass},
     profile::profile,
+    schedule::Decay,
     train::{Split, features},
 };
 use slimclr_report::Neighbours;
@@ -261,9 +261,9 @@ fn evaluate(
                 }
                 Err(error) => return Err(error.into()),
             };
-            let mut pass = Pass::new(&mut parameters, index, Mode::Eval);
+            let mut pass = Forward::new(&mut parameters, index, Mode::Eval);
             let classifier = if knows_classes {
-                ProbeAccuracy::of(encoder.classify(test.values.clone(), &mut pass), &test.labels).await?
+                ProbeAccuracy::of(pass.classify(&encoder, test.values.clone()), &test.labels).await?
             } else {
                 None
             };

@@ -179,7 +179,7 @@ impl Experiment {
             Self { out: out.to_owned(), options, data, training_images, test_images, device, failures: Vec::new() };
         for arm in arms {
             let config = experiment.config(*arm);
-            let check = || config.check().and_then(|()| config.timetable(training_images));
+            let check = || config.check().and_then(|()| config.schedule(training_images));
             check().with_context(|| format!("arm {arm} cannot be run"))?;
         }
         experiment.check_slices()?;

@@ -9,7 +9,7 @@ use futures::executor::block_on;
 use slimclr_core::{
     checkpoint::{Checkpoint, Snapshot},
     interference::landscape::{Directions, Landscape, Surface, Survey, Surveyor},
-    train::{Home, Split},
+    train::{Host, Split},
     width::Widths,
 };
 
@@ -116,8 +116,8 @@ pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> 
     let widths = chosen(&flags.widths, &config.network_widths()?)
         .with_context(|| format!("{name} cannot be drawn at these widths"))?;
     let dataset = Dataset::open(&config.data)?;
-    let timetable = config.timetable(dataset.len(Split::Train))?;
-    let there_are = timetable.steps_per_epoch as usize * config.batch;
+    let schedule = config.schedule(dataset.len(Split::Train))?;
+    let there_are = schedule.steps_per_epoch as usize * config.batch;
     let images = flags.images.unwrap_or(IMAGES.min(there_are));
     if !(2..=there_are).contains(&images) {
         bail!("--images {images} must be between 2 and the {there_are} images of an epoch");
@@ -127,11 +127,11 @@ pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> 
     let trainer = checkpoint.resume(&device).with_context(|| folder.blame_checkpoint())?;
     let mut surveyor = {
         let mut loader = Loader::new(dataset, config, None)?;
-        let batches = timetable
+        let batches = schedule
             .unseen(images, config.batch)
             .map(|step| Ok(block_on(loader.batch(step, &device))?))
             .collect::<Result<Vec<_>>>()?;
-        Surveyor::new(trainer, &batches, images, timetable.steps_per_epoch)
+        Surveyor::new(trainer, &batches, images, schedule.steps_per_epoch)
     };
     for (_, path) in &snapshots {
         let mut read = || -> Result<()> {

@@ -15,9 +15,10 @@ use clap::{ArgMatches, Args};
 use futures::{StreamExt, channel::mpsc, executor::block_on, pin_mut};
 use slimclr_core::{
     checkpoint::Checkpoint,
+    command::Command,
     config::Config,
     method::Trainer,
-    train::{Command, Run, Split},
+    train::{Run, Split},
 };
 
 use crate::{
@@ -71,7 +72,7 @@ pub fn pretrain(flags: &Pretrain, matches: &ArgMatches) -> Result<ExitCode> {
     };
     let dataset = Dataset::open(&config.data)?;
     let config = config.for_classes(dataset.classes.len());
-    config.timetable(dataset.len(Split::Train))?;
+    config.schedule(dataset.len(Split::Train))?;
     let (device, device_name) = device::for_run(&config)?;
     let (state, folder) = match (begun, &flags.out) {
         (Some(folder), _) => (resumed(&folder, &config, &device)?, folder),
@@ -105,7 +106,7 @@ pub fn fresh(config: &Config, device: &Device) -> Result<Trainer> {
     if ours.len() > 1 && theirs.len() > 1 && ours.slices() != theirs.slices() {
         bail!("{} has sub-networks of other channels: --disjoint must be as it was there", config.init);
     }
-    Trainer::adopting(config, encoder, &weights, device)
+    Trainer::from_pretrained(config, encoder, &weights, device)
         .with_context(|| format!("{} has another backbone", config.init))
 }
 

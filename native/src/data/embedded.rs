@@ -2,7 +2,7 @@
 
 use slimclr_core::{
     augment::Normalisation,
-    data::{cifar10::CLASSES, sheet::tiles},
+    data::{cifar10::CLASSES, sprite_sheet::tiles},
     image::Image,
 };
 

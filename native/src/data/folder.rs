@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use slimclr_core::{
     augment::Normalisation,
     data::{
-        file,
+        decode,
         folder::{HOLD_OUT, TEST_NAMES, TRAIN_NAME, hold_out, is_image},
     },
     image::Image,
@@ -97,7 +97,7 @@ fn images(root: &Path, classes: &[String], skipped: &mut Vec<PathBuf>) -> Result
 }
 
 fn has_usable_header(path: &Path) -> bool {
-    fs::File::open(path).is_ok_and(|file| file::has_usable_header(BufReader::new(file)))
+    fs::File::open(path).is_ok_and(|file| decode::has_usable_header(BufReader::new(file)))
 }
 
 /// Decodes an image file.
@@ -105,7 +105,7 @@ fn has_usable_header(path: &Path) -> bool {
 /// # Errors
 /// If it is no intact image.
 pub fn decode(path: &Path) -> Result<Image> {
-    let decode = || anyhow::Ok(file::decode(BufReader::new(fs::File::open(path)?))?);
+    let decode = || anyhow::Ok(decode::decode(BufReader::new(fs::File::open(path)?))?);
     decode().with_context(|| format!("cannot decode {}", path.display()))
 }
 

@@ -18,12 +18,14 @@ use rayon::{ThreadPool, prelude::*};
 use slimclr_core::{
     augment::{Augmenter, Normalisation},
     config::Config,
-    data::draw::Draw,
-    eval::features::Labelled,
+    data::{
+        batch::{HostBatch, LabelledImages},
+        sampler::Sampler,
+    },
     image::Image,
     kernel::views::DeviceImages,
     method::Batch,
-    train::{Home, Keepsake, Split, Views},
+    train::{Artifact, Host, Split},
 };
 
 use super::{Dataset, Images, folder};
@@ -40,7 +42,7 @@ const CHUNK: usize = 250;
 #[error("{0:#}")]
 pub struct LoadError(anyhow::Error);
 
-/// Feeds a run: the [`Home`] of the training loop on this machine.
+/// Feeds a run: the [`Host`] of the training loop on this machine.
 pub struct Loader {
     maker: Arc<Maker>,
     folder: Option<RunFolder>,
@@ -53,13 +55,13 @@ enum Batches {
     /// Out of training images that lie on the device.
     Device(Box<DeviceImages>),
     /// From the thread that works ahead, in turn.
-    Ahead(Receiver<Result<(u64, Views)>>),
+    Ahead(Receiver<Result<(u64, HostBatch)>>),
 }
 
 /// Makes batches; shared with the thread that works ahead.
 struct Maker {
     dataset: Dataset,
-    draw: Draw,
+    sampler: Sampler,
     /// Not the pool of the training step, so that neither waits for the other's queue.
     pool: ThreadPool,
     skipped: Mutex<BTreeSet<PathBuf>>,
@@ -73,7 +75,7 @@ impl Loader {
     /// If threads cannot be started.
     pub fn new(dataset: Dataset, config: &Config, folder: Option<RunFolder>) -> Result<Self> {
         let maker = Maker {
-            draw: Draw::new(config, dataset.normalisation),
+            sampler: Sampler::new(config, dataset.normalisation),
             dataset,
             pool: rayon::ThreadPoolBuilder::new().build().context("cannot start threads")?,
             skipped: Mutex::default(),
@@ -95,21 +97,21 @@ impl Loader {
         match batches {
             Batches::Device(images) => {
                 let label = |index| maker.dataset.label(Split::Train, index);
-                Ok(maker.draw.on_device(images, step, label))
+                Ok(Batch::on_device(&maker.sampler, images, step, label))
             }
             Batches::Ahead(batches) => {
                 let (made_for, views) = batches.recv().context("the thread that prepares images has ended")??;
                 if made_for != step {
                     bail!("steps are taken in turn, but {step} was asked for after {made_for}");
                 }
-                Ok(views.to_device(maker.draw.size(), device))
+                Ok(Batch::from_host(views, maker.sampler.size(), device))
             }
         }
     }
 }
 
 /// The batches from `step` on, each made while those before are used.
-fn ahead(maker: Arc<Maker>, mut step: u64) -> Receiver<Result<(u64, Views)>> {
+fn ahead(maker: Arc<Maker>, mut step: u64) -> Receiver<Result<(u64, HostBatch)>> {
     let (send, receive) = sync_channel(AHEAD);
     // Ends by itself: when the loader is dropped, there is nobody left to send to.
     thread::spawn(move || {
@@ -128,7 +130,7 @@ impl Drop for Loader {
     }
 }
 
-impl Home for Loader {
+impl Host for Loader {
     type Error = LoadError;
 
     fn images(&self) -> usize {
@@ -147,11 +149,11 @@ impl Home for Loader {
         self.next(step, device).map_err(LoadError)
     }
 
-    async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<Labelled>, LoadError> {
+    async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<LabelledImages>, LoadError> {
         self.maker.labelled(split, chunk).map_err(LoadError)
     }
 
-    async fn keep(&mut self, what: Keepsake, file: Vec<u8>) -> Result<(), LoadError> {
+    async fn save(&mut self, what: Artifact, file: Vec<u8>) -> Result<(), LoadError> {
         match &self.folder {
             Some(folder) => folder.keep(what, &file).map_err(LoadError),
             None => Ok(()),
@@ -174,22 +176,22 @@ impl Maker {
     }
 
     /// The views of each image of `step`'s batch.
-    fn batch(&self, step: u64) -> Result<Views> {
-        let (epoch, batch) = self.draw.batch(step, self.dataset.len(Split::Train));
-        let mut pixels = self.draw.room();
-        let places = self.draw.places(&mut pixels);
+    fn batch(&self, step: u64) -> Result<HostBatch> {
+        let (epoch, batch) = self.sampler.batch(step, self.dataset.len(Split::Train));
+        let mut pixels = self.sampler.room();
+        let places = self.sampler.places(&mut pixels);
         let labels = self.pool.install(|| {
             places
                 .into_par_iter()
                 .zip(batch)
                 .map_init(Augmenter::new, |augmenter, (places, index)| {
                     let (decoded, image) = self.decodable(index as usize)?;
-                    self.draw.view(augmenter, &image, (epoch, index), places)?;
+                    self.sampler.view(augmenter, &image, (epoch, index), places)?;
                     anyhow::Ok(self.dataset.label(Split::Train, decoded))
                 })
                 .collect::<Result<_>>()
         })?;
-        Ok(Views { pixels, labels })
+        Ok(HostBatch { pixels, labels })
     }
 
     /// The training image at `index`, or the next one that can be decoded, with its place.
@@ -211,7 +213,7 @@ impl Maker {
         image.ok()
     }
 
-    fn labelled(&self, split: Split, chunk: usize) -> Result<Option<Labelled>> {
+    fn labelled(&self, split: Split, chunk: usize) -> Result<Option<LabelledImages>> {
         let (start, end) = (chunk * CHUNK, ((chunk + 1) * CHUNK).min(self.dataset.len(split)));
         if start >= end {
             return Ok(None);
@@ -221,12 +223,12 @@ impl Maker {
                 .into_par_iter()
                 .map_init(Augmenter::new, |augmenter, index| {
                     let Some(image) = self.decoded(split, index) else { return Ok(None) };
-                    let pixels = self.draw.centre(augmenter, &image)?;
+                    let pixels = self.sampler.centre(augmenter, &image)?;
                     Ok(Some((index, self.dataset.label(split, index), pixels)))
                 })
                 .filter_map(|image| image.transpose())
                 .collect::<Result<_>>()
         })?;
-        Ok(Some(self.draw.labelled(images)))
+        Ok(Some(self.sampler.labelled(images)))
     }
 }

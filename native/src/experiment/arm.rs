@@ -9,7 +9,7 @@ use slimclr_core::{
     config::Config,
     interference::surgery::Surgery,
     loss::{distill::Distillation, reweight::Reweighting},
-    method::Method,
+    method::MethodKind,
 };
 
 /// The fraction of the run that is trained at full width alone, where an arm starts slowly (spec section 2).
@@ -101,7 +101,7 @@ impl Arm {
     /// Its options, where all arms have those of `base` in common.
     pub fn config(self, base: &Config) -> Config {
         let naive = Config {
-            method: Method::Mocov2,
+            method: MethodKind::Mocov2,
             init: String::new(),
             slow_start: 0.0,
             distill: Distillation::None,
@@ -189,7 +189,7 @@ mod tests {
         );
         let naive = Arm::Naive.config(&base);
         let of_naive = (naive.method, naive.slow_start, naive.distill, naive.reweighting, naive.surgery);
-        assert_eq!(of_naive, (Method::Mocov2, 0.0, Distillation::None, Reweighting::Equal, Surgery::None));
+        assert_eq!(of_naive, (MethodKind::Mocov2, 0.0, Distillation::None, Reweighting::Equal, Surgery::None));
         assert!(naive.interference && naive.init.is_empty());
         let expected = [
             (Arm::Alone(0.25), Config { multiplier: 0.5, widths: vec![1.0], ..naive.clone() }),
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!([rate(128), rate(512)], [0.1, 0.4]);
         let supervised = Arm::Supervised.config(&Config::cifar10());
         let of_others = (supervised.method, supervised.distill, supervised.distill_weight, supervised.bn_splits);
-        assert_eq!(of_others, (Method::Supervised, Distillation::Inplace, 1.0, 1));
+        assert_eq!(of_others, (MethodKind::Supervised, Distillation::Inplace, 1.0, 1));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use js_sys::{Float32Array, Promise};
 use leptos::{html, prelude::*};
-use slimclr_core::interference::landscape::Landscape;
 use slimclr_report::relief::{self, Relief, Reliefs, STRIDE};
+use slimclr_run::interference::landscape::Landscape;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{HtmlCanvasElement, KeyboardEvent, PointerEvent};

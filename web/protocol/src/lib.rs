@@ -7,9 +7,8 @@
 pub mod parcel;
 
 use serde::{Deserialize, Serialize};
-use slimclr_core::{
-    config::Config, event::Event, interference::landscape::Landscape, profile::Profile, train::Command,
-};
+use slimclr_network::profile::Profile;
+use slimclr_run::{command::Command, config::Config, event::Event, interference::landscape::Landscape};
 
 /// What the page asks of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

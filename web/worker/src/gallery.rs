@@ -6,17 +6,17 @@ use burn::tensor::{ExecutionError, Tensor, TensorData};
 use slimclr_core::{
     augment::{AugmentError, Augmenter, Normalisation},
     config::Config,
-    data::{DataError, draw::Draw, file},
+    data::{DataError, file, sampler::Sampler},
     encoder::{BackboneKind, BuildError, Encoder, EncoderConfig},
     eval::{
         features::{Extractor, Features},
         map::Map,
     },
+    forward::{Forward, Mode},
     image::{Image, ImageError},
     interchange::trained::{Trained, TrainedError},
     loss::normalize,
     parameter::Parameters,
-    pass::{Mode, Pass},
     profile::profile,
     train::Split,
 };
@@ -80,7 +80,7 @@ pub struct Gallery {
     encoder: Encoder,
     parameters: Parameters,
     seat: Seat,
-    draw: Draw,
+    sampler: Sampler,
     side: usize,
     normalisation: Normalisation,
     samples: Vec<Image>,
@@ -125,7 +125,7 @@ impl Gallery {
             BackboneKind::Cifar => Normalisation::CIFAR10,
             BackboneKind::Resnet | BackboneKind::EfficientnetB0 => Normalisation::IMAGENET,
         });
-        let draw = Draw::new(&Config { image_size: side, ..config }, normalisation);
+        let sampler = Sampler::new(&Config { image_size: side, ..config }, normalisation);
         let mut gallery = Self {
             encoder,
             parameters,
@@ -172,7 +172,7 @@ impl Gallery {
                 images.push((*index, dataset.label(Split::Train, *index), pixels));
             }
             if !images.is_empty() {
-                chunks.push(self.draw.labelled(images));
+                chunks.push(self.sampler.labelled(images));
             }
         }
         let total = chunks.len();
@@ -231,8 +231,8 @@ impl Gallery {
             let mut feature = Vec::new();
             for _ in 0..RUNS {
                 let began = milliseconds();
-                let mut pass = Pass::new(&mut self.parameters, index, Mode::Eval);
-                let features = normalize(self.encoder.features(images.clone(), &mut pass));
+                let mut pass = Forward::new(&mut self.parameters, index, Mode::Eval);
+                let features = normalize(pass.features(&self.encoder, images.clone()));
                 feature = rows(features).await?.pop().unwrap_or_default();
                 times.push(milliseconds() - began);
             }
@@ -255,7 +255,7 @@ impl Gallery {
         let bytes = || attached.first().and_then(parcel::bytes).ok_or(GalleryError::Lost);
         match picture {
             Picture::Sample(index) => self.samples.get(index).cloned().ok_or(GalleryError::Lost),
-            Picture::File => Ok(file::decode(Cursor::new(bytes()?))?),
+            Picture::File => Ok(decode::decode(Cursor::new(bytes()?))?),
             Picture::Rgba { width, height } => {
                 let opaque = bytes()?.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
                 Ok(Image::new(width, height, opaque)?)
@@ -265,7 +265,7 @@ impl Gallery {
 
     /// The image as the network takes it.
     fn pixels(&self, image: &Image) -> Result<Vec<f32>, AugmentError> {
-        self.draw.centre(&mut Augmenter::new(), image)
+        self.sampler.centre(&mut Augmenter::new(), image)
     }
 
     /// What the network takes, as pixels that people can look at.

@@ -12,12 +12,17 @@ use js_sys::Uint8Array;
 use slimclr_core::{
     augment::{AugmentError, Augmenter, Normalisation, epoch_order},
     config::Config,
-    data::{DataError, cifar10, draw::Draw, file, folder, sheet},
-    eval::features::Labelled,
+    data::{
+        DataError,
+        batch::{HostBatch, LabelledImages},
+        cifar10, decode, folder,
+        sampler::Sampler,
+        sprite_sheet,
+    },
     image::Image,
     kernel::views::DeviceImages,
     method::Batch,
-    train::{Home, Keepsake, Split, Views},
+    train::{Artifact, Host, Split},
 };
 use slimclr_protocol::{Images, Report, parcel};
 use thiserror::Error;
@@ -115,7 +120,7 @@ impl Dataset {
         let tiles = |sheet: &JsValue| {
             let bytes = parcel::bytes(sheet).ok_or(ImagesError::Lost)?;
             let error = |error| ImagesError::File { path: "the bundled images".into(), error };
-            sheet::tiles(&bytes).map(Source::Memory).map_err(error)
+            sprite_sheet::tiles(&bytes).map(Source::Memory).map_err(error)
         };
         Ok(Self::of_cifar10("a CIFAR-10 subset", tiles(train)?, tiles(test)?))
     }
@@ -302,12 +307,12 @@ async fn read(file: &Blob) -> Option<Vec<u8>> {
 }
 
 async fn decode(file: &Blob) -> Option<Image> {
-    file::decode(Cursor::new(read(file).await?)).ok()
+    decode::decode(Cursor::new(read(file).await?)).ok()
 }
 
 async fn has_usable_header(file: &Blob) -> bool {
     let Ok(header) = file.slice_with_i32_and_i32(0, HEADER) else { return false };
-    read(&header).await.is_some_and(|bytes| file::has_usable_header(Cursor::new(bytes)))
+    read(&header).await.is_some_and(|bytes| decode::has_usable_header(Cursor::new(bytes)))
 }
 
 /// What a run has kept; in memory, as a worker has nothing else.
@@ -320,10 +325,10 @@ pub struct Kept {
     gradients: BTreeMap<u64, Vec<u8>>,
 }
 
-/// The [`Home`] of the training loop in a worker.
+/// The [`Host`] of the training loop in a worker.
 pub struct Hearth {
     dataset: Rc<Dataset>,
-    draw: Draw,
+    sampler: Sampler,
     augmenter: Augmenter,
     /// The places of the training and of the test images that evaluation looks at.
     evaluated: [Vec<usize>; 2],
@@ -338,7 +343,7 @@ impl Hearth {
     pub fn new(dataset: Rc<Dataset>, config: &Config, kept: Rc<RefCell<Kept>>) -> Self {
         let [bank, test] = EVALUATED;
         Self {
-            draw: Draw::new(config, dataset.normalisation),
+            sampler: Sampler::new(config, dataset.normalisation),
             augmenter: Augmenter::new(),
             evaluated: [dataset.some(Split::Train, bank), dataset.some(Split::Test, test)],
             dataset,
@@ -348,7 +353,7 @@ impl Hearth {
     }
 }
 
-impl Home for Hearth {
+impl Host for Hearth {
     type Error = ImagesError;
 
     fn images(&self) -> usize {
@@ -366,20 +371,20 @@ impl Home for Hearth {
     async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, ImagesError> {
         breathe().await;
         if let Some(images) = self.on_device.get_or_init(|| self.dataset.upload(device)) {
-            return Ok(self.draw.on_device(images, step, |index| self.dataset.label(Split::Train, index)));
+            return Ok(Batch::on_device(&self.sampler, images, step, |index| self.dataset.label(Split::Train, index)));
         }
-        let (epoch, batch) = self.draw.batch(step, self.images());
-        let mut pixels = self.draw.room();
+        let (epoch, batch) = self.sampler.batch(step, self.images());
+        let mut pixels = self.sampler.room();
         let mut labels = Vec::with_capacity(batch.len());
-        for (index, places) in batch.into_iter().zip(self.draw.places(&mut pixels)) {
+        for (index, places) in batch.into_iter().zip(self.sampler.places(&mut pixels)) {
             let (decoded, image) = self.dataset.decodable(index as usize).await?;
-            self.draw.view(&mut self.augmenter, &image, (epoch, index), places)?;
+            self.sampler.view(&mut self.augmenter, &image, (epoch, index), places)?;
             labels.push(self.dataset.label(Split::Train, decoded));
         }
-        Ok(Views { pixels, labels }.to_device(self.draw.size(), device))
+        Ok(Batch::from_host(HostBatch { pixels, labels }, self.sampler.size(), device))
     }
 
-    async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<Labelled>, ImagesError> {
+    async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<LabelledImages>, ImagesError> {
         breathe().await;
         let Some(places) = self.evaluated[usize::from(split == Split::Test)].chunks(CHUNK).nth(chunk) else {
             return Ok(None);
@@ -387,19 +392,19 @@ impl Home for Hearth {
         let mut images = Vec::with_capacity(CHUNK);
         for index in places {
             if let Some(image) = self.dataset.image(split, *index).await {
-                let pixels = self.draw.centre(&mut self.augmenter, &image)?;
+                let pixels = self.sampler.centre(&mut self.augmenter, &image)?;
                 images.push((*index, self.dataset.label(split, *index), pixels));
             }
         }
-        Ok(Some(self.draw.labelled(images)))
+        Ok(Some(self.sampler.labelled(images)))
     }
 
-    async fn keep(&mut self, what: Keepsake, file: Vec<u8>) -> Result<(), ImagesError> {
+    async fn save(&mut self, what: Artifact, file: Vec<u8>) -> Result<(), ImagesError> {
         let mut kept = self.kept.borrow_mut();
         match what {
-            Keepsake::Checkpoint => kept.checkpoint = Some(file),
-            Keepsake::Snapshot(step) => drop(kept.snapshots.insert(step, file)),
-            Keepsake::Gradients(step) => drop(kept.gradients.insert(step, file)),
+            Artifact::Checkpoint => kept.checkpoint = Some(file),
+            Artifact::Snapshot(step) => drop(kept.snapshots.insert(step, file)),
+            Artifact::Gradients(step) => drop(kept.gradients.insert(step, file)),
         }
         Ok(())
     }

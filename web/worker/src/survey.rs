@@ -7,7 +7,7 @@ use slimclr_core::{
     checkpoint::{Checkpoint, CheckpointError, Snapshot},
     config::ConfigError,
     interference::landscape::{Directions, Landscape, LandscapeError, Survey, Surveyor},
-    train::{Home, Split},
+    train::{Host, Split},
 };
 use slimclr_protocol::{Progress, Report};
 use thiserror::Error;
@@ -59,15 +59,15 @@ pub async fn survey(seat: &Seat, run: &Training, cells: usize, wanted: &Cell<boo
     }
     let checkpoint = Checkpoint::read(&bytes)?;
     let config = checkpoint.config();
-    let timetable = config.timetable(run.dataset.len(Split::Train))?;
+    let schedule = config.schedule(run.dataset.len(Split::Train))?;
     let images = IMAGES.min(config.batch);
     let mut hearth = Hearth::new(run.dataset.clone(), config, Default::default());
     let mut batches = Vec::new();
-    for step in timetable.unseen(images, config.batch) {
+    for step in schedule.unseen(images, config.batch) {
         batches.push(hearth.batch(step, &seat.device).await?);
     }
     let trainer = checkpoint.resume(&seat.device)?;
-    let mut surveyor = Surveyor::new(trainer, &batches, images, timetable.steps_per_epoch);
+    let mut surveyor = Surveyor::new(trainer, &batches, images, schedule.steps_per_epoch);
     let count = snapshots.len();
     for snapshot in snapshots {
         surveyor.add(Snapshot::read(&snapshot, &Device::flex())?)?;

@@ -11,12 +11,13 @@ use futures::{
 };
 use slimclr_core::{
     checkpoint::{Checkpoint, CheckpointError},
+    command::Command,
     config::{Config, ConfigError},
     encoder::Encoder,
     event::Event,
-    method::{Recipe, Trainer},
-    parameter::MismatchError,
-    train::{Command, Run, Split},
+    layout::MismatchError,
+    method::{Objective, Trainer},
+    train::{Run, Split},
 };
 use slimclr_protocol::{Report, Task};
 use thiserror::Error;
@@ -76,7 +77,7 @@ impl Training {
     ) -> Result<Self, TrainingError> {
         let config = config.for_classes(dataset.classes.len());
         config.check()?;
-        config.timetable(dataset.len(Split::Train))?;
+        config.schedule(dataset.len(Split::Train))?;
         if !config.precision.is_supported_by(&seat.device) {
             return Err(TrainingError::Precision(seat.name.clone()));
         }
@@ -119,10 +120,10 @@ fn continued(config: &Config, bytes: &[u8], device: &Device) -> Result<Trainer, 
     let checkpoint = Checkpoint::read(bytes)?;
     if checkpoint.config().check_change(config).is_ok() {
         let state = checkpoint.resume(device)?;
-        return Ok(Trainer { recipe: Recipe::new(config, state.encoder.layout().widths()), ..state });
+        return Ok(Trainer { recipe: Objective::new(config, state.encoder.layout().widths()), ..state });
     }
     let weights = checkpoint.query(&checkpoint.encoder()?, device)?;
-    Ok(Trainer { steps: checkpoint.step(), ..Trainer::adopting(config, built(config)?, &weights, device)? })
+    Ok(Trainer { steps: checkpoint.step(), ..Trainer::from_pretrained(config, built(config)?, &weights, device)? })
 }
 
 fn built(config: &Config) -> Result<Encoder, ConfigError> {

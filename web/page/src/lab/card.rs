@@ -1,8 +1,8 @@
 //! A run in numbers, with what can be done with it.
 
 use leptos::prelude::*;
-use slimclr_core::event::Event;
 use slimclr_protocol::Progress;
+use slimclr_run::event::Event;
 
 use super::{
     run::{Phase, Run},

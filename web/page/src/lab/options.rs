@@ -1,11 +1,8 @@
 //! The options of a run, as the page sets them and as they stand in its address.
 
 use serde_json::{Map, Number, Value};
-use slimclr_core::{
-    config::{Config, ConfigError},
-    method::Method,
-};
 use slimclr_protocol::Choice;
+use slimclr_run::{config::Config, config::ConfigError, method::MethodKind};
 
 use crate::address;
 
@@ -34,7 +31,7 @@ pub struct Problem {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { config: recipe(Method::Simclr), device: Choice::Auto }
+        Self { config: recipe(MethodKind::Simclr), device: Choice::Auto }
     }
 }
 
@@ -43,13 +40,13 @@ impl Default for Options {
 /// A run begins with SimCLR: it has no queue whose first filling would raise the loss, and of the methods without labels it
 /// learns most in the first minute. The rate and the queue are lower than the preset's, as the batch is: at 0.06, and with a
 /// third of all images in the queue, MoCo's loss rises again.
-fn recipe(method: Method) -> Config {
+fn recipe(method: MethodKind) -> Config {
     let mini = Config::mini();
     let recipe = match method {
-        Method::Mocov2 | Method::Simclr => Config { method, learning_rate: 0.02, ..mini.clone() },
-        Method::Supervised => mini.clone().with_supervised(),
+        MethodKind::Mocov2 | MethodKind::Simclr => Config { method, learning_rate: 0.02, ..mini.clone() },
+        MethodKind::Supervised => mini.clone().with_supervised(),
         // LARS takes steps in proportion to the weights: in as few as these, a higher rate than the preset's.
-        Method::Mocov3 => Config { learning_rate: 1.2, knn: mini.knn, ..Config::cifar10_mocov3() },
+        MethodKind::Mocov3 => Config { learning_rate: 1.2, knn: mini.knn, ..Config::cifar10_mocov3() },
     };
     Config {
         depth: mini.depth,
@@ -70,7 +67,7 @@ fn recipe(method: Method) -> Config {
 
 impl Options {
     /// What goes with another method, for the same network, batch and length.
-    pub fn with_method(&self, method: Method) -> Self {
+    pub fn with_method(&self, method: MethodKind) -> Self {
         let Config { depth, multiplier, batch, queue, epochs, seed, .. } = self.config;
         let widths = self.config.widths.clone();
         let config = Config { depth, multiplier, batch, queue, epochs, seed, widths, ..recipe(method) };
@@ -118,7 +115,7 @@ impl Options {
         };
         if key == "batch" && self.config.batch > 0 {
             // The queue is replaced batch by batch.
-            let keys = recipe(Method::Mocov2).queue;
+            let keys = recipe(MethodKind::Mocov2).queue;
             self.config.queue = self.config.batch * (keys / self.config.batch).max(1);
         }
         Ok(())

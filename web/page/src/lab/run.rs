@@ -1,8 +1,8 @@
 //! A run in a worker of its own, from the page's side.
 
 use leptos::prelude::*;
-use slimclr_core::{config::Config, event::Event, train::Command};
 use slimclr_protocol::{Progress, Report, Request, Task};
+use slimclr_run::{command::Command, config::Config, event::Event};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
@@ -314,7 +314,7 @@ impl Run {
         let classes = self.images.with_untracked(|images| images.as_ref().map_or(0, |images| images.counts[0]));
         let training = self.images.with_untracked(|images| images.as_ref().map_or(0, |images| images.counts[1]));
         let config = self.options.with_untracked(|options| options.config.clone()).for_classes(classes);
-        if let Err(error) = config.timetable(training) {
+        if let Err(error) = config.schedule(training) {
             self.part();
             self.problem.set(Some(Problem { key: key(&error), message: format!("{error}.") }));
             self.phase.set(Phase::Idle);

@@ -1,11 +1,8 @@
 //! What the figures draw: the events of a run, wherever they come from.
 
 use leptos::prelude::*;
-use slimclr_core::{
-    event::{Evaluated, Event, Started, Step},
-    interference::landscape::Landscape,
-};
 use slimclr_report::Report;
+use slimclr_run::{event::Evaluated, event::Event, event::Started, event::Step, interference::landscape::Landscape};
 
 /// A run's events, and how many of them are shown; a handle to them.
 #[derive(Clone, Copy)]
@@ -109,8 +106,8 @@ impl Standing {
             Event::Started(started) => Some(&started.config),
             _ => None,
         });
-        let timetable = changed.and_then(|config| config.timetable(*images).ok());
-        let slow_until = timetable.map_or(0, |timetable| timetable.slow_start);
+        let schedule = changed.and_then(|config| config.schedule(*images).ok());
+        let slow_until = schedule.map_or(0, |schedule| schedule.slow_start);
         let latest = events.iter().rev().find_map(|event| match event {
             Event::Step(step) => Some(step),
             _ => None,

@@ -19,7 +19,7 @@ pub fn WidthPanel(look: Look) -> impl IntoView {
         let network = look.network.get()?;
         Some(network.profile.iter().rev().map(|of| view! { <span>{of.width}</span> }).collect_view())
     };
-    let of_network = move |cost: fn(&slimclr_core::profile::Profile) -> f64| {
+    let of_network = move |cost: fn(&slimclr_network::profile::Profile) -> f64| {
         let network = look.network.get()?;
         Some([cost(network.profile.get(look.width.get())?), cost(network.profile.first()?)])
     };

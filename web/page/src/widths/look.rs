@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use js_sys::Uint8Array;
 use leptos::prelude::*;
-use slimclr_core::profile::Profile;
+use slimclr_network::profile::Profile;
 use slimclr_protocol::{Choice, Embedding, Images, Map, Picture, Progress, Report, Request, Task, parcel};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;

@@ -1,0 +1,249 @@
+//! Random views of an image: the augmentations of MoCo v2, MoCo v3 and SimCLR.
+//!
+//! A view is a random resized crop, then colour jitter, grey, blur, solarise and flip, each with its own probability,
+//! and at last the normalisation. Every operation follows torchvision on Pillow images, which the published recipes
+//! run on, with two differences:
+//!
+//! - values are `f32` in `[0, 1]` and are never rounded to 8 bits between operations (they are clamped where Pillow
+//!   clamps), so a view differs from Pillow's by about one grey level for each operation;
+//! - the blur is a true Gaussian, where Pillow approximates one by three box filters.
+//!
+//! The flip costs nothing: it commutes with everything after the crop, so the crop is written mirrored.
+//!
+//! A view depends only on the image, the recipe and the generator's state. Beyond `+ - * /` and `sqrt`, which IEEE 754
+//! rounds exactly, only `exp` is used, and that from `libm` rather than from the platform: [`view_rng`] therefore
+//! yields the same bits on every platform and with any number of threads.
+
+mod blur;
+mod config;
+#[allow(missing_docs, reason = "the parts of a plan name themselves")]
+pub mod plan;
+mod planes;
+mod resample;
+
+use pulp::{Arch, NullaryFnOnce};
+use rand::{Rng, seq::SliceRandom};
+
+pub use config::{AugmentConfig, Blur, Jitter, views};
+pub use plan::ViewPlan;
+pub use slimclr_run::normalisation::Normalisation;
+
+use blur::GaussianFilter;
+use plan::{Crop, Effects};
+use planes::Planes;
+use resample::Resampler;
+
+use crate::image::{Image, ImageError};
+
+/// Why no view was made.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum AugmentError {
+    /// The output slice does not fit the view.
+    #[error(
+        "a view of {size} x {size} pixels fills 3 planes of that size (at least one pixel), but the output holds {actual} values"
+    )]
+    Output {
+        /// Side of the view, in pixels.
+        size: usize,
+        /// Length of the output slice.
+        actual: usize,
+    },
+    /// An option lies outside its domain.
+    #[error("augmentation: {field} must be {domain}, but is {value}")]
+    Config {
+        /// Path of the value in [`AugmentConfig`].
+        field: &'static str,
+        /// What the value may be.
+        domain: &'static str,
+        /// The value given.
+        value: f32,
+    },
+    /// The image is empty, or its pixels do not fit its size.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+}
+
+/// Makes views; keeps its buffers, so that nothing is allocated once they have grown to the images' size.
+///
+/// One for each thread.
+#[derive(Debug, Default)]
+pub struct Augmenter {
+    resampler: Resampler,
+    gaussian: GaussianFilter,
+}
+
+impl Augmenter {
+    /// An augmenter with empty buffers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes one random view of `image` to `out`: normalised, `[3, size, size]` (CHW).
+    ///
+    /// # Errors
+    /// When `out` is not `3 * size * size > 0` values long, or the image or the recipe fails its check.
+    pub fn view(
+        &mut self,
+        image: &Image,
+        recipe: &AugmentConfig,
+        size: usize,
+        rng: &mut impl Rng,
+        out: &mut [f32],
+    ) -> Result<(), AugmentError> {
+        recipe.check()?;
+        image.check()?;
+        check_output(size, out)?;
+
+        let plan = ViewPlan::draw(recipe, [image.width, image.height], rng);
+        self.planned(image, &plan, size, &recipe.normalisation, out);
+        Ok(())
+    }
+
+    /// Writes the view of `image` that was planned for an image of its size to `out`, `[3, size, size]` (CHW).
+    pub fn planned(
+        &mut self,
+        image: &Image,
+        plan: &ViewPlan,
+        size: usize,
+        normalisation: &Normalisation,
+        out: &mut [f32],
+    ) {
+        let Crop { left, top, width, height } = plan.crop;
+        let side = size as u64;
+        self.resampler.columns.set(left..left + width, side, 0..side);
+        self.resampler.rows.set(top..top + height, side, 0..side);
+        if let Some(sigma) = plan.effects.sigma {
+            self.gaussian.set(sigma, size);
+        }
+        self.make(image, size, plan.mirrored, &plan.effects, normalisation, out);
+    }
+
+    /// Writes the view of `image` that evaluation uses to `out`: normalised, `[3, size, size]` (CHW).
+    ///
+    /// An image of just that size stays as it is. Any other is resized so that its short side is 8/7 of `size` (256
+    /// pixels for 224), and its centre is cropped.
+    ///
+    /// # Errors
+    /// When `out` is not `3 * size * size > 0` values long, or the image is not one.
+    pub fn centre(
+        &mut self,
+        image: &Image,
+        size: usize,
+        normalisation: &Normalisation,
+        out: &mut [f32],
+    ) -> Result<(), AugmentError> {
+        image.check()?;
+        check_output(size, out)?;
+
+        // In 64 bits: resized, the long side of a thin image may exceed the 32 bits of WebAssembly.
+        let [width, height, side] = [image.width, image.height, size].map(|length| length as u64);
+        let short = width.min(height);
+        let resized_short = if (width, height) == (side, side) { side } else { (16 * side + 7) / 14 };
+        // The long side is rounded down and the margin to even, as by torchvision's `Resize` and `CenterCrop`.
+        let resized = |length: u64| length * resized_short / short;
+        let window = |resized: u64| {
+            let start = ((resized - side) as f64 / 2.0).round_ties_even() as u64;
+            start..start + side
+        };
+        let (columns, rows) = (resized(width), resized(height));
+        self.resampler.columns.set(0..image.width, columns, window(columns));
+        self.resampler.rows.set(0..image.height, rows, window(rows));
+        self.make(image, size, false, &Effects::default(), normalisation, out);
+        Ok(())
+    }
+
+    /// Makes the view that resampler and filter are set for, with the widest vectors that the processor has. They
+    /// change no bit: nothing is reordered, and no product is fused with a sum.
+    fn make(
+        &mut self,
+        image: &Image,
+        size: usize,
+        mirrored: bool,
+        effects: &Effects,
+        normalisation: &Normalisation,
+        out: &mut [f32],
+    ) {
+        Arch::new().dispatch(Making { augmenter: self, image, size, mirrored, effects, normalisation, out });
+    }
+}
+
+/// A view in the making. All that it calls is inlined, so that it is compiled for each set of instructions.
+struct Making<'a> {
+    augmenter: &'a mut Augmenter,
+    image: &'a Image,
+    size: usize,
+    mirrored: bool,
+    effects: &'a Effects,
+    normalisation: &'a Normalisation,
+    out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Making<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Augmenter { resampler, gaussian } = self.augmenter;
+        resampler.run(self.image, self.mirrored, self.out);
+        let mut planes = Planes::of(self.out);
+        for adjustment in self.effects.adjustments.into_iter().flatten() {
+            planes.adjust(adjustment);
+        }
+        if self.effects.grey {
+            planes.grey();
+        }
+        if self.effects.sigma.is_some() {
+            for plane in [&mut *planes.red, &mut *planes.green, &mut *planes.blue] {
+                gaussian.run(plane, self.size);
+            }
+        }
+        if self.effects.solarised {
+            planes.solarise();
+        }
+        planes.normalise(self.normalisation);
+    }
+}
+
+fn check_output(size: usize, out: &[f32]) -> Result<(), AugmentError> {
+    let expected = size.checked_mul(size).and_then(|n| n.checked_mul(3));
+    if size == 0 || expected != Some(out.len()) {
+        return Err(AugmentError::Output { size, actual: out.len() });
+    }
+    Ok(())
+}
+
+/// Generator of a view's random draws.
+///
+/// PCG needs only 64-bit arithmetic, which WebAssembly has, and a state is set up in a few instructions.
+pub type ViewRng = rand_pcg::Pcg32;
+
+/// The generator of one view, from the run's seed, the epoch, the image's number in the data set and the view's number.
+///
+/// Since it depends on nothing else, a run repeats whatever the order or the thread in which views are made.
+pub fn view_rng(seed: u64, epoch: u64, image: u64, view: u64) -> ViewRng {
+    seeded(&[seed, epoch, image, view])
+}
+
+/// The order in which an epoch visits a data set of `len` images (at most 2^32): a permutation of `0..len`.
+pub fn epoch_order(seed: u64, epoch: u64, len: usize) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..len).map(|image| image as u32).collect();
+    order.shuffle(&mut seeded(&[seed, epoch]));
+    order
+}
+
+/// A generator whose state hashes all words and their number, so that neighbouring words give unrelated generators.
+fn seeded(words: &[u64]) -> ViewRng {
+    let state = words.iter().fold(words.len() as u64, |state, word| split_mix(state ^ word));
+    ViewRng::new(state, split_mix(state))
+}
+
+/// One step of SplitMix64 (Steele, Lea & Flood 2014): a bijection in which every input bit affects every output bit.
+fn split_mix(state: u64) -> u64 {
+    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,39 @@
+//! Images from the bytes of files, random views of images, and the sampler of batches. Reading the files is left to the
+//! program.
+#![warn(missing_docs)]
+
+pub mod augment;
+pub mod batch;
+pub mod cifar10;
+pub mod decode;
+pub mod folder;
+pub mod image;
+pub mod sampler;
+pub mod sprite_sheet;
+
+use thiserror::Error;
+
+/// Why bytes are no images.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// Not whole records.
+    #[error(
+        "{0} bytes are no whole number of {record}-byte images: the file is cut short; fetch it again",
+        record = cifar10::RECORD
+    )]
+    CutShort(usize),
+    /// A class that CIFAR-10 has not.
+    #[error("image {place} has label {label}, but there are only {classes}", classes = cifar10::CLASSES.len())]
+    Label {
+        /// The image's place in the file.
+        place: usize,
+        /// What the file says.
+        label: u32,
+    },
+    /// Not an intact JPEG, PNG or WebP file.
+    #[error("this is no intact JPEG, PNG or WebP image: {0}")]
+    Undecodable(#[from] ::image::ImageError),
+    /// Not readable.
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+}

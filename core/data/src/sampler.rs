@@ -1,0 +1,148 @@
+//! Which images a step takes, and their random views: a function of the run's options alone.
+
+use std::sync::Mutex;
+
+use slimclr_run::{config::Config, normalisation::Normalisation};
+
+use crate::{
+    augment::{AugmentConfig, AugmentError, Augmenter, ViewPlan, epoch_order, view_rng, views},
+    batch::LabelledImages,
+    image::Image,
+};
+
+/// Draws a run's batches and makes views of their images.
+#[derive(Debug)]
+pub struct Sampler {
+    /// One for each view of an image.
+    recipes: Vec<AugmentConfig>,
+    normalisation: Normalisation,
+    size: usize,
+    batch: usize,
+    seed: u64,
+    /// The epoch that a batch was drawn of last, and its order, which takes longer to draw than a batch.
+    order: Mutex<(u64, Vec<u32>)>,
+}
+
+/// An image's places in the views of a batch, `[3, size, size]` each.
+pub type Places<'a> = Vec<&'a mut [f32]>;
+
+impl Sampler {
+    /// The draws of the run that `config` describes, on images of this normalisation.
+    pub fn new(config: &Config, normalisation: Normalisation) -> Self {
+        Self {
+            recipes: views(config.method, normalisation, config.image_size),
+            normalisation,
+            size: config.image_size,
+            batch: config.batch,
+            seed: config.seed,
+            order: Mutex::default(),
+        }
+    }
+
+    /// Side of the views, in pixels.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The epoch of `step`, and which of `images` training images are its batch.
+    pub fn batch(&self, step: u64, images: usize) -> (u64, Vec<u32>) {
+        let steps_per_epoch = (images / self.batch) as u64;
+        let (epoch, place) = (step / steps_per_epoch, (step % steps_per_epoch) as usize * self.batch);
+        let mut latest = self.order.lock().expect("nothing panics while it holds the order");
+        if latest.0 != epoch || latest.1.len() != images {
+            *latest = (epoch, epoch_order(self.seed, epoch, images));
+        }
+        (epoch, latest.1[place..place + self.batch].to_vec())
+    }
+
+    /// The plans of each view of a batch's images, which are `[width, height]` pixels in size: the image's index, and what is
+    /// random about its view. With them, a device that holds the images makes the views.
+    pub fn plans(&self, (epoch, batch): (u64, &[u32]), size: [usize; 2]) -> Vec<Vec<(u32, ViewPlan)>> {
+        let plan = |recipe: &AugmentConfig, number, index: u32| {
+            let mut rng = view_rng(self.seed, epoch, u64::from(index), number);
+            (index, ViewPlan::draw(recipe, size, &mut rng))
+        };
+        let of_view = |(recipe, number)| batch.iter().map(|index| plan(recipe, number, *index)).collect();
+        self.recipes.iter().zip(0..).map(of_view).collect()
+    }
+
+    /// The normalisation of the views.
+    pub fn normalisation(&self) -> Normalisation {
+        self.normalisation
+    }
+
+    /// Room for the views of a batch, `[batch, 3, size, size]` each.
+    pub fn room(&self) -> Vec<Vec<f32>> {
+        vec![vec![0.0; self.batch * self.pixels()]; self.recipes.len()]
+    }
+
+    /// Each image's places in that room, so that it needs to be decoded once.
+    pub fn places<'a>(&self, room: &'a mut [Vec<f32>]) -> Vec<Places<'a>> {
+        let mut places: Vec<Places> = (0..self.batch).map(|_| Vec::new()).collect();
+        for view in room {
+            for (place, slot) in places.iter_mut().zip(view.chunks_exact_mut(self.pixels())) {
+                place.push(slot);
+            }
+        }
+        places
+    }
+
+    /// Fills the places of the image drawn as number `index` in `epoch`.
+    ///
+    /// # Errors
+    /// If the image is empty.
+    pub fn view(
+        &self,
+        augmenter: &mut Augmenter,
+        image: &Image,
+        (epoch, index): (u64, u32),
+        places: Places,
+    ) -> Result<(), AugmentError> {
+        for ((place, recipe), number) in places.into_iter().zip(&self.recipes).zip(0..) {
+            let mut rng = view_rng(self.seed, epoch, u64::from(index), number);
+            augmenter.view(image, recipe, self.size, &mut rng, place)?;
+        }
+        Ok(())
+    }
+
+    /// `image` as evaluation sees it, `[3, size, size]`.
+    ///
+    /// # Errors
+    /// If the image is empty.
+    pub fn centre(&self, augmenter: &mut Augmenter, image: &Image) -> Result<Vec<f32>, AugmentError> {
+        let mut pixels = vec![0.0; self.pixels()];
+        augmenter.centre(image, self.size, &self.normalisation, &mut pixels)?;
+        Ok(pixels)
+    }
+
+    /// A chunk of images for evaluation: each one's place in its set, its class and its [`centre`](Self::centre).
+    pub fn labelled(&self, images: impl IntoIterator<Item = (usize, u32, Vec<f32>)>) -> LabelledImages {
+        let mut chunk = LabelledImages { size: self.size, ..LabelledImages::default() };
+        for (index, label, pixels) in images {
+            chunk.indices.push(index);
+            chunk.labels.push(label);
+            chunk.pixels.extend(pixels);
+        }
+        chunk
+    }
+
+    fn pixels(&self) -> usize {
+        3 * self.size * self.size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_the_stretches_of_their_epochs_order() {
+        let draw = Sampler::new(&Config { batch: 4, ..Config::mini() }, Normalisation::CIFAR10);
+        // Ten images are two batches; steps may be asked for in any order.
+        for step in [0, 1, 2, 5, 1, 4] {
+            let (epoch, place) = (step / 2, step as usize % 2 * 4);
+            let order = epoch_order(draw.seed, epoch, 10);
+            assert_eq!(draw.batch(step, 10), (epoch, order[place..place + 4].to_vec()));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Cross-entropies on the CPU, for f32, with the gradient of the logits.
+
+use std::mem::MaybeUninit;
+
+use burn::backend::flex::FlexTensor;
+
+use super::{at_least, par_collect_uninit, sums, tensor, values, vectorised};
+use crate::threads::map;
+
+/// `e^x` for `x` up to 0, within two units in the last place: by Cephes' polynomial, which vectors can compute.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    /// Added, it leaves no bits for a fraction, and the whole number in the last ones.
+    const ROUND: f32 = 12_582_912.0;
+    // The smallest normal number is e^-87.3.
+    let x = at_least(x, -87.0);
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let twos = rounded - ROUND;
+    // ln 2 in two parts, of which the first has bits to spare.
+    let rest = x - twos * 0.693_359_4 + twos * 2.121_944_4e-4;
+    let polynomial = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5, 1.0, 1.0]
+        .into_iter()
+        .fold(0.0, |sum, coefficient| sum * rest + coefficient);
+    polynomial * f32::from_bits((rounded.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
+}
+
+/// The softmax of a row over a temperature: `e^(scale * (logit - highest)) / sum`.
+#[derive(Clone, Copy)]
+struct Softmax {
+    scale: f32,
+    highest: f32,
+    sum: f32,
+}
+
+impl Softmax {
+    #[inline(always)]
+    fn of(row: &[f32], temperature: f64) -> Self {
+        let scale = (1.0 / temperature) as f32;
+        let highest =
+            row.iter().fold(f32::NEG_INFINITY, |highest, logit| if *logit < highest { highest } else { *logit });
+        let [sum, _] = sums(
+            [row],
+            #[inline(always)]
+            |[logit]| [exp(scale * (logit - highest)), 0.0],
+        );
+        Self { scale, highest, sum: sum as f32 }
+    }
+
+    #[inline(always)]
+    fn probability(self, logit: f32) -> f32 {
+        exp(self.scale * (logit - self.highest)) / self.sum
+    }
+
+    #[inline(always)]
+    fn log_probability(self, logit: f32) -> f32 {
+        self.scale * (logit - self.highest) - self.sum.ln()
+    }
+}
+
+/// Mean cross-entropy of `logits`, `[n, c]`, over the temperature to the columns that are right, and its gradient.
+pub fn cross_entropy(logits: &FlexTensor, targets: &[usize], temperature: f64) -> (FlexTensor, FlexTensor) {
+    let logits = logits.to_contiguous();
+    let [rows, columns] = logits.layout().shape().dims();
+    let values = values(&logits);
+    let row = |number: usize| &values[number * columns..][..columns];
+    let softmaxes = map(rows, |number| {
+        vectorised(
+            #[inline(always)]
+            || Softmax::of(row(number), temperature),
+        )
+    });
+    let losses = softmaxes.iter().zip(targets).enumerate();
+    let losses = losses.map(|(number, (softmax, target))| -f64::from(softmax.log_probability(row(number)[*target])));
+    let loss = losses.sum::<f64>() / rows as f64;
+    let share = (1.0 / (rows as f64 * temperature)) as f32;
+    let write = |number: usize, gradient: &mut [MaybeUninit<f32>]| {
+        let softmax = softmaxes[number];
+        vectorised(
+            #[inline(always)]
+            || {
+                for (gradient, logit) in gradient.iter_mut().zip(row(number)) {
+                    gradient.write(share * softmax.probability(*logit));
+                }
+            },
+        );
+        let right = targets[number];
+        gradient[right].write(share * (softmax.probability(row(number)[right]) - 1.0));
+    };
+    // SAFETY: every column is written.
+    let gradient =
+        unsafe { par_collect_uninit(values.len(), columns, || (), |(), number, gradient| write(number, gradient)) };
+    (tensor(vec![loss as f32], [1]), tensor(gradient, [rows, columns]))
+}
+
+/// Mean cross-entropy of the student's logits to the softmax of the teacher's, `[n, c]` each, over their temperatures, and
+/// the gradient of the student's.
+pub fn soft_cross_entropy(logits: [&FlexTensor; 2], temperatures: [f64; 2]) -> (FlexTensor, FlexTensor) {
+    let [student, teacher] = logits.map(FlexTensor::to_contiguous);
+    let [rows, columns] = student.layout().shape().dims();
+    let (student, teacher) = (values(&student), values(&teacher));
+    let rows_of = |number: usize| [student, teacher].map(|of| &of[number * columns..][..columns]);
+    let softmaxes = map(rows, |number| {
+        let [student, teacher] = rows_of(number);
+        vectorised(
+            #[inline(always)]
+            || {
+                let own = Softmax::of(student, temperatures[0]);
+                let target = Softmax::of(teacher, temperatures[1]);
+                let [along, _] = sums(
+                    [student, teacher],
+                    #[inline(always)]
+                    |[student, teacher]| [target.probability(teacher) * (student - own.highest), 0.0],
+                );
+                // The target's probabilities add up to 1, so the logarithm of the sum counts once.
+                let loss = f64::from(own.sum).ln() - f64::from(own.scale) * along;
+                (own, target, loss)
+            },
+        )
+    });
+    let loss = softmaxes.iter().map(|(.., loss)| loss).sum::<f64>() / rows as f64;
+    let share = (1.0 / (rows as f64 * temperatures[0])) as f32;
+    let write = |number: usize, gradient: &mut [MaybeUninit<f32>]| {
+        let ([student, teacher], (own, target, _)) = (rows_of(number), softmaxes[number]);
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((gradient, student), teacher) in gradient.iter_mut().zip(student).zip(teacher) {
+                    gradient.write(share * (own.probability(*student) - target.probability(*teacher)));
+                }
+            },
+        );
+    };
+    // SAFETY: every column is written.
+    let gradient =
+        unsafe { par_collect_uninit(student.len(), columns, || (), |(), number, gradient| write(number, gradient)) };
+    (tensor(vec![loss as f32], [1]), tensor(gradient, [rows, columns]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exponential_is_right() {
+        for x in (0..870_000).map(|x| -1e-4 * x as f32) {
+            let expected = f64::from(x).exp();
+            assert!((f64::from(exp(x)) - expected).abs() <= 2.4e-7 * expected, "e^{x}: {}, not {expected}", exp(x));
+        }
+        assert_eq!(exp(0.0), 1.0);
+        assert!(exp(f32::NAN).is_nan() && exp(f32::NEG_INFINITY) < 2e-38);
+    }
+}

@@ -1,0 +1,186 @@
+//! Shared by the fused operations on CPUs: access to Burn's tensors, vectorised loops.
+
+pub mod contrastive;
+pub mod conv;
+pub mod norm;
+pub mod pool;
+pub mod sgd;
+
+use std::mem::MaybeUninit;
+
+use burn::{
+    backend::flex::{FlexTensor, Layout},
+    tensor::{Bytes, DType, Shape},
+};
+use pulp::Arch;
+
+use crate::threads::for_each_chunk;
+
+/// Whether there is a fused form for a tensor; other precisions take the plain one.
+pub fn is_f32(x: &FlexTensor) -> bool {
+    x.dtype() == DType::F32
+}
+
+/// The values of a contiguous tensor.
+///
+/// # Panics
+/// If the tensor is not contiguous.
+pub fn values(tensor: &FlexTensor) -> &[f32] {
+    tensor.as_slice().expect("the tensor was made contiguous")
+}
+
+/// A tensor of `values`.
+pub fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
+}
+
+/// Runs `work`, if it is inlined, with vectors as wide as the processor's.
+#[inline(always)]
+pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    Arch::new().dispatch(work)
+}
+
+/// Unlike `f32::max`, keeps NaN: a diverged run must show.
+#[inline(always)]
+pub fn at_least(x: f32, floor: f32) -> f32 {
+    if x < floor { floor } else { x }
+}
+
+/// Values, or partial sums, taken side by side: a few vectors, so that none waits for the one before.
+const LANES: usize = 64;
+
+/// Sums, over slices of one length side by side, of both terms of each place, in an order that depends on nothing but
+/// their length.
+#[inline(always)]
+pub fn sums<const N: usize>(slices: [&[f32]; N], term: impl Fn([f32; N]) -> [f32; 2]) -> [f64; 2] {
+    let [mut firsts, mut seconds] = [[0.0_f32; LANES]; 2];
+    let chunks = slices.map(|slice| slice.as_chunks::<LANES>());
+    let least = |lengths: [usize; N]| lengths.into_iter().min().unwrap_or(0);
+    for chunk in 0..least(chunks.map(|(chunks, _)| chunks.len())) {
+        let values = chunks.map(|(chunks, _)| &chunks[chunk]);
+        for lane in 0..LANES {
+            let [first, second] = term(values.map(|values| values[lane]));
+            firsts[lane] += first;
+            seconds[lane] += second;
+        }
+    }
+    let mut sums = [0.0; 2];
+    for (sum, lanes) in sums.iter_mut().zip([&mut firsts, &mut seconds]) {
+        let mut half = LANES / 2;
+        while half > 0 {
+            let (left, right) = lanes.split_at_mut(half);
+            left.iter_mut().zip(right).for_each(|(left, right)| *left += *right);
+            half /= 2;
+        }
+        *sum = f64::from(lanes[0]);
+    }
+    for place in 0..least(chunks.map(|(_, rest)| rest.len())) {
+        let [first, second] = term(chunks.map(|(_, rest)| rest[place]));
+        sums[0] += f64::from(first);
+        sums[1] += f64::from(second);
+    }
+    sums
+}
+
+/// Copies a row of pixels, which are too few to call for `memcpy`.
+#[inline(always)]
+pub fn copy<T: Copy>(source: &[T], target: &mut [T]) {
+    const FEW: usize = 8;
+    let ((source, last), (target, rest)) = (source.as_chunks::<FEW>(), target[..source.len()].as_chunks_mut::<FEW>());
+    target.iter_mut().zip(source).for_each(|(target, source)| *target = *source);
+    rest.iter_mut().zip(last).for_each(|(target, source)| *target = *source);
+}
+
+/// Copies rows of `width` pixels, of which the target's begin `pitch` apart.
+pub fn copy_rows(source: &[f32], width: usize, target: &mut [f32], pitch: usize) {
+    match width {
+        8 => copy_rows_of::<8>(source, target, pitch),
+        16 => copy_rows_of::<16>(source, target, pitch),
+        32 => copy_rows_of::<32>(source, target, pitch),
+        _ => {
+            for (source, target) in source.chunks_exact(width).zip(target.chunks_mut(pitch)) {
+                target[..width].copy_from_slice(source);
+            }
+        }
+    }
+}
+
+/// The same for rows that are copied in a few instructions.
+fn copy_rows_of<const WIDTH: usize>(source: &[f32], target: &mut [f32], pitch: usize) {
+    let rows = source.as_chunks::<WIDTH>().0;
+    for (source, target) in rows.iter().zip(target.chunks_mut(pitch)) {
+        *target.first_chunk_mut().expect("the target has room for each row") = *source;
+    }
+}
+
+/// Collects `count` values that `work` writes in chunks of `size`, as in [`for_each_chunk`], without clearing memory first.
+///
+/// # Safety
+/// `size` divides `count`, and `work` writes every value of its chunk.
+pub unsafe fn par_collect_uninit<S>(
+    count: usize,
+    size: usize,
+    state: impl Fn() -> S + Sync + Send,
+    work: impl Fn(&mut S, usize, &mut [MaybeUninit<f32>]) + Sync + Send,
+) -> Vec<f32> {
+    let mut values = Vec::with_capacity(count);
+    for_each_chunk(&mut values.spare_capacity_mut()[..count], size, state, work);
+    // SAFETY: the caller's.
+    unsafe { values.set_len(count) };
+    values
+}
+
+/// Maps `changed` and `others`, tensors of one shape, to new values of `changed`, in place where nothing else holds these.
+/// `compute` is given the index of the first of every [`LANES`] values and returns the function that maps them.
+pub fn zip_map_inplace<const M: usize, const N: usize, C: Fn([f32; M], [f32; N]) -> [f32; M]>(
+    changed: [FlexTensor; M],
+    others: [&FlexTensor; N],
+    compute: impl Fn(usize) -> C + Sync,
+) -> [FlexTensor; M] {
+    /// Values that a core takes in one go: few enough for even shares.
+    const CHUNK: usize = 1 << 14;
+    // What is contiguous already is handed on, and not held twice.
+    let mut changed = changed.map(|tensor| tensor.to_contiguous());
+    let others = others.map(FlexTensor::to_contiguous);
+    let sources = others.each_ref().map(values);
+    let mut targets = changed.each_mut().map(|tensor| {
+        let (start, count) = (tensor.layout().start_offset(), tensor.layout().num_elements());
+        tensor.storage_mut::<f32>()[start..][..count].chunks_mut(CHUNK)
+    });
+    let mut chunks: Vec<[&mut [f32]; M]> = (0..targets[0].len())
+        .map(|_| targets.each_mut().map(|chunks| chunks.next().expect("all tensors have one length")))
+        .collect();
+    for_each_chunk(
+        &mut chunks,
+        1,
+        || (),
+        |(), number, chunk| {
+            let targets = &mut chunk[0];
+            let (start, length) = (number * CHUNK, targets[0].len());
+            let sources = sources.map(|source| source[start..][..length].as_chunks::<LANES>());
+            let mut targets = targets.each_mut().map(|target| target.as_chunks_mut::<LANES>());
+            vectorised(
+                #[inline(always)]
+                || {
+                    for number in 0..length / LANES {
+                        let sources = sources.map(|(chunks, _)| &chunks[number]);
+                        let mut targets = targets.each_mut().map(|(chunks, _)| &mut chunks[number]);
+                        let compute = compute(start + number * LANES);
+                        for lane in 0..LANES {
+                            let before = targets.each_ref().map(|target| target[lane]);
+                            let after = compute(before, sources.map(|source| source[lane]));
+                            targets.iter_mut().zip(after).for_each(|(target, after)| target[lane] = after);
+                        }
+                    }
+                    for place in 0..length % LANES {
+                        let compute = compute(start + length / LANES * LANES);
+                        let before = targets.each_ref().map(|(_, rest)| rest[place]);
+                        let after = compute(before, sources.map(|(_, rest)| rest[place]));
+                        targets.iter_mut().zip(after).for_each(|((_, rest), after)| rest[place] = after);
+                    }
+                },
+            );
+        },
+    );
+    changed
+}

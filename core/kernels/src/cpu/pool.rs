@@ -1,0 +1,217 @@
+//! Max pooling on the CPU, for f32.
+
+use std::{array, mem::MaybeUninit};
+
+use burn::backend::flex::FlexTensor;
+
+use super::{par_collect_uninit, tensor, values, vectorised};
+
+/// Height and width of planes.
+#[derive(Clone, Copy)]
+struct Plane {
+    height: usize,
+    width: usize,
+}
+
+impl Plane {
+    fn of(x: &FlexTensor) -> Self {
+        let [.., height, width] = x.layout().shape().dims::<4>();
+        Self { height, width }
+    }
+
+    fn size(self) -> usize {
+        self.height * self.width
+    }
+
+    fn pooled(self) -> Self {
+        Self { height: self.height.div_ceil(2), width: self.width.div_ceil(2) }
+    }
+
+    /// The rows that a row of windows sees, for [`see`](Self::see).
+    fn rows(self) -> [Row; 3] {
+        array::from_fn(|_| Row::new(self.pooled().width, f32::NEG_INFINITY))
+    }
+
+    /// Copies the three rows of `plane` that the windows of a row of the output see.
+    #[inline(always)]
+    fn see(self, plane: &[f32], row: usize, rows: &mut [Row; 3]) {
+        for (y, target) in (2 * row..).zip(rows) {
+            match y.checked_sub(1).filter(|y| *y < self.height) {
+                Some(y) => target.read(&plane[y * self.width..][..self.width]),
+                None => target.fill(f32::NEG_INFINITY),
+            }
+        }
+    }
+}
+
+/// A row of pixels, of which each window of 3 pixels, 2 apart, sees the same places.
+struct Row {
+    /// The first and last pixel of each window; before the first window's and after the last one's there may be none.
+    borders: Vec<f32>,
+    /// The middle pixel of each window.
+    middles: Vec<f32>,
+}
+
+impl Row {
+    fn new(windows: usize, value: f32) -> Self {
+        Self { borders: vec![value; windows + 1], middles: vec![value; windows] }
+    }
+
+    fn fill(&mut self, value: f32) {
+        self.borders.fill(value);
+        self.middles.fill(value);
+    }
+
+    #[inline(always)]
+    fn read(&mut self, pixels: &[f32]) {
+        let (pairs, last) = pixels.as_chunks::<2>();
+        for ((pair, middle), border) in pairs.iter().zip(&mut self.middles).zip(&mut self.borders[1..]) {
+            [*middle, *border] = *pair;
+        }
+        self.middles[pairs.len()..].copy_from_slice(last);
+    }
+
+    #[inline(always)]
+    fn write(&self, pixels: &mut [MaybeUninit<f32>]) {
+        let (pairs, last) = pixels.as_chunks_mut::<2>();
+        let ends = &self.middles[pairs.len()..];
+        for ((pair, middle), border) in pairs.iter_mut().zip(&self.middles).zip(&self.borders[1..]) {
+            *pair = [*middle, *border].map(MaybeUninit::new);
+        }
+        last.iter_mut().zip(ends).for_each(|(last, end)| _ = last.write(*end));
+    }
+
+    /// Raises each pixel to that of the other row, if that is larger.
+    #[inline(always)]
+    fn raise(&mut self, other: &Self) {
+        for (pixels, others) in [(&mut self.borders, &other.borders), (&mut self.middles, &other.middles)] {
+            pixels.iter_mut().zip(others).for_each(|(pixel, other)| *pixel = larger(*pixel, *other));
+        }
+    }
+
+    /// What the windows have at one of their three places.
+    #[inline(always)]
+    fn at(&self, place: usize) -> &[f32] {
+        if place == 1 { &self.middles } else { &self.borders[place / 2..][..self.middles.len()] }
+    }
+
+    #[inline(always)]
+    fn at_mut(&mut self, place: usize) -> &mut [f32] {
+        if place == 1 { &mut self.middles } else { &mut self.borders[place / 2..][..self.middles.len()] }
+    }
+}
+
+/// Whether `value` takes the place of the largest so far; NaN does, and keeps it: a diverged run must show.
+#[inline(always)]
+fn exceeds(value: f32, largest: f32) -> bool {
+    value > largest || value.is_nan()
+}
+
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if exceeds(b, a) { b } else { a }
+}
+
+/// See [`max_pool`](crate::pool::max_pool).
+pub fn forward(x: &FlexTensor) -> FlexTensor {
+    let [batch, channels, ..] = x.layout().shape().dims::<4>();
+    let (plane, pooled) = (Plane::of(x), Plane::of(x).pooled());
+    let x = x.to_contiguous();
+    let x = values(&x);
+    let pool = |rows: &mut [Row; 3], number: usize, output: &mut [MaybeUninit<f32>]| {
+        vectorised(
+            #[inline(always)]
+            || {
+                let x = &x[number * plane.size()..][..plane.size()];
+                for (row, output) in output.chunks_exact_mut(pooled.width).enumerate() {
+                    plane.see(x, row, rows);
+                    let [highest, others @ ..] = rows;
+                    others.iter().for_each(|row| highest.raise(row));
+                    let windows = highest.at(0).iter().zip(highest.at(1)).zip(highest.at(2));
+                    for (output, ((first, middle), last)) in output.iter_mut().zip(windows) {
+                        output.write(larger(larger(*first, *middle), *last));
+                    }
+                }
+            },
+        );
+    };
+    let count = batch * channels * pooled.size();
+    // SAFETY: every pixel of every row is written.
+    let output = unsafe { par_collect_uninit(count, pooled.size(), || plane.rows(), pool) };
+    tensor(output, [batch, channels, pooled.height, pooled.width])
+}
+
+/// A row of windows, whose gradients go back to what they saw.
+struct Windows {
+    rows: [Row; 3],
+    /// Gradients of the rows' pixels.
+    sums: [Row; 3],
+    /// Each window's largest value, and at which of the nine places it is.
+    largest: Vec<f32>,
+    places: Vec<u32>,
+}
+
+impl Windows {
+    fn new(plane: Plane) -> Self {
+        let windows = plane.pooled().width;
+        Self { rows: plane.rows(), sums: plane.rows(), largest: vec![0.0; windows], places: vec![0; windows] }
+    }
+
+    #[inline(always)]
+    fn find_largest(&mut self) {
+        self.largest.fill(f32::NEG_INFINITY);
+        self.places.fill(u32::MAX);
+        for place in 0..9 {
+            let values = self.rows[place / 3].at(place % 3).iter();
+            for ((value, largest), of_largest) in values.zip(&mut self.largest).zip(&mut self.places) {
+                let exceeds = exceeds(*value, *largest);
+                *largest = if exceeds { *value } else { *largest };
+                *of_largest = if exceeds { place as u32 } else { *of_largest };
+            }
+        }
+    }
+
+    /// Adds each window's gradient to the sum of the pixel that was its largest.
+    #[inline(always)]
+    fn hand_back(&mut self, gradient: &[f32]) {
+        for place in 0..9 {
+            let sums = self.sums[place / 3].at_mut(place % 3).iter_mut();
+            for ((sum, gradient), of_largest) in sums.zip(gradient).zip(&self.places) {
+                *sum += if *of_largest == place as u32 { *gradient } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// The gradient of `x`: each window's goes to its largest value, the first of several.
+pub fn backward(x: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
+    let shape = x.layout().shape().clone();
+    let (plane, pooled) = (Plane::of(x), Plane::of(x).pooled());
+    let [x, gradient] = [x, gradient].map(FlexTensor::to_contiguous);
+    let (x, gradient) = (values(&x), values(&gradient));
+    let pass = |windows: &mut Windows, number: usize, target: &mut [MaybeUninit<f32>]| {
+        vectorised(
+            #[inline(always)]
+            || {
+                let x = &x[number * plane.size()..][..plane.size()];
+                let gradient = &gradient[number * pooled.size()..][..pooled.size()];
+                let mut targets = target.chunks_exact_mut(plane.width);
+                windows.sums.iter_mut().for_each(|sums| sums.fill(0.0));
+                for (row, gradient) in gradient.chunks_exact(pooled.width).enumerate() {
+                    plane.see(x, row, &mut windows.rows);
+                    windows.find_largest();
+                    windows.hand_back(gradient);
+                    // The first row of the first windows is the margin; the last is the first of the next ones.
+                    let done = &windows.sums[usize::from(row == 0)..2];
+                    done.iter().zip(&mut targets).for_each(|(sums, target)| sums.write(target));
+                    windows.sums.rotate_left(2);
+                    windows.sums[1..].iter_mut().for_each(|sums| sums.fill(0.0));
+                }
+                targets.for_each(|target| windows.sums[0].write(target));
+            },
+        );
+    };
+    // SAFETY: every row is written, the last one after all windows.
+    let x_gradient = unsafe { par_collect_uninit(x.len(), plane.size(), || Windows::new(plane), pass) };
+    tensor(x_gradient, shape)
+}

@@ -1,0 +1,48 @@
+//! What moves all parameters at once, on the CPU, for f32.
+
+use burn::backend::flex::FlexTensor;
+
+use super::{LANES, values, zip_map_inplace};
+use slimclr_network::layout::ALIGNMENT;
+
+/// See [`sgd_step`](crate::sgd::descend).
+pub fn sgd_step(
+    moving: [FlexTensor; 2],
+    gradient: &FlexTensor,
+    decay: &FlexTensor,
+    momentum: f32,
+    rate: f32,
+) -> (FlexTensor, FlexTensor) {
+    const { assert!(ALIGNMENT.is_multiple_of(LANES), "values that are taken side by side have one decay") };
+    let decay = decay.to_contiguous();
+    let decay = values(&decay);
+    let [moved, velocities] = zip_map_inplace(
+        moving,
+        [gradient],
+        #[inline(always)]
+        |place| {
+            let decay = decay[place / ALIGNMENT];
+            #[inline(always)]
+            move |[value, velocity], [gradient]| {
+                let velocity = momentum * velocity + (gradient + value * decay);
+                [value - rate * velocity, velocity]
+            }
+        },
+    );
+    (moved, velocities)
+}
+
+/// See [`ema`](crate::sgd::approach).
+pub fn ema(values: FlexTensor, target: &FlexTensor, keep: f64) -> FlexTensor {
+    let [keep, share] = [keep as f32, (1.0 - keep) as f32];
+    let [moved] = zip_map_inplace(
+        [values],
+        [target],
+        #[inline(always)]
+        |_| {
+            #[inline(always)]
+            move |[value], [target]| [keep * value + share * target]
+        },
+    );
+    moved
+}

@@ -1,0 +1,451 @@
+//! Convolution: see [`crate::conv`].
+//!
+//! Each product is one launch without shared memory or copies, which reads the weight's slice where it lies in the full
+//! weight. That is what counts for small networks; large products are Burn's, and so are grouped ones.
+
+use burn::backend::{TensorMetadata, cubecl::dtype_to_storage_type, tensor::FloatTensor};
+use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
+use cubecl::{ir::ElemType, prelude::*, server::CubeCountSelection};
+
+use super::{SMALL, SharedBuffer, values};
+use crate::conv::{ConvBackend, plain};
+
+/// Output channels that an invocation computes from one read of the input.
+const BLOCK: usize = 4;
+
+/// Invocations of a workgroup: the sums of so many fit into shared memory up to a kernel of 7.
+const UNITS: usize = 128;
+
+/// What a kernel reads and writes.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+struct Sizes {
+    /// Channels, height and width of what the convolution reads.
+    inputs: usize,
+    height: usize,
+    width: usize,
+    /// Channels, height and width of what it writes.
+    outputs: usize,
+    out_height: usize,
+    out_width: usize,
+    /// Pixels that it writes in all images.
+    out_pixels: usize,
+    kernel: usize,
+    stride: usize,
+}
+
+/// From one value of the weight to the next of another output, input, row, column.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+struct WeightStrides {
+    output: usize,
+    input: usize,
+    row: usize,
+    column: usize,
+}
+
+/// A row or column that another one meets through a tap of the kernel, and whether it lies within `length`. From output to
+/// input; if `transposed`, from input to output.
+#[cube]
+fn meet(
+    from: usize,
+    tap: usize,
+    length: usize,
+    kernel: usize,
+    stride: usize,
+    #[comptime] transposed: bool,
+) -> (usize, bool) {
+    let padding = kernel / 2;
+    if comptime!(transposed) {
+        let distance = from + padding - tap;
+        let met = distance / stride;
+        (met, from + padding >= tap && met * stride == distance && met < length)
+    } else {
+        let distance = from * stride + tap;
+        (distance - padding, distance >= padding && distance - padding < length)
+    }
+}
+
+/// The part of a workgroup in a convolution from `source` to `target`; if `transposed`, from the output's gradient to
+/// the input's.
+#[cube]
+fn convolve_part<F: Float>(
+    source: &[F],
+    weight: &[F],
+    target: &mut [F],
+    sizes: &Sizes,
+    strides: &WeightStrides,
+    group: usize,
+    #[comptime] transposed: bool,
+) {
+    let groups_of_block = sizes.out_pixels.div_ceil(comptime!(UNITS));
+    let block = group / groups_of_block;
+    let pixel = (group - block * groups_of_block) * comptime!(UNITS) + UNIT_POS as usize;
+    if pixel < sizes.out_pixels {
+        let plane = sizes.out_height * sizes.out_width;
+        let image = pixel / plane;
+        let place = pixel - image * plane;
+        let y = place / sizes.out_width;
+        let x = place - y * sizes.out_width;
+        let first = block * comptime!(BLOCK);
+        let last = sizes.outputs - 1;
+        // A surplus output of the last block is computed as the last one and not written.
+        let mut offsets = Array::<usize>::new(BLOCK);
+        let mut sums = Array::<f32>::new(BLOCK);
+        #[unroll]
+        for slot in 0..BLOCK {
+            let output = first + slot;
+            let output = if output < last { output } else { last };
+            offsets[slot] = output * strides.output;
+            sums[slot] = 0.0f32;
+        }
+        let source_plane = sizes.height * sizes.width;
+        let source_image = image * sizes.inputs * source_plane;
+        for row in 0..sizes.kernel {
+            let (met_y, is_inside_y) = meet(y, row, sizes.height, sizes.kernel, sizes.stride, transposed);
+            for column in 0..sizes.kernel {
+                let (met_x, is_inside_x) = meet(x, column, sizes.width, sizes.kernel, sizes.stride, transposed);
+                if is_inside_y && is_inside_x {
+                    let mut at = source_image + met_y * sizes.width + met_x;
+                    let mut tap = row * strides.row + column * strides.column;
+                    for _channel in 0..sizes.inputs {
+                        let value = f32::cast_from(source[at]);
+                        #[unroll]
+                        for slot in 0..BLOCK {
+                            sums[slot] += value * f32::cast_from(weight[tap + offsets[slot]]);
+                        }
+                        at += source_plane;
+                        tap += strides.input;
+                    }
+                }
+            }
+        }
+        #[unroll]
+        for slot in 0..BLOCK {
+            let output = first + slot;
+            if output < sizes.outputs {
+                target[(image * sizes.outputs + output) * plane + place] = F::cast_from(sums[slot]);
+            }
+        }
+    }
+}
+
+/// The part of a workgroup in the weight's gradient: it sums over all pixels, for an input channel, a row of the kernel
+/// and some outputs.
+#[cube]
+fn weight_gradient_part<F: Float>(
+    source: &[F],
+    gradient: &[F],
+    target: &mut [F],
+    sizes: &Sizes,
+    group: usize,
+    #[comptime] taps: usize,
+) {
+    let sums_of_unit = comptime!(BLOCK * taps);
+    let row = group % taps;
+    let input = group / taps % sizes.inputs;
+    let first = group / taps / sizes.inputs * comptime!(BLOCK);
+    let last = sizes.outputs - 1;
+    let plane = sizes.out_height * sizes.out_width;
+    let mut sums = Array::<f32>::new(sums_of_unit);
+    #[unroll]
+    for sum in 0..sums_of_unit {
+        sums[sum] = 0.0f32;
+    }
+    // Divisions are slow: from one pixel of this invocation to the next it takes but sums, with at most one carry each.
+    let image_step = comptime!(UNITS) / plane;
+    let y_step = (comptime!(UNITS) - image_step * plane) / sizes.out_width;
+    let x_step = comptime!(UNITS) - image_step * plane - y_step * sizes.out_width;
+    let mut pixel = UNIT_POS as usize;
+    let mut image = pixel / plane;
+    let mut y = (pixel - image * plane) / sizes.out_width;
+    let mut x = pixel - image * plane - y * sizes.out_width;
+    while pixel < sizes.out_pixels {
+        let place = y * sizes.out_width + x;
+        let (met_y, is_inside_y) = meet(y, row, sizes.height, sizes.kernel, sizes.stride, false);
+        if is_inside_y {
+            let source_row = ((image * sizes.inputs + input) * sizes.height + met_y) * sizes.width;
+            let mut gradients = Array::<f32>::new(BLOCK);
+            #[unroll]
+            for slot in 0..BLOCK {
+                let output = first + slot;
+                let output = if output < last { output } else { last };
+                gradients[slot] = f32::cast_from(gradient[(image * sizes.outputs + output) * plane + place]);
+            }
+            #[unroll]
+            for column in 0..taps {
+                let (met_x, is_inside_x) = meet(x, column, sizes.width, sizes.kernel, sizes.stride, false);
+                if is_inside_x {
+                    let value = f32::cast_from(source[source_row + met_x]);
+                    #[unroll]
+                    for slot in 0..BLOCK {
+                        let sum = comptime!(slot * taps + column);
+                        sums[sum] += value * gradients[slot];
+                    }
+                }
+            }
+        }
+        pixel += comptime!(UNITS);
+        image += image_step;
+        y += y_step;
+        x += x_step;
+        if x >= sizes.out_width {
+            x -= sizes.out_width;
+            y += 1;
+        }
+        if y >= sizes.out_height {
+            y -= sizes.out_height;
+            image += 1;
+        }
+    }
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(UNITS * BLOCK * taps));
+    let unit = UNIT_POS as usize;
+    #[unroll]
+    for sum in 0..sums_of_unit {
+        shared[unit * sums_of_unit + sum] = sums[sum];
+    }
+    sync_cube();
+    let output = first + unit / taps;
+    if unit < sums_of_unit && output < sizes.outputs {
+        let mut sum = 0.0f32;
+        for part in 0..UNITS {
+            sum += shared[part * sums_of_unit + unit];
+        }
+        let column = unit % taps;
+        let at = ((output * sizes.inputs + input) * taps + row) * taps + column;
+        target[at] = F::cast_from(sum);
+    }
+}
+
+#[cube(launch_unchecked)]
+fn convolve<F: Float>(
+    source: &[F],
+    weight: &[F],
+    target: &mut [F],
+    sizes: Sizes,
+    strides: WeightStrides,
+    #[comptime] transposed: bool,
+    #[define(F)] _dtype: ElemType,
+) {
+    convolve_part::<F>(source, weight, target, &sizes, &strides, CUBE_POS, transposed);
+}
+
+#[cube(launch_unchecked)]
+fn weight_gradient<F: Float>(
+    source: &[F],
+    gradient: &[F],
+    target: &mut [F],
+    sizes: Sizes,
+    #[comptime] taps: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    weight_gradient_part::<F>(source, gradient, target, &sizes, CUBE_POS, taps);
+}
+
+/// Both gradients: the first `weight_groups` workgroups compute the weight's. `forward` are the sizes of the convolution,
+/// `backward` those of its transpose.
+#[cube(launch_unchecked)]
+fn gradients<F: Float>(
+    x: &[F],
+    weight: &[F],
+    gradient: &[F],
+    x_gradient: &mut [F],
+    weight_gradient: &mut [F],
+    forward: Sizes,
+    backward: Sizes,
+    strides: WeightStrides,
+    weight_groups: usize,
+    #[comptime] taps: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    if CUBE_POS < weight_groups {
+        weight_gradient_part::<F>(x, gradient, weight_gradient, &forward, CUBE_POS, taps);
+    } else {
+        let group = CUBE_POS - weight_groups;
+        convolve_part::<F>(gradient, weight, x_gradient, &backward, &strides, group, true);
+    }
+}
+
+/// A convolution that is computed here.
+#[derive(Clone, Copy)]
+struct Direct {
+    x: [usize; 4],
+    weight: [usize; 4],
+    out: [usize; 4],
+    stride: usize,
+}
+
+impl Direct {
+    /// None if it is one of Burn's.
+    fn of(x: &CubeTensor, weight: &CubeTensor, stride: usize) -> Option<Self> {
+        let [x, weight]: [[usize; 4]; 2] = [x.shape().dims(), weight.shape().dims()];
+        let out = [x[0], weight[0], x[2].div_ceil(stride), x[3].div_ceil(stride)];
+        let products = out.iter().product::<usize>() * weight[1..].iter().product::<usize>();
+        (x[1] == weight[1] && products <= SMALL).then_some(Self { x, weight, out, stride })
+    }
+
+    /// Sizes of a product from tensors of the shape `from` to such of `to`.
+    fn sizes(&self, from: [usize; 4], to: [usize; 4]) -> SizesLaunch {
+        let pixels = to[0] * to[2] * to[3];
+        SizesLaunch::new(from[1], from[2], from[3], to[1], to[2], to[3], pixels, self.weight[2], self.stride)
+    }
+
+    /// Workgroups of a convolution to the shape `to`.
+    fn groups(to: [usize; 4]) -> usize {
+        (to[0] * to[2] * to[3]).div_ceil(UNITS) * to[1].div_ceil(BLOCK)
+    }
+
+    /// Workgroups of the weight's gradient.
+    fn weight_groups(&self) -> usize {
+        let [outputs, inputs, kernel, _] = self.weight;
+        kernel * inputs * outputs.div_ceil(BLOCK)
+    }
+
+    /// The strides of the weight, for the convolution or its transpose.
+    fn strides(weight: &CubeTensor, transposed: bool) -> WeightStridesLaunch {
+        let [mut output, mut input, row, column] = std::array::from_fn(|side| weight.meta.strides()[side]);
+        if transposed {
+            std::mem::swap(&mut output, &mut input);
+        }
+        WeightStridesLaunch::new(output, input, row, column)
+    }
+
+    /// The convolution of `source`, of the shape `from`, to the shape `to`, or its transpose.
+    fn convolve(
+        &self,
+        source: CubeTensor,
+        weight: CubeTensor,
+        [from, to]: [[usize; 4]; 2],
+        transposed: bool,
+    ) -> CubeTensor {
+        let target = SharedBuffer::new(&source, to.into(), 1);
+        let (client, dtype) = (source.client.clone(), dtype_to_storage_type(source.dtype));
+        let strides = Self::strides(&weight, transposed);
+        // SAFETY: the sizes are the tensors' own, beyond which the kernel accesses nothing.
+        unsafe {
+            convolve::launch_unchecked(
+                &client,
+                spread(&client, Self::groups(to)),
+                CubeDim::new_1d(UNITS as u32),
+                values(source),
+                weight.into_buffer_arg(),
+                target.buffer(),
+                self.sizes(from, to),
+                strides,
+                transposed,
+                dtype,
+            );
+        }
+        let [target] = target.into();
+        target
+    }
+
+    fn weight_gradient(&self, x: CubeTensor, gradient: CubeTensor) -> CubeTensor {
+        let target = SharedBuffer::new(&x, self.weight.into(), 1);
+        let (client, dtype) = (x.client.clone(), dtype_to_storage_type(x.dtype));
+        // SAFETY: the sizes are the tensors' own, beyond which the kernel accesses nothing.
+        unsafe {
+            weight_gradient::launch_unchecked(
+                &client,
+                spread(&client, self.weight_groups()),
+                CubeDim::new_1d(UNITS as u32),
+                values(x),
+                values(gradient),
+                target.buffer(),
+                self.sizes(self.x, self.out),
+                self.weight[2],
+                dtype,
+            );
+        }
+        let [target] = target.into();
+        target
+    }
+
+    fn gradients(&self, x: CubeTensor, weight: CubeTensor, gradient: CubeTensor) -> (CubeTensor, CubeTensor) {
+        let [of_x, of_weight] = [self.x, self.weight].map(|shape| SharedBuffer::new(&x, shape.into(), 1));
+        let (client, dtype) = (x.client.clone(), dtype_to_storage_type(x.dtype));
+        let strides = Self::strides(&weight, true);
+        // SAFETY: the sizes are the tensors' own, beyond which the kernel accesses nothing.
+        unsafe {
+            gradients::launch_unchecked(
+                &client,
+                spread(&client, self.weight_groups() + Self::groups(self.x)),
+                CubeDim::new_1d(UNITS as u32),
+                values(x),
+                weight.into_buffer_arg(),
+                values(gradient),
+                of_x.buffer(),
+                of_weight.buffer(),
+                self.sizes(self.x, self.out),
+                self.sizes(self.out, self.x),
+                strides,
+                self.weight_groups(),
+                self.weight[2],
+                dtype,
+            );
+        }
+        let ([of_x], [of_weight]) = (of_x.into(), of_weight.into());
+        (of_x, of_weight)
+    }
+}
+
+/// Workgroups in as many dimensions as it takes; there may be more than asked for.
+fn spread(client: &Client, groups: usize) -> CubeCount {
+    CubeCountSelection::new(client, groups as u32).cube_count()
+}
+
+impl ConvBackend for CubeBackend {
+    fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
+        match Direct::of(&x, &weight, stride) {
+            Some(direct) => direct.convolve(x, weight, [direct.x, direct.out], false),
+            None => plain::conv::<Self>(x, weight, stride),
+        }
+    }
+
+    fn conv_known(
+        _x: FloatTensor<Self>,
+        _weight: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        _stride: usize,
+    ) -> FloatTensor<Self> {
+        // Once, for a norm and its backward pass.
+        into_contiguous(output)
+    }
+
+    fn conv_input_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        stride: usize,
+    ) -> FloatTensor<Self> {
+        match Direct::of(&x, &weight, stride) {
+            Some(direct) => direct.convolve(gradient, weight, [direct.out, direct.x], true),
+            None => plain::input_gradient::<Self>(x, weight, gradient, stride),
+        }
+    }
+
+    fn conv_weight_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        stride: usize,
+    ) -> FloatTensor<Self> {
+        match Direct::of(&x, &weight, stride) {
+            Some(direct) => direct.weight_gradient(x, gradient),
+            None => plain::weight_gradient::<Self>(x, weight, gradient, stride),
+        }
+    }
+
+    fn conv_gradients(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        stride: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        match Direct::of(&x, &weight, stride) {
+            Some(direct) => direct.gradients(x, weight, gradient),
+            None => {
+                let of_input = plain::input_gradient::<Self>(x.clone(), weight.clone(), gradient.clone(), stride);
+                (of_input, plain::weight_gradient::<Self>(x, weight, gradient, stride))
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Backbones: stages of blocks, then global average pooling.
+
+pub mod cifar;
+pub mod efficientnet;
+mod residual;
+pub mod resnet;
+
+use self::{efficientnet::InvertedResidual, residual::Residual};
+use crate::{
+    encoder::BuildError,
+    layers::{SlimConv2d, SwitchableBatchNorm},
+    layout::Layout,
+    visitor::{Epilogue, Visitor},
+    width::{Channels, WidthError, portion},
+};
+
+/// Colour channels of the input image.
+pub const IMAGE: Channels = Channels::Fixed(3);
+
+/// A layer's standard `channels` times the network's `multiplier`, rounded as a width's are: alone or as a slice, a
+/// network of half the channels has the same.
+///
+/// # Errors
+/// If none are left.
+fn multiplied(channels: usize, multiplier: f64) -> Result<Channels, BuildError> {
+    match portion(channels, multiplier) {
+        0 => Err(BuildError::NoChannels { multiplier, channels }),
+        multiplied => Ok(Channels::Slim(multiplied)),
+    }
+}
+
+/// A network without its head: a stem, stages of blocks, global average pooling.
+#[derive(Debug, Clone)]
+pub struct Backbone {
+    stages: Vec<Stage>,
+    features: Channels,
+}
+
+/// A sequence of blocks, mostly of one resolution.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    name: String,
+    blocks: Vec<Block>,
+}
+
+/// A layer or group of layers of a stage.
+#[derive(Debug, Clone)]
+pub enum Block {
+    /// Convolution, norm, ReLU.
+    ConvRelu(ConvNorm),
+    /// Convolution, norm, SiLU.
+    ConvSilu(ConvNorm),
+    /// 3x3 max pooling of stride 2.
+    MaxPool,
+    /// A ResNet's block.
+    Residual(Residual),
+    /// An EfficientNet's block.
+    InvertedResidual(InvertedResidual),
+}
+
+impl Backbone {
+    /// A backbone of these stages, the stem first, whose last block has `features` output channels.
+    ///
+    /// # Panics
+    /// If there are no stages.
+    pub fn new(stages: Vec<Stage>, features: Channels) -> Self {
+        assert!(!stages.is_empty(), "a backbone has a stem");
+        Self { stages, features }
+    }
+
+    /// The channels of its output, `F`.
+    pub fn features(&self) -> Channels {
+        self.features
+    }
+
+    /// Visits every layer. Shapes: images `[batch, 3, height, width]` to features `[batch, F, 1, 1]`.
+    pub fn visit<V: Visitor>(&self, images: V::Value, visitor: &mut V) -> V::Value {
+        let (stem, stages) = self.stages.split_first().expect("checked when it was made");
+        visitor.stage(&stem.name);
+        let mut x = stem.blocks.iter().fold(images, |x, block| block.visit(x, visitor));
+        for Stage { name, blocks } in stages {
+            visitor.stage(name);
+            x = blocks.iter().fold(x, |x, block| visitor.block(x, block));
+        }
+        visitor.average_pool(x)
+    }
+}
+
+impl Stage {
+    /// A stage of these blocks; figures and profiles show its name.
+    pub fn new(name: impl Into<String>, blocks: Vec<Block>) -> Self {
+        Self { name: name.into(), blocks }
+    }
+
+    /// The layers before the first block.
+    fn stem(blocks: Vec<Block>) -> Self {
+        Self::new("stem", blocks)
+    }
+
+    /// The blocks of the stage `number`, from 1.
+    fn numbered(number: usize, blocks: Vec<Block>) -> Self {
+        Self::new(format!("stage {number}"), blocks)
+    }
+}
+
+impl Block {
+    /// Visits its layers. Shapes: `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`.
+    pub fn visit<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
+        match self {
+            Self::ConvRelu(conv) => conv.visit(x, Epilogue::Relu, visitor),
+            Self::ConvSilu(conv) => conv.visit_silu(x, visitor),
+            Self::MaxPool => visitor.max_pool(x),
+            Self::Residual(block) => block.visit(x, visitor),
+            Self::InvertedResidual(block) => block.visit(x, visitor),
+        }
+    }
+}
+
+/// A convolution and its norm.
+#[derive(Debug, Clone)]
+pub struct ConvNorm {
+    conv: SlimConv2d,
+    norm: SwitchableBatchNorm,
+}
+
+/// The shape of a [`ConvNorm`].
+#[derive(Debug, Clone, Copy)]
+pub struct ConvNormShape {
+    /// Input and output channels.
+    pub sides: [Channels; 2],
+    /// Side of the square kernel, in pixels.
+    pub kernel: usize,
+    /// Pixels from one output to the next.
+    pub stride: usize,
+    /// Initial scale of the norm.
+    pub gamma: f64,
+}
+
+impl ConvNorm {
+    /// A convolution and a norm with these names.
+    ///
+    /// # Errors
+    /// If some width would have no channels.
+    pub fn new(layout: &mut Layout, [conv, norm]: [&str; 2], shape: ConvNormShape) -> Result<Self, WidthError> {
+        Ok(Self {
+            conv: SlimConv2d::new(layout, conv, shape.sides, shape.kernel, shape.stride)?,
+            norm: SwitchableBatchNorm::new(layout, norm, shape.sides[1], shape.gamma)?,
+        })
+    }
+
+    fn visit<V: Visitor>(&self, x: V::Value, epilogue: Epilogue<V::Value>, visitor: &mut V) -> V::Value {
+        let x = visitor.conv(x, &self.conv);
+        visitor.norm(x, &self.norm, epilogue)
+    }
+
+    fn visit_silu<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
+        let x = self.visit(x, Epilogue::Nothing, visitor);
+        visitor.silu(x)
+    }
+}

@@ -1,0 +1,13 @@
+//! Slimmable and switchable layers (paper section 3.1): which parameters each has, and which slice a width uses.
+//!
+//! A *slimmable* layer has one weight, of which each width uses a slice. A *switchable* layer has a separate set of
+//! parameters for each width. Layers hold places in a [`Layout`](crate::layout::Layout), not values: what they compute is up
+//! to a [`Visitor`](crate::visitor::Visitor).
+
+pub mod conv;
+pub mod linear;
+pub mod norm;
+
+pub use conv::SlimConv2d;
+pub use linear::{SlimLinear, SwitchableLinear};
+pub use norm::SwitchableBatchNorm;

@@ -1,0 +1,79 @@
+//! Switchable batch norm.
+
+use crate::{
+    layout::{Layout, ParameterId, ParameterSpec, Role},
+    width::{Channels, WidthError},
+};
+
+/// Weight of the batch's statistics in the update of the running ones.
+pub const MOMENTUM: f64 = 0.1;
+/// Added to the variance before its root is taken.
+pub const EPSILON: f64 = 1e-5;
+
+/// One complete batch norm per width: scale, shift and running statistics.
+///
+/// Features of different widths have different statistics, so they cannot share a norm (paper section 3.1). Training
+/// normalises by the biased variance; the running variance is an average of unbiased ones.
+#[derive(Debug, Clone)]
+pub struct SwitchableBatchNorm {
+    per_width: Vec<BatchNorm>,
+}
+
+#[derive(Debug, Clone)]
+struct BatchNorm {
+    /// Scale and shift, where it has them.
+    affine: Option<[ParameterId; 2]>,
+    /// Running mean and variance.
+    running: [ParameterId; 2],
+}
+
+impl SwitchableBatchNorm {
+    /// Norms named `name.bn.0`, `name.bn.1`, … in the order of the widths, with scale `gamma` at first.
+    ///
+    /// # Errors
+    /// If some width would have no channels.
+    pub fn new(layout: &mut Layout, name: &str, channels: Channels, gamma: f64) -> Result<Self, WidthError> {
+        Self::with_scale(layout, name, channels, Some(gamma))
+    }
+
+    /// Norms that neither scale nor shift.
+    ///
+    /// # Errors
+    /// If some width would have no channels.
+    pub fn without_affine(layout: &mut Layout, name: &str, channels: Channels) -> Result<Self, WidthError> {
+        Self::with_scale(layout, name, channels, None)
+    }
+
+    fn with_scale(layout: &mut Layout, name: &str, channels: Channels, gamma: Option<f64>) -> Result<Self, WidthError> {
+        let widths = layout.widths().clone();
+        let per_width = (0..widths.len())
+            .map(|index| {
+                let mut vector = |part: &str, role| {
+                    let (name, channels) = (format!("{name}.bn.{index}.{part}"), channels.at(&widths, index));
+                    layout.add(ParameterSpec::vector(name, role, Channels::Fixed(channels), Some(index)))
+                };
+                let affine = match gamma {
+                    Some(initial) => Some([
+                        vector("weight", Role::PerChannel { initial })?,
+                        vector("bias", Role::PerChannel { initial: 0.0 })?,
+                    ]),
+                    None => None,
+                };
+                let mean = vector("running_mean", Role::Running { initial: 0.0 })?;
+                let variance = vector("running_var", Role::Running { initial: 1.0 })?;
+                Ok(BatchNorm { affine, running: [mean, variance] })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { per_width })
+    }
+
+    /// Scale and shift of the width at `index`, where it has them.
+    pub fn affine(&self, index: usize) -> Option<[ParameterId; 2]> {
+        self.per_width[index].affine
+    }
+
+    /// Running mean and variance of the width at `index`.
+    pub fn running(&self, index: usize) -> [ParameterId; 2] {
+        self.per_width[index].running
+    }
+}

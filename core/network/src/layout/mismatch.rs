@@ -1,0 +1,81 @@
+//! How the tensors of a file can fail to fit a network.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use thiserror::Error;
+
+/// Shapes of tensors by name, as a file lists them.
+pub type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// How named tensors fail to fit a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Error)]
+pub struct MismatchError {
+    /// Tensors that the network needs.
+    pub missing: Vec<String>,
+    /// Tensors that the network has no place for.
+    pub extra: Vec<String>,
+    /// Tensors of another shape than the network's.
+    pub misshapen: Vec<Misshapen>,
+}
+
+/// A tensor of the wrong shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misshapen {
+    /// Its name.
+    pub name: String,
+    /// Its shape in the file.
+    pub found: Vec<usize>,
+    /// The network's.
+    pub expected: Vec<usize>,
+}
+
+impl MismatchError {
+    /// Compares what a network needs with what there is.
+    ///
+    /// # Errors
+    /// If tensors are missing, left over or of another shape.
+    pub fn check(expected: impl IntoIterator<Item = (String, Vec<usize>)>, found: &Shapes) -> Result<(), Self> {
+        let mut mismatch = Self::default();
+        let mut extra: BTreeSet<&String> = found.keys().collect();
+        for (name, expected) in expected {
+            extra.remove(&name);
+            match found.get(&name) {
+                None => mismatch.missing.push(name),
+                Some(found) if *found != expected => {
+                    mismatch.misshapen.push(Misshapen { name, found: found.clone(), expected });
+                }
+                Some(_) => {}
+            }
+        }
+        mismatch.extra = extra.into_iter().cloned().collect();
+        if mismatch == Self::default() { Ok(()) } else { Err(mismatch) }
+    }
+}
+
+impl fmt::Display for MismatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            (self.missing.len(), "missing", first_three(&self.missing)),
+            (self.extra.len(), "unknown", first_three(&self.extra)),
+            (self.misshapen.len(), "of another shape", first_three(&self.misshapen)),
+        ];
+        let kinds = kinds.iter().filter(|(count, ..)| *count > 0);
+        let kinds: Vec<String> = kinds.map(|(count, kind, names)| format!("{count} {kind} ({names})")).collect();
+        write!(f, "the tensors do not fit the network: {}", kinds.join("; "))
+    }
+}
+
+impl fmt::Display for Misshapen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} has shape {:?}, not {:?}", self.name, self.found, self.expected)
+    }
+}
+
+fn first_three(items: &[impl ToString]) -> String {
+    let shown: Vec<String> = items.iter().take(3).map(ToString::to_string).collect();
+    let more = if items.len() > 3 { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
+}

@@ -1,0 +1,230 @@
+//! What a network costs at each width and stage: parameters and multiply-accumulates.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    encoder::Encoder,
+    layers::{SlimConv2d, SlimLinear, SwitchableBatchNorm},
+    layout::{Layout, ParameterId},
+    visitor::{Epilogue, Visitor},
+};
+
+/// One stage of a network, or all of it: the stem, a stage of blocks, the head.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Its name.
+    pub name: String,
+    /// Parameters that the width uses there: its slices, its own norms.
+    pub parameters: u64,
+    /// Multiply-accumulates of convolutions and linear layers for one image.
+    pub macs: u64,
+}
+
+/// One width's line of the profile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The width.
+    pub width: f64,
+    /// Parameters that it uses: its slices, its own norms, the head.
+    pub parameters: u64,
+    /// Multiply-accumulates of convolutions and linear layers for one image.
+    pub macs: u64,
+    /// The same by stage.
+    #[serde(default)]
+    pub stages: Vec<Stage>,
+}
+
+/// Profiles every width of `encoder`, head included, on square images of `side` pixels.
+pub fn profile(encoder: &Encoder, side: usize) -> Vec<Profile> {
+    let layout = encoder.layout();
+    (0..)
+        .zip(layout.widths().iter())
+        .map(|(index, width)| {
+            let stages: Vec<Stage> =
+                Cost::of(encoder, index, side).stages.into_iter().map(|(stage, _)| stage).collect();
+            Profile {
+                width,
+                parameters: stages.iter().map(|stage| stage.parameters).sum(),
+                macs: stages.iter().map(|stage| stage.macs).sum(),
+                stages,
+            }
+        })
+        .collect()
+}
+
+/// The convolution and linear weights of each stage that the full network uses.
+pub fn weights_by_stage(encoder: &Encoder) -> Vec<(String, Vec<ParameterId>)> {
+    // Of any size: which weights there are does not depend on it.
+    let stages = Cost::of(encoder, 0, 1).stages.into_iter();
+    stages.map(|(stage, weights)| (stage.name, weights)).collect()
+}
+
+/// Height and width of a feature map, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    height: usize,
+    width: usize,
+}
+
+impl Extent {
+    fn strided(self, stride: usize) -> Self {
+        Self { height: self.height.div_ceil(stride), width: self.width.div_ceil(stride) }
+    }
+}
+
+/// The visitor that counts.
+struct Cost<'a> {
+    layout: &'a Layout,
+    width: usize,
+    /// Each with the weights that it has.
+    stages: Vec<(Stage, Vec<ParameterId>)>,
+}
+
+impl<'a> Cost<'a> {
+    /// Of the width at `index`, on square images of `side` pixels.
+    fn of(encoder: &'a Encoder, index: usize, side: usize) -> Self {
+        let mut cost = Self { layout: encoder.layout(), width: index, stages: Vec::new() };
+        encoder.visit(Extent { height: side, width: side }, &mut cost);
+        cost
+    }
+
+    fn current(&mut self) -> &mut Stage {
+        &mut self.last().0
+    }
+
+    fn last(&mut self) -> &mut (Stage, Vec<ParameterId>) {
+        self.stages.last_mut().expect("every network begins with a stage")
+    }
+
+    /// Counts a layer that applies its weight at every pixel of `output`.
+    fn weight(&mut self, weight: ParameterId, output: Extent) {
+        let parameters = self.layout.count_of(weight, self.width);
+        let (stage, weights) = self.last();
+        stage.parameters += parameters;
+        stage.macs += parameters * (output.height * output.width) as u64;
+        weights.push(weight);
+    }
+
+    /// Counts parameters that take no multiply-accumulates: biases, norms.
+    fn vectors(&mut self, ids: impl IntoIterator<Item = ParameterId>) {
+        for id in ids {
+            self.current().parameters += self.layout.count_of(id, self.width);
+        }
+    }
+}
+
+impl Visitor for Cost<'_> {
+    type Value = Extent;
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn stage(&mut self, name: &str) {
+        self.stages.push((Stage { name: name.into(), parameters: 0, macs: 0 }, Vec::new()));
+    }
+
+    fn conv(&mut self, x: Extent, conv: &SlimConv2d) -> Extent {
+        let output = x.strided(conv.stride());
+        self.weight(conv.weight(), output);
+        self.vectors(conv.bias());
+        output
+    }
+
+    fn norm(&mut self, x: Extent, norm: &SwitchableBatchNorm, _: Epilogue<Extent>) -> Extent {
+        self.vectors(norm.affine(self.width).into_iter().flatten());
+        x
+    }
+
+    fn linear(&mut self, x: Extent, linear: &SlimLinear) -> Extent {
+        self.weight(linear.weight(), x);
+        self.vectors(linear.bias());
+        x
+    }
+
+    fn relu(&mut self, x: Extent) -> Extent {
+        x
+    }
+
+    fn sigmoid(&mut self, x: Extent) -> Extent {
+        x
+    }
+
+    fn multiply(&mut self, x: Extent, _: Extent) -> Extent {
+        x
+    }
+
+    fn add(&mut self, a: Extent, _: Extent) -> Extent {
+        a
+    }
+
+    fn max_pool(&mut self, x: Extent) -> Extent {
+        x.strided(2)
+    }
+
+    fn average_pool(&mut self, _: Extent) -> Extent {
+        Extent { height: 1, width: 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        encoder::{BackboneKind, EncoderConfig},
+        head::HeadKind,
+        width::Widths,
+    };
+
+    /// With a classifier of 1000 classes.
+    fn encoder(backbone: BackboneKind, depth: usize, multiplier: f64, widths: &[f64]) -> Encoder {
+        let config = EncoderConfig {
+            backbone,
+            depth,
+            multiplier,
+            widths: Widths::try_from(widths.to_vec()).unwrap(),
+            head: HeadKind::SupervisedSwitch,
+            hidden: 0,
+            predictor: false,
+            outputs: 1000,
+        };
+        config.build().unwrap()
+    }
+
+    #[test]
+    fn stages_hold_every_parameter_of_their_width_once() {
+        let slimmable = encoder(BackboneKind::Resnet, 50, 1.0, &[1.0, 0.5]);
+        let cifar = encoder(BackboneKind::Cifar, 20, 2.0, &[1.0, 0.25]);
+        let b0 = encoder(BackboneKind::EfficientnetB0, 0, 1.0, &[1.0]);
+        for (encoder, count) in [(slimmable, 6), (cifar, 5), (b0, 10)] {
+            let layout = encoder.layout();
+            for (index, Profile { parameters, macs, stages, .. }) in profile(&encoder, 64).into_iter().enumerate() {
+                let trained = layout.iter().filter(|(_, spec)| spec.is_trained());
+                assert_eq!(trained.map(|(id, _)| layout.count_of(id, index)).sum::<u64>(), parameters);
+                assert_eq!(stages.iter().map(|stage| stage.parameters).sum::<u64>(), parameters);
+                assert_eq!(stages.iter().map(|stage| stage.macs).sum::<u64>(), macs);
+                assert_eq!(stages.len(), count);
+            }
+        }
+    }
+
+    #[test]
+    fn costs_are_the_published_ones() {
+        // The paper has 11.9 M for a ResNet-18, which is 11.7 M in torchvision and here.
+        for (backbone, depth, widths, parameters, macs) in [
+            (BackboneKind::Resnet, 18, &[1.0][..], 11.7e6, 1.8e9),
+            (BackboneKind::Resnet, 50, &[1.0, 0.5], 6.9e6, 1.1e9),
+            (BackboneKind::Resnet, 50, &[1.0, 0.25], 2.0e6, 278e6),
+            (BackboneKind::EfficientnetB0, 0, &[1.0], 5.3e6, 390e6),
+        ] {
+            let found = profile(&encoder(backbone, depth, 1.0, widths), 224).pop().unwrap();
+            for (found, published) in [(found.parameters, parameters), (found.macs, macs)] {
+                // To the two digits that most are published with.
+                let digit = 10f64.powf(f64::log10(published).floor() - 1.0);
+                assert!((found as f64 - published).abs() <= 0.5 * digit, "{found} is not {published}");
+            }
+        }
+        let twice = profile(&encoder(BackboneKind::Resnet, 50, 2.0, &[1.0]), 224).pop().unwrap();
+        assert_eq!([twice.parameters, twice.macs], [98_004_072, 16_116_613_120]);
+    }
+}

@@ -1,0 +1,225 @@
+//! Tells from a run's events that it learns nothing: the embeddings have collapsed, so that every image looks like every
+//! other.
+
+use std::fmt;
+
+use crate::{
+    config::Config,
+    event::{Evaluated, Event, Step},
+    method::MethodKind,
+};
+
+/// Effective ranks below this are a collapse: the features vary along one direction.
+const LEAST_RANK: f64 = 2.0;
+
+/// A loss that is within this fraction of the way from a guess to the best possible is that of a guess.
+const LEAST_PROGRESS: f64 = 0.05;
+
+/// A sign of collapse.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Collapse {
+    /// The loss of the full network has been that of a guess for an epoch.
+    Loss {
+        /// The epoch's mean loss, without its weight.
+        loss: f64,
+        /// That of a guess.
+        guess: f64,
+        /// What the method guesses among.
+        candidates: usize,
+    },
+    /// A trained network's features have no more than one direction.
+    Rank {
+        /// The width.
+        width: f64,
+        /// RankMe of its features.
+        rankme: f64,
+    },
+}
+
+impl fmt::Display for Collapse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loss { loss, guess, candidates } => write!(
+                f,
+                "the full network's loss was {loss:.2} for an epoch; a guess among {candidates} has {guess:.2}, so nothing is \
+                 being learned"
+            )?,
+            Self::Rank { width, rankme } => write!(
+                f,
+                "the features of width {width} have an effective rank (RankMe) of {rankme:.1}: they have collapsed to one \
+                 direction"
+            )?,
+        }
+        write!(f, ". What usually helps: a lower learning_rate, a longer warmup, slow_start above 0, a larger batch")
+    }
+}
+
+/// Losses per epoch, as they come.
+#[derive(Debug, Clone, Default)]
+pub struct CollapseWatch {
+    config: Option<Config>,
+    /// The first step that trains the sub-networks.
+    slow_start_step: u64,
+    steps_per_epoch: u64,
+    /// Sum and number of the losses in the latest epoch.
+    losses: (f64, u64),
+}
+
+impl CollapseWatch {
+    /// Takes in an event; returns a sign of collapse if it shows one.
+    pub fn see(&mut self, event: &Event) -> Option<Collapse> {
+        match event {
+            Event::Started(started) => {
+                *self = Self {
+                    config: Some(started.config.clone()),
+                    slow_start_step: started.slow_start_step,
+                    steps_per_epoch: started.steps_per_epoch,
+                    losses: (0.0, 0),
+                };
+                None
+            }
+            Event::Changed { config, .. } => {
+                self.config = Some((**config).clone());
+                None
+            }
+            Event::Step(step) => self.see_step(step),
+            Event::Evaluated(Evaluated { step, width, rankme: Some(rankme), .. }) => {
+                // Untrained narrow networks may have ranks as low.
+                let is_full = self.config.as_ref()?.widths.first() == Some(width);
+                let trained_from = if is_full { 0 } else { self.slow_start_step };
+                let is_trained = *step >= trained_from + self.steps_per_epoch;
+                (is_trained && *rankme < LEAST_RANK).then_some(Collapse::Rank { width: *width, rankme: *rankme })
+            }
+            _ => None,
+        }
+    }
+
+    fn see_step(&mut self, step: &Step) -> Option<Collapse> {
+        let config = self.config.as_ref()?;
+        let trains_all = step.step > self.slow_start_step;
+        let weight = if trains_all { *config.loss_weights().ok()?.first()? } else { 1.0 };
+        let (sum, count) = self.losses;
+        self.losses = (sum + step.losses.first()? / weight, count + 1);
+        if self.losses.1 < self.steps_per_epoch {
+            return None;
+        }
+        let (sum, count) = std::mem::take(&mut self.losses);
+        let (loss, Guess { guess, best, candidates }) = (sum / count as f64, Guess::of(config));
+        // In the first epoch, a network that learns may still be where it began.
+        let is_first = step.step <= self.steps_per_epoch;
+        let is_a_guess = (loss - guess).abs() < LEAST_PROGRESS * (guess - best);
+        (is_a_guess && !is_first).then_some(Collapse::Loss { loss, guess, candidates })
+    }
+}
+
+/// What the loss of the full network can be, without its weight.
+struct Guess {
+    /// That of a network to which all candidates look alike.
+    guess: f64,
+    /// That of one to which the right one looks the same, and the others unrelated.
+    best: f64,
+    /// The right one and the others.
+    candidates: usize,
+}
+
+impl Guess {
+    fn of(config: &Config) -> Self {
+        let images = config.batch / config.accumulate;
+        let (candidates, temperature, factor) = match config.method {
+            MethodKind::Mocov2 => (1 + config.queue, config.temperature, 1.0),
+            // Both ways round, each times twice the temperature.
+            MethodKind::Mocov3 => (images, config.temperature, 4.0 * config.temperature),
+            MethodKind::Simclr => (2 * images - 1, config.temperature, 1.0),
+            MethodKind::Supervised => {
+                return Self { guess: (config.dim as f64).ln(), best: 0.0, candidates: config.dim };
+            }
+        };
+        let others = (candidates - 1) as f64;
+        let best = (others * (-1.0 / temperature).exp()).ln_1p();
+        Self { guess: factor * (candidates as f64).ln(), best: factor * best, candidates }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Started;
+
+    /// The start of a run of two epochs of ten steps, whose sub-networks join in the second.
+    fn started(config: &Config) -> CollapseWatch {
+        let mut watch = CollapseWatch::default();
+        let started = Started {
+            config: config.clone(),
+            device: String::new(),
+            images: 10 * config.batch,
+            normalisation: None,
+            step: 0,
+            steps: 20,
+            steps_per_epoch: 10,
+            slow_start_step: 10,
+            profile: Vec::new(),
+        };
+        assert_eq!(watch.see(&Event::Started(Box::new(started))), None);
+        watch
+    }
+
+    /// What is said of such a run, whose full network has these losses.
+    fn seen(config: &Config, losses: [f64; 20]) -> Vec<Collapse> {
+        let mut watch = started(config);
+        let step = |(step, loss)| {
+            Event::Step(Step {
+                step,
+                epoch: 0.0,
+                loss,
+                losses: vec![loss, 0.0],
+                learning_rate: 0.1,
+                images_per_second: 1.0,
+            })
+        };
+        (1..).zip(losses).filter_map(|numbered| watch.see(&step(numbered))).collect()
+    }
+
+    #[test]
+    fn an_epoch_of_guesses_is_a_collapse_whatever_the_weight_of_the_loss() {
+        let config = Config { widths: vec![1.0, 0.5], ..Config::cifar10() };
+        let guess = 4097.0_f64.ln();
+        // The reweighted loss of the second half, 1.5 times as large, is that of a guess, too.
+        let losses = |first: f64, second: f64| std::array::from_fn(|step| if step < 10 { first } else { 1.5 * second });
+        let collapses = seen(&config, losses(guess, guess - 0.2));
+        assert_eq!(collapses.len(), 1, "{collapses:?}");
+        assert!(matches!(collapses[0], Collapse::Loss { candidates: 4097, .. }), "{collapses:?}");
+        assert_eq!(seen(&config, losses(guess, 5.8)), []);
+        // One bad step is none, nor is a loss that is higher than a guess's.
+        assert_eq!(seen(&config, std::array::from_fn(|step| if step == 13 { 1.5 * guess } else { 1.5 * 6.0 })), []);
+        assert_eq!(seen(&config, losses(9.0, 9.0)), []);
+    }
+
+    #[test]
+    fn every_method_has_its_own_guess() {
+        let of =
+            |method| Guess::of(&Config { method, batch: 8, queue: 64, dim: 10, temperature: 0.5, ..Config::mini() });
+        for (method, guess) in [
+            (MethodKind::Mocov2, 65.0_f64.ln()),
+            (MethodKind::Mocov3, 2.0 * 8.0_f64.ln()),
+            (MethodKind::Simclr, 15.0_f64.ln()),
+            (MethodKind::Supervised, 10.0_f64.ln()),
+        ] {
+            let found = of(method);
+            assert!((found.guess - guess).abs() < 1e-12 && found.best < found.guess, "{method:?}");
+        }
+    }
+
+    #[test]
+    fn features_of_one_direction_are_a_collapse_once_trained() {
+        let mut watch = started(&Config { widths: vec![1.0, 0.25], ..Config::mini() });
+        let mut collapses = |step, width, rankme| {
+            let evaluated = Evaluated { step, width, rankme, ..Evaluated::default() };
+            watch.see(&Event::Evaluated(evaluated)).is_some()
+        };
+        let low = Some(1.1);
+        assert_eq!([0, 9, 10].map(|step| collapses(step, 1.0, low)), [false, false, true]);
+        // Trained from step 10 on.
+        assert_eq!([10, 19, 20].map(|step| collapses(step, 0.25, low)), [false, false, true]);
+        assert!(!collapses(20, 1.0, None) && !collapses(20, 1.0, Some(8.0)));
+    }
+}

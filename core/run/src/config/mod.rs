@@ -1,0 +1,256 @@
+//! The options of a run in one struct: command-line flags, TOML file, and the copy saved with the run.
+
+mod check;
+mod preset;
+
+use serde::{Deserialize, Serialize};
+use slimclr_network::{
+    encoder::{BackboneKind, EncoderConfig},
+    width::{Slices, WidthError, Widths},
+};
+
+pub use self::check::{ConfigError, in_range};
+use crate::{
+    distill::Distillation,
+    method::MethodKind,
+    optimizer::OptimizerKind,
+    precision::Precision,
+    reweight::Reweighting,
+    schedule::{Decay, LrSchedule, RunSchedule},
+    surgery::Surgery,
+};
+
+/// The options of a pre-training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Method to train with; --preset also sets the options that suit it
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().method, help_heading = "Method"))]
+    pub method: MethodKind,
+    /// Temperature of the contrastive logits
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().temperature, help_heading = "Method"))]
+    pub temperature: f64,
+    /// Keys in the queue; a multiple of the batch (MoCo v2)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().queue, help_heading = "Method"))]
+    pub queue: usize,
+    /// Momentum of the key encoder (MoCo v2 and v3)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().key_momentum, help_heading = "Method"))]
+    pub key_momentum: f64,
+    /// Raise the key encoder's momentum to 1 along a cosine
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().key_momentum_rises, default_missing_value = "true", help_heading = "Method"))]
+    pub key_momentum_rises: bool,
+    /// Groups that batch-norm statistics are computed over, as on that many unsynchronised GPUs; 1 uses the whole batch
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().bn_splits, help_heading = "Method"))]
+    pub bn_splits: usize,
+
+    /// Kind of backbone. Convolutions are initialised by Kaiming normal (fan-out), linear layers by a normal distribution of
+    /// standard deviation 1 / sqrt(3 inputs), or 0.01 from 2,048 inputs on
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().backbone, help_heading = "Network"))]
+    pub backbone: BackboneKind,
+    /// Depth of the backbone; ignored by efficientnet-b0
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().depth, help_heading = "Network"))]
+    pub depth: usize,
+    /// Multiplier of the backbone's channels; below 1 for a network as small as a sub-network
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().multiplier, help_heading = "Network"))]
+    pub multiplier: f64,
+    /// Widths of the networks, descending from 1.0 and separated by commas
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_delimiter = ',', default_values_t = Config::default().widths, help_heading = "Network")
+    )]
+    pub widths: Vec<f64>,
+    /// Give the sub-networks separate channels, which each shares with the full network only
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().disjoint, default_missing_value = "true", help_heading = "Network"))]
+    pub disjoint: bool,
+    /// Embedding dimension; with --method supervised, the number of classes instead
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().dim, help_heading = "Network"))]
+    pub dim: usize,
+    /// Hidden channels of the projection head (SimCLR, MoCo v3) and of the predictor (MoCo v3)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().hidden, help_heading = "Network"))]
+    pub hidden: usize,
+
+    /// Fraction of the run in which only the full network is trained
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().slow_start, help_heading = "SlimCLR"))]
+    pub slow_start: f64,
+    /// Online distillation loss from the full network to the sub-networks
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().distill, help_heading = "SlimCLR"))]
+    pub distill: Distillation,
+    /// Weight of the distillation in a sub-network's loss; the rest is the method's own loss
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().distill_weight, help_heading = "SlimCLR"))]
+    pub distill_weight: f64,
+    /// The teacher's temperature
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().teacher_temperature, help_heading = "SlimCLR"))]
+    pub teacher_temperature: f64,
+    /// The student's temperature
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().student_temperature, help_heading = "SlimCLR"))]
+    pub student_temperature: f64,
+    /// Distil from every wider network, not only from the full one
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().full_distill, default_missing_value = "true", help_heading = "SlimCLR"))]
+    pub full_distill: bool,
+    /// Weights of the widths' losses, by number: 0 equal, 1 share, 2 width, 3 scaled share, 5 full takes all, 6 cascade,
+    /// 7 full takes next
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().reweighting, help_heading = "SlimCLR"))]
+    pub reweighting: Reweighting,
+    /// How to combine widths' gradients that conflict (an extension of the paper)
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().surgery, help_heading = "Interference"))]
+    pub surgery: Surgery,
+    /// Measure gradient interference between widths, at most 200 times in the run, and save the weights after each epoch, at
+    /// most 200 times. This takes some 250 MB in the run's folder for a ResNet-20, some 25 GB for a ResNet-50
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().interference, default_missing_value = "true", help_heading = "Interference"))]
+    pub interference: bool,
+
+    /// Passes over the training images; may be fractional
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().epochs, help_heading = "Optimisation"))]
+    pub epochs: f64,
+    /// Images per step
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().batch, help_heading = "Optimisation"))]
+    pub batch: usize,
+    /// Micro-batches that gradients are accumulated over, to save memory. Each has separate batch-norm statistics, and SimCLR
+    /// and MoCo v3 take their negatives from within it
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().accumulate, help_heading = "Optimisation"))]
+    pub accumulate: usize,
+    /// Recompute the activations of blocks in the backward pass (activation checkpointing): the same result with less memory,
+    /// in more time
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().recompute, default_missing_value = "true", help_heading = "Optimisation"))]
+    pub recompute: bool,
+    /// Optimiser
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().optimizer, help_heading = "Optimisation"))]
+    pub optimizer: OptimizerKind,
+    /// Highest learning rate
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().learning_rate, help_heading = "Optimisation"))]
+    pub learning_rate: f64,
+    /// Factor on the learning rate from the step at which the sub-networks join (slow start)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().slim_rate_factor, help_heading = "Optimisation"))]
+    pub slim_rate_factor: f64,
+    /// Decay of the learning rate
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().decay, help_heading = "Optimisation"))]
+    pub decay: Decay,
+    /// Fraction of the run for the linear warm-up of the learning rate
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().warmup, help_heading = "Optimisation"))]
+    pub warmup: f64,
+    /// Epochs at which --decay step divides the learning rate by 10, separated by commas
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_delimiter = ',', default_values_t = Config::default().milestones, help_heading = "Optimisation")
+    )]
+    pub milestones: Vec<f64>,
+    /// Momentum of the gradient
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().momentum, help_heading = "Optimisation"))]
+    pub momentum: f64,
+    /// Weight decay of weights; norms and biases have none
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().weight_decay, help_heading = "Optimisation"))]
+    pub weight_decay: f64,
+    /// Clip the gradient to this norm; 0 for no clipping
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().clip_norm, help_heading = "Optimisation"))]
+    pub clip_norm: f64,
+    /// Precision of convolutions and linear layers in training
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().precision, help_heading = "Optimisation"))]
+    pub precision: Precision,
+
+    /// Side of the square views, in pixels
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().image_size, help_heading = "Data"))]
+    pub image_size: usize,
+    /// Images: 'embedded', a folder of CIFAR-10 batches, or a folder with a sub-folder for each class
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().data, help_heading = "Data"))]
+    pub data: String,
+
+    /// Start from the weights of a run's folder, a checkpoint, or a PyTorch file of the authors' code: its backbone, and its
+    /// head if it has the same shapes
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "RUN", default_value = "", hide_default_value = true, help_heading = "Data")
+    )]
+    pub init: String,
+
+    /// Neighbours in the kNN evaluation
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().knn, help_heading = "Evaluation"))]
+    pub knn: usize,
+    /// Epochs between kNN evaluations; one is always made before training and one after
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().evaluate_every, help_heading = "Evaluation"))]
+    pub evaluate_every: f64,
+
+    /// Seed of all random numbers: the same seed gives the same run
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().seed, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64), help_heading = "Run"))]
+    pub seed: u64,
+    /// Device: auto, cpu, vulkan, webgpu or cuda; cuda:1 is the second CUDA device
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().device, help_heading = "Run"))]
+    pub device: String,
+    /// Epochs between checkpoints; one is always written at the end
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().checkpoint_every, help_heading = "Run"))]
+    pub checkpoint_every: f64,
+}
+
+impl Config {
+    /// The same options for images of `classes` classes, which set the outputs of a supervised network.
+    pub fn for_classes(self, classes: usize) -> Self {
+        let dim = if self.method == MethodKind::Supervised { classes } else { self.dim };
+        Self { dim, ..self }
+    }
+
+    /// The widths of the network.
+    ///
+    /// # Errors
+    /// If they make no slimmable network.
+    pub fn network_widths(&self) -> Result<Widths, WidthError> {
+        let slices = if self.disjoint { Slices::Disjoint } else { Slices::Nested };
+        Widths::try_from(self.widths.clone())?.with_slices(slices)
+    }
+
+    /// The encoder to train.
+    ///
+    /// # Errors
+    /// If the widths make no slimmable network.
+    pub fn encoder(&self) -> Result<EncoderConfig, WidthError> {
+        Ok(EncoderConfig {
+            backbone: self.backbone,
+            depth: self.depth,
+            multiplier: self.multiplier,
+            widths: self.network_widths()?,
+            head: self.method.head(),
+            hidden: self.hidden,
+            predictor: self.method == MethodKind::Mocov3,
+            outputs: self.dim,
+        })
+    }
+
+    /// The weight of each width's loss once all widths are trained, widest first.
+    ///
+    /// # Errors
+    /// If the widths make no slimmable network.
+    pub fn loss_weights(&self) -> Result<Vec<f64>, WidthError> {
+        Ok(self.reweighting.weights(&self.network_widths()?))
+    }
+
+    /// The run's steps, given the number of training images.
+    ///
+    /// # Errors
+    /// If they do not make one batch.
+    pub fn schedule(&self, images: usize) -> Result<RunSchedule, ConfigError> {
+        in_range("batch", self.batch as f64, self.batch > 0, "at least 1")?;
+        if self.batch > images {
+            return Err(ConfigError::Batch { batch: self.batch, images });
+        }
+        let steps_per_epoch = (images / self.batch) as u64;
+        let in_steps = |epochs: f64| ((epochs * steps_per_epoch as f64).round() as u64).max(1);
+        let steps = in_steps(self.epochs);
+        Ok(RunSchedule {
+            steps_per_epoch,
+            steps,
+            slow_start: (self.slow_start * steps as f64).round() as u64,
+            // A plain network has no sub-networks that could join.
+            slim_rate_factor: if self.widths.len() > 1 { self.slim_rate_factor } else { 1.0 },
+            key_momentum: self.key_momentum,
+            key_momentum_rises: self.key_momentum_rises,
+            evaluate_every: in_steps(self.evaluate_every),
+            checkpoint_every: in_steps(self.checkpoint_every),
+            learning_rate: LrSchedule {
+                decay: self.decay,
+                initial: self.learning_rate,
+                total_steps: steps,
+                warmup_steps: (self.warmup * steps as f64).round() as u64,
+                milestones: self.milestones.clone(),
+            },
+        })
+    }
+}

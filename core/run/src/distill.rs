@@ -1,0 +1,33 @@
+//! Online distillation losses (paper section 3.3).
+
+use serde::{Deserialize, Serialize};
+
+/// The kinds of distillation loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum Distillation {
+    /// No distillation: every width learns by itself
+    None,
+    /// Soft cross-entropy on the similarity logits (SEED): the paper's choice
+    Seed,
+    /// Soft cross-entropy on the normalised embeddings
+    Inplace,
+    /// Mean squared error on the normalised embeddings
+    MseEmbeddings,
+    /// Mean squared error on the similarity logits
+    MseLogits,
+    /// Decoupled knowledge distillation (Zhao et al. 2022): alpha 1, beta 0.5, temperature 1
+    Dkd,
+    /// Layer-normalised logits times 2, divergence at temperature 4
+    Atkd,
+}
+
+/// Temperatures of the soft cross-entropies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Temperatures {
+    /// The teacher's.
+    pub teacher: f64,
+    /// The student's; its square scales the loss.
+    pub student: f64,
+}

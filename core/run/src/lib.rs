@@ -1,0 +1,17 @@
+//! A run as plain data, without tensors: its options, its schedule, the events that it reports, the commands that it takes.
+#![warn(missing_docs)]
+
+pub mod collapse;
+pub mod command;
+pub mod config;
+pub mod distill;
+pub mod event;
+pub mod interference;
+pub mod method;
+pub mod normalisation;
+pub mod optimizer;
+pub mod precision;
+pub mod probe;
+pub mod reweight;
+pub mod schedule;
+pub mod surgery;

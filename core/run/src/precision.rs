@@ -1,0 +1,18 @@
+//! Precision of the arithmetic.
+
+use serde::{Deserialize, Serialize};
+
+/// Precision of convolutions and linear layers in training. Parameters, norms, losses and the optimiser always use 32
+/// bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32 bits throughout
+    #[default]
+    F32,
+    /// bfloat16, of the same range as 32 bits
+    Bf16,
+    /// 16 bits of smaller range: the loss is scaled so that gradients do not vanish
+    F16,
+}

@@ -1,0 +1,51 @@
+//! Options of the linear probe.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::{ConfigError, in_range},
+    schedule::Decay,
+};
+
+/// Features per step of the recipes: fewer than their publications' 1024, as most sets are smaller than ImageNet.
+const BATCH: usize = 256;
+
+/// How the probe is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeConfig {
+    /// Passes over the training features.
+    pub epochs: u64,
+    /// Features per step.
+    pub batch: usize,
+    /// The highest learning rate.
+    pub rate: f64,
+    /// How the rate falls; by steps, to a tenth after 60% and again after 80% of the epochs.
+    pub decay: Decay,
+}
+
+impl ProbeConfig {
+    /// The paper's probe for MoCov2's features.
+    pub fn moco_v2() -> Self {
+        Self { epochs: 100, batch: 1024, rate: 60.0, decay: Decay::Step }.at_batch(BATCH)
+    }
+
+    /// The paper's probe for MoCov3's features.
+    pub fn moco_v3() -> Self {
+        Self { epochs: 90, batch: 1024, rate: 0.4, decay: Decay::Cosine }.at_batch(BATCH)
+    }
+
+    /// The same probe with `batch` features per step, and the rate in proportion.
+    pub fn at_batch(self, batch: usize) -> Self {
+        Self { batch, rate: self.rate * batch as f64 / self.batch as f64, ..self }
+    }
+
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// The first option that cannot be.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        in_range("probe-epochs", self.epochs as f64, self.epochs >= 1, "at least 1")?;
+        in_range("probe-batch", self.batch as f64, self.batch >= 1, "at least 1")?;
+        in_range("probe-rate", self.rate, self.rate > 0.0 && self.rate.is_finite(), "above 0")
+    }
+}

@@ -1,0 +1,327 @@
+//! One forward pass through the network at one width.
+
+mod stem_cache;
+#[cfg(test)]
+mod tests;
+
+use std::{mem, ops::Range};
+
+use burn::tensor::{
+    Gradients, Tensor,
+    activation::{relu, sigmoid},
+    module::adaptive_avg_pool2d,
+};
+
+pub use self::stem_cache::StemCache;
+use crate::{
+    backbone::Block,
+    encoder::Encoder,
+    kernel::{
+        conv::conv,
+        norm::{batch_norm_eval, batch_norm_train, move_running},
+        pool::max_pool,
+    },
+    layers::{
+        SlimConv2d, SlimLinear, SwitchableBatchNorm,
+        norm::{EPSILON, MOMENTUM},
+    },
+    layout::ParameterId,
+    parameter::Parameters,
+    precision::{Precision, in_precision},
+    visitor::{Epilogue, Visitor},
+};
+
+/// Where batch norm takes its statistics from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// From the batch, split into groups with separate statistics (`bn_splits`). Updates the running statistics.
+    Train {
+        /// Number of groups; 1 for the whole batch.
+        splits: usize,
+    },
+    /// From the running statistics.
+    Eval,
+}
+
+/// A forward pass: the visitor that runs a network. It holds the parameters, the width and the mode, and builds the autodiff
+/// graph if gradients are wanted.
+pub struct Forward<'a> {
+    parameters: &'a mut Parameters,
+    width: usize,
+    mode: Mode,
+    precision: Precision,
+    stem: Option<&'a mut StemCache>,
+    graph: Graph,
+}
+
+/// The parameters' slices that a pass has used, as leaves of the autodiff graph.
+type Leaves = Vec<(ParameterId, Tensor<4>)>;
+
+/// What a pass records for the gradients.
+enum Graph {
+    /// Nothing: evaluation, or a momentum encoder.
+    Untracked,
+    /// The whole graph.
+    Tracked(Leaves),
+    /// The graph between blocks, and what it takes to run the blocks again (activation checkpointing).
+    Checkpointing(Leaves, Vec<Recomputed>),
+    /// The graph of a block that runs again. This batch has already updated its running statistics.
+    Recomputing(Leaves),
+}
+
+/// A block whose input and output are kept, without the graph between them.
+struct Recomputed {
+    block: Block,
+    input: Tensor<4>,
+    /// A leaf of the graph of what follows.
+    output: Tensor<4>,
+}
+
+impl<'a> Forward<'a> {
+    /// A pass without an autodiff graph, for evaluation or a momentum encoder.
+    pub fn new(parameters: &'a mut Parameters, width: usize, mode: Mode) -> Self {
+        Self { parameters, width, mode, precision: Precision::F32, stem: None, graph: Graph::Untracked }
+    }
+
+    /// A pass whose parameters become leaves of an autodiff graph.
+    pub fn tracked(parameters: &'a mut Parameters, width: usize, mode: Mode) -> Self {
+        Self { graph: Graph::Tracked(Vec::new()), ..Self::new(parameters, width, mode) }
+    }
+
+    /// A tracked pass with activation checkpointing if `recompute` holds (Chen et al. 2016): only the inputs of blocks after
+    /// the stem are kept, and the blocks are computed again for the gradients.
+    pub fn recomputing(self, recompute: bool) -> Self {
+        match self.graph {
+            Graph::Tracked(leaves) if recompute => Self { graph: Graph::Checkpointing(leaves, Vec::new()), ..self },
+            _ => self,
+        }
+    }
+
+    /// The same pass with convolutions and linear layers in `precision`.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// The same pass with a cache of the convolutions that see the images.
+    pub fn with_stem_cache(self, stem: &'a mut StemCache) -> Self {
+        stem.rewind();
+        Self { stem: Some(stem), ..self }
+    }
+
+    /// The backbone's features. Shapes: images `[batch, 3, height, width]` to `[batch, F]`, `F` of the pass' width.
+    pub fn features(&mut self, encoder: &Encoder, images: Tensor<4>) -> Tensor<2> {
+        encoder.backbone().visit(images, self).flatten(1, 3)
+    }
+
+    /// The head's outputs, from which keys are made. Shapes: images `[batch, 3, height, width]` to `[batch, D]`.
+    pub fn project(&mut self, encoder: &Encoder, images: Tensor<4>) -> Tensor<2> {
+        encoder.visit(images, self).flatten(1, 3)
+    }
+
+    /// The head's outputs after the predictor, if there is one, from which queries are made. Shapes: images `[batch, 3,
+    /// height, width]` to `[batch, D]`.
+    pub fn predict(&mut self, encoder: &Encoder, images: Tensor<4>) -> Tensor<2> {
+        let projected = encoder.visit(images, self);
+        match encoder.predictor() {
+            Some(predictor) => predictor.visit(projected, self).flatten(1, 3),
+            None => projected.flatten(1, 3),
+        }
+    }
+
+    /// The outputs of [`predict`](Self::predict) for several batches of views, one after the other: `[views * batch, D]`.
+    pub fn predict_views(&mut self, encoder: &Encoder, views: &[Tensor<4>]) -> Tensor<2> {
+        Tensor::cat(views.iter().map(|views| self.predict(encoder, views.clone())).collect(), 0)
+    }
+
+    /// The head's outputs for features. Shapes: `[batch, F]`, `F` of the pass' width, to `[batch, D]`.
+    pub fn classify(&mut self, encoder: &Encoder, features: Tensor<2>) -> Tensor<2> {
+        encoder.head().visit(features.unsqueeze_dims(&[2, 3]), self).flatten(1, 3)
+    }
+
+    /// The slice of `id` that this width uses.
+    ///
+    /// The slice itself becomes the leaf, so that its gradient has the slice's size, not the full
+    /// tensor's padded with zeros.
+    fn parameter(&mut self, id: ParameterId) -> Tensor<4> {
+        let slice = self.parameters.slice(id, self.width).expect("layers ask only for parameters of the pass' width");
+        match &mut self.graph {
+            Graph::Untracked => slice,
+            Graph::Tracked(leaves) | Graph::Checkpointing(leaves, _) | Graph::Recomputing(leaves) => {
+                let leaf = slice.autodiff().require_grad();
+                leaves.push((id, leaf.clone()));
+                leaf
+            }
+        }
+    }
+
+    /// The output channels of the layer with the weight `id` that this width uses.
+    fn output_channels(&self, id: ParameterId) -> Range<usize> {
+        let layout = self.parameters.layout();
+        layout.spec(id).outputs.range(layout.widths(), self.width)
+    }
+
+    /// The running statistic at `id`, `[channels, 1, 1, 1]`.
+    fn running(&self, id: ParameterId) -> Tensor<4> {
+        self.parameters.get(id).clone()
+    }
+
+    fn set_running(&mut self, id: ParameterId, value: Tensor<4>) {
+        if !matches!(self.graph, Graph::Recomputing(_)) {
+            self.parameters.update(id, |_| value);
+        }
+    }
+
+    /// The gradients of `loss`, `[1]`, with respect to the slices that it depends on; none if the pass is not tracked.
+    pub fn gradients(mut self, loss: Tensor<1>) -> Vec<(ParameterId, Tensor<4>)> {
+        let mut found = Vec::new();
+        let mut gradients = loss.backward();
+        let (leaves, blocks) = match self.graph {
+            Graph::Untracked => return found,
+            Graph::Tracked(leaves) | Graph::Recomputing(leaves) => (leaves, Vec::new()),
+            Graph::Checkpointing(leaves, blocks) => (leaves, blocks),
+        };
+        self.graph = Graph::Recomputing(leaves);
+        // Where several views went through the blocks, the loss depends on the last output of each.
+        let output_gradients: Vec<_> = blocks.iter().map(|block| block.output.grad_remove(&mut gradients)).collect();
+        for (Recomputed { block, input, output }, output_gradient) in blocks.into_iter().zip(output_gradients).rev() {
+            self.collect(&mut gradients, &mut found);
+            let Some(gradient) = output_gradient.or_else(|| output.grad_remove(&mut gradients)) else { continue };
+            drop(output);
+            let leaf = input.clone().without_autodiff().autodiff().require_grad();
+            let output = block.visit(leaf.clone(), &mut self);
+            gradients = backward_from(output, gradient);
+            self.collect(&mut gradients, &mut found);
+            if let Some(gradient) = leaf.grad_remove(&mut gradients) {
+                gradients = backward_from(input, gradient);
+            }
+        }
+        self.collect(&mut gradients, &mut found);
+        found
+    }
+
+    /// Moves the gradients of the leaves to `found`.
+    fn collect(&self, gradients: &mut Gradients, found: &mut Vec<(ParameterId, Tensor<4>)>) {
+        if let Graph::Recomputing(leaves) = &self.graph {
+            found.extend(leaves.iter().filter_map(|(id, leaf)| Some((*id, leaf.grad_remove(gradients)?))));
+        }
+    }
+}
+
+/// The gradients of a graph that ends in `output`, given the gradient of `output`.
+fn backward_from(output: Tensor<4>, gradient: Tensor<4>) -> Gradients {
+    (output * gradient).sum().backward()
+}
+
+impl Visitor for Forward<'_> {
+    type Value = Tensor<4>;
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn block(&mut self, x: Tensor<4>, block: &Block) -> Tensor<4> {
+        match mem::replace(&mut self.graph, Graph::Untracked) {
+            Graph::Checkpointing(leaves, mut blocks) => {
+                let output = block.visit(x.clone().without_autodiff(), self).autodiff().require_grad();
+                blocks.push(Recomputed { block: block.clone(), input: x, output: output.clone() });
+                self.graph = Graph::Checkpointing(leaves, blocks);
+                output
+            }
+            graph => {
+                self.graph = graph;
+                block.visit(x, self)
+            }
+        }
+    }
+
+    /// Shapes: `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`, rounded up.
+    fn conv(&mut self, x: Tensor<4>, layer: &SlimConv2d) -> Tensor<4> {
+        let weight = self.parameter(layer.weight());
+        let stride = layer.stride();
+        let channels = self.output_channels(layer.weight());
+        let stem = self.stem.as_deref_mut().filter(|_| layer.sees_images());
+        let product = in_precision(self.precision, x, weight, |x, weight| match stem {
+            Some(stem) => stem.conv(x, weight, channels, stride),
+            None => conv(x, weight, stride),
+        });
+        match layer.bias() {
+            Some(bias) => product + self.parameter(bias).swap_dims(0, 1),
+            None => product,
+        }
+    }
+
+    /// In training mode the batch must divide into the pass' splits. Shape: `[batch, channels, height, width]`, kept.
+    fn norm(&mut self, x: Tensor<4>, layer: &SwitchableBatchNorm, epilogue: Epilogue<Tensor<4>>) -> Tensor<4> {
+        let [batch, channels, height, width] = x.dims();
+        let [gamma, beta] = match layer.affine(self.width) {
+            Some(affine) => affine.map(|id| self.parameter(id).reshape([channels])),
+            None => [1.0, 0.0].map(|constant| Tensor::full([channels], constant, (&x.device(), x.dtype()))),
+        };
+        let ids = layer.running(self.width);
+        let running = ids.map(|id| self.running(id));
+        match self.mode {
+            Mode::Eval => {
+                let running = running.map(|statistic| statistic.reshape([channels]));
+                batch_norm_eval(x, [gamma, beta], running, EPSILON, epilogue)
+            }
+            Mode::Train { splits } => {
+                // Every `splits`-th sample shares its statistics. With the groups as extra channels, one call normalises
+                // all of them.
+                let grouped = |x: Tensor<4>| x.reshape([batch / splits, splits * channels, height, width]);
+                let epilogue = match epilogue {
+                    Epilogue::AddRelu(shortcut) => Epilogue::AddRelu(grouped(shortcut)),
+                    Epilogue::ReluAddRelu(shortcut) => Epilogue::ReluAddRelu(grouped(shortcut)),
+                    epilogue => epilogue,
+                };
+                let per_group = |vector: Tensor<1>| if splits == 1 { vector } else { vector.repeat_dim(0, splits) };
+                let [gamma, beta] = [gamma, beta].map(per_group);
+                let result = batch_norm_train(grouped(x), gamma, beta, EPSILON, epilogue);
+                let samples = (batch / splits * height * width) as f64;
+                let updated =
+                    move_running(running, [result.mean, result.variance], MOMENTUM, samples / (samples - 1.0));
+                ids.into_iter().zip(updated).for_each(|(id, statistic)| self.set_running(id, statistic));
+                result.output.reshape([batch, channels, height, width])
+            }
+        }
+    }
+
+    /// Shapes: `[batch, in, 1, 1]` to `[batch, out, 1, 1]`.
+    fn linear(&mut self, x: Tensor<4>, layer: &SlimLinear) -> Tensor<4> {
+        let weight = self.parameter(layer.weight());
+        let [outputs, inputs, ..] = weight.dims();
+        let bias = layer.bias().map(|bias| self.parameter(bias).reshape([1, outputs]));
+        let x: Tensor<2> = x.flatten(1, 3);
+        let [batch, _] = x.dims();
+        let transposed = weight.reshape([outputs, inputs]).transpose();
+        let product = in_precision(self.precision, x, transposed, Tensor::matmul);
+        let output = match bias {
+            Some(bias) => product + bias,
+            None => product,
+        };
+        output.reshape([batch, outputs, 1, 1])
+    }
+
+    fn relu(&mut self, x: Tensor<4>) -> Tensor<4> {
+        relu(x)
+    }
+
+    fn sigmoid(&mut self, x: Tensor<4>) -> Tensor<4> {
+        sigmoid(x)
+    }
+
+    fn multiply(&mut self, x: Tensor<4>, factor: Tensor<4>) -> Tensor<4> {
+        x * factor
+    }
+
+    fn add(&mut self, a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+        a + b
+    }
+
+    fn max_pool(&mut self, x: Tensor<4>) -> Tensor<4> {
+        max_pool(x)
+    }
+
+    fn average_pool(&mut self, x: Tensor<4>) -> Tensor<4> {
+        adaptive_avg_pool2d(x, [1, 1])
+    }
+}

@@ -1,0 +1,79 @@
+//! Batches on the device.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+use rand_pcg::Pcg64Mcg;
+
+use crate::{
+    augment::views,
+    config::Config,
+    data::{batch::HostBatch, sampler::Sampler},
+    kernel::views::DeviceImages,
+    normalisation::Normalisation,
+};
+
+/// The images of a training step.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Views of the same images, `[n, 3, height, width]` each; how many there are depends on the method
+    /// ([`views`](crate::augment::views)).
+    pub views: Vec<Tensor<4>>,
+    /// The images' classes, `[n]`; used by supervised methods only.
+    pub labels: Tensor<1, Int>,
+}
+
+impl Batch {
+    /// Normal noise in the shape of a batch, all of the first class, to time or try a step.
+    pub fn noise(config: &Config, seed: u64, device: &Device) -> Self {
+        let mut random = Pcg64Mcg::seed_from_u64(seed);
+        let shape = [config.batch, 3, config.image_size, config.image_size];
+        let mut view = |_| {
+            let pixels: Vec<f32> = (0..shape.iter().product()).map(|_| random.sample(StandardNormal)).collect();
+            Tensor::from_data(TensorData::new(pixels, shape), device)
+        };
+        let count = views(config.method, Normalisation::CIFAR10, config.image_size).len();
+        Self { views: (0..count).map(&mut view).collect(), labels: Tensor::zeros([config.batch], device) }
+    }
+
+    /// A batch of views `size` pixels wide, copied to a device.
+    pub fn from_host(batch: HostBatch, size: usize, device: &Device) -> Self {
+        let images = batch.labels.len();
+        let on_device = |view| Tensor::from_data(TensorData::new(view, [images, 3, size, size]), device);
+        Self {
+            views: batch.pixels.into_iter().map(on_device).collect(),
+            labels: Tensor::from_data(TensorData::new(batch.labels, [images]), device),
+        }
+    }
+
+    /// The batch of `step`, made on the device that holds the training images. `label` gives the class of each.
+    pub fn on_device(sampler: &Sampler, images: &DeviceImages, step: u64, label: impl Fn(usize) -> u32) -> Self {
+        let (epoch, batch) = sampler.batch(step, images.len());
+        let plans = sampler.plans((epoch, &batch), images.size()).into_iter();
+        let views = plans.map(|plans| images.views(plans, sampler.size(), sampler.normalisation()));
+        let labels: Vec<u32> = batch.iter().map(|index| label(*index as usize)).collect();
+        Self {
+            views: views.collect(),
+            labels: Tensor::from_data(TensorData::new(labels, [batch.len()]), &images.device()),
+        }
+    }
+
+    /// The number of images.
+    pub(crate) fn images(&self) -> usize {
+        self.labels.dims()[0]
+    }
+
+    /// `count` equal parts, in order.
+    pub(crate) fn parts(&self, count: usize) -> impl Iterator<Item = Batch> {
+        let images = self.images() / count;
+        (0..count).map(move |part| self.narrow(part * images, images))
+    }
+
+    /// `images` of its images, from the one at `start`.
+    pub(crate) fn narrow(&self, start: usize, images: usize) -> Batch {
+        Batch {
+            views: self.views.iter().map(|view| view.clone().narrow(0, start, images)).collect(),
+            labels: self.labels.clone().narrow(0, start, images),
+        }
+    }
+}

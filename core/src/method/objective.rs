@@ -1,0 +1,81 @@
+//! How the losses of the widths are combined (paper section 3.3).
+
+use burn::tensor::{Int, Tensor};
+
+use crate::{
+    config::Config,
+    interference::surgery::Surgery,
+    loss::distill::{Distillation, Output, Temperatures, distillation_loss},
+    precision::Precision,
+    width::Widths,
+};
+
+/// Options of a training step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Objective {
+    /// Groups that batch-norm statistics are computed over.
+    pub bn_splits: usize,
+    /// Micro-batches that gradients are accumulated over.
+    pub accumulate: usize,
+    /// Whether blocks are computed again for the gradients (activation checkpointing).
+    pub recompute: bool,
+    /// Highest norm of the gradient; 0 for no clipping.
+    pub clip_norm: f64,
+    /// Precision of convolutions and linear layers.
+    pub precision: Precision,
+    /// The distillation loss.
+    pub distill: Distillation,
+    /// Weight of the distillation in a sub-network's loss.
+    pub distill_weight: f64,
+    /// Temperatures of the distillation.
+    pub temperatures: Temperatures,
+    /// Whether every wider network teaches, not only the full one.
+    pub full_distill: bool,
+    /// How widths' gradients that conflict are combined.
+    pub surgery: Surgery,
+    /// Weight of each width's loss once the sub-networks are trained.
+    pub loss_weights: Vec<f64>,
+    /// Seed of the queue's first keys and of the shuffles.
+    pub seed: u64,
+}
+
+impl Objective {
+    /// The options that `config` has, for an encoder of these widths.
+    pub fn new(config: &Config, widths: &Widths) -> Self {
+        Self {
+            bn_splits: config.bn_splits,
+            accumulate: config.accumulate,
+            recompute: config.recompute,
+            clip_norm: config.clip_norm,
+            precision: config.precision,
+            distill: config.distill,
+            distill_weight: config.distill_weight,
+            temperatures: Temperatures { teacher: config.teacher_temperature, student: config.student_temperature },
+            full_distill: config.full_distill,
+            surgery: config.surgery,
+            loss_weights: config.reweighting.weights(widths),
+            seed: config.seed,
+        }
+    }
+
+    /// The weighted loss of one width, `[1]`: the method's own `loss`, and distillation from the wider networks' outputs,
+    /// widest first. `targets`, `[n]`, are the columns of the positives in the logits; `weight` multiplies all of it.
+    pub fn weighted(
+        &self,
+        loss: Tensor<1>,
+        (student, teachers): (&Output, &[Output]),
+        targets: &Tensor<1, Int>,
+        weight: f64,
+    ) -> Tensor<1> {
+        let teachers = if self.full_distill { teachers } else { &teachers[..teachers.len().min(1)] };
+        let distilled: Vec<Tensor<1>> = teachers
+            .iter()
+            .filter_map(|teacher| distillation_loss(self.distill, student, teacher, targets, self.temperatures))
+            .collect();
+        let share = weight * self.distill_weight / distilled.len().max(1) as f64;
+        match distilled.into_iter().reduce(|sum, loss| sum + loss) {
+            None => loss.mul_scalar(weight),
+            Some(distilled) => loss.mul_scalar(weight * (1.0 - self.distill_weight)) + distilled.mul_scalar(share),
+        }
+    }
+}

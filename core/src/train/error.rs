@@ -1,0 +1,46 @@
+//! Why a training run fails.
+
+use burn::tensor::ExecutionError;
+use thiserror::Error;
+
+use super::Split;
+use crate::{checkpoint::CheckpointError, config::ConfigError};
+
+/// The error of a training run.
+#[derive(Debug, Error)]
+pub enum TrainError<E: std::error::Error + 'static> {
+    /// Images or checkpoints failed.
+    #[error(transparent)]
+    Host(E),
+    /// Nothing to evaluate on.
+    #[error("none of the {0:?} images can be decoded, so there is nothing to evaluate: check the data folder")]
+    NoImages(Split),
+    /// The options do not fit the data.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The device failed.
+    #[error("the device failed: {0}. The latest checkpoint is intact")]
+    Device(#[from] ExecutionError),
+    /// The state could not be written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// No scale keeps the gradients within 16 bits.
+    #[error(
+        "gradients overflow in f16 at every loss scale, so training has stopped. The latest checkpoint is intact. Use \
+         --precision bf16 or f32"
+    )]
+    Overflow,
+    /// A loss is NaN or infinite.
+    #[error(
+        "training has diverged: the loss of width {width} is {loss} at step {step}. The latest checkpoint is intact. Try a \
+         lower learning_rate or a longer warmup"
+    )]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The width.
+        width: f64,
+        /// What its loss was.
+        loss: f64,
+    },
+}

@@ -1,0 +1,399 @@
+//! The training loop: a stream of events, which a terminal, a page or a file shows.
+//!
+//! A [`Host`] gives the loop its images, a clock and a place for checkpoints. The native program is one, the browser's worker
+//! another.
+
+mod error;
+mod host;
+
+use std::mem;
+
+use async_fn_stream::{TryStreamEmitter, try_fn_stream};
+use burn::tensor::{Device, Tensor};
+use futures::{StreamExt, channel::mpsc::UnboundedReceiver, stream::Stream};
+
+pub use self::{
+    error::TrainError,
+    host::{Artifact, Host, Split},
+};
+use crate::{
+    checkpoint::{self, Snapshot},
+    command::Command,
+    config::Config,
+    eval::{
+        features::{Extractor, Features},
+        knn::knn,
+        rankme::rankme,
+    },
+    event::{Evaluated, Event, Interference, Started, Step},
+    interference::{Observer, direction::LastGradients},
+    method::{Batch, Objective, StepPlan, Trainer},
+    profile::profile,
+    schedule::RunSchedule,
+};
+
+/// Seconds between reads of the device, which wait for it: as often as users look.
+const READ_EVERY: f64 = 0.25;
+
+/// Most measurements of interference in a run, and most snapshots: as many as a figure can show.
+const MEASUREMENTS: u64 = 200;
+
+/// A run that is about to begin or to resume.
+pub struct Run<H: Host> {
+    config: Config,
+    state: Trainer,
+    device: Device,
+    device_name: String,
+    host: H,
+    /// Commands; none arrive once the sender is dropped.
+    commands: UnboundedReceiver<Command>,
+    paused: bool,
+    latest_batch: Option<Batch>,
+    /// Steps of the latest checkpoint.
+    saved_at: u64,
+}
+
+/// A command that interrupts training.
+enum Interruption {
+    Change(Box<Config>),
+    Stop,
+}
+
+type Emitter<E> = TryStreamEmitter<Event, TrainError<E>>;
+
+impl<H: Host> Run<H> {
+    /// A run of `state` with `config`'s options on `device`, which `device_name` describes.
+    pub fn new(
+        config: Config,
+        state: Trainer,
+        (device, device_name): (Device, String),
+        host: H,
+        commands: UnboundedReceiver<Command>,
+    ) -> Self {
+        let saved_at = state.steps;
+        Self { config, state, device, device_name, host, commands, paused: false, latest_batch: None, saved_at }
+    }
+
+    /// Steps taken before: 0, or a checkpoint's.
+    pub fn steps(&self) -> u64 {
+        self.state.steps
+    }
+
+    /// Trains to the end, or until it is stopped. Nothing happens until the stream is polled.
+    pub fn events(mut self) -> impl Stream<Item = Result<Event, TrainError<H::Error>>> {
+        try_fn_stream(|emitter| async move { self.train(&emitter).await })
+    }
+
+    async fn train(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
+        let mut schedule = self.config.schedule(self.host.images())?;
+        let began = self.host.now();
+        let measure_every = schedule.steps.div_ceil(MEASUREMENTS);
+        let snapshot_every =
+            schedule.steps_per_epoch * schedule.steps.div_ceil(schedule.steps_per_epoch * MEASUREMENTS);
+        let observer = self.config.interference.then(|| Observer::new(&self.state.encoder));
+        emitter.emit(Event::Started(Box::new(self.started(&schedule)))).await;
+        let mut untrained = (self.state.steps == 0).then(|| self.state.clone());
+        let mut log = Log::new(self.host.now());
+        while self.state.steps < schedule.steps {
+            match self.interruption(&mut log, &schedule, emitter).await? {
+                None => {}
+                Some(Interruption::Change(config)) => {
+                    self.flush(&mut log, &schedule, emitter).await?;
+                    self.change(*config, emitter).await?;
+                    schedule = self.config.schedule(self.host.images())?;
+                    continue;
+                }
+                Some(Interruption::Stop) => {
+                    self.flush(&mut log, &schedule, emitter).await?;
+                    self.checkpoint(emitter).await?;
+                    emitter.emit(Event::Stopped { step: self.state.steps }).await;
+                    return Ok(());
+                }
+            }
+
+            let step = self.state.steps;
+            let epoch = schedule.epoch(step);
+            let measures = observer.is_some() && step.is_multiple_of(measure_every);
+            let plan = StepPlan { keeps_width_gradients: measures, ..schedule.plan(step) };
+            let batch = self.batch(step).await?;
+            self.latest_batch = Some(batch.clone());
+            let outcome = self.state.step(batch, plan);
+            log.steps.push(Pending { step, rate: plan.rate, losses: outcome.losses.clone() });
+
+            let done = self.state.steps;
+            let at_end = done == schedule.steps;
+            // Shortly before the end, the evaluation at the end is enough.
+            let left = schedule.steps - done;
+            let evaluates =
+                at_end || done.is_multiple_of(schedule.evaluate_every) && left > schedule.evaluate_every / 2;
+            let saves = at_end || done.is_multiple_of(schedule.checkpoint_every);
+            let snapshots = observer.is_some() && (at_end || done.is_multiple_of(snapshot_every));
+            let pauses = evaluates || saves || measures || snapshots || untrained.is_some();
+            if pauses || self.host.now() - log.read_at > READ_EVERY {
+                self.flush(&mut log, &schedule, emitter).await?;
+            }
+            // After the first step, whose loss users wait for, and which may fail on a small machine.
+            if let Some(untrained) = untrained.take() {
+                let trained = mem::replace(&mut self.state, untrained);
+                self.evaluate(&schedule, emitter).await?;
+                self.snapshot().await?;
+                self.state = trained;
+            }
+            if let Some(observer) = observer.as_ref().filter(|_| measures) {
+                let seen = observer.observe(&self.state.encoder, &outcome, (done, epoch)).await?;
+                self.report(seen, done, measure_every, emitter).await?;
+            }
+            if snapshots {
+                self.snapshot().await?;
+            }
+            // The checkpoint comes last: a run that is killed before it repeats the evaluation.
+            if evaluates {
+                self.evaluate(&schedule, emitter).await?;
+            }
+            if saves {
+                self.checkpoint(emitter).await?;
+            }
+            if pauses {
+                log.read_at = self.host.now();
+            }
+        }
+        let seconds = self.host.now() - began;
+        emitter.emit(Event::Finished { step: self.state.steps, seconds }).await;
+        Ok(())
+    }
+
+    fn started(&self, schedule: &RunSchedule) -> Started {
+        Started {
+            config: self.config.clone(),
+            device: self.device_name.clone(),
+            images: self.host.images(),
+            normalisation: Some(self.host.normalisation()),
+            step: self.state.steps,
+            steps: schedule.steps,
+            steps_per_epoch: schedule.steps_per_epoch,
+            slow_start_step: schedule.slow_start,
+            profile: profile(&self.state.encoder, self.config.image_size),
+        }
+    }
+
+    /// Handles pending commands, and blocks while paused, once losses are reported and a checkpoint is saved. Returns a command
+    /// that interrupts training, or `None` to take the next step.
+    async fn interruption(
+        &mut self,
+        log: &mut Log,
+        schedule: &RunSchedule,
+        emitter: &Emitter<H::Error>,
+    ) -> Result<Option<Interruption>, TrainError<H::Error>> {
+        loop {
+            let command = if self.paused {
+                self.flush(log, schedule, emitter).await?;
+                if self.state.steps > self.saved_at {
+                    self.checkpoint(emitter).await?;
+                }
+                let command = self.commands.next().await;
+                log.read_at = self.host.now();
+                command
+            } else {
+                self.commands.try_recv().ok()
+            };
+            match command {
+                Some(Command::Pause) => self.paused = true,
+                Some(Command::Resume) => self.paused = false,
+                Some(Command::Change(config)) => return Ok(Some(Interruption::Change(config))),
+                Some(Command::Stop) => return Ok(Some(Interruption::Stop)),
+                Some(Command::SingleStep) => {
+                    self.paused = true;
+                    return Ok(None);
+                }
+                None => {
+                    self.paused = false;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Continues with other options.
+    async fn change(&mut self, config: Config, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
+        self.config.check_change(&config)?;
+        self.state.objective = Objective::new(&config, self.state.encoder.layout().widths());
+        self.config = config;
+        let event = Event::Changed { step: self.state.steps, config: Box::new(self.config.clone()) };
+        emitter.emit(event).await;
+        Ok(())
+    }
+
+    async fn batch(&mut self, step: u64) -> Result<Batch, TrainError<H::Error>> {
+        self.host.batch(step, &self.device).await.map_err(TrainError::Host)
+    }
+
+    /// Reads the losses of the steps since the last read, and reports them.
+    async fn flush(
+        &self,
+        log: &mut Log,
+        schedule: &RunSchedule,
+        emitter: &Emitter<H::Error>,
+    ) -> Result<(), TrainError<H::Error>> {
+        let pending = std::mem::take(&mut log.steps);
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let losses = pending.iter().flat_map(|step| step.losses.clone()).collect();
+        let losses: Vec<f64> = Tensor::<1>::cat(losses, 0).into_data_async().await?.iter().collect();
+        let mut losses = losses.into_iter();
+        let now = self.host.now();
+        let images = (pending.len() * self.config.batch) as f64;
+        // A browser's clock may be too coarse to separate two reads.
+        let images_per_second = images / (now - log.read_at).max(1e-3);
+        log.read_at = now;
+        let widths = &self.config.widths;
+        for Pending { step, rate, losses: trained } in pending {
+            let mut of_step: Vec<f64> = losses.by_ref().take(trained.len()).collect();
+            self.check_finite(step + 1, &of_step)?;
+            of_step.resize(widths.len(), 0.0);
+            let event = Step {
+                step: step + 1,
+                epoch: schedule.epoch(step),
+                loss: of_step.iter().sum(),
+                losses: of_step,
+                learning_rate: rate,
+                images_per_second,
+            };
+            emitter.emit(Event::Step(event)).await;
+        }
+        Ok(())
+    }
+
+    /// Checks that no width's loss at `step` is NaN or infinite.
+    fn check_finite(&self, step: u64, losses: &[f64]) -> Result<(), TrainError<H::Error>> {
+        match losses.iter().zip(&self.config.widths).find(|(loss, _)| !loss.is_finite()) {
+            Some((loss, width)) => Err(TrainError::Diverged { step, width: *width, loss: *loss }),
+            None => Ok(()),
+        }
+    }
+
+    /// Saves a checkpoint, after a trial step of a copy: the latest losses are of the weights before the latest update, which
+    /// may have made them NaN.
+    async fn checkpoint(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
+        if let Some(batch) = self.latest_batch.clone() {
+            let plan =
+                StepPlan { trains_subnetworks: true, rate: 0.0, key_momentum: 1.0, keeps_width_gradients: false };
+            let losses = self.state.clone().step(batch, plan).losses;
+            let losses: Vec<f64> = Tensor::<1>::cat(losses, 0).into_data_async().await?.iter().collect();
+            self.check_finite(self.state.steps + 1, &losses)?;
+        }
+        if let Some(scale) = &self.state.loss_scale
+            && scale.is_exhausted().await?
+        {
+            return Err(TrainError::Overflow);
+        }
+        let bytes = checkpoint::save(&self.state, &self.config, self.host.normalisation()).await?;
+        self.host.save(Artifact::Checkpoint, bytes).await.map_err(TrainError::Host)?;
+        self.saved_at = self.state.steps;
+        emitter.emit(Event::Checkpoint { step: self.state.steps }).await;
+        Ok(())
+    }
+
+    /// Saves the encoder, where interference is measured.
+    async fn snapshot(&mut self) -> Result<(), TrainError<H::Error>> {
+        if self.config.interference {
+            let snapshot = Snapshot::save(&self.state, &self.config).await?;
+            let what = Artifact::Snapshot(self.state.steps);
+            self.host.save(what, snapshot).await.map_err(TrainError::Host)?;
+        }
+        Ok(())
+    }
+
+    /// Reports the measurement of the latest step, if there is one, and relates it to those before, `every` steps apart. If one
+    /// of those is lost, paths of gradients begin after it.
+    async fn report(
+        &mut self,
+        seen: Option<(Interference, LastGradients)>,
+        done: u64,
+        every: u64,
+        emitter: &Emitter<H::Error>,
+    ) -> Result<(), TrainError<H::Error>> {
+        let what = Artifact::Gradients(done);
+        let Some((mut event, gradients)) = seen else {
+            // An empty file, so that the measurement does not count as lost.
+            return self.host.save(what, LastGradients::default().save()?).await.map_err(TrainError::Host);
+        };
+        let alone = event.last_layers.clone();
+        for before in (1..done).step_by(every as usize) {
+            let file = self.host.gradients(before).await.map_err(TrainError::Host)?;
+            match file.map(|file| LastGradients::load(&file)) {
+                Some(Ok(earlier)) => gradients.relate(&earlier, &mut event.last_layers),
+                Some(Err(_)) | None => event.last_layers = alone.clone(),
+            }
+        }
+        self.host.save(what, gradients.save()?).await.map_err(TrainError::Host)?;
+        emitter.emit(Event::Interference(event)).await;
+        Ok(())
+    }
+
+    async fn evaluate(
+        &mut self,
+        schedule: &RunSchedule,
+        emitter: &Emitter<H::Error>,
+    ) -> Result<(), TrainError<H::Error>> {
+        let bank = self.features(Split::Train).await?;
+        let test = self.features(Split::Test).await?;
+        for ((bank, test), width) in bank.iter().zip(&test).zip(&self.config.widths) {
+            let accuracy = knn(bank, test, self.config.knn).await?;
+            let event = Evaluated {
+                step: self.state.steps,
+                epoch: schedule.epoch(self.state.steps),
+                width: *width,
+                knn: accuracy.fraction,
+                knn_standard_error: accuracy.standard_error,
+                rankme: Some(rankme(bank.values.clone()).await?),
+                ..Evaluated::default()
+            };
+            emitter.emit(Event::Evaluated(event)).await;
+        }
+        Ok(())
+    }
+
+    async fn features(&mut self, split: Split) -> Result<Vec<Features>, TrainError<H::Error>> {
+        let Trainer { encoder, query, .. } = &mut self.state;
+        features(&mut self.host, split, Extractor::new(encoder, query, &self.device), |_| {}).await
+    }
+}
+
+/// Runs all images of a split through `extractor`. `on_chunk` is called with the number of images of each chunk.
+///
+/// # Errors
+/// If images fail, or there are none.
+pub async fn features<H: Host>(
+    host: &mut H,
+    split: Split,
+    mut extractor: Extractor<'_>,
+    on_chunk: impl Fn(usize),
+) -> Result<Vec<Features>, TrainError<H::Error>> {
+    let mut chunk = 0;
+    while let Some(images) = host.labelled(split, chunk).await.map_err(TrainError::Host)? {
+        let count = images.labels.len();
+        extractor.add(images);
+        on_chunk(count);
+        chunk += 1;
+    }
+    extractor.finish().ok_or(TrainError::NoImages(split))
+}
+
+/// Steps whose losses are still on the device.
+struct Log {
+    steps: Vec<Pending>,
+    read_at: f64,
+}
+
+struct Pending {
+    step: u64,
+    rate: f64,
+    losses: Vec<Tensor<1>>,
+}
+
+impl Log {
+    fn new(now: f64) -> Self {
+        Self { steps: Vec::new(), read_at: now }
+    }
+}
