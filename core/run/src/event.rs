@@ -116,7 +116,8 @@ pub struct Step {
     pub images_per_second: f64,
 }
 
-/// How the widths' gradients interfered in one step (spec section 5). Earlier programs measured the norms alone.
+/// How the widths' gradients interfered in one step (docs/method.md, "Interference measures"). Earlier programs
+/// measured the norms alone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interference {
     /// Steps taken, this one included.

@@ -1,4 +1,4 @@
-//! Loss reweighting: the full network's loss counts for more (paper section 3.3; spec section 4).
+//! Loss reweighting: the full network's loss counts for more (paper section 3.3).
 
 use serde::{Deserialize, Serialize};
 use slimclr_network::width::Widths;

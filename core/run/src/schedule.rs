@@ -60,7 +60,7 @@ impl LrSchedule {
 }
 
 /// The momentum encoder's momentum at fractional `epoch` of `epochs`, rising from `initial` to 1 along a cosine
-/// (spec section 3).
+/// (MoCo v3).
 pub fn cosine_momentum(initial: f64, epoch: f64, epochs: f64) -> f64 {
     1.0 - (1.0 - initial) * (1.0 + (std::f64::consts::PI * epoch / epochs).cos()) / 2.0
 }

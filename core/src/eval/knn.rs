@@ -1,4 +1,4 @@
-//! Weighted k-nearest-neighbour classification (Wu et al. 2018; spec section 7).
+//! Weighted k-nearest-neighbour classification (Wu et al. 2018).
 
 use std::cmp::Ordering;
 

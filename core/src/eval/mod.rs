@@ -1,4 +1,4 @@
-//! How good are the features? (spec section 7)
+//! How good are the features? (docs/method.md, "Evaluation")
 
 pub mod features;
 pub mod knn;

@@ -1,4 +1,5 @@
-//! The linear probe: how well a linear classifier, trained by SGD, separates frozen features (spec section 7).
+//! The linear probe: how well a linear classifier, trained by SGD, separates frozen features (docs/method.md,
+//! "Switchable linear probe").
 //!
 //! Two kinds are trained on the same batches. The *switchable* probe has a layer for each width. The *slimmable* one has
 //! one layer, of which each width uses its slice; the paper's appendix A says why that is not enough for sub-networks,

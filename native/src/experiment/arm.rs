@@ -12,7 +12,7 @@ use slimclr_core::{
     method::MethodKind,
 };
 
-/// The fraction of the run that is trained at full width alone, where an arm starts slowly (spec section 2).
+/// The fraction of the run that is trained at full width alone, where an arm starts slowly: half, as in the paper.
 const SLOW_START: f64 = 0.5;
 
 /// The supervised network's learning rate for a batch of 128 (He et al. 2016, section 4.2); it grows with the batch.

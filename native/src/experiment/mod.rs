@@ -1,4 +1,5 @@
-//! The comparison of spec section 7 and the paper's ablation: what is trained, and the table that comes of it.
+//! The paper's comparison with a supervised network (figures 3 to 5) and its ablation: what is trained, and the table
+//! of results.
 
 pub mod arm;
 pub mod results;
