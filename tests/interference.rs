@@ -16,6 +16,7 @@ use slimclr_core::{
     },
     layout::{Layout, ParameterId},
     method::{Batch, StepPlan, Trainer},
+    precision::Precision,
     profile::weights_by_stage,
 };
 
@@ -166,6 +167,16 @@ fn before_the_slow_start_only_the_full_width_has_a_gradient() {
     let [first, second] = event.last_layers.singular_values["fc.2.weight"];
     // The squares of all singular values sum to that of the norm.
     assert!(first >= second && first.powi(2) + second.powi(2) <= product * (1.0 + 1e-6) && product > 0.0);
+}
+
+#[test]
+fn widths_gradients_add_up_in_f16_as_the_loss_is_unscaled() {
+    let config = Config { precision: Precision::F16, ..config() };
+    let mut trainer = Trainer::new(&config, encoder(&config), &Device::flex());
+    let outcome = trainer.step(Batch::noise(&config, 0, &Device::flex()), PLAN);
+    let layout = trainer.encoder.layout();
+    let sum = padded(layout, &GradientSum::of(layout, &outcome.widths), |_| true);
+    assert_close(&sum, &padded(layout, &outcome.gradients, |_| true));
 }
 
 #[test]

@@ -44,6 +44,13 @@ impl WidthGradient {
         }
     }
 
+    /// Multiplies all gradients by `factor`, `[1]`.
+    pub fn scale(&mut self, factor: &Tensor<1>) {
+        for value in self.values.iter_mut().flatten() {
+            value.inplace(|value| value * factor.clone().reshape([1; 4]));
+        }
+    }
+
     /// The gradient of `id`, if the loss depends on it.
     pub fn get(&self, id: ParameterId) -> Option<&Tensor<4>> {
         self.values[id.index()].as_ref()

@@ -101,7 +101,7 @@ impl Head {
             }
             Self::Projection(perceptron) => perceptron.visit(x, visitor),
             Self::Supervised(linear) => visitor.linear(x, linear),
-            Self::SupervisedSwitch(linear) => linear.visit(x, visitor),
+            Self::SupervisedSwitch(linear) => visitor.linear(x, linear.at(visitor.width())),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod backbone;
 pub mod encoder;
+mod error;
 pub mod head;
 pub mod layers;
 pub mod layout;

@@ -3,10 +3,13 @@
 //! Backbones and heads define the order of the layers once. A visitor decides what each layer does: one runs the network,
 //! one counts its operations, one exports it.
 
-use crate::{
-    backbone::Block,
-    layers::{SlimConv2d, SlimLinear, SwitchableBatchNorm},
-};
+use crate::layers::{SlimConv2d, SlimLinear, SwitchableBatchNorm};
+
+/// Layers that a visitor can be led through.
+pub trait Visit {
+    /// Visits the layers in order: from their input to their output.
+    fn visit<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value;
+}
 
 /// Visits the layers of an architecture in the order of the forward pass.
 pub trait Visitor {
@@ -20,7 +23,7 @@ pub trait Visitor {
     fn stage(&mut self, _name: &str) {}
 
     /// A block after the stem.
-    fn block(&mut self, x: Self::Value, block: &Block) -> Self::Value
+    fn block(&mut self, x: Self::Value, block: &(impl Visit + Clone + 'static)) -> Self::Value
     where
         Self: Sized,
     {

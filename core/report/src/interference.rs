@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use slimclr_run::{
     event::Interference, interference::agreement::Agreement, interference::agreement::Pairs,
-    interference::direction::GradientPath, interference::direction::gradient_path, interference::landscape::Directions,
+    interference::path::GradientPath, interference::path::gradient_path, interference::landscape::Directions,
     interference::landscape::Landscape, interference::landscape::Surface,
 };
 

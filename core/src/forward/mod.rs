@@ -14,7 +14,6 @@ use burn::tensor::{
 
 pub use self::stem_cache::StemCache;
 use crate::{
-    backbone::Block,
     encoder::Encoder,
     kernel::{
         conv::conv,
@@ -28,7 +27,7 @@ use crate::{
     layout::ParameterId,
     parameter::Parameters,
     precision::{Precision, in_precision},
-    visitor::{Epilogue, Visitor},
+    visitor::{Epilogue, Visit, Visitor},
 };
 
 /// Where batch norm takes its statistics from.
@@ -69,9 +68,12 @@ enum Graph {
     Recomputing(Leaves),
 }
 
+/// A block that runs again for the gradients.
+type Rerun = Box<dyn Fn(Tensor<4>, &mut Forward) -> Tensor<4>>;
+
 /// A block whose input and output are kept, without the graph between them.
 struct Recomputed {
-    block: Block,
+    rerun: Rerun,
     input: Tensor<4>,
     /// A leaf of the graph of what follows.
     output: Tensor<4>,
@@ -183,12 +185,12 @@ impl<'a> Forward<'a> {
         self.graph = Graph::Recomputing(leaves);
         // Where several views went through the blocks, the loss depends on the last output of each.
         let output_gradients: Vec<_> = blocks.iter().map(|block| block.output.grad_remove(&mut gradients)).collect();
-        for (Recomputed { block, input, output }, output_gradient) in blocks.into_iter().zip(output_gradients).rev() {
+        for (Recomputed { rerun, input, output }, output_gradient) in blocks.into_iter().zip(output_gradients).rev() {
             self.collect(&mut gradients, &mut found);
             let Some(gradient) = output_gradient.or_else(|| output.grad_remove(&mut gradients)) else { continue };
             drop(output);
             let leaf = input.clone().without_autodiff().autodiff().require_grad();
-            let output = block.visit(leaf.clone(), &mut self);
+            let output = rerun(leaf.clone(), &mut self);
             gradients = backward_from(output, gradient);
             self.collect(&mut gradients, &mut found);
             if let Some(gradient) = leaf.grad_remove(&mut gradients) {
@@ -219,11 +221,13 @@ impl Visitor for Forward<'_> {
         self.width
     }
 
-    fn block(&mut self, x: Tensor<4>, block: &Block) -> Tensor<4> {
+    fn block(&mut self, x: Tensor<4>, block: &(impl Visit + Clone + 'static)) -> Tensor<4> {
         match mem::replace(&mut self.graph, Graph::Untracked) {
             Graph::Checkpointing(leaves, mut blocks) => {
                 let output = block.visit(x.clone().without_autodiff(), self).autodiff().require_grad();
-                blocks.push(Recomputed { block: block.clone(), input: x, output: output.clone() });
+                let block = block.clone();
+                let rerun = Box::new(move |x, forward: &mut Forward| block.visit(x, forward));
+                blocks.push(Recomputed { rerun, input: x, output: output.clone() });
                 self.graph = Graph::Checkpointing(leaves, blocks);
                 output
             }

@@ -95,7 +95,7 @@ fn singular_values(matrix: &TensorData) -> [f64; 2] {
 
 #[cfg(test)]
 mod tests {
-    use slimclr_run::{event::Interference, interference::direction::gradient_path};
+    use slimclr_run::{event::Interference, interference::path::gradient_path};
 
     use super::*;
 

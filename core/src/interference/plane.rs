@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64Mcg;
 
-use slimclr_run::interference::direction::principal_components;
+use slimclr_run::interference::eigen::principal_components;
 
 use crate::{layout::ParameterId, parameter::Parameters};
 

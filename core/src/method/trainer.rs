@@ -49,7 +49,7 @@ pub struct Trainer {
 pub struct StepOutcome {
     /// The weighted loss of each width that was trained, widest first: `[1]` each.
     pub losses: Vec<Tensor<1>>,
-    /// The gradient of each of these losses, in f16 at the scale of the loss. Empty unless the plan or surgery needs them.
+    /// The gradient of each of these losses. Empty unless the plan or surgery needs them.
     pub widths: Vec<WidthGradient>,
     /// Their sum, after surgery and before clipping.
     pub gradients: GradientSum,
@@ -145,6 +145,10 @@ impl Trainer {
         }
         if surgery != Surgery::None {
             gradients = combine(surgery, &layout, &widths, self.objective.seed ^ self.steps);
+        }
+        if let Some(scale) = &self.loss_scale {
+            let unscale = scale.scale().recip();
+            widths.iter_mut().for_each(|width| width.scale(&unscale));
         }
         self.optimise(&mut gradients, plan.rate);
         if let Some(queue) = &mut self.queue {

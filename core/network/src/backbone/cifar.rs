@@ -1,7 +1,7 @@
 //! The ResNet for small images (He et al. 2016, section 4.2), with projection shortcuts.
 
 use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE, Stage, multiplied, residual::Residual};
-use crate::{encoder::BuildError, layout::Layout};
+use crate::{error::BuildError, layout::Layout};
 
 /// Channels of the stem and the first stage.
 pub const BASE: usize = 16;

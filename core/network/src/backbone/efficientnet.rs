@@ -4,7 +4,7 @@
 
 use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE, Stage};
 use crate::{
-    encoder::BuildError,
+    error::BuildError,
     layers::SlimConv2d,
     layout::Layout,
     visitor::{Epilogue, Visitor},
@@ -148,7 +148,8 @@ impl SqueezeExcitation {
 #[cfg(test)]
 mod tests {
     use crate::{
-        encoder::{BackboneKind, BuildError, EncoderConfig},
+        encoder::{BackboneKind, EncoderConfig},
+        error::BuildError,
         head::HeadKind,
         width::Widths,
     };

@@ -7,10 +7,10 @@ pub mod resnet;
 
 use self::{efficientnet::InvertedResidual, residual::Residual};
 use crate::{
-    encoder::BuildError,
+    error::BuildError,
     layers::{SlimConv2d, SwitchableBatchNorm},
     layout::Layout,
-    visitor::{Epilogue, Visitor},
+    visitor::{Epilogue, Visit, Visitor},
     width::{Channels, WidthError, portion},
 };
 
@@ -103,9 +103,9 @@ impl Stage {
     }
 }
 
-impl Block {
-    /// Visits its layers. Shapes: `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`.
-    pub fn visit<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
+impl Visit for Block {
+    /// Shapes: `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`.
+    fn visit<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
         match self {
             Self::ConvRelu(conv) => conv.visit(x, Epilogue::Relu, visitor),
             Self::ConvSilu(conv) => conv.visit_silu(x, visitor),

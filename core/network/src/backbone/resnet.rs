@@ -1,7 +1,7 @@
 //! ResNet v1.5 for ImageNet-sized images (He et al. 2016, table 1).
 
 use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE, Stage, multiplied, residual::Residual};
-use crate::{encoder::BuildError, layout::Layout};
+use crate::{error::BuildError, layout::Layout};
 
 /// Channels of the stem, and of the first stage but for its blocks' outputs.
 pub const BASE: usize = 64;

@@ -2,7 +2,6 @@
 
 use crate::{
     layout::{Layout, ParameterId, ParameterSpec, Role},
-    visitor::Visitor,
     width::{Channels, WidthError},
 };
 
@@ -100,8 +99,8 @@ impl SwitchableLinear {
         Ok(Self { per_width })
     }
 
-    /// Visits the layer of the visitor's width.
-    pub fn visit<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
-        visitor.linear(x, &self.per_width[visitor.width()])
+    /// The layer of the width at `index`.
+    pub fn at(&self, index: usize) -> &SlimLinear {
+        &self.per_width[index]
     }
 }

@@ -51,6 +51,31 @@ pub fn leading_pairs(order: usize, apply: impl Fn(&[f64]) -> Vec<f64>) -> [Pair;
     values.map(|value| Pair { value, vector: vectors.next().unwrap_or_else(|| vec![0.0; order]) })
 }
 
+/// The two principal components of vectors with these inner products, each as the combination of the (uncentred) vectors
+/// that makes it up, and the share of the variance along it.
+pub fn principal_components(products: &[Vec<f64>]) -> ([Vec<f64>; 2], [f64; 2]) {
+    let count = products.len() as f64;
+    let means: Vec<f64> = products.iter().map(|row| row.iter().sum::<f64>() / count).collect();
+    let mean = means.iter().sum::<f64>() / count;
+    let centred: Vec<Vec<f64>> = products
+        .iter()
+        .zip(&means)
+        .map(|(row, of_row)| {
+            row.iter().zip(&means).map(|(product, of_column)| product - of_row - of_column + mean).collect()
+        })
+        .collect();
+    let variance: f64 = centred.iter().enumerate().map(|(index, row)| row[index]).sum();
+    let pairs = leading_pairs(products.len(), |vector| centred.iter().map(|row| dot(row, vector)).collect());
+    let explained = pairs.each_ref().map(|pair| if variance > 0.0 { pair.value / variance } else { 0.0 });
+    let components = pairs.map(|pair| {
+        let length = pair.value.sqrt();
+        let mean = pair.vector.iter().sum::<f64>() / count;
+        let share = |value: f64| if length > 0.0 { (value - mean) / length } else { 0.0 };
+        pair.vector.into_iter().map(share).collect()
+    });
+    (components, explained)
+}
+
 /// The inner product.
 pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     // Several sums side by side: each addition to a single one would wait for the one before.

@@ -5,3 +5,4 @@ pub mod direction;
 pub mod eigen;
 pub mod landscape;
 pub mod magnitude;
+pub mod path;
