@@ -1,74 +1,79 @@
-//! The runs that a report is about.
+//! The runs of a report.
 
 use slimclr_run::interference::landscape::Landscape;
 
 use crate::{
-    Report,
-    figure::Missing,
-    record::Record,
+    history::RunHistory,
+    plot::figure::Missing,
+    report::Report,
     text::{list, sentence},
 };
 
-/// A run with its name.
+/// A run.
 #[derive(Debug)]
 pub struct Run<'a> {
-    /// What it is called.
+    /// Its name.
     pub name: &'a str,
-    /// What its events tell.
-    pub record: Record<'a>,
-    /// Its loss landscape, where one was computed.
+    /// What it did.
+    pub history: RunHistory<'a>,
+    /// Its loss landscape, if one was computed.
     pub landscape: Option<&'a Landscape>,
 }
 
-/// One run, or several side by side.
+/// One run, or several to compare.
 #[derive(Debug)]
 pub struct Runs<'a> {
-    /// The runs, in the order that was asked for.
+    /// The runs that have started, in the given order.
     pub all: Vec<Run<'a>>,
-    /// The widths of any of them, widest first.
+    /// All their widths, widest first.
     pub widths: Vec<f64>,
-    /// The names of those whose events hold no beginning.
-    pub blank: Vec<String>,
+    /// The names of runs without a `started` event.
+    pub not_started: Vec<String>,
 }
 
 impl<'a> Runs<'a> {
-    /// What stands of the runs' events.
-    pub fn read(reports: &'a [Report]) -> Self {
-        let (mut all, mut blank) = (Vec::new(), Vec::new());
+    /// The runs of `reports`.
+    pub fn new(reports: &'a [Report]) -> Self {
+        let (mut all, mut not_started) = (Vec::new(), Vec::new());
         for Report { name, events, landscape, .. } in reports {
-            match Record::read(events) {
-                Some(record) => all.push(Run { name, record, landscape: landscape.as_ref() }),
-                None => blank.push(name.clone()),
+            match RunHistory::from_events(events) {
+                Some(history) => all.push(Run { name, history, landscape: landscape.as_ref() }),
+                None => not_started.push(name.clone()),
             }
         }
-        let mut widths: Vec<f64> = all.iter().flat_map(|run| run.record.widths()).copied().collect();
+        let mut widths: Vec<f64> = all.iter().flat_map(|run| run.history.widths()).copied().collect();
         widths.sort_by(|a, b| b.total_cmp(a));
         widths.dedup();
-        Self { all, widths, blank }
+        Self { all, widths, not_started }
     }
 
-    /// The place of `width` among the widths: a width looks the same in every run.
+    /// Returns the index of `width` among all widths, which determines its colour and shape in every run.
     pub fn index(&self, width: f64) -> usize {
         self.widths.iter().position(|other| *other == width).unwrap_or(0)
     }
 
-    /// The steps of the run that took most.
-    pub fn taken(&self) -> u64 {
-        self.all.iter().map(|run| run.record.taken).max().unwrap_or(0)
+    /// Returns the steps of the longest run.
+    pub fn steps_taken(&self) -> u64 {
+        self.all.iter().map(|run| run.history.steps_taken).max().unwrap_or(0)
     }
 
-    /// What a run is called above its panels: nothing if it is the only one.
+    /// Returns the label of a run's panels: its name, or nothing if it is the only run.
     pub fn label(&self, run: &Run) -> String {
         if self.all.len() > 1 { run.name.into() } else { String::new() }
     }
 
-    /// That something is not drawn of the runs of which `has` is not true, if there are any.
-    pub fn lacking(&self, has: impl Fn(&Run) -> bool, what: &str) -> Option<Missing> {
-        let without: Vec<String> = self.all.iter().filter(|run| !has(run)).map(|run| run.name.into()).collect();
+    /// Returns a sentence that names the runs that are not drawn, and the reason; `None` if all are drawn.
+    pub fn omitted(&self, is_drawn: impl Fn(&Run) -> bool, reason: &str) -> Option<Missing> {
+        let without: Vec<String> = self.all.iter().filter(|run| !is_drawn(run)).map(|run| run.name.into()).collect();
         match (without.len(), self.all.len()) {
             (0, _) => None,
-            (_, 1) => Some(sentence(what)),
-            _ => Some(format!("Not drawn of {}: {what}.", list(&without))),
+            (_, 1) => Some(sentence(reason)),
+            _ => Some(format!("Not drawn of {}: {reason}.", list(&without))),
         }
+    }
+
+    /// Returns a sentence that says why no run is drawn.
+    pub fn all_omitted(&self, reason: &str) -> Missing {
+        self.omitted(|_| false, reason).unwrap_or_else(|| "There is no run to draw.".into())
     }
 }

@@ -1,9 +1,9 @@
-//! How numbers and words are written on the page.
+//! Formatting of numbers and text.
 
-/// How wide a character of prose is, as a share of the font's size: a little more than DejaVu Sans has on average.
+/// The average width of a character as a fraction of the font size; a little more than that of DejaVu Sans.
 pub const TEXT_WIDTH: f64 = 0.53;
 
-/// `text` with everything replaced that would mean something to HTML or is not allowed in XML.
+/// Returns `text` with HTML's special characters escaped, and characters replaced that XML does not allow.
 pub fn escape(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         match c {
@@ -20,7 +20,7 @@ pub fn escape(text: &str) -> String {
     })
 }
 
-/// `value` with so many decimals and a comma between groups of three digits.
+/// Formats `value` with this many decimals and with commas as thousands separators.
 pub fn thousands(value: f64, decimals: usize) -> String {
     let digits = format!("{:.decimals$}", value.abs());
     let (whole, rest) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
@@ -33,17 +33,17 @@ pub fn thousands(value: f64, decimals: usize) -> String {
     format!("{sign}{}{rest}", grouped.join(","))
 }
 
-/// A whole number with a comma between groups of three digits.
+/// Formats an integer with commas as thousands separators.
 pub fn count(value: u64) -> String {
     thousands(value as f64, 0)
 }
 
-/// `mantissa` times ten to the power of `exponent`.
+/// Formats `mantissa` times ten to the power of `exponent`.
 pub fn scientific(mantissa: &str, exponent: i32) -> String {
     format!("{mantissa}×10{}", superscript(exponent))
 }
 
-/// A whole number as an exponent is written.
+/// Formats an integer in superscript digits.
 pub fn superscript(number: i32) -> String {
     number
         .to_string()
@@ -53,18 +53,18 @@ pub fn superscript(number: i32) -> String {
             '1' => '¹',
             '2' => '²',
             '3' => '³',
-            // The other superscript digits follow one another.
+            // The other superscript digits are consecutive code points.
             digit => digit.to_digit(10).and_then(|d| char::from_u32(0x2070 + d)).unwrap_or(digit),
         })
         .collect()
 }
 
-/// Three significant digits and a letter for thousands, millions and so on.
+/// Formats an integer with up to three significant digits and a unit prefix: k, M, G or T.
 pub fn compact(value: u64) -> String {
     let value = value as f64;
     let (scaled, letter) = [(1e12, "\u{a0}T"), (1e9, "\u{a0}G"), (1e6, "\u{a0}M"), (1e3, "\u{a0}k")]
         .into_iter()
-        // From 999,500 on, thousands would round to "1000 k".
+        // 999,500 and more would round to "1000 k".
         .find(|(unit, _)| value >= 0.9995 * unit)
         .map_or((value, ""), |(unit, letter)| (value / unit, letter));
     let decimals = match scaled {
@@ -76,12 +76,12 @@ pub fn compact(value: u64) -> String {
     format!("{scaled:.decimals$}{letter}")
 }
 
-/// A number of three significant digits, as a power of ten where it would be long.
+/// Formats a number with three significant digits, in scientific notation if it would be long.
 pub fn significant(value: f64) -> String {
     if value == 0.0 {
         return "0".into();
     }
-    // Rounded first: 9.996 has one digit less behind the point than it seems.
+    // Rounded first, because rounding 9.996 to 10.0 changes the number of decimals.
     let rounded = format!("{value:.2e}");
     let (mantissa, exponent) = rounded.split_once('e').unwrap_or((&rounded, "0"));
     match exponent.parse() {
@@ -91,17 +91,17 @@ pub fn significant(value: f64) -> String {
     }
 }
 
-/// A fraction as a number of percent, without the sign.
+/// Formats a fraction in percent, without a percent sign.
 pub fn percent(fraction: f64) -> String {
     format!("{:.1}", 100.0 * fraction)
 }
 
-/// A width as options write it: 1.0, 0.75.
+/// Formats a width as in the configuration: 1.0, 0.75.
 pub fn width(value: f64) -> String {
     format!("{value:?}")
 }
 
-/// `items` as a sentence lists them.
+/// Joins `items` with commas and "and".
 pub fn list(items: &[String]) -> String {
     match items {
         [] => String::new(),
@@ -110,19 +110,19 @@ pub fn list(items: &[String]) -> String {
     }
 }
 
-/// `text` with a capital and a full stop, as a sentence.
+/// Returns `text` with a capital letter and a full stop.
 pub fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
     format!("{first}{}.", letters.as_str())
 }
 
-/// `number` of a thing, with an s unless it is one.
+/// Returns `number` and a noun, with an s unless the number is 1.
 pub fn plural(number: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
-/// Seconds in the two largest units that they fill.
+/// Formats seconds in their two largest units.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
@@ -139,13 +139,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn markup_and_control_characters_do_not_pass() {
+    fn markup_and_control_characters_are_escaped() {
         assert_eq!(escape("<a href='x'>\"&\"</a>\0"), "&lt;a href=&#39;x&#39;&gt;&quot;&amp;&quot;&lt;/a&gt;\u{fffd}");
         assert_eq!(escape("plain – Ångström"), "plain – Ångström");
     }
 
     #[test]
-    fn numbers_read_as_a_person_would_write_them() {
+    fn numbers_are_formatted_for_readers() {
         assert_eq!([0, 999, 1000, 1234567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(thousands(-1234.5, 1), "-1,234.5");
         assert_eq!(scientific("2", -12), "2×10⁻¹²");

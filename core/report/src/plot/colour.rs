@@ -1,15 +1,15 @@
-//! Colours: of each width, a sequence from the widest to the narrowest; of heat maps; and of all the rest.
+//! Colours of widths, heat maps and everything else.
 //!
-//! Both sequences of widths, which also shade paths, run from blue over magenta to a yellow, as the colour map *plasma* does. As
-//! colour-blind eyes see them (simulated after Machado et al. 2009), any two of the four stops stay at least
-//! 0.1 apart in OKLab. All are dark, or on black light, enough to be read as text.
+//! Widths, and points of a path, have colours from blue through magenta to yellow, as in the colour map *plasma*, with one
+//! palette for white and one for black backgrounds. The four stops stay at least 0.1 apart in OKLab for colour-blind readers
+//! (simulated after Machado et al. 2009). Each has enough contrast with its background to be used for text.
 
 type Rgb = [u8; 3];
 
 const ON_WHITE: [Rgb; 4] = [[0x15, 0x1a, 0x6b], [0x7b, 0x2f, 0xd0], [0xd4, 0x2a, 0x78], [0x9a, 0x6a, 0x00]];
 const ON_BLACK: [Rgb; 4] = [[0x45, 0x82, 0xff], [0xcf, 0xa0, 0xff], [0xff, 0x94, 0xa8], [0xff, 0xe2, 0x8a]];
 
-/// Colours of everything else, on white and on black.
+/// Names and values of all other colours, on white and on black.
 const NEUTRAL: [(&str, &str, &str); 6] = [
     ("paper", "#fff", "#15161b"),
     ("ink", "#1a1b22", "#e9e9ee"),
@@ -19,10 +19,11 @@ const NEUTRAL: [(&str, &str, &str); 6] = [
     ("box", "#f5f5f8", "#1d1e25"),
 ];
 
-/// Shades of a path from its first to its last point, in classes `t0`, `t1`, ...
-pub const SHADES: usize = 12;
+/// The number of colours along a path, from its first to its last point: the classes `t0`, `t1`, ...
+pub const PATH_SHADES: usize = 12;
 
-/// From low to high, all light enough for dark lines with light edges: after *YlGnBu* of ColorBrewer.
+/// Sequential colour map, from low to high: *YlGnBu* of ColorBrewer, shortened to be light enough for dark lines with light
+/// edges.
 pub const SEQUENTIAL: [Rgb; 6] = [
     [0xff, 0xff, 0xd9],
     [0xc7, 0xe9, 0xb4],
@@ -32,20 +33,20 @@ pub const SEQUENTIAL: [Rgb; 6] = [
     [0x25, 0x34, 0x94],
 ];
 
-/// From negative over nothing to positive: after *PuOr* of ColorBrewer, which colour-blind eyes tell apart.
+/// Diverging colour map, from -1 through 0 to 1: *PuOr* of ColorBrewer, safe for colour-blind readers.
 const DIVERGING: [Rgb; 5] =
     [[0xb3, 0x58, 0x06], [0xfd, 0xb8, 0x63], [0xf7, 0xf7, 0xf7], [0xb2, 0xab, 0xd2], [0x54, 0x27, 0x88]];
 
-/// The classes that have a colour: `w0`, `w1`, ... of `widths` widths, and the shades of a path.
+/// Returns the CSS classes that have a colour, as letter, index and count: `w0`, `w1`, ... for widths, and those of a path.
 fn classes(widths: usize) -> impl Iterator<Item = (char, usize, usize)> {
-    let of = |letter, count| (0..count).map(move |index| (letter, index, count));
-    of('w', widths).chain(of('t', SHADES))
+    let numbered = |letter, count| (0..count).map(move |index| (letter, index, count));
+    numbered('w', widths).chain(numbered('t', PATH_SHADES))
 }
 
-/// The style rules that give the page its colours, in the light and in the dark.
-pub fn rules(widths: usize) -> String {
+/// Returns CSS that defines the colours of a page, light and dark.
+pub fn page_css(widths: usize) -> String {
     let variables = |stops: [Rgb; 4], neutral: fn(&(&str, &'static str, &'static str)) -> &'static str| -> String {
-        let neutral = NEUTRAL.iter().map(|of_both| format!("--{}:{};", of_both.0, neutral(of_both)));
+        let neutral = NEUTRAL.iter().map(|entry| format!("--{}:{};", entry.0, neutral(entry)));
         let classes = classes(widths)
             .map(|(letter, index, count)| format!("--{letter}{index}:{};", hex(colour(stops, index, count))));
         neutral.chain(classes).collect()
@@ -59,8 +60,8 @@ pub fn rules(widths: usize) -> String {
     )
 }
 
-/// `style` with the colours on white put in for its variables, and those of the classes added.
-pub fn on_white(style: &str, widths: usize) -> String {
+/// Returns `style` with its variables replaced by the colours on white, and with the colours of the classes added.
+pub fn css_on_white(style: &str, widths: usize) -> String {
     let neutral = NEUTRAL
         .iter()
         .fold(style.to_owned(), |style, (name, light, _)| style.replace(&format!("var(--{name})"), light));
@@ -70,41 +71,41 @@ pub fn on_white(style: &str, widths: usize) -> String {
     neutral + &classes
 }
 
-/// The fill of a value `along` the sequence from low, 0, to high, 1.
-pub fn sequential(along: f64) -> String {
-    format!(r#"style="fill:{}""#, hex(between(&SEQUENTIAL, along)))
+/// Returns the fill, as an SVG attribute, of a position in the sequential colour map, from 0 to 1.
+pub fn sequential(position: f64) -> String {
+    format!(r#"style="fill:{}""#, hex(interpolate(&SEQUENTIAL, position)))
 }
 
-/// The same, and the class of a text on it.
-pub fn sequential_ground(along: f64) -> (String, &'static str) {
-    ground(between(&SEQUENTIAL, along))
+/// Returns the same, and the CSS class of text on it.
+pub fn sequential_with_text(position: f64) -> (String, &'static str) {
+    with_text(interpolate(&SEQUENTIAL, position))
 }
 
-/// The fill of a value from -1 to 1, and the class of a text on it.
+/// Returns the fill of a value from -1 to 1, and the CSS class of text on it.
 pub fn diverging(value: f64) -> (String, &'static str) {
-    ground(between(&DIVERGING, (value + 1.0) / 2.0))
+    with_text(interpolate(&DIVERGING, (value + 1.0) / 2.0))
 }
 
-/// A fill, and the class of a text that can be read on it.
-fn ground(colour: Rgb) -> (String, &'static str) {
+/// Returns a fill, and the CSS class of the text colour with the higher contrast.
+fn with_text(colour: Rgb) -> (String, &'static str) {
     let text = if contrast(colour, [0; 3]) >= contrast(colour, [0xff; 3]) { "on-light" } else { "on-dark" };
     (format!(r#"style="fill:{}""#, hex(colour)), text)
 }
 
-/// The colour `along` evenly spaced `stops`, from 0 to 1.
-fn between(stops: &[Rgb], along: f64) -> Rgb {
-    let along = along.clamp(0.0, 1.0) * (stops.len() - 1) as f64;
-    let (stop, part) = (along as usize, along.fract());
+/// Returns the colour at a position from 0 to 1 between evenly spaced `stops`.
+fn interpolate(stops: &[Rgb], position: f64) -> Rgb {
+    let position = position.clamp(0.0, 1.0) * (stops.len() - 1) as f64;
+    let (stop, part) = (position as usize, position.fract());
     let next = stops[(stop + 1).min(stops.len() - 1)];
     std::array::from_fn(|i| (f64::from(stops[stop][i]) * (1.0 - part) + f64::from(next[i]) * part).round() as u8)
 }
 
-/// The colour of one of `widths` widths, between the two nearest stops.
+/// Returns the colour of the width with this index among `widths` widths.
 fn colour(stops: [Rgb; 4], index: usize, widths: usize) -> Rgb {
-    between(&stops, index as f64 / (widths.max(2) - 1) as f64)
+    interpolate(&stops, index as f64 / (widths.max(2) - 1) as f64)
 }
 
-/// Relative luminance (WCAG 2).
+/// Returns the relative luminance (WCAG 2).
 fn luminance(colour: Rgb) -> f64 {
     let linear = colour.map(|channel| match f64::from(channel) / 255.0 {
         c if c <= 0.04045 => c / 12.92,
@@ -113,6 +114,7 @@ fn luminance(colour: Rgb) -> f64 {
     0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 }
 
+/// Returns the contrast ratio (WCAG 2).
 fn contrast(a: Rgb, b: Rgb) -> f64 {
     let (a, b) = (luminance(a) + 0.05, luminance(b) + 0.05);
     a.max(b) / a.min(b)
@@ -127,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_colour_can_be_read_as_text() {
+    fn colours_of_widths_have_enough_contrast_for_text() {
         for widths in 1..=8 {
             for index in 0..widths {
                 assert!(contrast(colour(ON_WHITE, index, widths), [255; 3]) >= 4.5, "{index} of {widths}");
@@ -137,26 +139,26 @@ mod tests {
     }
 
     #[test]
-    fn numbers_on_heat_can_be_read() {
-        let of_both = |n: i32| [diverging(f64::from(n) / 20.0), sequential_ground(f64::from(n) / 20.0)];
-        for (fill, text) in (-20..=20).flat_map(of_both) {
+    fn numbers_on_heat_maps_have_enough_contrast() {
+        let both = |n: i32| [diverging(f64::from(n) / 20.0), sequential_with_text(f64::from(n) / 20.0)];
+        for (fill, text) in (-20..=20).flat_map(both) {
             let channel = |at: usize| u8::from_str_radix(&fill[at..at + 2], 16).unwrap();
             let at = fill.find('#').unwrap() + 1;
-            let ground = [channel(at), channel(at + 2), channel(at + 4)];
+            let fill_colour = [channel(at), channel(at + 2), channel(at + 4)];
             let ink = if text == "on-light" { [0; 3] } else { [0xff; 3] };
-            assert!(contrast(ground, ink) >= 4.5, "{fill}");
+            assert!(contrast(fill_colour, ink) >= 4.5, "{fill}");
         }
     }
 
     #[test]
-    fn a_style_of_its_own_has_no_variables() {
-        let style = on_white(include_str!("chart.css"), 4);
+    fn the_style_of_an_svg_file_has_no_variables() {
+        let style = css_on_white(include_str!("chart.css"), 4);
         assert!(!style.contains("var(") && style.contains(".w3{color:#9a6a00}"), "{style}");
     }
 
     #[test]
     fn four_widths_have_the_four_stops() {
         assert_eq!([0, 1, 2, 3].map(|index| colour(ON_WHITE, index, 4)), ON_WHITE);
-        assert!(rules(1).contains("--w0:#151a6b;"));
+        assert!(page_css(1).contains("--w0:#151a6b;"));
     }
 }

@@ -1,32 +1,32 @@
-//! How far each pair of widths agrees, as a matrix.
+//! A matrix of the agreement of each pair of widths.
 
 use crate::{
-    colour,
-    drawing::Drawing,
+    plot::{colour, drawing::Drawing},
     text::{escape, percent},
 };
 
-/// Size of a matrix, and the room for the names of its rows and columns, in user units.
+/// The largest size of a matrix, and the margins for the names of rows and columns, in user units.
 const SIZE: [f64; 2] = [206.0, 192.0];
 const LEFT: f64 = 36.0;
 const TOP: f64 = 24.0;
-/// The sides of the largest cell, and of the smallest with room for a conflict rate.
-const LARGEST: f64 = 62.0;
-const ROOMY: f64 = 32.0;
+/// The largest side of a cell, and the least that leaves space for a conflict rate.
+const MAX_CELL: f64 = 62.0;
+const RATE_CELL: f64 = 32.0;
 
-/// What is known of a pair of widths.
+/// The agreement of two widths.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pair {
-    /// The cosine between their gradients.
+    /// Cosine between their gradients.
     pub cosine: Option<f64>,
-    /// The fraction of weight tensors on which it is negative.
+    /// Conflict rate: the fraction of weight tensors with a negative cosine.
     pub conflict: Option<f64>,
 }
 
-/// A cell for every pair of `names`, of which `pair` tells by their places, the latter first.
-pub fn drawing(id: &str, title: &str, names: &[String], pair: impl Fn(usize, usize) -> Pair) -> Drawing {
+/// Draws the lower triangle of a matrix: one cell for each pair of `names`. `pair` takes the row and the column, both as
+/// indices of names.
+pub fn draw(id: &str, title: &str, names: &[String], pair: impl Fn(usize, usize) -> Pair) -> Drawing {
     let count = names.len().saturating_sub(1).max(1);
-    let side = ((SIZE[0] - LEFT - 2.0) / count as f64).min((SIZE[1] - TOP - 2.0) / count as f64).min(LARGEST);
+    let side = ((SIZE[0] - LEFT - 2.0) / count as f64).min((SIZE[1] - TOP - 2.0) / count as f64).min(MAX_CELL);
     let at = |index: usize| index as f64 * side;
     let mut marks = String::new();
     let mut description = String::new();
@@ -73,14 +73,14 @@ fn cell([left, top]: [f64; 2], side: f64, cosine: Option<f64>, conflict: Option<
     let mut marks =
         format!(r#"<path class="cells" {fill} d="M{left:.1},{top:.1}h{inner:.1}v{inner:.1}h-{inner:.1}z"/>"#);
     if cosine < 0.0 {
-        // Inside the cell, whose colour it needs around it where the page is dark.
+        // Inset, to be seen on dark pages too.
         let (left, top, inner) = (left + 3.0, top + 3.0, inner - 6.0);
         marks += &format!(r#"<path class="negative" d="M{left:.1},{top:.1}h{inner:.1}v{inner:.1}h-{inner:.1}z"/>"#);
     }
-    let conflict = conflict.filter(|_| side >= ROOMY);
+    let conflict = conflict.filter(|_| side >= RATE_CELL);
     let (middle, small) =
-        if conflict.is_some() { (y - 6.0, "") } else { (y, if side < ROOMY { " small" } else { "" }) };
-    // A minus as long as a plus is wide.
+        if conflict.is_some() { (y - 6.0, "") } else { (y, if side < RATE_CELL { " small" } else { "" }) };
+    // A minus sign instead of a hyphen.
     let number = format!("{cosine:.2}").replace('-', "−");
     marks += &format!(
         r#"<text class="strong {ink}{small}" x="{x:.1}" y="{middle:.1}" dy=".35em" text-anchor="middle">{number}</text>"#

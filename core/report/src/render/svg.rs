@@ -1,62 +1,64 @@
-//! A figure as an SVG of its own, with its style, on white.
+//! A figure as an SVG file: with its title, its caption and its style, on white.
 
 use crate::{
-    colour,
-    drawing::Drawing,
-    figure::{Figure, Panel, groups},
-    key::Key,
-    plate::Plate,
+    catalog::NamedFigure,
+    plot::{
+        colour,
+        drawing::Drawing,
+        figure::{Figure, Panel, groups},
+        legend::LegendItem,
+    },
     runs::Runs,
     text::{TEXT_WIDTH, escape},
 };
 
-/// Room around everything, in user units.
+/// The margin of the file, in user units, as all lengths here.
 const MARGIN: f64 = 28.0;
-/// Room between panels.
+/// The gaps between panels.
 const GAP: [f64; 2] = [20.0, 22.0];
-/// The least and the greatest width, without margins, unless a single panel needs more.
-const LEAST: f64 = 620.0;
-const MOST: f64 = 1340.0;
-/// The greatest width of groups side by side.
-const WIDEST: f64 = 1760.0;
-/// Room between groups side by side.
-const BETWEEN_GROUPS: f64 = 44.0;
-/// Height of a line of prose.
+/// The least width without margins, and the largest width of a row of panels, unless a single panel is wider.
+const MIN_WIDTH: f64 = 620.0;
+const MAX_WIDTH: f64 = 1340.0;
+/// The largest width of a row of groups.
+const MAX_GROUPS_WIDTH: f64 = 1760.0;
+/// The gap between groups in a row.
+const GROUP_GAP: f64 = 44.0;
+/// Height of a line of text.
 const LINE: f64 = 18.0;
-/// Above a panel with a heading.
+/// Height of a panel's heading.
 const HEADING: f64 = 20.0;
 
-/// The parts of a sheet, one below the other.
-struct Sheet {
+/// An SVG under construction; parts are added from top to bottom.
+struct Writer {
     width: f64,
     y: f64,
     marks: String,
 }
 
-/// `plate` as an SVG; none if it has nothing to show.
-pub fn svg(plate: &Plate, runs: &Runs) -> Option<String> {
-    let figures = || plate.parts.iter().filter_map(|part| part.as_ref().ok());
+/// Returns `figure` as an SVG; `None` if no part of it can be drawn.
+pub fn document(figure: &NamedFigure, runs: &Runs) -> Option<String> {
+    let figures = || figure.parts.iter().filter_map(|part| part.as_ref().ok());
     let width = figures()
-        .map(|figure| Grid::of(figure).width())
+        .map(|figure| Layout::of(figure).width())
         .fold(None, |most: Option<f64>, width| Some(most.map_or(width, |most| most.max(width))))?;
-    let mut sheet = Sheet { width: width.max(LEAST), y: MARGIN, marks: String::new() };
+    let mut writer = Writer { width: width.max(MIN_WIDTH), y: MARGIN, marks: String::new() };
     let title = match runs.all.as_slice() {
-        [run] => format!("{} – {}", plate.title, run.name),
-        _ => plate.title.into(),
+        [run] => format!("{} – {}", figure.title, run.name),
+        _ => figure.title.into(),
     };
-    sheet.y += 18.0;
-    sheet.text("title", &title);
-    sheet.y += 14.0;
-    for part in &plate.parts {
+    writer.y += 18.0;
+    writer.text("title", &title);
+    writer.y += 14.0;
+    for part in &figure.parts {
         match part {
-            Ok(figure) => sheet.figure(figure),
-            Err(missing) => sheet.prose(missing),
+            Ok(figure) => writer.figure(figure),
+            Err(missing) => writer.prose(missing),
         }
     }
-    let blank = runs.blank.iter().map(|name| format!("{name}: its events hold no beginning of a run."));
-    blank.for_each(|line| sheet.prose(&line));
-    let (width, height) = (sheet.width + 2.0 * MARGIN, sheet.y + MARGIN - 6.0);
-    let style = colour::on_white(include_str!("chart.css"), runs.widths.len());
+    let not_started = runs.not_started.iter().map(|name| format!("{name}: its events hold no beginning of a run."));
+    not_started.for_each(|line| writer.prose(&line));
+    let (width, height) = (writer.width + 2.0 * MARGIN, writer.y + MARGIN - 6.0);
+    let style = colour::css_on_white(include_str!("../plot/chart.css"), runs.widths.len());
     Some(format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0}" height="{height:.0}" viewBox="0 0 {width:.0} {height:.0}"
  font-family="'DejaVu Sans', Verdana, sans-serif" color="#1a1b22">
@@ -68,11 +70,11 @@ pub fn svg(plate: &Plate, runs: &Runs) -> Option<String> {
 {}</svg>
 "##,
         escape(&title),
-        sheet.marks
+        writer.marks
     ))
 }
 
-impl Sheet {
+impl Writer {
     fn text(&mut self, class: &str, text: &str) {
         self.text_at(MARGIN, class, text);
     }
@@ -91,50 +93,50 @@ impl Sheet {
     }
 
     fn figure(&mut self, figure: &Figure) {
-        self.key(&figure.key);
-        let grid = Grid::of(figure);
-        for row in groups(&figure.panels).chunks(grid.beside) {
+        self.legend(&figure.legend);
+        let layout = Layout::of(figure);
+        for row in groups(&figure.panels).chunks(layout.beside) {
             let (top, mut bottom) = (self.y, self.y);
-            for (place, (heading, panels)) in row.iter().enumerate() {
+            for (index, (heading, panels)) in row.iter().enumerate() {
                 self.y = top;
-                self.group(*heading, panels, MARGIN + place as f64 * (grid.block() + BETWEEN_GROUPS), &grid);
+                self.group(*heading, panels, MARGIN + index as f64 * (layout.group_width() + GROUP_GAP), &layout);
                 bottom = bottom.max(self.y);
             }
             self.y = bottom;
         }
         self.y += 4.0;
-        self.prose(&figure.reading);
-        for note in figure.notes.iter().chain(&figure.lacking) {
+        self.prose(&figure.caption);
+        for note in figure.notes.iter().chain(&figure.omitted) {
             self.prose(note);
         }
         self.y += 16.0;
     }
 
-    /// Panels under their heading, from `x` on.
-    fn group(&mut self, heading: Option<&str>, panels: &[Panel], x: f64, grid: &Grid) {
+    /// Adds the panels of a group under its heading, from `x` on.
+    fn group(&mut self, heading: Option<&str>, panels: &[Panel], x: f64, layout: &Layout) {
         if let Some(heading) = heading {
             self.y += GAP[1] + 12.0;
             self.text_at(x, "group", heading);
             self.y -= 8.0;
         }
-        for row in panels.chunks(grid.columns) {
+        for row in panels.chunks(layout.columns) {
             self.y += GAP[1];
             for (column, panel) in row.iter().enumerate() {
                 let heading = if heading.is_some() { panel.heading.clone() } else { panel.full_heading() };
-                self.panel(panel, &heading, x + column as f64 * (grid.cell[0] + GAP[0]), grid.cell[0]);
+                self.panel(panel, &heading, x + column as f64 * (layout.cell[0] + GAP[0]), layout.cell[0]);
             }
-            self.y += grid.cell[1];
+            self.y += layout.cell[1];
         }
     }
 
-    fn key(&mut self, key: &[Key]) {
-        let (mut x, mut rows) = (0.0, if key.is_empty() { 0.0 } else { 1.0 });
-        for entry in key {
-            let (_, width) = entry.placed([0.0, 0.0]);
+    fn legend(&mut self, legend: &[LegendItem]) {
+        let (mut x, mut rows) = (0.0, if legend.is_empty() { 0.0 } else { 1.0 });
+        for item in legend {
+            let (_, width) = item.group_at([0.0, 0.0]);
             if x > 0.0 && x + width > self.width {
                 (x, rows) = (0.0, rows + 1.0);
             }
-            self.marks += &entry.placed([MARGIN + x, self.y + rows * LINE - 4.0]).0;
+            self.marks += &item.group_at([MARGIN + x, self.y + rows * LINE - 4.0]).0;
             x += width + 22.0;
         }
         self.y += rows * LINE;
@@ -149,55 +151,56 @@ impl Sheet {
             y += HEADING;
         }
         self.marks += &match &panel.content {
-            Ok(drawing) => drawing.placed([x, y]),
+            Ok(drawing) => drawing.group_at([x, y]),
             Err(missing) => format!(r#"<text class="prose" x="{x:.1}" y="{:.1}">{}</text>"#, y + LINE, escape(missing)),
         };
         self.marks.push('\n');
     }
 }
 
-/// How the panels of a figure lie.
-struct Grid {
-    /// Panels of a group side by side.
+/// The layout of a figure's panels.
+struct Layout {
+    /// Panels in a row.
     columns: usize,
-    /// Groups side by side, where each of them needs one row.
+    /// Groups in a row; 1 if groups have more than one row of panels.
     beside: usize,
-    /// Size of the largest panel with its heading.
+    /// Size of the largest panel, with its heading.
     cell: [f64; 2],
 }
 
-impl Grid {
+impl Layout {
     fn of(figure: &Figure) -> Self {
         let drawings: Vec<&Drawing> = figure.panels.iter().filter_map(|panel| panel.content.as_ref().ok()).collect();
         let largest = |index: usize| drawings.iter().map(|drawing| drawing.size[index]).fold(1.0, f64::max);
         let groups = groups(&figure.panels);
-        let headed =
+        let has_headings =
             figure.panels.iter().any(|panel| !panel.heading.is_empty() || groups.len() == 1 && !panel.group.is_empty());
-        let cell = [largest(0), largest(1) + if headed { HEADING } else { 0.0 }];
+        let cell = [largest(0), largest(1) + if has_headings { HEADING } else { 0.0 }];
         let most = groups.iter().map(|(_, panels)| panels.len()).max().unwrap_or(1);
-        let room = (((MOST + GAP[0]) / (cell[0] + GAP[0])) as usize).max(1);
-        let mut grid = Self { columns: most, beside: 1, cell };
-        if most <= room {
-            let fitting = ((WIDEST + BETWEEN_GROUPS) / (grid.block() + BETWEEN_GROUPS)) as usize;
-            grid.beside = fitting.clamp(1, groups.len().max(1));
+        let fitting = (((MAX_WIDTH + GAP[0]) / (cell[0] + GAP[0])) as usize).max(1);
+        let mut layout = Self { columns: most, beside: 1, cell };
+        if most <= fitting {
+            let fitting = ((MAX_GROUPS_WIDTH + GROUP_GAP) / (layout.group_width() + GROUP_GAP)) as usize;
+            layout.beside = fitting.clamp(1, groups.len().max(1));
         } else {
             // Rows of about the same length.
-            grid.columns = most.div_ceil(most.div_ceil(room));
+            layout.columns = most.div_ceil(most.div_ceil(fitting));
         }
-        grid
+        layout
     }
 
-    /// The width of a group.
-    fn block(&self) -> f64 {
+    /// Returns the width of a group.
+    fn group_width(&self) -> f64 {
         self.columns as f64 * (self.cell[0] + GAP[0]) - GAP[0]
     }
 
+    /// Returns the width of all groups in a row.
     fn width(&self) -> f64 {
-        self.beside as f64 * (self.block() + BETWEEN_GROUPS) - BETWEEN_GROUPS
+        self.beside as f64 * (self.group_width() + GROUP_GAP) - GROUP_GAP
     }
 }
 
-/// `text` in lines of at most so many characters, unless a word is longer.
+/// Splits `text` into lines of at most this many characters, unless a word is longer.
 fn wrap(text: &str, characters: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -212,7 +215,7 @@ fn wrap(text: &str, characters: usize) -> Vec<String> {
     lines
 }
 
-/// `text`, or its two ends where it has more than so many characters: names that begin alike often end apart.
+/// Shortens `text` to this many characters. It keeps both ends, because similar names often differ at the end.
 fn shorten(text: &str, characters: usize) -> String {
     let letters: Vec<char> = text.chars().collect();
     if letters.len() <= characters {

@@ -1,22 +1,22 @@
-//! The page about several runs side by side.
+//! The comparison of several runs.
 
 use slimclr_run::event::Evaluated;
 
 use crate::{
-    Report,
-    figure::Accuracy,
-    key::Mark,
-    page,
-    record::Record,
+    figures::accuracy::Accuracy,
+    history::RunHistory,
+    plot::legend::Symbol,
+    render::html,
+    report::Report,
     runs::{Run, Runs},
     text::{count, escape, list, percent, plural, width},
 };
 
-/// A way to measure a width: what it is called, and what an evaluation says of it.
+/// The name of an accuracy, and its text for an evaluation that has it.
 type Measure = (&'static str, fn(&Evaluated) -> Option<String>);
 
 const MEASURES: [Measure; 5] = [
-    ("kNN (%)", |evaluated| Some(Accuracy::knn(evaluated).in_words())),
+    ("kNN (%)", |evaluated| Some(Accuracy::knn(evaluated).text())),
     ("Switchable probe (%)", |evaluated| tops(evaluated.probes()[0])),
     ("Slimmable probe (%)", |evaluated| tops(evaluated.probes()[1])),
     ("Ridge probe (%)", |evaluated| tops(evaluated.probes()[2])),
@@ -27,32 +27,32 @@ fn tops(tops: Option<[f64; 2]>) -> Option<String> {
     tops.map(|[top1, top5]| format!("{}\u{a0}/ {}", percent(top1), percent(top5)))
 }
 
-/// The comparison as an HTML document.
+/// Returns the comparison as an HTML document.
 pub fn document(reports: &[Report]) -> String {
-    let runs = Runs::read(reports);
-    let blank = match runs.blank.as_slice() {
+    let runs = Runs::new(reports);
+    let not_started = match runs.not_started.as_slice() {
         [] => String::new(),
         names => {
-            page::missing(&format!("Not in this report: {}, whose events hold no beginning of a run.", list(names)))
+            html::missing(&format!("Not in this report: {}, whose events hold no beginning of a run.", list(names)))
         }
     };
     let names: Vec<String> = runs.all.iter().map(|run| run.name.into()).collect();
     let title = format!("{} compared", plural(runs.all.len() as u64, "run"));
     let body = format!(
-        r#"<section><p class="lead">{}.</p>{blank}{}</section>
+        r#"<section><p class="lead">{}.</p>{not_started}{}</section>
 {}"#,
         escape(&list(&names)),
         accuracies(&runs),
-        page::interference(&runs)
+        html::interference(&runs)
     );
-    page::shell(&title, "several", runs.widths.len(), &body)
+    html::document(&title, "several", runs.widths.len(), &body)
 }
 
-/// A table for every measure that some run has: a line a run, a column a width.
+/// Returns a table for each measure that any run has, with a row for each run and a column for each width.
 fn accuracies(runs: &Runs) -> String {
     let tables: String = MEASURES.iter().filter_map(|measure| table(runs, measure)).collect();
     if tables.is_empty() {
-        return page::missing("No width of any run was evaluated after training.");
+        return html::missing("No width of any run was evaluated after training.");
     }
     format!(
         r#"{tables}<p class="note">Test images of the right class, by each width’s last evaluation that has it; bold: the
@@ -62,14 +62,14 @@ ridge is least squares in closed form.</p>"#
 }
 
 fn table(runs: &Runs, (name, measure): &Measure) -> Option<String> {
-    let last = |record: &Record, width: f64| {
-        let evaluations = record.evaluations(width).into_iter();
+    let last = |history: &RunHistory, width: f64| {
+        let evaluations = history.evaluations(width).into_iter();
         evaluations.rev().filter(|evaluated| evaluated.step > 0).find_map(measure)
     };
-    let value = |run: &Run, width: f64| last(&run.record, width);
+    let value = |run: &Run, width: f64| last(&run.history, width);
     let has_value = |run: &&Run| runs.widths.iter().any(|width| value(run, *width).is_some());
     let measured: Vec<&Run> = runs.all.iter().filter(has_value).collect();
-    // The number that a cell begins with, in percent to one decimal: what is equal in the table is equally good.
+    // Compared as shown, rounded to one decimal, so that equal numbers are both bold.
     let number = |run: &Run, width: f64| -> Option<f64> {
         value(run, width)?.split_whitespace().next()?.parse().ok().filter(|number: &f64| number.is_finite())
     };
@@ -78,7 +78,7 @@ fn table(runs: &Runs, (name, measure): &Measure) -> Option<String> {
         .widths
         .iter()
         .enumerate()
-        .map(|(index, value)| format!(r#"<th scope="col">{}{}</th>"#, Mark::Width(index).swatch(), width(*value)))
+        .map(|(index, value)| format!(r#"<th scope="col">{}{}</th>"#, Symbol::Width(index).swatch(), width(*value)))
         .collect();
     let rows: String = measured
         .iter()
@@ -92,7 +92,11 @@ fn table(runs: &Runs, (name, measure): &Measure) -> Option<String> {
                     Some(cell) => format!("<td>{cell}</td>"),
                 })
                 .collect();
-            format!(r#"<tr><th scope="row">{}</th><td>{}</td>{cells}</tr>"#, escape(run.name), count(run.record.taken))
+            format!(
+                r#"<tr><th scope="row">{}</th><td>{}</td>{cells}</tr>"#,
+                escape(run.name),
+                count(run.history.steps_taken)
+            )
         })
         .collect();
     (!measured.is_empty()).then(|| {

@@ -1,4 +1,4 @@
-//! Images inside the page.
+//! Images as `img` elements.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
@@ -6,7 +6,7 @@ use slimclr_data::image::Image;
 
 use crate::text::escape;
 
-/// An `img` element with `image` as PNG, or `alt` in words where its fields do not make an image.
+/// Returns an `img` element with `image` as PNG, or `alt` as text if the image is not valid.
 pub fn element(image: &Image, alt: &str) -> String {
     let alt = escape(alt);
     match png(image) {
@@ -16,7 +16,7 @@ pub fn element(image: &Image, alt: &str) -> String {
 }
 
 fn png(image: &Image) -> Option<Vec<u8>> {
-    // The encoder panics on pixels that do not fill the image.
+    // The encoder panics if the number of pixels does not fit the size.
     image.check().ok()?;
     let (width, height) = (image.width.try_into().ok()?, image.height.try_into().ok()?);
     let mut bytes = Vec::new();
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_png_gives_the_pixels_back() {
+    fn pixels_survive_the_png_encoding() {
         let image = Image { width: 2, height: 1, pixels: vec![1, 2, 3, 250, 251, 252] };
         let decoded = image::load_from_memory(&png(&image).unwrap()).unwrap().to_rgb8();
         assert_eq!(decoded.dimensions(), (2, 1));
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_is_said_in_words() {
+    fn an_invalid_image_is_replaced_by_its_text() {
         for (width, height) in [(2, 2), (0, 0), (usize::MAX, 1)] {
             let image = Image { width, height, pixels: vec![0; 3] };
             assert_eq!(element(&image, "a <cat>"), r#"<span class="no-image">a &lt;cat&gt;: no image</span>"#);

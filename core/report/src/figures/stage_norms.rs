@@ -1,26 +1,28 @@
-//! How strongly each width pulls on each stage of the network, as a table in colour.
+//! Gradient norms of each width in each stage of the network.
 
 use std::collections::BTreeSet;
 
 use slimclr_run::{event::Interference, interference::agreement::StageAgreement};
 
 use crate::{
-    chart::{drawable, extent},
-    colour,
-    drawing::Drawing,
-    figure::{Figure, Missing, Panel},
-    interference::{MEASURE, nothing},
-    key::{Key, Mark},
+    figures::MEASURE,
+    plot::{
+        colour,
+        drawing::Drawing,
+        figure::{Figure, Missing, Panel},
+        legend::{LegendItem, Symbol},
+        scale::{drawable, min_max},
+    },
     runs::{Run, Runs},
     text::{count, escape, significant, width},
 };
 
-/// Room for the names of rows and columns, and the sides of a cell, in user units.
+/// Margins for the names of rows and columns, and the size of a cell, in user units.
 const LEFT: f64 = 84.0;
 const TOP: f64 = 24.0;
 const CELL: [f64; 2] = [72.0, 30.0];
 
-/// The latest measurement of a run.
+/// The latest measurement of a run that has norms by stage.
 struct Latest<'a> {
     name: &'a str,
     label: String,
@@ -30,9 +32,9 @@ struct Latest<'a> {
 
 impl<'a> Latest<'a> {
     fn of(runs: &Runs<'a>, run: &Run<'a>) -> Option<Self> {
-        let measured = run.record.interference.iter().copied();
+        let measured = run.history.interference.iter().copied();
         let at = measured.rev().find(|at| at.stages.iter().any(|stage| values(stage).next().is_some()))?;
-        Some(Self { name: run.name, label: runs.label(run), widths: run.record.widths(), at })
+        Some(Self { name: run.name, label: runs.label(run), widths: run.history.widths(), at })
     }
 
     fn is_incomplete(&self) -> bool {
@@ -40,7 +42,7 @@ impl<'a> Latest<'a> {
     }
 }
 
-/// The norm of a width, if it has one that can be drawn.
+/// Returns the norm of a width, or `None` if it is missing or cannot be drawn.
 fn norm(stage: &StageAgreement, index: usize) -> Option<f64> {
     stage.norms.get(index).copied().flatten().filter(|norm| *norm >= 0.0 && drawable(*norm))
 }
@@ -49,51 +51,54 @@ fn values(stage: &StageAgreement) -> impl Iterator<Item = f64> {
     (0..stage.norms.len()).filter_map(|index| norm(stage, index))
 }
 
-/// The norm of each width's own gradient in each stage, at the latest measurement.
+/// Draws the norm of each width's gradient in each stage, at the latest measurement.
+///
+/// # Errors
+/// If no norms by stage are recorded.
 pub fn stage_norms(runs: &Runs) -> Result<Figure, Missing> {
-    let what = format!("no gradient norms by stage are recorded; {MEASURE}");
+    let not_measured = format!("no gradient norms by stage are recorded; {MEASURE}");
     let latest: Vec<Latest> = runs.all.iter().filter_map(|run| Latest::of(runs, run)).collect();
     let all: Vec<f64> = latest.iter().flat_map(|latest| &latest.at.stages).flat_map(values).collect();
-    let Some(shades) = Shades::of(&all) else { return Err(nothing(runs, &what)) };
+    let Some(colours) = LogColours::of(&all) else { return Err(runs.all_omitted(&not_measured)) };
     let panel = |(number, latest): (usize, &Latest)| {
         let after = format!("after step {}", count(latest.at.step));
-        Panel::new(latest.label.as_str(), after, Ok(table(latest, &shades, &format!("stages-{number}"))))
+        Panel::new(latest.label.as_str(), after, Ok(table(latest, &colours, &format!("stages-{number}"))))
     };
-    let mut key = shades.key();
+    let mut legend = colours.legend();
     if latest.iter().any(Latest::is_incomplete) {
-        key.push(Key::new(Mark::Void, "not trained"));
+        legend.push(LegendItem::new(Symbol::NoValue, "not trained"));
     }
     let drawn: BTreeSet<&str> = latest.iter().map(|latest| latest.name).collect();
     Ok(Figure {
         panels: latest.iter().enumerate().map(panel).collect(),
-        key,
-        reading: "How strongly each width by itself pulls on each stage: the l2 norm of that width’s own gradient over all \
+        legend,
+        caption: "How strongly each width by itself pulls on each stage: the l2 norm of that width’s own gradient over all \
                   weights of the stage that it uses, at the latest measurement. Colours are logarithmic, so that equal \
                   steps are equal ratios. A narrow width with a larger norm than the full one’s, though it uses fewer of \
                   the weights, pushes the shared ones its own way."
             .into(),
         notes: Vec::new(),
-        lacking: runs.lacking(|run| drawn.contains(run.name), &what),
+        omitted: runs.omitted(|run| drawn.contains(run.name), &not_measured),
     })
 }
 
-/// A logarithmic scale of colours.
-struct Shades {
+/// A logarithmic colour scale.
+struct LogColours {
     low: f64,
     high: f64,
 }
 
-impl Shades {
-    /// From the least to the greatest positive one of `values`; none if there are no values.
+impl LogColours {
+    /// A scale from the smallest to the largest positive one of `values`; `None` if there are no values.
     fn of(values: &[f64]) -> Option<Self> {
         let positive = values.iter().copied().filter(|value| *value > 0.0);
-        let (low, high) = extent(positive).unwrap_or((1.0, 1.0));
+        let (low, high) = min_max(positive).unwrap_or((1.0, 1.0));
         (!values.is_empty()).then_some(Self { low, high })
     }
 
-    /// Where `value` lies between the ends, from 0 to 1.
-    fn along(&self, value: f64) -> f64 {
-        // A difference of logarithms, as quotients of such numbers may be infinite.
+    /// Returns the position of `value`, from 0 to 1.
+    fn position(&self, value: f64) -> f64 {
+        // A difference of logarithms, because the quotient may overflow.
         match self.high.ln() - self.low.ln() {
             _ if value <= 0.0 => 0.0,
             0.0 => 0.5,
@@ -101,18 +106,19 @@ impl Shades {
         }
     }
 
-    fn key(&self) -> Vec<Key> {
+    fn legend(&self) -> Vec<LegendItem> {
         let mut values = vec![self.low];
         if self.low < self.high {
             values.extend([self.low.sqrt() * self.high.sqrt(), self.high]);
         }
-        let key = |value: f64| Key::new(Mark::Cell(colour::sequential(self.along(value))), significant(value));
-        values.into_iter().map(key).collect()
+        let item =
+            |value: f64| LegendItem::new(Symbol::Cell(colour::sequential(self.position(value))), significant(value));
+        values.into_iter().map(item).collect()
     }
 }
 
-/// A row for each stage, a column for each width.
-fn table(latest: &Latest, shades: &Shades, id: &str) -> Drawing {
+/// Draws a table with a row for each stage and a column for each width.
+fn table(latest: &Latest, colours: &LogColours, id: &str) -> Drawing {
     let [across, down] = CELL;
     let mut marks = String::new();
     let mut description = String::new();
@@ -125,13 +131,13 @@ fn table(latest: &Latest, shades: &Shades, id: &str) -> Drawing {
         let top = TOP + row as f64 * down;
         let (x, middle, name) = (LEFT - 8.0, top + down / 2.0, escape(&stage.stage));
         marks += &format!(r#"<text x="{x:.1}" y="{middle:.1}" dy=".35em" text-anchor="end">{name}</text>"#);
-        let mut words = Vec::new();
+        let mut norms = Vec::new();
         for (column, value) in latest.widths.iter().enumerate() {
             let norm = norm(stage, column);
-            marks += &cell([LEFT + column as f64 * across, top], norm, shades);
-            words.push(format!("{} {}", width(*value), norm.map_or("not trained".into(), significant)));
+            marks += &cell([LEFT + column as f64 * across, top], norm, colours);
+            norms.push(format!("{} {}", width(*value), norm.map_or("not trained".into(), significant)));
         }
-        description += &format!("{}: {}. ", stage.stage, words.join(", "));
+        description += &format!("{}: {}. ", stage.stage, norms.join(", "));
     }
     Drawing {
         class: "panel",
@@ -143,13 +149,13 @@ fn table(latest: &Latest, shades: &Shades, id: &str) -> Drawing {
     }
 }
 
-fn cell([left, top]: [f64; 2], norm: Option<f64>, shades: &Shades) -> String {
+fn cell([left, top]: [f64; 2], norm: Option<f64>, colours: &LogColours) -> String {
     let [across, down] = CELL;
     let (x, y) = (left + across / 2.0, top + down / 2.0);
     let outline = format!("M{left:.1},{top:.1}h{:.1}v{:.1}h-{:.1}z", across - 2.0, down - 2.0, across - 2.0);
     match norm {
         Some(norm) => {
-            let (fill, ink) = colour::sequential_ground(shades.along(norm));
+            let (fill, ink) = colour::sequential_with_text(colours.position(norm));
             format!(
                 r#"<path class="cells" {fill} d="{outline}"/>
 <text class="strong {ink}" x="{:.1}" y="{:.1}" dy=".35em" text-anchor="middle">{}</text>"#,
@@ -172,11 +178,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_ratios_are_equal_steps_of_colour() {
-        let shades = Shades::of(&[0.01, 1.0, 0.0]).unwrap();
-        assert_eq!([0.0, 0.01, 0.1, 1.0].map(|value| (shades.along(value) * 1e6).round() / 1e6), [0.0, 0.0, 0.5, 1.0]);
-        assert_eq!(Shades::of(&[3.0]).unwrap().along(3.0), 0.5);
-        assert_eq!(Shades::of(&[0.0]).unwrap().along(0.0), 0.0);
-        assert!(Shades::of(&[]).is_none());
+    fn equal_ratios_have_equal_distances_in_colour() {
+        let colours = LogColours::of(&[0.01, 1.0, 0.0]).unwrap();
+        assert_eq!(
+            [0.0, 0.01, 0.1, 1.0].map(|value| (colours.position(value) * 1e6).round() / 1e6),
+            [0.0, 0.0, 0.5, 1.0]
+        );
+        assert_eq!(LogColours::of(&[3.0]).unwrap().position(3.0), 0.5);
+        assert_eq!(LogColours::of(&[0.0]).unwrap().position(0.0), 0.0);
+        assert!(LogColours::of(&[]).is_none());
     }
 }

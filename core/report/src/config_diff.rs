@@ -1,9 +1,9 @@
-//! What is different about the options with which a run goes on.
+//! The differences between two configurations, as text.
 
 use slimclr_run::{config::Config, distill::Distillation, surgery::Surgery};
 
-/// What `after` has of training that `before` had not, each in a few words.
-pub fn in_words(before: &Config, after: &Config) -> Vec<String> {
+/// Returns each training option of `after` that differs from `before`, in a few words.
+pub fn differences(before: &Config, after: &Config) -> Vec<String> {
     let number =
         |name: &str, of: fn(&Config) -> f64| (of(before) != of(after)).then(|| format!("{name} {}", of(after)));
     let teachers = if after.full_distill { "every wider network teaches" } else { "only the full network teaches" };
@@ -31,7 +31,7 @@ pub fn in_words(before: &Config, after: &Config) -> Vec<String> {
 fn distillation(before: Distillation, after: Distillation) -> String {
     let kind = match after {
         Distillation::None => return "distillation off".into(),
-        // The usual one needs no name where there was none.
+        // The default kind needs no name.
         Distillation::Seed if before == Distillation::None => return "distillation on".into(),
         Distillation::Seed => "SEED",
         Distillation::Inplace => "in place",
@@ -58,11 +58,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_changed_is_said() {
+    fn only_differences_are_named() {
         let before = Config::mini();
-        assert!(in_words(&before, &before).is_empty());
-        // How often a run is looked at is nothing of training.
-        assert!(in_words(&before, &Config { evaluate_every: 1.0, ..before.clone() }).is_empty());
+        assert!(differences(&before, &before).is_empty());
+        // How often a run is evaluated is not an option of training.
+        assert!(differences(&before, &Config { evaluate_every: 1.0, ..before.clone() }).is_empty());
         let after = Config {
             distill: Distillation::None,
             reweighting: Reweighting::Equal,
@@ -71,8 +71,8 @@ mod tests {
             surgery: Surgery::Pcgrad,
             ..before.clone()
         };
-        let words = ["distillation off", "reweighting 0", "slow start 0", "PCGrad", "learning rate 0.1"];
-        assert_eq!(in_words(&before, &after), words);
-        assert_eq!(in_words(&after, &before)[..2], ["distillation on", "reweighting 5"]);
+        let expected = ["distillation off", "reweighting 0", "slow start 0", "PCGrad", "learning rate 0.1"];
+        assert_eq!(differences(&before, &after), expected);
+        assert_eq!(differences(&after, &before)[..2], ["distillation on", "reweighting 5"]);
     }
 }

@@ -1,32 +1,32 @@
-//! A picture in vector form, apart from where it is shown.
+//! A picture as SVG marks, for an HTML page or for an SVG file.
 
 use crate::text::escape;
 
-/// Marks in a frame of known size, with words for those who cannot see them.
+/// A picture of known size with its alternative text.
 #[derive(Debug, Clone)]
 pub struct Drawing {
-    /// What kind of picture it is to the style sheet.
+    /// CSS class, by the kind of chart.
     pub class: &'static str,
-    /// Size in user units.
+    /// Width and height in user units.
     pub size: [f64; 2],
-    /// A name that no other drawing of a page has; empty where it cannot be known what else the page holds.
+    /// Unique on the page; empty if the page may hold other drawings with the same id.
     pub id: String,
     /// What it shows.
     pub title: String,
     /// What can be seen in it.
     pub description: String,
-    /// The marks, as SVG.
+    /// SVG elements.
     pub marks: String,
 }
 
 impl Drawing {
-    /// The drawing as an element of a page, as wide as there is room.
+    /// Returns the drawing as an `svg` element that fills the available width.
     pub fn element(&self) -> String {
         let Self { class, size: [width, height], id, title, description, marks } = self;
         if id.is_empty() {
-            let words = escape(&format!("{title}. {description}"));
+            let label = escape(&format!("{title}. {description}"));
             return format!(
-                r#"<svg class="chart {class}" viewBox="0 0 {width} {height}" role="img" aria-label="{words}"
+                r#"<svg class="chart {class}" viewBox="0 0 {width} {height}" role="img" aria-label="{label}"
  xmlns="http://www.w3.org/2000/svg">{marks}</svg>"#
             );
         }
@@ -34,17 +34,18 @@ impl Drawing {
             r#"<svg class="chart {class}" viewBox="0 0 {width} {height}" role="img"
  aria-labelledby="{id}-title {id}-desc" xmlns="http://www.w3.org/2000/svg">
 {}{marks}</svg>"#,
-            self.words()
+            self.alternative_text()
         )
     }
 
-    /// The drawing as a part of an SVG, with its upper left corner at a place.
-    pub fn placed(&self, [x, y]: [f64; 2]) -> String {
+    /// Returns the drawing as a `g` element for a larger SVG, with its upper left corner at `x`, `y`.
+    pub fn group_at(&self, [x, y]: [f64; 2]) -> String {
         let Self { class, marks, .. } = self;
-        format!(r#"<g class="chart {class}" transform="translate({x:.1},{y:.1})">{}{marks}</g>"#, self.words())
+        let text = self.alternative_text();
+        format!(r#"<g class="chart {class}" transform="translate({x:.1},{y:.1})">{text}{marks}</g>"#)
     }
 
-    fn words(&self) -> String {
+    fn alternative_text(&self) -> String {
         let Self { id, title, description, .. } = self;
         format!(
             r#"<title id="{id}-title">{}</title>

@@ -1,0 +1,133 @@
+//! The report of one run.
+
+use slimclr_network::encoder::BackboneKind;
+use slimclr_run::{config::Config, method::MethodKind};
+
+use crate::{
+    figures::{
+        accuracy::accuracy_over_training,
+        accuracy_by_cost::{accuracy_by_cost, probes_by_cost},
+        losses::losses,
+    },
+    history::{End, RunHistory},
+    render::{html, neighbours, widths_table},
+    report::{Neighbours, Report},
+    runs::Runs,
+    text::{count, duration, escape, list, percent, plural, width},
+};
+
+/// Returns the report of one run as an HTML document.
+pub fn document(report: &Report) -> String {
+    let runs = Runs::new(std::slice::from_ref(report));
+    let body = match runs.all.as_slice() {
+        [run] => body(&runs, &run.history, &report.neighbours),
+        _ => html::missing("The events hold no beginning of a run, so there is nothing to report."),
+    };
+    html::document(&report.name, "one", runs.widths.len(), &body)
+}
+
+fn body(runs: &Runs, history: &RunHistory, neighbours: &[Neighbours]) -> String {
+    let section = |heading, figure| html::section(heading, &[figure]);
+    [
+        headline(history),
+        section("Accuracy against cost", accuracy_by_cost(history)),
+        section("Linear probes", probes_by_cost(history)),
+        section("Accuracy over training", accuracy_over_training(runs)),
+        section("Loss of each width", losses(runs)),
+        html::interference(runs),
+        neighbours::section(history, neighbours),
+        configuration(history.config),
+    ]
+    .join("\n")
+}
+
+fn headline(history: &RunHistory) -> String {
+    let findings = findings(history).map(|text| format!("<p>{}</p>", escape(&text))).unwrap_or_default();
+    format!(
+        r#"<section><p class="lead">{}</p>{findings}{}</section>"#,
+        escape(&what_was_trained(history)),
+        widths_table::table(history)
+    )
+}
+
+fn what_was_trained(history: &RunHistory) -> String {
+    let started = history.started;
+    let config = &started.config;
+    let depth = config.depth;
+    let backbone = match config.backbone {
+        BackboneKind::Cifar => format!("A CIFAR ResNet-{depth}"),
+        BackboneKind::Resnet => format!("A ResNet-{depth}"),
+        BackboneKind::EfficientnetB0 => "An EfficientNet-B0".into(),
+    };
+    let channels = match config.multiplier {
+        1.0 => String::new(),
+        n => format!(" with {n} times the channels"),
+    };
+    let widths: Vec<String> = history.widths().iter().copied().map(width).collect();
+    let at_widths = match widths.len() {
+        1 => format!("at width {}", list(&widths)),
+        _ => format!("at widths {}", list(&widths)),
+    };
+    let (taken, steps) = (count(history.steps_taken), plural(started.steps, "step"));
+    let epochs = match started.steps_per_epoch {
+        0 => String::new(),
+        per_epoch => format!(" ({:.1} epochs)", history.steps_taken as f64 / per_epoch as f64),
+    };
+    let resumed = match history.resumed {
+        0 => String::new(),
+        1 => ", resumed once".into(),
+        n => format!(", resumed {n} times"),
+    };
+    let progress = match history.end {
+        _ if history.steps_taken == 0 => format!("None of {steps} was taken"),
+        End::Finished(seconds) if !seconds.is_finite() => {
+            format!("It took all {taken} steps{epochs}{resumed}")
+        }
+        End::Finished(seconds) if history.resumed > 0 => {
+            // The time before the resumption is not recorded.
+            format!("It took {taken} steps{epochs}{resumed}, the last part in {}", duration(seconds))
+        }
+        End::Finished(seconds) => format!("It took {taken} steps{epochs} in {}", duration(seconds)),
+        End::Stopped => format!("It was stopped after {taken} of {steps}{epochs}{resumed}"),
+        End::Unfinished => format!("Its events end after {taken} of {steps}{epochs}{resumed}"),
+    };
+    let trained = match started.config.method {
+        MethodKind::Mocov2 => "pre-trained by MoCo v2 without labels",
+        MethodKind::Mocov3 => "pre-trained by MoCo v3 without labels",
+        MethodKind::Simclr => "pre-trained by SimCLR without labels",
+        MethodKind::Supervised => "trained with labels",
+    };
+    format!(
+        "{backbone}{channels} {at_widths} was {trained} on {}. {progress} on {}.",
+        plural(started.images as u64, "image"),
+        started.device,
+    )
+}
+
+/// Compares the full and the narrowest network, if both were evaluated after training.
+fn findings(history: &RunHistory) -> Option<String> {
+    let [full, .., narrowest] = history.widths() else {
+        return None;
+    };
+    let (of_full, of_narrowest) = (history.after(*full)?, history.after(*narrowest)?);
+    let macs = |width: f64| history.started.profile.iter().find(|p| p.width == width).map(|p| p.macs as f64);
+    let share = macs(*narrowest)? / macs(*full)?;
+    [of_full.knn, of_narrowest.knn, share].iter().all(|x| x.is_finite()).then(|| {
+        format!(
+            "Width {} classifies {} % of the test images correctly with {} % of the multiply-accumulates \
+             of the full network, which classifies {} %.",
+            width(*narrowest),
+            percent(of_narrowest.knn),
+            percent(share),
+            percent(of_full.knn),
+        )
+    })
+}
+
+fn configuration(config: &Config) -> String {
+    let options = match toml::to_string(config) {
+        Ok(options) => format!("<pre>{}</pre>", escape(&options)),
+        Err(error) => html::missing(&format!("The options cannot be written as TOML: {error}.")),
+    };
+    format!("<section><details><summary><h2>Configuration</h2></summary>{options}</details></section>")
+}
