@@ -6,22 +6,23 @@ use slimclr_run::{config::Config, distill::Distillation, surgery::Surgery};
 pub fn differences(before: &Config, after: &Config) -> Vec<String> {
     let number =
         |name: &str, of: fn(&Config) -> f64| (of(before) != of(after)).then(|| format!("{name} {}", of(after)));
-    let teachers = if after.full_distill { "every wider network teaches" } else { "only the full network teaches" };
+    let teachers =
+        if after.full_distill { "all wider networks are teachers" } else { "only the full network is a teacher" };
     [
         (before.distill != after.distill).then(|| distillation(before.distill, after.distill)),
         number("distillation weight", |config| config.distill_weight),
-        number("teacher’s temperature", |config| config.teacher_temperature),
-        number("student’s temperature", |config| config.student_temperature),
+        number("teacher temperature", |config| config.teacher_temperature),
+        number("student temperature", |config| config.student_temperature),
         (before.full_distill != after.full_distill).then(|| teachers.into()),
         (before.reweighting != after.reweighting).then(|| format!("reweighting {}", u8::from(after.reweighting))),
         number("slow start", |config| config.slow_start),
         (before.surgery != after.surgery).then(|| surgery(after.surgery).into()),
         number("learning rate", |config| config.learning_rate),
-        number("rate of sub-networks ×", |config| config.slim_rate_factor),
+        number("learning-rate factor after slow start", |config| config.slim_rate_factor),
         number("warm-up", |config| config.warmup),
         (before.decay != after.decay).then(|| format!("{:?} decay", after.decay).to_lowercase()),
         (before.milestones != after.milestones).then(|| format!("milestones {:?}", after.milestones)),
-        number("gradient’s norm at most", |config| config.clip_norm),
+        number("gradient clipping", |config| config.clip_norm),
     ]
     .into_iter()
     .flatten()
@@ -34,7 +35,7 @@ fn distillation(before: Distillation, after: Distillation) -> String {
         // The default kind needs no name.
         Distillation::Seed if before == Distillation::None => return "distillation on".into(),
         Distillation::Seed => "SEED",
-        Distillation::Inplace => "in place",
+        Distillation::Inplace => "in-place",
         Distillation::MseEmbeddings => "MSE of embeddings",
         Distillation::MseLogits => "MSE of logits",
         Distillation::Dkd => "DKD",

@@ -211,7 +211,7 @@ mod tests {
         Event::Changed { step, config: Box::new(config) }
     }
 
-    /// Returns the steps of 1 to 100 from which on all widths are trained, or not any more, and the regular end of slow start.
+    /// Returns the steps up to 100 at which the training of all widths begins or ends, and the regular end of slow start.
     fn trained(events: &[Event]) -> (Vec<u64>, Option<u64>) {
         let mut events = events.to_vec();
         events.push(Event::Stopped { step: 100 });
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(trained(&[started(0, 0)]), (vec![], None));
         assert_eq!(trained(&[started(0, 50), slow_start(20, 0.0)]), (vec![21], None));
         assert_eq!(trained(&[started(0, 50), slow_start(20, 0.3)]), (vec![31], Some(30)));
-        // Ended, and begun again.
+        // Slow start ends, and begins again.
         assert_eq!(trained(&[started(0, 0), slow_start(20, 0.5), slow_start(60, 0.2)]), (vec![21, 51], None));
         // Resumed at 30: the change at 40 is lost.
         assert_eq!(trained(&[started(0, 50), slow_start(40, 0.0), started(30, 50)]), (vec![51], Some(50)));

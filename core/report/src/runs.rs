@@ -68,7 +68,7 @@ impl<'a> Runs<'a> {
         match (without.len(), self.all.len()) {
             (0, _) => None,
             (_, 1) => Some(sentence(reason)),
-            _ => Some(format!("Not drawn of {}: {reason}.", list(&without))),
+            _ => Some(format!("Not drawn for {}: {reason}.", list(&without))),
         }
     }
 

@@ -19,7 +19,7 @@ pub const STRIDE: usize = 12;
 const NO_LOSS: f32 = -1e3;
 /// The approximate number of contour lines.
 const CONTOURS: usize = 12;
-/// The largest ratio of a surface's sides; longer ones are shortened, because the grid may be a narrow strip.
+/// The largest ratio of a surface's sides. The shorter side of a narrow grid is stretched to it.
 const MAX_ASPECT: f64 = 2.5;
 
 /// The surfaces of the widest and the narrowest network, with a shared scale.
@@ -88,16 +88,16 @@ pub fn surfaces(landscape: &Landscape) -> Option<Surfaces3d> {
 
 fn caption(scale: &Scale, widths: usize, cut_off: Option<&String>, has_holes: bool) -> String {
     let kind = if scale.is_logarithmic() { "the logarithm of the loss" } else { "the loss" };
-    let shared = if widths > 1 { ", on one scale for both widths" } else { "" };
+    let shared = if widths > 1 { ", on the same scale for both widths" } else { "" };
     let mut caption = format!(
-        "Height and colour are {kind}{shared}; between the places where it was computed the \
-         surface is bent smoothly. The line is the weights’ way on it, from the hollow ball to the full one."
+        "Height and colour show {kind}{shared}, interpolated between grid points. The line is the path of the weights, \
+         from the hollow ball to the solid one."
     );
     if let Some(high) = cut_off {
-        caption += &format!(" Losses above {high} are cut off there.");
+        caption += &format!(" Losses above {high} are cut off.");
     }
     if has_holes {
-        caption += " Where the surface has a hole, the loss is no finite number.";
+        caption += " Where the surface has a hole, the loss is NaN or infinite.";
     }
     caption
 }
@@ -152,7 +152,7 @@ fn grid_position(axis: &[f64], value: f64) -> f32 {
 fn description(surface: &Surface, grid: &Grid) -> String {
     let (low, high) = min_max(grid.values()).unwrap_or_default();
     let mut text = format!(
-        "The loss of width {} as a surface, from {} at the lowest to {} at the highest.",
+        "The loss of width {} as a surface, from {} to {}.",
         surface.width,
         significant(low),
         significant(high)
@@ -160,7 +160,7 @@ fn description(surface: &Surface, grid: &Grid) -> String {
     let length: f64 =
         snapshots(surface).windows(2).map(|ends| (ends[1][0] - ends[0][0]).hypot(ends[1][1] - ends[0][1])).sum();
     if let [first, .., last] = surface.path.as_slice() {
-        text += &format!(" The weights went a way of length {} across it", significant(length));
+        text += &format!(" The path of the weights has length {}", significant(length));
         if let (Some(from), Some(to)) = (first.loss, last.loss) {
             text += &format!(", from loss {} to {}", significant(from), significant(to));
         }
@@ -213,7 +213,7 @@ mod tests {
         let peak = [[Some(1.0), Some(2.0), Some(1e6)], [Some(1.0); 3]];
         let peak = surfaces(&landscape(vec![surface(1.0, peak, &[])])).unwrap();
         assert_eq!(peak.surfaces[0].heights[2], 1.0);
-        assert!(peak.reading.contains("Losses above 2.0 are cut off there."), "{}", peak.reading);
+        assert!(peak.reading.contains("Losses above 2.0 are cut off."), "{}", peak.reading);
     }
 
     #[test]
@@ -226,8 +226,8 @@ mod tests {
         assert_eq!(surface.path[STRIDE + STRIDE / 2], [1.5, 0.75]);
         assert_eq!(
             surface.description,
-            "The loss of width 1 as a surface, from 1.00 at the lowest to 2.00 at the highest. The weights went a way of \
-             length 4.58 across it, from loss 2.50 to 2.50."
+            "The loss of width 1 as a surface, from 1.00 to 2.00. The path of the weights has length 4.58, from loss 2.50 to \
+             2.50."
         );
     }
 

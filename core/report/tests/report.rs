@@ -1,4 +1,4 @@
-//! The whole page, for runs that lack this or that.
+//! Reports of complete, incomplete and broken runs.
 
 mod fixture;
 
@@ -10,22 +10,23 @@ use slimclr_run::{
     interference::landscape::Waypoint, interference::magnitude::GradientNorms,
 };
 
-/// A run of an earlier program: norms and nothing else.
+/// A run of an earlier version: of interference, it has only gradient norms.
 fn earlier(name: &str) -> Report {
     Report { name: name.into(), events: complete(), landscape: None, neighbours: Vec::new() }
 }
 
-/// The page of `events`.
+/// Returns the checked report of `events`.
 fn page(events: Vec<Event>) -> String {
     checked(&[Report { name: "run <1>".into(), events, landscape: None, neighbours: Vec::new() }])
 }
 
-/// The page of `reports`, with SVGs that are well-formed and without NaN, and with no id twice; and so are the figures.
+/// Returns the report of `reports`, and checks its SVGs and figures: they must be well-formed, without NaN and with unique
+/// ids.
 fn checked(reports: &[Report]) -> String {
     for FigureFile { name, svg, missing } in figures(reports) {
         match svg {
             Some(svg) => well_formed([svg.as_str()]),
-            None => assert!(!missing.is_empty(), "nothing said of {name}"),
+            None => assert!(!missing.is_empty(), "{name} has neither an SVG nor a reason"),
         }
     }
     let page = html(reports);
@@ -61,7 +62,7 @@ fn says(page: &str, what: &str) {
     assert!(page.contains(what), "not on the page: {what}");
 }
 
-/// The run goes on with these options.
+/// A change of options.
 fn changed(step: u64, config: Config) -> Event {
     Event::Changed { step, config: Box::new(config) }
 }
@@ -74,21 +75,20 @@ fn a_complete_run_has_every_figure_of_training() {
     says(&page, "Width 0.25 classifies 35.0 % of the test images correctly with 6.2 % of");
     says(&page, "<td>30.0 ±\u{a0}0.5</td><td>70.0 ±\u{a0}0.5</td><td>80.0\u{a0}/ 95.0</td>");
     says(&page, "<td>60.0\u{a0}/ 90.0</td><td>70.0\u{a0}/ 92.0</td>");
-    says(&page, "what sharing the layer costs");
+    says(&page, "the cost of sharing the layer");
     for id in ["accuracy-by-cost", "probes-by-cost", "accuracy-over-training", "loss-0", "loss-3", "figure3-0"] {
         says(&page, &format!(r#"id="{id}-title""#));
     }
     says(&page, "slow start ends");
     says(&page, "temperature = 0.1");
-    says(&page, "No neighbours were looked up");
-    // Of interference, an earlier program has norms.
+    says(&page, "No neighbours are recorded");
     says(&page, "No singular values of gradients are recorded; “slimclr pretrain --interference” measures them.");
     says(&page, "There is no loss landscape; “slimclr landscape” computes one");
     assert_eq!(page.matches("No cosines between gradients of widths are recorded").count(), 1);
 }
 
 #[test]
-fn the_page_asks_the_network_for_nothing() {
+fn the_page_loads_nothing_from_the_network() {
     let page = checked(&[interfering("a"), interfering("b")]).replace(r#"xmlns="http://www.w3.org/2000/svg""#, "");
     for outside in ["http:", "https:", "url(", "@import", "<script", "src=\"/"] {
         assert!(!page.contains(outside), "{outside}");
@@ -99,30 +99,30 @@ fn the_page_asks_the_network_for_nothing() {
 fn losses_before_the_slow_start_ends_are_not_drawn() {
     let page = page(complete());
     says(&page, "<desc id=\"loss-0-desc\">From 3.474 to");
-    // A tenfold 8 / ln 1010, not the zero of step 10.
+    // 10 · 8 / ln 1010 at step 1010, not the zero of step 10.
     says(&page, "<desc id=\"loss-3-desc\">From 11.565 to");
 }
 
 #[test]
-fn what_was_lost_with_a_run_that_was_cut_off_is_not_reported() {
+fn steps_that_an_interrupted_run_lost_are_not_reported() {
     let mut events = vec![started(0), step(500, 3.0), step(900, 123.456), started(500), step(510, 2.0)];
     events.push(Event::Stopped { step: 510 });
     let page = page(events);
-    says(&page, "It was stopped after 510 of 2,000 steps (12.8 epochs), resumed once on");
+    says(&page, "It was stopped after 510 of 2,000 steps (12.8 epochs, resumed once) on");
     says(&page, "From 3.000 to 2.000.");
     says(&page, "Not trained yet: slow start ends at step 1,000.");
 }
 
 #[test]
-fn runs_that_hardly_began_say_what_is_missing() {
-    says(&page(Vec::new()), "no beginning of a run");
+fn reports_of_young_runs_say_what_is_missing() {
+    says(&page(Vec::new()), "no `started` event");
     let begun = page(vec![started(0)]);
     for what in [
-        "None of 2,000 steps was taken",
+        "It took none of 2,000 steps",
         "No width was evaluated,",
         "No linear probe was trained;",
-        "No width was evaluated more than once",
-        "No training step is recorded",
+        "No width was evaluated more than once.",
+        "No training steps are recorded.",
         "No gradient norms are recorded.",
         "The run has no evaluation after training. The run has no evaluation before training.",
     ] {
@@ -133,7 +133,7 @@ fn runs_that_hardly_began_say_what_is_missing() {
 }
 
 #[test]
-fn numbers_that_are_none_leave_a_page() {
+fn values_that_are_nan_or_infinite_leave_a_valid_page() {
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, 0.0, -1.0] {
         let mut events = vec![started(0)];
         events.extend(evaluated(0, value));
@@ -144,11 +144,11 @@ fn numbers_that_are_none_leave_a_page() {
         says(&page(events), "Configuration");
     }
     let diverged = page(vec![started(0), step(10, 1.0), step(20, f64::NAN)]);
-    says(&diverged, "Width 1.0 has no finite loss at 1 step;");
+    says(&diverged, "Width 1.0: the loss is NaN or infinite at 1 step,");
 }
 
 #[test]
-fn long_runs_stay_small() {
+fn reports_of_long_runs_are_small() {
     let mut events = complete();
     events.truncate(5);
     events.extend((1..=100_000).map(|n| step(n, 1.0 + (n % 7) as f64)));
@@ -158,7 +158,7 @@ fn long_runs_stay_small() {
 }
 
 #[test]
-fn neighbours_of_the_same_class_are_marked_by_more_than_colour() {
+fn neighbours_of_the_same_class_are_marked_by_text_and_class() {
     let image = Image { width: 1, height: 1, pixels: vec![9, 9, 9] };
     let per_width = vec![(1.0, vec![(image.clone(), "cat".into()), (image.clone(), "<dog>".into())])];
     let neighbours = vec![Neighbours { query: image, class: "cat".into(), per_width }];
@@ -185,16 +185,15 @@ fn a_run_that_measured_interference_has_all_its_figures() {
         r#"id="conflicts-over-training-0-title""#,
         "<h4>fc.2.weight</h4>",
         "<h4>stage &lt;1&gt;</h4>",
-        // Gradients on a circle.
         "39 measurements from step 100 to step 2,000; the components explain",
         "Direction 1 (80.0 % of variance)",
-        "The weights went from epoch 0.0 (loss 3.000e0) to epoch 4.0",
+        "The path of the weights goes from epoch 0.0 (loss 3.000e0) to epoch 4.0",
         "0.25 and 1.0: -0.35, 60.0 % in conflict.",
     ] {
         says(&page, what);
     }
     assert!(figures(&run).iter().all(|figure| figure.svg.is_some() && figure.missing.is_empty()));
-    // Overall and in the stage, one pair of the six points apart.
+    // One pair of six has a negative cosine, for all layers and for the stage.
     assert_eq!(page.matches(r#"<path class="negative" d="M"#).count(), 3, "two cells and the legend");
 }
 
@@ -218,7 +217,7 @@ fn several_runs_share_axes_and_colours() {
     let page = checked(&[long, narrow]);
     says(&page, "<h1>2 runs compared</h1>");
     says(&page, "<td><b>70.0 ±\u{a0}0.5</b></td>");
-    // The shorter run's axis goes on to the longer one's end, and its narrowest width keeps its colour.
+    // The shorter run's axis ends where the longer one's does, and its narrowest width keeps its colour.
     assert_eq!(page.matches(">3,000</text>").count(), 8);
     let svg = svg_of(&[interfering("a"), earlier("b")], "figure3").unwrap();
     assert_eq!(svg.matches(">0.1</text>").count(), 2);
@@ -227,32 +226,32 @@ fn several_runs_share_axes_and_colours() {
 }
 
 #[test]
-fn runs_that_lack_something_are_named_and_the_rest_is_drawn() {
+fn runs_without_data_are_named_and_the_others_are_drawn() {
     let blank = Report { events: Vec::new(), ..earlier("<blank>") };
     let begun = Report { events: vec![started(0)], ..earlier("begun") };
     let runs = [interfering("whole"), earlier("old"), blank, begun];
     let page = checked(&runs);
-    says(&page, "Not in this report: &lt;blank&gt;, whose events hold no beginning of a run.");
-    says(&page, "Not drawn of begun: no gradient norms are recorded.");
-    says(&page, "Not drawn of old and begun: no singular values of gradients are recorded;");
-    says(&page, "Not drawn of old and begun: there is no loss landscape;");
-    says(&page, "Not drawn of old and begun: no cosines between gradients of widths are recorded");
+    says(&page, "Not in this report, because events.jsonl has no `started` event: &lt;blank&gt;.");
+    says(&page, "Not drawn for begun: no gradient norms are recorded.");
+    says(&page, "Not drawn for old and begun: no singular values of gradients are recorded;");
+    says(&page, "Not drawn for old and begun: there is no loss landscape;");
+    says(&page, "Not drawn for old and begun: no cosines between gradients of widths are recorded");
     let figures = figures(&runs);
     assert!(figures.iter().all(|figure| figure.svg.is_some() && !figure.missing.is_empty()));
-    // Without a run that has them, figures are not there, and it is said.
+    // Without a run that has their data, figures are missing.
     let without: Vec<&str> = slimclr_report::figures(&runs[1..])
         .into_iter()
         .filter(|figure| figure.svg.is_none())
         .map(|figure| figure.name)
         .collect();
     assert_eq!(without, ["stages", "cosines", "figure4", "figure5"]);
-    assert!(checked(&runs[2..3]).contains("no beginning of a run"));
+    assert!(checked(&runs[2..3]).contains("no `started` event"));
     assert!(slimclr_report::figures(&runs[2..3]).iter().all(|figure| figure.svg.is_none()));
     assert!(checked(&[earlier("a"), earlier("b")]).contains("2 runs compared"));
 }
 
 #[test]
-fn values_of_interference_that_are_none_leave_figures() {
+fn interference_that_is_nan_or_infinite_leaves_valid_figures() {
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, 1e99, 1e-300, 0.0, -1.0] {
         let mut run = interfering("run");
         for event in &mut run.events {
@@ -289,15 +288,15 @@ fn values_of_interference_that_are_none_leave_figures() {
 }
 
 #[test]
-fn places_without_a_loss_are_crossed_out_and_explained() {
+fn grid_points_without_a_loss_are_crossed_out_and_explained() {
     let mut run = interfering("run");
     let surfaces = &mut run.landscape.as_mut().unwrap().surfaces;
     surfaces[0].loss[0][0] = None;
     surfaces[0].loss[8][1] = None;
     surfaces[1].loss[8][8] = Some(1e30);
     let svg = svg_of(&[run.clone()], "figure5").unwrap();
-    says(&svg, "At 2 places the loss is no finite number: crossed out.");
-    says(&svg, "Losses beyond the end of the scale have its last colour.");
+    says(&svg, "The loss is NaN or infinite at 2 grid points (crosses).");
+    says(&svg, "Losses above the end of the scale have its last colour.");
     assert_eq!(svg.matches(r#"<path class="void-cross""#).count(), 2, "in one panel and in the legend");
     run.landscape.as_mut().unwrap().surfaces.iter_mut().for_each(|surface| surface.loss.clear());
     assert_eq!(svg_of(&[run], "figure5"), None);
@@ -319,18 +318,18 @@ fn a_network_of_one_width_has_no_pairs() {
     }
     run.landscape.as_mut().unwrap().surfaces.truncate(1);
     let page = checked(&[run.clone()]);
-    says(&page, "No cosines between gradients of widths are recorded, as there is one width only.");
+    says(&page, "No cosines between gradients of widths are recorded, because there is only one width.");
     assert!(!page.contains("rest, θ"), "there is no rest");
     assert!(svg_of(&[run], "figure4").is_some());
 }
 
-/// The fragment of that name.
+/// Returns the section with this name.
 fn section(reports: &[Report], name: &str) -> String {
     sections(reports).into_iter().find(|section| section.name == name).unwrap().html
 }
 
 #[test]
-fn sections_can_be_drawn_of_any_beginning_of_a_run() {
+fn sections_can_be_drawn_at_any_point_of_a_run() {
     let whole = interfering("run");
     let mut reports = [Report { events: Vec::new(), ..whole.clone() }, earlier("other")];
     for count in (0..=12).chain((13..whole.events.len()).step_by(11)).chain([whole.events.len()]) {
@@ -341,7 +340,7 @@ fn sections_can_be_drawn_of_any_beginning_of_a_run() {
             assert_eq!(names, ["losses", "accuracy", "figure3", "stages", "cosines", "figure4", "figure5"]);
             for Section { name, html, .. } in sections {
                 well_formed(svgs(&html));
-                assert!(roxmltree::Document::parse(&html).is_ok(), "{name} is no whole element");
+                assert!(roxmltree::Document::parse(&html).is_ok(), "{name} is not a single element");
                 assert!(!html.contains(" id=") && !html.contains("labelledby"), "{name} has ids");
                 assert!(html.contains("<svg class=\"chart") || html.contains("class=\"missing\""), "{name} is empty");
             }
@@ -359,7 +358,7 @@ fn sections_of_several_runs_are_side_by_side() {
     assert_eq!(section(&runs, "accuracy").matches("<svg class=\"chart").count(), 2);
     let mut short = interfering("b");
     short.events.retain(|event| event.step() <= 1500);
-    // On the axis of the longer one.
+    // Both have the axis of the longer run.
     assert_eq!(section(&[interfering("a"), short], "losses").matches(">2,000</text>").count(), 8);
 }
 
@@ -383,7 +382,7 @@ fn changes_of_options_are_marked_where_they_happened() {
     let begun = Config { widths: WIDTHS.into(), ..Config::cifar10() };
     let early = Config { slow_start: 0.0, distill: Distillation::None, ..begun.clone() };
     let late = Config { learning_rate: 0.1, ..early.clone() };
-    // By the fixture's events only; a step at which nothing of training changed is not marked.
+    // The change at step 700 is not an option of training, so it is not marked.
     for (step, config) in [(600, &early), (700, &Config { evaluate_every: 1.0, ..early.clone() }), (1600, &late)] {
         let place = run.events.iter().position(|event| event.step() > step).unwrap();
         run.events.insert(place, changed(step, config.clone()));
@@ -394,18 +393,21 @@ fn changes_of_options_are_marked_where_they_happened() {
         says(&drawn, "<title>distillation off, slow start 0</title>");
         says(&drawn, ">distillation off, slow start 0</text>");
         says(&drawn, ">learning rate 0.1</text>");
-        says(&drawn, "Changes: distillation off, slow start 0 after step 600; learning rate 0.1 after step 1,600.");
-        // The change has begun the sub-networks' training, not the end of slow start.
+        says(
+            &drawn,
+            "Changed options: distillation off, slow start 0 after step 600; learning rate 0.1 after step 1,600.",
+        );
+        // The change started the training of sub-networks, so there is no regular end of slow start.
         assert!(!drawn.contains("slow start ends"), "{name}");
     }
-    says(&section(&[run.clone(), interfering("b")], "losses"), "Changes of run: distillation off");
-    assert!(!section(&[interfering("run")], "losses").contains("Changes"));
-    // The options that are shown are those in effect.
+    says(&section(&[run.clone(), interfering("b")], "losses"), "Changed options of run: distillation off");
+    assert!(!section(&[interfering("run")], "losses").contains("Changed options"));
+    // The configuration shows the options after the changes.
     says(&checked(&[run]), "distill = &quot;none&quot;");
 }
 
 #[test]
-fn a_change_that_is_taken_back_at_once_is_none() {
+fn a_change_that_is_reverted_at_the_same_step_is_not_marked() {
     let config = Config { widths: WIDTHS.into(), ..Config::cifar10() };
     let off = Config { distill: Distillation::None, ..config.clone() };
     let mut events = vec![started(0), step(10, 3.0), changed(10, off.clone()), changed(10, config), step(20, 2.0)];
@@ -413,13 +415,13 @@ fn a_change_that_is_taken_back_at_once_is_none() {
     assert!(!section(&[of(&events)], "losses").contains("distillation off"));
     events.extend([changed(20, off), step(30, 1.0)]);
     says(&section(&[of(&events)], "losses"), "<title>distillation off</title>");
-    // What was changed after the checkpoint is lost with the run that was cut off.
+    // A change after the checkpoint is lost when the run is interrupted.
     events.extend([started(10), step(20, 2.0)]);
     assert!(!section(&[of(&events)], "losses").contains("distillation off"));
 }
 
 #[test]
-fn every_section_is_a_file_too() {
+fn every_section_is_a_figure_file_too() {
     let run = [interfering("run")];
     let drawn = |section: &Section| section.html.contains("<svg");
     let names =
@@ -430,14 +432,14 @@ fn every_section_is_a_file_too() {
 }
 
 #[test]
-fn a_table_is_there_once_the_run_has_begun() {
+fn a_run_has_a_table_once_it_has_started() {
     let run = earlier("run");
     says(&table(&run).unwrap(), "<td>30.0 ±\u{a0}0.5</td><td>70.0 ±\u{a0}0.5</td>");
     assert!(table(&Report { events: Vec::new(), ..run }).is_none());
 }
 
 #[test]
-fn the_style_of_fragments_stays_with_them() {
+fn the_style_of_fragments_affects_only_fragments() {
     let style = style(4);
     let (colours, fragments) = style.split_once(".report{").unwrap();
     says(colours, ".w3{color:var(--w3)}");

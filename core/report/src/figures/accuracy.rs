@@ -52,7 +52,7 @@ impl Accuracy {
 /// # Errors
 /// If no width was evaluated at least twice.
 pub fn accuracy_over_training(runs: &Runs) -> Result<Figure, Missing> {
-    const TOO_FEW: &str = "no width was evaluated more than once, so there is no course to draw";
+    const TOO_FEW: &str = "no width was evaluated more than once";
     let all = runs.all.iter().map(|run| (run, finite_evaluations(&run.history)));
     let drawn: Vec<(&Run, Vec<Vec<&Evaluated>>)> =
         all.filter(|(_, all)| all.iter().any(|of_width| of_width.len() >= 2)).collect();
@@ -73,7 +73,7 @@ pub fn accuracy_over_training(runs: &Runs) -> Result<Figure, Missing> {
     Ok(Figure {
         panels: drawn.iter().enumerate().map(panel).collect(),
         legend: widths_legend(&runs.widths),
-        caption: "Each point is one evaluation with ± one standard error; step 0 is the untrained network.".into(),
+        caption: "Each point is one evaluation, ± one standard error. Step 0 is the untrained network.".into(),
         notes: changes_note(runs).into_iter().collect(),
         omitted,
     })

@@ -37,14 +37,14 @@ pub fn accuracy_by_cost<'a>(history: &RunHistory<'a>) -> Result<Figure, Missing>
     let lines = [line("before", "hollow", RunHistory::before), line("after", "filled", RunHistory::after)];
     let names =
         Names { id: "accuracy-by-cost", title: "Accuracy against cost", measure: "kNN accuracy", line: "training" };
-    let (chart, legend) = against_cost(history, &names, &lines)
-        .ok_or("No width was evaluated, so there is no accuracy to set against cost.")?;
+    let (chart, legend) =
+        against_cost(history, &names, &lines).ok_or("No width was evaluated, so there is no accuracy to draw.")?;
     let [before, after] = lines.each_ref().map(|line| !line.points.is_empty());
     let mut figure = Figure::single(
         chart,
         legend,
-        "Higher is more accurate, further left is cheaper (logarithmic axis); the gap between the two lines is what \
-         training gave each width, and bars show ± one standard error.",
+        "Look at the gap between the two lines: it is what each width gained from training. Bars show ± one standard error; \
+         the x axis is logarithmic.",
     );
     let both = |width: &f64| history.before(*width).zip(history.after(*width));
     figure.notes.extend(
@@ -75,9 +75,8 @@ pub fn probes_by_cost(history: &RunHistory) -> Result<Figure, Missing> {
     Ok(Figure::single(
         chart,
         legend,
-        "The switchable probe has a layer for each width, the slimmable one a single layer, of which each width uses \
-         its slice. The gap between the two is what sharing the layer costs: a slice of the best layer for all features \
-         would be the best for its own only if the others were orthogonal to them (the paper’s appendix A).",
+        "The switchable probe has a separate layer for each width; the slimmable probe has one layer, of which each width uses \
+         a slice. The gap between the two is the cost of sharing the layer (appendix A of the paper).",
     ))
 }
 
@@ -157,7 +156,7 @@ fn against_cost(history: &RunHistory, names: &Names, lines: &[Line]) -> Option<(
         if let Some(end) = places.iter().max_by(|a, b| a.0.total_cmp(&b.0)) {
             chart.end_label(*end, name, "plain");
             let line = if *class == "hollow" { "plain hollow" } else { "plain filled" };
-            legend.push(LegendItem::new(Symbol::Line(line), format!("{name} {}, {class}", names.line)));
+            legend.push(LegendItem::new(Symbol::Line(line), format!("{name} {} ({class})", names.line)));
         }
     }
     // Above a width's highest point only, because labels of lines close together would cover each other.

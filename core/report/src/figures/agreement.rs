@@ -48,8 +48,8 @@ fn why_not_measured(runs: &Runs) -> String {
     let single = runs.all.iter().all(|run| run.history.widths().len() < 2);
     let measures = runs.all.iter().any(|run| !run.history.interference.is_empty());
     match (single, measures) {
-        (true, _) => format!("{NOT_MEASURED}, as there is one width only"),
-        (false, true) => format!("{NOT_MEASURED}: the sub-networks train from the end of slow start on"),
+        (true, _) => format!("{NOT_MEASURED}, because there is only one width"),
+        (false, true) => format!("{NOT_MEASURED}: sub-networks are not trained before slow start ends"),
         (false, false) => format!("{NOT_MEASURED}; {MEASURE}"),
     }
 }
@@ -92,20 +92,19 @@ pub fn agreement_matrices(runs: &Runs) -> Result<Figure, Missing> {
     if panels.is_empty() {
         return Err(runs.all_omitted(&why_not_measured(runs)));
     }
-    let mut legend: Vec<LegendItem> = [(-1.0, "−1: opposed"), (0.0, "0: unrelated"), (1.0, "1: agreed")]
+    let mut legend: Vec<LegendItem> = [(-1.0, "−1: opposite"), (0.0, "0: orthogonal"), (1.0, "1: same direction")]
         .map(|(value, label)| LegendItem::new(Symbol::Cell(colour::diverging(value).0), label))
         .into();
-    legend.push(LegendItem::new(Symbol::Negative, "negative"));
+    legend.push(LegendItem::new(Symbol::Negative, "below 0"));
     if incomplete {
         legend.push(LegendItem::new(Symbol::NoValue, "not measured"));
     }
     Ok(Figure {
         panels,
         legend,
-        caption: "The cosine between the gradients of two widths on the weights that both use, averaged over the \
-                  measurements since slow start; below it the conflict rate, the share of weight tensors on which it is \
-                  negative. Near 1, training one width trains the other; below 0, each undoes a part of what the other \
-                  learns."
+        caption: "Each cell shows the cosine between two widths’ gradients on the weights that both use, averaged after slow \
+                  start, and under it the conflict rate: the percentage of weight tensors with a negative cosine. Near 1, \
+                  the widths help each other; below 0, each undoes part of what the other learns."
             .into(),
         notes: Vec::new(),
         omitted: runs.omitted(|run| drawn.contains(&run.name), NOT_MEASURED),
@@ -164,8 +163,8 @@ pub fn agreement_over_training(runs: &Runs) -> Result<Figure, Missing> {
         panels,
         legend: widths_legend(&runs.widths).into_iter().skip(1).collect(),
         caption: format!(
-            "The same of each sub-network and the full one in the course of training: the cosine between their gradients \
-             on the weights that the sub-network uses, and the share of weight tensors on which it is negative.{}",
+            "The same two measures for each sub-network and the full network, over training. Look for cosines that fall below 0, and for \
+             conflict rates that rise.{}",
             smoothing_note(longest)
         ),
         notes: Vec::new(),

@@ -59,11 +59,11 @@ pub fn singular_values(runs: &Runs) -> Result<Figure, Missing> {
         panels,
         legend: vec![
             LegendItem::new(Symbol::Line("plain"), "largest singular value, σ₁"),
-            LegendItem::new(Symbol::Line("plain dashed"), "second, σ₂"),
+            LegendItem::new(Symbol::Line("plain dashed"), "second largest, σ₂"),
         ],
         caption: format!(
-            "The gradient of each last linear layer as a matrix: its two largest singular values, on a logarithmic axis. \
-             The further σ₁ lies above σ₂, the more the gradient has one direction.{}",
+            "The two largest singular values of each last linear layer’s gradient (logarithmic axis). The further σ₁ is above \
+             σ₂, the closer the gradient is to a single direction.{}",
             smoothing_note(window)
         ),
         notes: Vec::new(),
@@ -96,15 +96,15 @@ pub fn gradient_paths(runs: &Runs) -> Result<Figure, Missing> {
         panels,
         legend: vec![
             LegendItem::new(Symbol::Start, "first measurement"),
-            LegendItem::new(Symbol::Finish, "last"),
+            LegendItem::new(Symbol::Finish, "last measurement"),
         ],
-        caption: "The same gradients, projected onto their two principal components; one point a measurement, and where \
-                  the dotted lines cross is no gradient. Those of the first 5 % of the run are left out: they are the \
-                  initialisation’s, and so large that the components would show nothing else. A path that wanders over both axes is a divergent direction; one that stays near \
-                  an axis is consistent. Both axes of a panel have the same scale, so its shape is true; panels do not \
-                  share components, so each has a scale of its own."
+        caption: "The same gradients, projected onto their first two principal components; the dotted lines mark zero. A path \
+                  along one axis has a consistent direction, a path across both axes has none."
             .into(),
-        notes: Vec::new(),
+        notes: vec![
+            "The first 5 % of the run is left out: its gradients are much larger and would dominate the components."
+                .into(),
+        ],
         omitted: runs.omitted(|run| drawn.contains(&run.name), &too_few),
     })
 }

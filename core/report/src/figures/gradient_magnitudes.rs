@@ -50,19 +50,19 @@ pub fn gradient_magnitudes(runs: &Runs) -> Result<Figure, Missing> {
     let (panels, window) = panels.draw(runs, &curves);
     let mut legend = widths_legend(&runs.widths);
     let mut caption = String::from(
-        "How strongly training pulls on the weights that each width uses: the l2 norm of the gradient’s slice, averaged \
-         over convolution and linear weights, on a logarithmic axis, so that equal distances are equal ratios.",
+        "The l2 norm of the gradient on the weights that each width uses, averaged over convolution and linear layers \
+         (logarithmic axis).",
     );
     if curves.iter().any(|curves| curves.run.history.widths().len() > 1) {
         legend.push(LegendItem::new(Symbol::Line("plain dashed"), "rest, θ(1.0 ∖ min)"));
-        caption += " Where the narrowest width lies above the rest (what the full network has beyond it), a minority of \
-                    the weights takes most of the gradient: the imbalance of the paper’s figure 3.";
+        caption += " If the narrowest width is above “rest”, the weights of the full network that it does not use, a minority of \
+                    the weights receives most of the gradient, as in figure 3 of the paper.";
     }
     caption += &smoothing_note(window);
     let not_drawn = values().filter(|norm| !is_positive(*norm)).count() as u64;
     let mut notes = Vec::new();
     if not_drawn > 0 {
-        notes.push(format!("{} without a logarithm (zero or not finite): not drawn.", plural(not_drawn, "norm")));
+        notes.push(format!("Zero, NaN or infinite, so not drawn: {}.", plural(not_drawn, "norm")));
     }
     notes.extend(changes_note(runs));
     Ok(Figure { panels, legend, caption, notes, omitted: omitted(runs, &curves, NO_NORMS) })

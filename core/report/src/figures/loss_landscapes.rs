@@ -32,7 +32,7 @@ const OUTLIER_ABOVE: f64 = 10.0;
 /// If no run has a landscape that can be drawn.
 pub fn loss_landscapes(runs: &Runs) -> Result<Figure, Missing> {
     const NO_LANDSCAPE: &str = "there is no loss landscape; “slimclr landscape” computes one from the snapshots that \
-                                “slimclr pretrain --interference” keeps";
+                                “slimclr pretrain --interference” saves";
     let surfaces: Vec<(&Run, &Landscape, &Surface, Grid)> = runs
         .all
         .iter()
@@ -52,7 +52,7 @@ pub fn loss_landscapes(runs: &Runs) -> Result<Figure, Missing> {
         beyond |= is_beyond;
         for (run, _, surface, grid) in of_run {
             let content = draw(surface, grid, &scale, &format!("figure5-{}", panels.len()));
-            let content = content.ok_or_else(|| "No plane that can be drawn.".into());
+            let content = content.ok_or_else(|| "This surface cannot be drawn.".into());
             let panel = Panel::new(runs.label(run), format!("Width {}", width(surface.width)), content);
             panels.push(Panel { width: Some(runs.index(surface.width)), ..panel });
         }
@@ -62,23 +62,23 @@ pub fn loss_landscapes(runs: &Runs) -> Result<Figure, Missing> {
     }
     let mut legend = vec![
         LegendItem::new(Symbol::OutlinedPath, "path of the weights"),
-        LegendItem::new(Symbol::Start, "weights at the first snapshot"),
-        LegendItem::new(Symbol::Finish, "at the last"),
+        LegendItem::new(Symbol::Start, "first snapshot"),
+        LegendItem::new(Symbol::Finish, "last snapshot"),
     ];
-    let mut notes = Vec::new();
+    let mut notes = vec!["The panels of a run share a colour scale, but not their directions.".into()];
     let missing: usize = surfaces.iter().map(|(.., grid)| grid.missing()).sum();
     if missing > 0 {
-        legend.push(LegendItem::new(Symbol::NoValue, "no value"));
-        notes.push(format!("At {} the loss is no finite number: crossed out.", plural(missing as u64, "place")));
+        legend.push(LegendItem::new(Symbol::NoValue, "no finite loss"));
+        notes.push(format!("The loss is NaN or infinite at {} (crosses).", plural(missing as u64, "grid point")));
     }
     if beyond {
-        notes.push("Losses beyond the end of the scale have its last colour.".into());
+        notes.push("Losses above the end of the scale have its last colour.".into());
     }
     let directions: BTreeSet<&str> = surfaces
         .iter()
         .map(|(_, landscape, ..)| match landscape.directions {
             Directions::Pca => "the principal components of the weights’ path",
-            Directions::Random => "random, each filter scaled to the norm of the weights’",
+            Directions::Random => "two random directions, with each filter scaled to the norm of the weights’",
         })
         .collect();
     let directions: Vec<&str> = directions.into_iter().collect();
@@ -89,12 +89,10 @@ pub fn loss_landscapes(runs: &Runs) -> Result<Figure, Missing> {
         panels,
         legend,
         caption: format!(
-            "The loss of each width (over {}) on a plane through its trained weights, which lie at the origin; directions: \
-             {}. Colours mean the same in all panels of a run; iso-lines are labelled with the loss. The path is the weights’ at \
-             each snapshot, projected onto the plane: one that runs straight down into a basin met little resistance. \
-             Panels do not share directions, so each has axes of its own.",
+            "The loss of each width (over {}) around its trained weights at the origin, in the plane of {}. A path that runs \
+             straight down into a basin shows that the loss is smooth along the training path.",
             images.join(" or "),
-            directions.join("; or "),
+            directions.join(" or of "),
         ),
         notes,
         omitted: runs.omitted(|run| surfaces.iter().any(|(other, ..)| std::ptr::eq(*other, run)), NO_LANDSCAPE),
@@ -138,9 +136,9 @@ fn draw(surface: &Surface, grid: &Grid, scale: &Scale, id: &str) -> Option<Drawi
     let (low, high) = min_max(losses.into_iter())?;
     let mut description = format!("Losses from {low:.3e} to {high:.3e}.");
     if let [first, .., last] = surface.path.as_slice() {
-        let loss = |loss: Option<f64>| loss.map_or("none".into(), |loss| format!("{loss:.3e}"));
+        let loss = |loss: Option<f64>| loss.map_or("not finite".into(), |loss| format!("{loss:.3e}"));
         description += &format!(
-            " The weights went from epoch {:.1} (loss {}) to epoch {:.1} (loss {}).",
+            " The path of the weights goes from epoch {:.1} (loss {}) to epoch {:.1} (loss {}).",
             first.epoch,
             loss(first.loss),
             last.epoch,

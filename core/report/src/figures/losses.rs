@@ -22,7 +22,7 @@ use crate::{
 /// # Errors
 /// If no training step is recorded.
 pub fn losses(runs: &Runs) -> Result<Figure, Missing> {
-    const NO_STEPS: &str = "no training step is recorded, so there are no losses";
+    const NO_STEPS: &str = "no training steps are recorded";
     let omitted = runs.omitted(|run| !run.history.steps.is_empty(), NO_STEPS);
     let drawn: Vec<&Run> = runs.all.iter().filter(|run| !run.history.steps.is_empty()).collect();
     if drawn.is_empty() {
@@ -41,7 +41,8 @@ pub fn losses(runs: &Runs) -> Result<Figure, Missing> {
             if curve.gaps > 0 {
                 let of_run = if label.is_empty() { String::new() } else { format!(" of {label}") };
                 let steps = plural(curve.gaps, "step");
-                notes.push(format!("{name}{of_run} has no finite loss at {steps}; its line breaks there."));
+                notes
+                    .push(format!("{name}{of_run}: the loss is NaN or infinite at {steps}, where the line has a gap."));
             }
             let (group, heading) = if label.is_empty() { (label, name) } else { (name, label) };
             panels.push(Panel { width: Some(index), ..Panel::new(group, heading, curve.content) });
@@ -53,8 +54,8 @@ pub fn losses(runs: &Runs) -> Result<Figure, Missing> {
         panels,
         legend: Vec::new(),
         caption: format!(
-            "{each}, each with a linear axis of its own: the losses of sub-networks include \
-             distillation and can be ten times the full network’s, so compare courses, not heights.{}",
+            "{each}, each with its own y axis: losses of sub-networks include distillation and can be ten times larger. \
+             Compare the shapes of the curves, not their heights.{}",
             smoothing_note(longest_window)
         ),
         notes,
@@ -87,7 +88,7 @@ fn loss_curve(runs: &Runs, history: &RunHistory, index: usize, id: &str) -> Loss
         let reason = if points.is_empty() && history.steps_taken <= end {
             format!("Not trained yet: slow start ends at step {}.", count(end))
         } else {
-            "No loss that can be drawn.".into()
+            "There is no finite loss to draw.".into()
         };
         return LossCurve { content: Err(reason), gaps, window: 1 };
     };

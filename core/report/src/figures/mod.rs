@@ -1,4 +1,4 @@
-//! The figures, a file each: what each one shows of a run, and its caption.
+//! The figures, one file each: what it shows of a run, and its caption.
 
 pub mod accuracy;
 pub mod accuracy_by_cost;

@@ -72,10 +72,9 @@ pub fn stage_norms(runs: &Runs) -> Result<Figure, Missing> {
     Ok(Figure {
         panels: latest.iter().enumerate().map(panel).collect(),
         legend,
-        caption: "How strongly each width by itself pulls on each stage: the l2 norm of that width’s own gradient over all \
-                  weights of the stage that it uses, at the latest measurement. Colours are logarithmic, so that equal \
-                  steps are equal ratios. A narrow width with a larger norm than the full one’s, though it uses fewer of \
-                  the weights, pushes the shared ones its own way."
+        caption: "The l2 norm of each width’s own gradient on the weights that it uses in each stage, at the latest measurement \
+                  (logarithmic colours). A narrow width with a larger norm than the full network dominates the shared \
+                  weights."
             .into(),
         notes: Vec::new(),
         omitted: runs.omitted(|run| drawn.contains(run.name), &not_measured),

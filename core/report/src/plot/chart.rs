@@ -1,8 +1,8 @@
 //! A chart as SVG.
 //!
 //! A chart places marks; their look is set by CSS classes, so that one SVG serves light and dark pages and print. All
-//! coordinates come from [`Scale::position`], which returns none for a value that cannot
-//! be drawn, so no NaN reaches the SVG.
+//! coordinates come from [`Scale::position`], which returns `None` for a value that cannot be drawn, so no NaN
+//! reaches the SVG.
 
 use crate::{
     plot::{
@@ -76,7 +76,7 @@ impl Chart {
         self.marks += &format!("{}\n{}", self.marker(x, ""), self.top_labels.add(&self.frame, x, anchor, label));
     }
 
-    /// Draws a vertical line where several options changed: all of them in its tooltip, and as many as fit above it.
+    /// Draws a vertical line where options changed. Its tooltip lists all of them, its label as many as fit.
     pub fn change_line(&mut self, x: f64, changes: &[String]) {
         let Some(fraction) = fraction(&self.x, x) else { return };
         let x = self.frame.x(fraction);

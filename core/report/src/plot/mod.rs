@@ -1,4 +1,4 @@
-//! The plotting toolkit: scales, axes, charts and what they are made of. It knows nothing of a particular figure.
+//! The plotting toolkit: scales, axes, marks, legends and charts, for any figure.
 
 pub mod axes;
 pub mod chart;

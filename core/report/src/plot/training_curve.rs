@@ -121,7 +121,7 @@ pub fn changes_note(runs: &Runs) -> Option<String> {
         };
         let changes: Vec<String> = history.changes.iter().map(change).collect();
         let name = if name.is_empty() { name } else { format!(" of {name}") };
-        (!changes.is_empty()).then(|| format!("Changes{name}: {}.", changes.join("; ")))
+        (!changes.is_empty()).then(|| format!("Changed options{name}: {}.", changes.join("; ")))
     };
     let sentences: Vec<String> = runs.all.iter().filter_map(|run| of_run((runs.label(run), &run.history))).collect();
     (!sentences.is_empty()).then(|| sentences.join(" "))
@@ -188,7 +188,7 @@ fn running_mean(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
 /// Returns a sentence that explains the faint and the strong lines of [`smoothed_line`]; empty if nothing is averaged.
 pub fn smoothing_note(window: usize) -> String {
     if window > 1 {
-        format!(" Faint lines are single steps, strong ones running means over {window} reported steps.")
+        format!(" Faint lines show single steps, strong lines the running mean of {window} reported steps.")
     } else {
         String::new()
     }

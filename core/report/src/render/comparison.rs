@@ -20,7 +20,7 @@ const MEASURES: [Measure; 5] = [
     ("Switchable probe (%)", |evaluated| tops(evaluated.probes()[0])),
     ("Slimmable probe (%)", |evaluated| tops(evaluated.probes()[1])),
     ("Ridge probe (%)", |evaluated| tops(evaluated.probes()[2])),
-    ("The network’s own classifier (%)", |evaluated| tops(evaluated.own_classifier())),
+    ("Trained classifier (%)", |evaluated| tops(evaluated.own_classifier())),
 ];
 
 fn tops(tops: Option<[f64; 2]>) -> Option<String> {
@@ -33,7 +33,7 @@ pub fn document(reports: &[Report]) -> String {
     let not_started = match runs.not_started.as_slice() {
         [] => String::new(),
         names => {
-            html::missing(&format!("Not in this report: {}, whose events hold no beginning of a run.", list(names)))
+            html::missing(&format!("Not in this report, because events.jsonl has no `started` event: {}.", list(names)))
         }
     };
     let names: Vec<String> = runs.all.iter().map(|run| run.name.into()).collect();
@@ -55,9 +55,9 @@ fn accuracies(runs: &Runs) -> String {
         return html::missing("No width of any run was evaluated after training.");
     }
     format!(
-        r#"{tables}<p class="note">Test images of the right class, by each width’s last evaluation that has it; bold: the
-best of each width. kNN: by vote of the nearest training images, ± one standard error. Probes and classifiers: top-1 / top-5;
-ridge is least squares in closed form.</p>"#
+        r#"{tables}<p class="note">Accuracy on the test images, at each width’s last evaluation that has it; the
+best run of each width is bold. kNN is a vote of the nearest training images, ± one standard error. Probes and classifiers:
+top-1 / top-5; the ridge probe is solved in closed form.</p>"#
     )
 }
 

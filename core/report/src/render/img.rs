@@ -11,7 +11,7 @@ pub fn element(image: &Image, alt: &str) -> String {
     let alt = escape(alt);
     match png(image) {
         Some(bytes) => format!(r#"<img src="data:image/png;base64,{}" alt="{alt}">"#, STANDARD.encode(bytes)),
-        None => format!(r#"<span class="no-image">{alt}: no image</span>"#),
+        None => format!(r#"<span class="no-image">{alt}: not a valid image</span>"#),
     }
 }
 
@@ -41,7 +41,7 @@ mod tests {
     fn an_invalid_image_is_replaced_by_its_text() {
         for (width, height) in [(2, 2), (0, 0), (usize::MAX, 1)] {
             let image = Image { width, height, pixels: vec![0; 3] };
-            assert_eq!(element(&image, "a <cat>"), r#"<span class="no-image">a &lt;cat&gt;: no image</span>"#);
+            assert_eq!(element(&image, "a <cat>"), r#"<span class="no-image">a &lt;cat&gt;: not a valid image</span>"#);
         }
     }
 }

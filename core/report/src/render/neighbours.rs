@@ -11,13 +11,12 @@ use crate::{
 /// Returns the section about nearest neighbours.
 pub fn section(history: &RunHistory, neighbours: &[Neighbours]) -> String {
     let body = if neighbours.is_empty() {
-        html::missing("No neighbours were looked up; “slimclr evaluate” does.")
+        html::missing("No neighbours are recorded; “slimclr evaluate” finds them.")
     } else {
         let queries: String = neighbours.iter().map(|query| query_with_neighbours(history, query)).collect();
         format!(
-            r#"<p>Each test image and the training images closest to it in the embedding of each width,
-nearest first. A solid frame and a tick mark the same class, a dashed frame and a cross another: look where a
-narrower width starts to confuse classes.</p><div class="queries">{queries}</div>"#
+            r#"<p>Each test image with its nearest training images in the embedding of each width, nearest first. A solid
+frame and a tick mark the same class, a dashed frame and a cross another one: look for widths that confuse classes.</p><div class="queries">{queries}</div>"#
         )
     };
     format!("<section><h2>Nearest neighbours</h2>{body}</section>")

@@ -21,7 +21,7 @@ pub fn document(report: &Report) -> String {
     let runs = Runs::new(std::slice::from_ref(report));
     let body = match runs.all.as_slice() {
         [run] => body(&runs, &run.history, &report.neighbours),
-        _ => html::missing("The events hold no beginning of a run, so there is nothing to report."),
+        _ => html::missing("events.jsonl has no `started` event, so there is nothing to draw."),
     };
     html::document(&report.name, "one", runs.widths.len(), &body)
 }
@@ -70,26 +70,28 @@ fn what_was_trained(history: &RunHistory) -> String {
     };
     let (taken, steps) = (count(history.steps_taken), plural(started.steps, "step"));
     let epochs = match started.steps_per_epoch {
-        0 => String::new(),
-        per_epoch => format!(" ({:.1} epochs)", history.steps_taken as f64 / per_epoch as f64),
+        0 => None,
+        per_epoch => Some(format!("{:.1} epochs", history.steps_taken as f64 / per_epoch as f64)),
     };
     let resumed = match history.resumed {
-        0 => String::new(),
-        1 => ", resumed once".into(),
-        n => format!(", resumed {n} times"),
+        0 => None,
+        1 => Some("resumed once".into()),
+        n => Some(format!("resumed {n} times")),
     };
+    let details: Vec<String> = epochs.into_iter().chain(resumed).collect();
+    let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
     let progress = match history.end {
-        _ if history.steps_taken == 0 => format!("None of {steps} was taken"),
+        _ if history.steps_taken == 0 => format!("It took none of {steps}"),
         End::Finished(seconds) if !seconds.is_finite() => {
-            format!("It took all {taken} steps{epochs}{resumed}")
+            format!("It took all {taken} steps{details}")
         }
         End::Finished(seconds) if history.resumed > 0 => {
             // The time before the resumption is not recorded.
-            format!("It took {taken} steps{epochs}{resumed}, the last part in {}", duration(seconds))
+            format!("It took {taken} steps{details}, the last part in {}", duration(seconds))
         }
-        End::Finished(seconds) => format!("It took {taken} steps{epochs} in {}", duration(seconds)),
-        End::Stopped => format!("It was stopped after {taken} of {steps}{epochs}{resumed}"),
-        End::Unfinished => format!("Its events end after {taken} of {steps}{epochs}{resumed}"),
+        End::Finished(seconds) => format!("It took {taken} steps{details} in {}", duration(seconds)),
+        End::Stopped => format!("It was stopped after {taken} of {steps}{details}"),
+        End::Unfinished => format!("It has taken {taken} of {steps}{details}"),
     };
     let trained = match started.config.method {
         MethodKind::Mocov2 => "pre-trained by MoCo v2 without labels",

@@ -55,7 +55,10 @@ pub fn document(figure: &NamedFigure, runs: &Runs) -> Option<String> {
             Err(missing) => writer.prose(missing),
         }
     }
-    let not_started = runs.not_started.iter().map(|name| format!("{name}: its events hold no beginning of a run."));
+    let not_started = runs
+        .not_started
+        .iter()
+        .map(|name| format!("{name}: events.jsonl has no `started` event, so there is nothing to draw."));
     not_started.for_each(|line| writer.prose(&line));
     let (width, height) = (writer.width + 2.0 * MARGIN, writer.y + MARGIN - 6.0);
     let style = colour::css_on_white(include_str!("../plot/chart.css"), runs.widths.len());

@@ -58,23 +58,23 @@ pub fn table(history: &RunHistory) -> String {
     };
     let after = match steps(|history, width| Some(history.after(width)?.step)).as_slice() {
         [] => "The run has no evaluation after training.".into(),
-        [step] => format!("After: at step {}.", count(*step)),
+        [step] => format!("“After” is step {}.", count(*step)),
         [first, .., last] => {
-            format!("After: each width's last evaluation, between steps {} and {}.", count(*first), count(*last))
+            format!("“After” is each width’s last evaluation, between steps {} and {}.", count(*first), count(*last))
         }
     };
     let before = match steps(|history, width| Some(history.before(width)?.step)).as_slice() {
         [] => " The run has no evaluation before training.",
-        _ => " Before: the untrained network.",
+        _ => " “Before” is the untrained network.",
     };
     format!(
-        r#"<div class="scroll" role="region" aria-label="Each width in numbers" tabindex="0"><table>
+        r#"<div class="scroll" role="region" aria-label="Cost and accuracy of each width" tabindex="0"><table>
 <thead><tr>{columns}</tr></thead>
 <tbody>{rows}</tbody>
 </table></div>
-<p class="note">Parameters and multiply-accumulates (MACs, one image) include the projection head. kNN: test
-images whose class the {} nearest training images vote for, ± one standard error. Probes: linear classifiers of the
-frozen features, top-1 / top-5; ridge is least squares in closed form. {after}{before}</p>"#,
+<p class="note">Parameters and multiply-accumulates (MACs, for one image) include the projection head. kNN is a vote
+of the {} nearest training images, ± one standard error. Probes are linear classifiers on frozen features, top-1 / top-5;
+the ridge probe is solved in closed form. {after}{before}</p>"#,
         count(history.config.knn as u64)
     )
 }
