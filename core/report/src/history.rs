@@ -24,8 +24,8 @@ pub struct RunHistory<'a> {
     pub config: &'a Config,
     /// The changes of options.
     pub changes: Vec<Change<'a>>,
-    /// Ends of slow start as configured over time: the step of the configuration, and the last step of slow start that it
-    /// sets; ascending in the former.
+    /// Ends of slow start as configured over time: the step of the configuration, and the last step of slow start that
+    /// it sets; ascending in the former.
     slow_starts: Vec<(u64, u64)>,
     /// How the events end.
     pub end: End,
@@ -156,8 +156,8 @@ impl<'a> RunHistory<'a> {
         self.started.steps / 20
     }
 
-    /// Returns the last step of slow start, if the run reached it. Returns `None` if there is no slow start, or if a change
-    /// of options ended it.
+    /// Returns the last step of slow start, if the run reached it. Returns `None` if there is no slow start, or if a
+    /// change of options ended it.
     pub fn slow_start_end(&self) -> Option<u64> {
         let step = self.end_of_slow_start();
         let is_regular = self.slow_starts.iter().any(|(from, end)| step == *end && step > *from);
@@ -211,7 +211,8 @@ mod tests {
         Event::Changed { step, config: Box::new(config) }
     }
 
-    /// Returns the steps up to 100 at which the training of all widths begins or ends, and the regular end of slow start.
+    /// Returns the steps up to 100 at which the training of all widths begins or ends, and the regular end of slow
+    /// start.
     fn trained(events: &[Event]) -> (Vec<u64>, Option<u64>) {
         let mut events = events.to_vec();
         events.push(Event::Stopped { step: 100 });

@@ -71,8 +71,8 @@ pub fn table(report: &Report) -> Option<String> {
 
 /// Returns the CSS of [`sections`] and [`table`]s, for up to this many widths.
 ///
-/// It affects nothing else, but defines the colours `--paper`, `--ink`, `--soft`, `--rule`, `--grid`, `--box` and those of
-/// the widths, `--w0`, `--w1`, ..., for light and dark pages, and the classes `w0`, `w1`, ... that use them.
+/// It affects nothing else, but defines the colours `--paper`, `--ink`, `--soft`, `--rule`, `--grid`, `--box` and those
+/// of the widths, `--w0`, `--w1`, ..., for light and dark pages, and the classes `w0`, `w1`, ... that use them.
 pub fn style(widths: usize) -> String {
     render::html::fragment_css(widths)
 }

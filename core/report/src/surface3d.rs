@@ -44,8 +44,8 @@ pub struct Surface3d {
     pub places: [usize; 2],
     /// The lengths of the sides, scaled to a diagonal of 1.
     pub sides: [f32; 2],
-    /// The height of each grid point from 0 (lowest loss) to 1, row by row along the second direction; far below 0 where
-    /// there is no loss.
+    /// The height of each grid point from 0 (lowest loss) to 1, row by row along the second direction; far below 0
+    /// where there is no loss.
     pub heights: Vec<f32>,
     /// The path of the weights, in grid points along the directions; [`STRIDE`] points from one snapshot to the next.
     pub path: Vec<[f32; 2]>,
@@ -226,8 +226,8 @@ mod tests {
         assert_eq!(surface.path[STRIDE + STRIDE / 2], [1.5, 0.75]);
         assert_eq!(
             surface.description,
-            "The loss of width 1 as a surface, from 1.00 to 2.00. The path of the weights has length 4.58, from loss 2.50 to \
-             2.50."
+            "The loss of width 1 as a surface, from 1.00 to 2.00. The path of the weights has length 4.58, from loss \
+             2.50 to 2.50."
         );
     }
 

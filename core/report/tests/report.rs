@@ -20,8 +20,8 @@ fn page(events: Vec<Event>) -> String {
     checked(&[Report { name: "run <1>".into(), events, landscape: None, neighbours: Vec::new() }])
 }
 
-/// Returns the report of `reports`, and checks its SVGs and figures: they must be well-formed, without NaN and with unique
-/// ids.
+/// Returns the report of `reports`, and checks its SVGs and figures: they must be well-formed, without NaN and with
+/// unique ids.
 fn checked(reports: &[Report]) -> String {
     for FigureFile { name, svg, missing } in figures(reports) {
         match svg {

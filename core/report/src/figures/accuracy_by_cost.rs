@@ -43,8 +43,8 @@ pub fn accuracy_by_cost<'a>(history: &RunHistory<'a>) -> Result<Figure, Missing>
     let mut figure = Figure::single(
         chart,
         legend,
-        "Look at the gap between the two lines: it is what each width gained from training. Bars show ± one standard error; \
-         the x axis is logarithmic.",
+        "Look at the gap between the two lines: it is what each width gained from training. Bars show ± one standard \
+         error; the x axis is logarithmic.",
     );
     let both = |width: &f64| history.before(*width).zip(history.after(*width));
     figure.notes.extend(
@@ -75,8 +75,8 @@ pub fn probes_by_cost(history: &RunHistory) -> Result<Figure, Missing> {
     Ok(Figure::single(
         chart,
         legend,
-        "The switchable probe has a separate layer for each width; the slimmable probe has one layer, of which each width uses \
-         a slice. The gap between the two is the cost of sharing the layer (appendix A of the paper).",
+        "The switchable probe has a separate layer for each width; the slimmable probe has one layer, of which each \
+         width uses a slice. The gap between the two is the cost of sharing the layer (appendix A of the paper).",
     ))
 }
 

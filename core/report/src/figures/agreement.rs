@@ -102,16 +102,17 @@ pub fn agreement_matrices(runs: &Runs) -> Result<Figure, Missing> {
     Ok(Figure {
         panels,
         legend,
-        caption: "Each cell shows the cosine between two widths’ gradients on the weights that both use, averaged after slow \
-                  start, and under it the conflict rate: the percentage of weight tensors with a negative cosine. Near 1, \
-                  the widths help each other; below 0, each undoes part of what the other learns."
+        caption: "Each cell shows the cosine between two widths’ gradients on the weights that both use, averaged \
+                  after slow start, and under it the conflict rate: the percentage of weight tensors with a negative \
+                  cosine. Near 1, the widths help each other; below 0, each undoes part of what the other learns."
             .into(),
         notes: Vec::new(),
         omitted: runs.omitted(|run| drawn.contains(&run.name), NOT_MEASURED),
     })
 }
 
-/// Returns `scale` times the values of `pairs` for the full network and each sub-network, one curve for each sub-network.
+/// Returns `scale` times the values of `pairs` for the full network and each sub-network, one curve for each
+/// sub-network.
 fn with_full_network<'r, 'a>(runs: &'r Runs<'a>, pairs: fn(&Agreement) -> &Pairs, scale: f64) -> Vec<Curves<'r, 'a>> {
     let of_run = |run: &'r Run<'a>| {
         let curves = run.history.widths().iter().enumerate().skip(1).map(|(index, sub)| {
@@ -163,8 +164,8 @@ pub fn agreement_over_training(runs: &Runs) -> Result<Figure, Missing> {
         panels,
         legend: widths_legend(&runs.widths).into_iter().skip(1).collect(),
         caption: format!(
-            "The same two measures for each sub-network and the full network, over training. Look for cosines that fall below 0, and for \
-             conflict rates that rise.{}",
+            "The same two measures for each sub-network and the full network, over training. Look for cosines that \
+             fall below 0, and for conflict rates that rise.{}",
             smoothing_note(longest)
         ),
         notes: Vec::new(),

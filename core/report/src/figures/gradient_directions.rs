@@ -62,8 +62,8 @@ pub fn singular_values(runs: &Runs) -> Result<Figure, Missing> {
             LegendItem::new(Symbol::Line("plain dashed"), "second largest, σ₂"),
         ],
         caption: format!(
-            "The two largest singular values of each last linear layer’s gradient (logarithmic axis). The further σ₁ is above \
-             σ₂, the closer the gradient is to a single direction.{}",
+            "The two largest singular values of each last linear layer’s gradient (logarithmic axis). The further σ₁ \
+             is above σ₂, the closer the gradient is to a single direction.{}",
             smoothing_note(window)
         ),
         notes: Vec::new(),
@@ -98,9 +98,10 @@ pub fn gradient_paths(runs: &Runs) -> Result<Figure, Missing> {
             LegendItem::new(Symbol::Start, "first measurement"),
             LegendItem::new(Symbol::Finish, "last measurement"),
         ],
-        caption: "The same gradients, projected onto their first two principal components; the dotted lines mark zero. A path \
-                  along one axis has a consistent direction, a path across both axes has none."
-            .into(),
+        caption:
+            "The same gradients, projected onto their first two principal components; the dotted lines mark zero. \
+                  A path along one axis has a consistent direction, a path across both axes has none."
+                .into(),
         notes: vec![
             "The first 5 % of the run is left out: its gradients are much larger and would dominate the components."
                 .into(),

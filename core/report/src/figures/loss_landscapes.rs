@@ -89,8 +89,8 @@ pub fn loss_landscapes(runs: &Runs) -> Result<Figure, Missing> {
         panels,
         legend,
         caption: format!(
-            "The loss of each width (over {}) around its trained weights at the origin, in the plane of {}. A path that runs \
-             straight down into a basin shows that the loss is smooth along the training path.",
+            "The loss of each width (over {}) around its trained weights at the origin, in the plane of {}. A path \
+             that runs straight down into a basin shows that the loss is smooth along the training path.",
             images.join(" or "),
             directions.join(" or of "),
         ),

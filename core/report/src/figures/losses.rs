@@ -54,8 +54,8 @@ pub fn losses(runs: &Runs) -> Result<Figure, Missing> {
         panels,
         legend: Vec::new(),
         caption: format!(
-            "{each}, each with its own y axis: losses of sub-networks include distillation and can be ten times larger. \
-             Compare the shapes of the curves, not their heights.{}",
+            "{each}, each with its own y axis: losses of sub-networks include distillation and can be ten times \
+             larger. Compare the shapes of the curves, not their heights.{}",
             smoothing_note(longest_window)
         ),
         notes,
@@ -105,8 +105,8 @@ fn loss_curve(runs: &Runs, history: &RunHistory, index: usize, id: &str) -> Loss
     LossCurve { content: Ok(chart.drawing(id, &title, &description)), gaps, window }
 }
 
-/// Returns the title of a y axis. Cross-entropies and divergences are in nats; squared errors, and sums with them, have no
-/// unit.
+/// Returns the title of a y axis. Cross-entropies and divergences are in nats; squared errors, and sums with them, have
+/// no unit.
 fn axis_title(history: &RunHistory, index: usize) -> &'static str {
     match history.config.distill {
         Distillation::MseEmbeddings | Distillation::MseLogits if index > 0 => "Weighted loss",

@@ -72,9 +72,9 @@ pub fn stage_norms(runs: &Runs) -> Result<Figure, Missing> {
     Ok(Figure {
         panels: latest.iter().enumerate().map(panel).collect(),
         legend,
-        caption: "The l2 norm of each width’s own gradient on the weights that it uses in each stage, at the latest measurement \
-                  (logarithmic colours). A narrow width with a larger norm than the full network dominates the shared \
-                  weights."
+        caption: "The l2 norm of each width’s own gradient on the weights that it uses in each stage, at the latest \
+                  measurement (logarithmic colours). A narrow width with a larger norm than the full network dominates \
+                  the shared weights."
             .into(),
         notes: Vec::new(),
         omitted: runs.omitted(|run| drawn.contains(run.name), &not_measured),

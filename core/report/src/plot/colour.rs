@@ -1,8 +1,9 @@
 //! Colours of widths, heat maps and everything else.
 //!
-//! Widths, and points of a path, have colours from blue through magenta to yellow, as in the colour map *plasma*, with one
-//! palette for white and one for black backgrounds. The four stops stay at least 0.1 apart in OKLab for colour-blind readers
-//! (simulated after Machado et al. 2009). Each has enough contrast with its background to be used for text.
+//! Widths, and points of a path, have colours from blue through magenta to yellow, as in the colour map *plasma*, with
+//! one palette for white and one for black backgrounds. The four stops stay at least 0.1 apart in OKLab for
+//! colour-blind readers (simulated after Machado et al. 2009). Each has enough contrast with its background to be used
+//! for text.
 
 type Rgb = [u8; 3];
 
@@ -22,8 +23,8 @@ const NEUTRAL: [(&str, &str, &str); 6] = [
 /// The number of colours along a path, from its first to its last point: the classes `t0`, `t1`, ...
 pub const PATH_SHADES: usize = 12;
 
-/// Sequential colour map, from low to high: *YlGnBu* of ColorBrewer, shortened to be light enough for dark lines with light
-/// edges.
+/// Sequential colour map, from low to high: *YlGnBu* of ColorBrewer, shortened to be light enough for dark lines with
+/// light edges.
 pub const SEQUENTIAL: [Rgb; 6] = [
     [0xff, 0xff, 0xd9],
     [0xc7, 0xe9, 0xb4],
@@ -37,7 +38,8 @@ pub const SEQUENTIAL: [Rgb; 6] = [
 const DIVERGING: [Rgb; 5] =
     [[0xb3, 0x58, 0x06], [0xfd, 0xb8, 0x63], [0xf7, 0xf7, 0xf7], [0xb2, 0xab, 0xd2], [0x54, 0x27, 0x88]];
 
-/// Returns the CSS classes that have a colour, as letter, index and count: `w0`, `w1`, ... for widths, and those of a path.
+/// Returns the CSS classes that have a colour, as letter, index and count: `w0`, `w1`, ... for widths, and those of a
+/// path.
 fn classes(widths: usize) -> impl Iterator<Item = (char, usize, usize)> {
     let numbered = |letter, count| (0..count).map(move |index| (letter, index, count));
     numbered('w', widths).chain(numbered('t', PATH_SHADES))

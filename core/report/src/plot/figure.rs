@@ -54,8 +54,8 @@ impl Panel {
     }
 }
 
-/// Returns the groups of `panels` with their headings. If most groups have one panel only, returns a single group without
-/// a heading.
+/// Returns the groups of `panels` with their headings. If most groups have one panel only, returns a single group
+/// without a heading.
 pub fn groups(panels: &[Panel]) -> Vec<(Option<&str>, &[Panel])> {
     let groups: Vec<&[Panel]> = panels.chunk_by(|a, b| a.group == b.group).collect();
     let single = groups.iter().filter(|group| group.len() == 1).count();

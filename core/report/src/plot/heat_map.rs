@@ -66,8 +66,8 @@ impl Chart {
         }
     }
 
-    /// Draws contour lines of `grid`: labelled ones at the ticks of `scale`, faint ones half-way between. Labels keep away
-    /// from the points `taken`.
+    /// Draws contour lines of `grid`: labelled ones at the ticks of `scale`, faint ones half-way between. Labels keep
+    /// away from the points `taken`.
     pub fn contours(&mut self, grid: &Grid, scale: &Scale, taken: &[(f64, f64)]) {
         let mut taken: Vec<(f64, f64)> = self.positions(taken);
         let mut labels = String::new();

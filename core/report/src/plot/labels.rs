@@ -24,8 +24,8 @@ pub struct EndLabel {
     pub class: String,
 }
 
-/// Draws `labels` in a column to the right, moved apart so that none covers another, and connected to their lines. Labels
-/// of lines that end early stand at the lines' ends.
+/// Draws `labels` in a column to the right, moved apart so that none covers another, and connected to their lines.
+/// Labels of lines that end early stand at the lines' ends.
 pub fn end_labels(frame: &Frame, labels: Vec<EndLabel>) -> String {
     let [left, _, bottom, top] = frame.edges();
     let last = labels.iter().map(|label| label.at.0).fold(left, f64::max);
@@ -51,10 +51,11 @@ pub fn end_labels(frame: &Frame, labels: Vec<EndLabel>) -> String {
     early + &labels.collect::<String>()
 }
 
-/// Returns the ascending coordinates `ends`, moved apart to keep [`LINE_HEIGHT`] between them and to lie between `top` and
-/// `bottom`.
+/// Returns the ascending coordinates `ends`, moved apart to keep [`LINE_HEIGHT`] between them and to lie between `top`
+/// and `bottom`.
 fn spread(ends: Vec<f64>, top: f64, bottom: f64) -> Vec<f64> {
-    // Pushing all labels down or all labels up keeps the distance. So does the mean of both, which is nearer to the lines.
+    // Pushing all labels down or all labels up keeps the distance. So does the mean of both, which is nearer to the
+    // lines.
     let (mut down, mut up) = (ends.clone(), ends);
     for n in 1..down.len() {
         down[n] = down[n].max(down[n - 1] + LINE_HEIGHT);

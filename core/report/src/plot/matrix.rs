@@ -22,8 +22,8 @@ pub struct Pair {
     pub conflict: Option<f64>,
 }
 
-/// Draws the lower triangle of a matrix: one cell for each pair of `names`. `pair` takes the row and the column, both as
-/// indices of names.
+/// Draws the lower triangle of a matrix: one cell for each pair of `names`. `pair` takes the row and the column, both
+/// as indices of names.
 pub fn draw(id: &str, title: &str, names: &[String], pair: impl Fn(usize, usize) -> Pair) -> Drawing {
     let count = names.len().saturating_sub(1).max(1);
     let side = ((SIZE[0] - LEFT - 2.0) / count as f64).min((SIZE[1] - TOP - 2.0) / count as f64).min(MAX_CELL);

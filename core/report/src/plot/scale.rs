@@ -85,8 +85,8 @@ impl Scale {
         self.logarithmic
     }
 
-    /// Returns the position of `value`: 0 at the start of the scale, 1 at its end. Returns `None` if the value cannot be
-    /// drawn or, on a logarithmic scale, is not positive.
+    /// Returns the position of `value`: 0 at the start of the scale, 1 at its end. Returns `None` if the value cannot
+    /// be drawn or, on a logarithmic scale, is not positive.
     pub fn position(&self, value: f64) -> Option<f64> {
         let on_axis = |v: f64| if self.logarithmic { v.log10() } else { v };
         let (from, to) = (on_axis(self.from), on_axis(self.to));

@@ -132,8 +132,8 @@ pub fn phase_boundaries(history: &RunHistory, unit: f64) -> Vec<f64> {
     history.phase_boundaries().into_iter().map(|step| step as f64 / unit).collect()
 }
 
-/// Draws `points` as a faint line with their running mean on top, or as a plain line if there are few. Returns the mean,
-/// and the number of points that it averages over. It does not reach across `boundaries`, which must ascend.
+/// Draws `points` as a faint line with their running mean on top, or as a plain line if there are few. Returns the
+/// mean, and the number of points that it averages over. It does not reach across `boundaries`, which must ascend.
 pub fn smoothed_line(
     chart: &mut Chart,
     points: &[(f64, f64)],
@@ -164,8 +164,8 @@ fn window(points: usize) -> usize {
     points / 80 * 2 + 1
 }
 
-/// Returns the mean of the finite values in the window around each point; windows are cut at the ends. Points are skipped
-/// if there are more than a line keeps, because the time would grow with their square.
+/// Returns the mean of the finite values in the window around each point; windows are cut at the ends. Points are
+/// skipped if there are more than a line keeps, because the time would grow with their square.
 fn running_mean(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
     let reach = window / 2;
     let mean = |at: usize| {

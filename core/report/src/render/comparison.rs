@@ -56,8 +56,8 @@ fn accuracies(runs: &Runs) -> String {
     }
     format!(
         r#"{tables}<p class="note">Accuracy on the test images, at each width’s last evaluation that has it; the
-best run of each width is bold. kNN is a vote of the nearest training images, ± one standard error. Probes and classifiers:
-top-1 / top-5; the ridge probe is solved in closed form.</p>"#
+best run of each width is bold. kNN is a vote of the nearest training images, ± one standard error. Probes and
+classifiers: top-1 / top-5; the ridge probe is solved in closed form.</p>"#
     )
 }
 

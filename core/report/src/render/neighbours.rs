@@ -15,8 +15,9 @@ pub fn section(history: &RunHistory, neighbours: &[Neighbours]) -> String {
     } else {
         let queries: String = neighbours.iter().map(|query| query_with_neighbours(history, query)).collect();
         format!(
-            r#"<p>Each test image with its nearest training images in the embedding of each width, nearest first. A solid
-frame and a tick mark the same class, a dashed frame and a cross another one: look for widths that confuse classes.</p><div class="queries">{queries}</div>"#
+            r#"<p>Each test image with its nearest training images in the embedding of each width, nearest first. A
+solid frame and a tick mark the same class, a dashed frame and a cross another one: look for widths that confuse
+classes.</p><div class="queries">{queries}</div>"#
         )
     };
     format!("<section><h2>Nearest neighbours</h2>{body}</section>")

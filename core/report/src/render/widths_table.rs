@@ -73,8 +73,8 @@ pub fn table(history: &RunHistory) -> String {
 <tbody>{rows}</tbody>
 </table></div>
 <p class="note">Parameters and multiply-accumulates (MACs, for one image) include the projection head. kNN is a vote
-of the {} nearest training images, ± one standard error. Probes are linear classifiers on frozen features, top-1 / top-5;
-the ridge probe is solved in closed form. {after}{before}</p>"#,
+of the {} nearest training images, ± one standard error. Probes are linear classifiers on frozen features, top-1 /
+top-5; the ridge probe is solved in closed form. {after}{before}</p>"#,
         count(history.config.knn as u64)
     )
 }
