@@ -7,7 +7,6 @@ use burn::tensor::{Device, Tensor};
 use slimclr_core::{
     augment::{Augmenter, Normalisation},
     config::Config,
-    data::batch::HostBatch,
     data::{sampler::Sampler, sprite_sheet::tiles},
     forward::{Forward, Mode},
     image::Image,
@@ -23,13 +22,8 @@ fn images() -> Vec<(Image, u32)> {
 
 fn batch(config: &Config, images: &[(Image, u32)], step: u64) -> Batch {
     let sampler = Sampler::new(config, Normalisation::CIFAR10);
-    let (epoch, chosen) = sampler.batch(step, images.len());
-    let (mut pixels, mut augmenter) = (sampler.room(), Augmenter::new());
-    for (places, index) in sampler.places(&mut pixels).into_iter().zip(&chosen) {
-        sampler.view(&mut augmenter, &images[*index as usize].0, (epoch, *index), places).unwrap();
-    }
-    let labels = chosen.iter().map(|index| images[*index as usize].1).collect();
-    Batch::from_host(HostBatch { pixels, labels }, config.image_size, &Device::flex())
+    let views = sampler.views(&mut Augmenter::new(), images, step).unwrap();
+    Batch::from_host(views, config.image_size, &Device::flex())
 }
 
 fn norm<const D: usize>(tensor: &Tensor<D>) -> f64 {

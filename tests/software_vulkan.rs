@@ -127,9 +127,9 @@ fn views_made_on_the_device_are_the_cpus() {
         let made = Batch::on_device(&sampler, &uploaded, 5, |image| image as u32);
         let (epoch, batch) = sampler.batch(5, images.len());
         assert!(made.labels.into_data().iter::<u32>().eq(batch.iter().copied()));
-        let (mut expected, mut augmenter) = (sampler.room(), Augmenter::new());
-        for (index, places) in batch.into_iter().zip(sampler.places(&mut expected)) {
-            sampler.view(&mut augmenter, &images[index as usize], (epoch, index), places).unwrap();
+        let (mut expected, mut augmenter) = (sampler.buffers(), Augmenter::new());
+        for (index, slots) in batch.into_iter().zip(sampler.slots(&mut expected)) {
+            sampler.view(&mut augmenter, &images[index as usize], (epoch, index), slots).unwrap();
         }
         assert_eq!(made.views.len(), expected.len());
         for (made, expected) in made.views.into_iter().zip(expected) {

@@ -6,7 +6,7 @@ use slimclr_run::{config::Config, normalisation::Normalisation};
 
 use crate::{
     augment::{AugmentConfig, AugmentError, Augmenter, ViewPlan, epoch_order, view_rng, views},
-    batch::LabelledImages,
+    batch::{HostBatch, LabelledImages},
     image::Image,
 };
 
@@ -23,8 +23,8 @@ pub struct Sampler {
     order: Mutex<(u64, Vec<u32>)>,
 }
 
-/// An image's places in the views of a batch, `[3, size, size]` each.
-pub type Places<'a> = Vec<&'a mut [f32]>;
+/// An image's slots in the views of a batch, `[3, size, size]` each.
+pub type Slots<'a> = Vec<&'a mut [f32]>;
 
 impl Sampler {
     /// The draws of the run that `config` describes, on images of this normalisation.
@@ -71,23 +71,41 @@ impl Sampler {
         self.normalisation
     }
 
-    /// Room for the views of a batch, `[batch, 3, size, size]` each.
-    pub fn room(&self) -> Vec<Vec<f32>> {
+    /// Buffers for the views of a batch, `[batch, 3, size, size]` each.
+    pub fn buffers(&self) -> Vec<Vec<f32>> {
         vec![vec![0.0; self.batch * self.pixels()]; self.recipes.len()]
     }
 
-    /// Each image's places in that room, so that it needs to be decoded once.
-    pub fn places<'a>(&self, room: &'a mut [Vec<f32>]) -> Vec<Places<'a>> {
-        let mut places: Vec<Places> = (0..self.batch).map(|_| Vec::new()).collect();
-        for view in room {
-            for (place, slot) in places.iter_mut().zip(view.chunks_exact_mut(self.pixels())) {
-                place.push(slot);
+    /// Each image's slots in these buffers, so that it is decoded only once.
+    pub fn slots<'a>(&self, buffers: &'a mut [Vec<f32>]) -> Vec<Slots<'a>> {
+        let mut slots: Vec<Slots> = (0..self.batch).map(|_| Vec::new()).collect();
+        for view in buffers {
+            for (slots, slot) in slots.iter_mut().zip(view.chunks_exact_mut(self.pixels())) {
+                slots.push(slot);
             }
         }
-        places
+        slots
     }
 
-    /// Fills the places of the image drawn as number `index` in `epoch`.
+    /// The views of the batch of `step`, of images in memory.
+    ///
+    /// # Errors
+    /// If an image is empty.
+    pub fn views(
+        &self,
+        augmenter: &mut Augmenter,
+        images: &[(Image, u32)],
+        step: u64,
+    ) -> Result<HostBatch, AugmentError> {
+        let (epoch, batch) = self.batch(step, images.len());
+        let mut pixels = self.buffers();
+        for (slots, index) in self.slots(&mut pixels).into_iter().zip(&batch) {
+            self.view(augmenter, &images[*index as usize].0, (epoch, *index), slots)?;
+        }
+        Ok(HostBatch { pixels, labels: batch.iter().map(|index| images[*index as usize].1).collect() })
+    }
+
+    /// Fills the slots of the image at `index` with its views in `epoch`.
     ///
     /// # Errors
     /// If the image is empty.
@@ -96,11 +114,11 @@ impl Sampler {
         augmenter: &mut Augmenter,
         image: &Image,
         (epoch, index): (u64, u32),
-        places: Places,
+        slots: Slots,
     ) -> Result<(), AugmentError> {
-        for ((place, recipe), number) in places.into_iter().zip(&self.recipes).zip(0..) {
+        for ((slot, recipe), number) in slots.into_iter().zip(&self.recipes).zip(0..) {
             let mut rng = view_rng(self.seed, epoch, u64::from(index), number);
-            augmenter.view(image, recipe, self.size, &mut rng, place)?;
+            augmenter.view(image, recipe, self.size, &mut rng, slot)?;
         }
         Ok(())
     }
@@ -137,12 +155,12 @@ mod tests {
 
     #[test]
     fn batches_are_the_stretches_of_their_epochs_order() {
-        let draw = Sampler::new(&Config { batch: 4, ..Config::mini() }, Normalisation::CIFAR10);
+        let sampler = Sampler::new(&Config { batch: 4, ..Config::mini() }, Normalisation::CIFAR10);
         // Ten images are two batches; steps may be asked for in any order.
         for step in [0, 1, 2, 5, 1, 4] {
             let (epoch, place) = (step / 2, step as usize % 2 * 4);
-            let order = epoch_order(draw.seed, epoch, 10);
-            assert_eq!(draw.batch(step, 10), (epoch, order[place..place + 4].to_vec()));
+            let order = epoch_order(sampler.seed, epoch, 10);
+            assert_eq!(sampler.batch(step, 10), (epoch, order[place..place + 4].to_vec()));
         }
     }
 }

@@ -374,11 +374,11 @@ impl Host for Hearth {
             return Ok(Batch::on_device(&self.sampler, images, step, |index| self.dataset.label(Split::Train, index)));
         }
         let (epoch, batch) = self.sampler.batch(step, self.images());
-        let mut pixels = self.sampler.room();
+        let mut pixels = self.sampler.buffers();
         let mut labels = Vec::with_capacity(batch.len());
-        for (index, places) in batch.into_iter().zip(self.sampler.places(&mut pixels)) {
+        for (index, slots) in batch.into_iter().zip(self.sampler.slots(&mut pixels)) {
             let (decoded, image) = self.dataset.decodable(index as usize).await?;
-            self.sampler.view(&mut self.augmenter, &image, (epoch, index), places)?;
+            self.sampler.view(&mut self.augmenter, &image, (epoch, index), slots)?;
             labels.push(self.dataset.label(Split::Train, decoded));
         }
         Ok(Batch::from_host(HostBatch { pixels, labels }, self.sampler.size(), device))

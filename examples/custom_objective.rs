@@ -1,0 +1,52 @@
+//! A method of your own: the spectral contrastive loss (HaoChen et al. 2021). Slow start, distillation, reweighting and
+//! gradient surgery work with it.
+//!
+//! `cargo run --release --package slimclr-core --example custom_objective`
+
+use std::{error::Error, sync::Arc};
+
+use burn::tensor::{Device, Int, Tensor};
+use slimclr_core::{
+    config::Config,
+    loss::{
+        contrastive::{simclr_logits, simclr_targets},
+        distill::Output,
+        normalize,
+    },
+    method::{Batch, KeyEncoder, Method, PretextTask, Trainer},
+    parameter::Parameters,
+};
+
+#[derive(Debug)]
+struct SpectralContrastive;
+
+impl Method for SpectralContrastive {
+    fn tasks(&self, Batch { views, .. }: Batch, _: &mut KeyEncoder) -> Vec<PretextTask> {
+        let targets = simclr_targets(views[0].dims()[0], &views[0].device());
+        vec![PretextTask { views, targets, keys: None, negatives: None }]
+    }
+
+    fn output(&self, _: &PretextTask, outputs: Tensor<2>) -> Output {
+        let embeddings = normalize(outputs);
+        Output { logits: simclr_logits(embeddings.clone()), embeddings }
+    }
+
+    fn loss(&self, output: &Output, targets: &Tensor<1, Int>) -> Tensor<1> {
+        let positives = output.logits.clone().gather(1, targets.clone().unsqueeze_dim(1));
+        output.logits.clone().powi_scalar(2).mean() - positives.mean().mul_scalar(2.0)
+    }
+}
+
+pub fn main() -> Result<(), Box<dyn Error>> {
+    let config = Config { slow_start: 0.0, warmup: 0.0, epochs: 1.0, dim: 32, ..Config::mini() };
+    let encoder = config.encoder()?.build()?;
+    let parameters = Parameters::init(encoder.layout().clone(), config.seed, &Device::flex());
+    let mut trainer = Trainer::with_method(&config, Arc::new(SpectralContrastive), encoder, parameters);
+    let plan = config.schedule(20 * config.batch)?.plan(0);
+    let batch = Batch::noise(&config, 0, &Device::flex());
+    for step in 0..4 {
+        let losses = trainer.step(batch.clone(), plan).losses;
+        println!("step {step}: loss of all widths {}", Tensor::<1>::cat(losses, 0).sum().into_scalar::<f32>());
+    }
+    Ok(())
+}
