@@ -1,9 +1,9 @@
-//! `slimclr serve`: the browser's page, and a run that trains streamed into it.
+//! `slimclr serve`: an HTTP server of the browser page, and of a run's events as it trains.
 
+mod allowed_hosts;
 mod confined;
-mod feed;
-mod hosts;
-mod site;
+mod event_stream;
+mod router;
 
 use std::{
     env,
@@ -18,36 +18,36 @@ use clap::Args;
 use futures::future::{Either, select};
 use tokio::net::TcpListener;
 
-use self::hosts::Hosts;
+use self::allowed_hosts::AllowedHosts;
 use crate::{run_folder::RunFolder, terminal};
 
-/// Where the page is, unless it is said.
+/// The default address.
 const ADDRESS: &str = "127.0.0.1:8787";
 
 /// Flags of `slimclr serve`.
 #[derive(Args)]
 #[command(after_long_help = "\
-The page trains small networks in the browser, shows how their widths interfere, switches the widths of a trained \
-network, and replays what runs have recorded. Everything is computed in the browser; nothing leaves the machine.
+The page trains small networks in the browser, shows how their widths interfere, switches the width of a trained \
+network, and replays recorded runs. Everything is computed in the browser; nothing leaves the machine.
 
-With a run, the page draws it too, live: all that it has recorded so far, then each event as training writes it. Start \
-one in another terminal and point at its folder; it may go on, stop and be resumed meanwhile:
+With a run, the page also shows that run: its events so far, then each new event as training writes it. The run may \
+still be training, and it may be stopped and resumed while it is shown. For example, in two terminals:
 
   slimclr pretrain --interference --out runs/watched
   slimclr serve runs/watched
 
-Only the page's folder and the run's events, loss landscape and checkpoint can be read, and nothing can be written. \
-Requests under another name than this machine's or that of --address are refused: so no page from elsewhere can read \
-along.")]
-pub struct Serve {
-    /// A run's folder, to watch its training; it need not have begun
+The server is read-only. It gives access to the page's folder and to the run's events, loss landscape and checkpoint. \
+It answers only requests whose Host is this machine or the host of --address, so that no other website can read a run \
+through the browser (DNS rebinding).")]
+pub struct ServeFlags {
+    /// Folder of a run to watch; the run need not have started
     #[arg(value_name = "RUN")]
     run: Option<PathBuf>,
-    /// Where to listen; port 0 takes a free one. Any address but a loopback one lets other machines in [default:
-    /// 127.0.0.1:8787, or a free port where that is taken]
+    /// Address to listen on; port 0 takes a free port. Any address but a loopback one admits other machines [default:
+    /// 127.0.0.1:8787, or a free port if that is taken]
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<String>,
-    /// The page's folder, as `cargo xtask web` makes it [default: 'web' beside the folder that holds this program]
+    /// Folder of the page, as built by `cargo xtask web` [default: 'web' beside the folder of this program]
     #[arg(long, value_name = "FOLDER")]
     bundle: Option<PathBuf>,
 }
@@ -55,27 +55,28 @@ pub struct Serve {
 /// Serves the page until Ctrl-C.
 ///
 /// # Errors
-/// If there is no page or no run, or the address cannot be used.
-pub fn run(flags: &Serve) -> Result<()> {
-    let bundle = flags.bundle.clone().map_or_else(beside_program, Ok)?;
+/// If the page or the run is missing, or the address cannot be used.
+pub fn run(flags: &ServeFlags) -> Result<()> {
+    let bundle = flags.bundle.clone().map_or_else(default_bundle, Ok)?;
     if !bundle.join("index.html").is_file() {
         bail!(
-            "there is no page in {}: build it by `cargo xtask web`, or name its folder with --bundle",
+            "there is no page in {}: build it with `cargo xtask web`, or name its folder with --bundle",
             bundle.display()
         );
     }
     let run = flags.run.as_deref().map(RunFolder::open).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(serve(flags.address.as_deref(), &bundle, run.as_ref()));
-    // A file may be being read for a browser that will not have it any more.
+    // Does not wait for files that are still being read for a browser.
     runtime.shutdown_background();
     served
 }
 
-/// Where `cargo xtask web` writes: in cargo's target directory, as the profile's folder with the program is.
-fn beside_program() -> Result<PathBuf> {
+/// Returns the folder that `cargo xtask web` writes to: `web` in cargo's target directory, where the program is in
+/// `release`.
+fn default_bundle() -> Result<PathBuf> {
     let program =
-        env::current_exe().context("cannot tell where this program is: name the page's folder by --bundle")?;
+        env::current_exe().context("cannot find the folder of this program: name the page's folder with --bundle")?;
     let target = program.parent().and_then(Path::parent).unwrap_or(Path::new("."));
     Ok(target.join("web"))
 }
@@ -83,13 +84,13 @@ fn beside_program() -> Result<PathBuf> {
 async fn serve(wanted: Option<&str>, bundle: &Path, run: Option<&RunFolder>) -> Result<()> {
     let listener = bind(wanted).await?;
     let address = listener.local_addr()?;
-    let site = site::site(bundle, run, Hosts::new(wanted.unwrap_or(ADDRESS), address.ip()))?;
+    let router = router::router(bundle, run, AllowedHosts::new(wanted.unwrap_or(ADDRESS), address.ip()))?;
     let served = async {
-        announce(address, run);
-        axum::serve(listener, site).await
+        print_url(address, run);
+        axum::serve(listener, router).await
     };
-    // Ctrl-C is the first to be polled, so that it is heard from the moment that the address is known. Streams of
-    // events never end, so nobody waits for the connections.
+    // Ctrl-C is polled first, so that it works as soon as the URL is printed. Open connections are not awaited, because
+    // event streams never end.
     match select(pin!(tokio::signal::ctrl_c()), pin!(served)).await {
         Either::Left((interrupted, _)) => interrupted.context("cannot listen for Ctrl-C"),
         Either::Right((ended, _)) => ended.context("the server has failed"),
@@ -100,34 +101,34 @@ async fn bind(wanted: Option<&str>) -> Result<TcpListener> {
     let address = wanted.unwrap_or(ADDRESS);
     match TcpListener::bind(address).await {
         Err(error) if wanted.is_none() && error.kind() == ErrorKind::AddrInUse => {
-            eprintln!("{address} is taken by another program, so this is another port:");
+            eprintln!("{address} is in use by another program, so this is on another port:");
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port is free")
         }
         bound => bound.with_context(|| {
-            format!("cannot listen on {address}: name a free address of this machine as --address HOST:PORT")
+            format!("cannot listen on {address}: name a free address of this machine with --address HOST:PORT")
         }),
     }
 }
 
-/// Says where the page is and what to do, and shows it where a person is looking.
-fn announce(address: SocketAddr, run: Option<&RunFolder>) {
+/// Prints the page's URL and what to do with it. Opens it in a browser if standard output is a terminal.
+fn print_url(address: SocketAddr, run: Option<&RunFolder>) {
     let url = url(address, run.is_some());
     terminal::print(&url);
     if !address.ip().is_loopback() {
-        eprintln!("warning: {address} is open to every machine that can reach it, and what is served with it");
+        eprintln!("warning: every machine that can reach {address} can see the page and the run");
     }
     match run {
-        Some(run) => eprintln!("next, open it in a browser: it shows {} as it trains; Ctrl-C ends", run.name()),
-        None => eprintln!("next, open it in a browser; Ctrl-C ends. To watch a run train: slimclr serve RUN"),
+        Some(run) => eprintln!("next: open it in a browser to watch {}; Ctrl-C stops the server", run.name()),
+        None => eprintln!("next: open it in a browser; Ctrl-C stops the server. To watch a run: slimclr serve RUN"),
     }
     if std::io::stdout().is_terminal()
         && let Err(error) = open::that_detached(&url)
     {
-        eprintln!("warning: no browser could be opened: {error}");
+        eprintln!("warning: cannot open a browser: {error}; open the address above yourself");
     }
 }
 
-/// The page's address on this machine.
+/// Returns the page's URL on this machine.
 fn url(address: SocketAddr, live: bool) -> String {
     let mut address = address;
     if address.ip().is_unspecified() {
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_means_all_is_opened_on_this_machine() {
+    fn the_url_of_an_unspecified_address_is_a_loopback_one() {
         let url = |address: &str, live| url(address.parse().unwrap(), live);
         assert_eq!(url("127.0.0.1:8787", false), "http://127.0.0.1:8787/");
         assert_eq!(url("0.0.0.0:80", true), "http://127.0.0.1:80/?live");

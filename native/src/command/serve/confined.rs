@@ -1,4 +1,4 @@
-//! Files that do not leave their folder.
+//! File access confined to one folder.
 
 use std::{
     fs::Metadata,
@@ -12,38 +12,38 @@ use std::{
 use anyhow::{Context, Result};
 use tower_http::services::fs::{Backend, TokioBackend, TokioFile};
 
-/// A folder's files, and no others: neither by a path that leads out of it nor by a link that does.
+/// A folder whose files can be read. Paths and symbolic links that lead out of it are refused.
 #[derive(Debug, Clone)]
-pub struct Confined {
+pub struct ConfinedFolder {
     root: Arc<Path>,
 }
 
-impl Confined {
-    /// The files of a folder.
+impl ConfinedFolder {
+    /// Opens a folder.
     ///
     /// # Errors
-    /// If there is no such folder.
-    pub fn to(folder: &Path) -> Result<Self> {
+    /// If it does not exist.
+    pub fn new(folder: &Path) -> Result<Self> {
         let root = folder.canonicalize().with_context(|| format!("cannot open the folder {}", folder.display()))?;
         Ok(Self { root: root.into() })
     }
 
-    /// The folder itself, without links.
+    /// Returns the folder's canonical path.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where `path`, below the folder, leads.
+    /// Resolves `path`, relative to the folder, to a canonical path.
     ///
     /// # Errors
-    /// If there is nothing, or it leads out of the folder.
+    /// If it does not exist, or leads out of the folder.
     pub fn resolve(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
         let resolved = self.root.join(path).canonicalize()?;
         if resolved.starts_with(&self.root) { Ok(resolved) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 }
 
-impl Backend for Confined {
+impl Backend for ConfinedFolder {
     type File = TokioFile;
     type Metadata = Metadata;
     type OpenFuture = Pin<Box<dyn Future<Output = io::Result<TokioFile>> + Send>>;
