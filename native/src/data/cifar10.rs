@@ -1,4 +1,4 @@
-//! Folders of CIFAR-10's binary batches.
+//! CIFAR-10 as a folder of its binary batches.
 
 use std::{fs, path::Path};
 
@@ -11,26 +11,31 @@ use slimclr_core::{
 };
 
 use super::{Dataset, EMBEDDED, Images};
-use crate::run_folder::write_atomically;
+use crate::run_folder::{create_folder, write_atomically};
 
-/// Where they are fetched to unless asked otherwise.
+/// The default folder.
 pub const FOLDER: &str = "data/cifar10";
-/// Whether `folder` looks like CIFAR-10's.
-pub fn is_here(folder: &Path) -> bool {
+
+/// Returns whether `folder` contains CIFAR-10 batches.
+pub fn has_batches(folder: &Path) -> bool {
     folder.join(TEST_BATCH).is_file() || folder.join(TRAIN_BATCHES[0]).is_file()
 }
 
-/// Reads the test batch and every training batch that is there.
+/// Reads the test batch and the existing training batches.
 ///
 /// # Errors
-/// If a batch is missing, cut short, or has a label above 9.
+/// If there is no test or no training batch, or one is truncated or has a label above 9.
 pub fn read(folder: &Path) -> Result<Dataset> {
     let mut train = Vec::new();
     for batch in TRAIN_BATCHES.map(|name| folder.join(name)).iter().filter(|path| path.is_file()) {
         train.extend(read_batch(batch)?);
     }
     if train.is_empty() {
-        bail!("{}: no training batch ({} …) is here", folder.display(), TRAIN_BATCHES[0]);
+        bail!(
+            "{}: there is no training batch such as {}; fetch them with slimclr data cifar10",
+            folder.display(),
+            TRAIN_BATCHES[0]
+        );
     }
     Ok(Dataset {
         name: "CIFAR-10".into(),
@@ -41,60 +46,61 @@ pub fn read(folder: &Path) -> Result<Dataset> {
     })
 }
 
-/// Opens CIFAR-10: a folder of its batches, or the embedded images of it.
+/// Opens CIFAR-10: a folder of its batches, or the embedded subset.
 ///
 /// # Errors
-/// If `data` names neither, or a batch is damaged.
+/// If `data` is neither, or a batch is damaged.
 pub fn open(data: &str) -> Result<Dataset> {
     let folder = Path::new(data);
-    if data != EMBEDDED && !is_here(folder) {
+    if data != EMBEDDED && !has_batches(folder) {
         bail!(
-            "data = '{data}': there are no CIFAR-10 batches here; fetch them with slimclr data cifar10, into \
-             {FOLDER}, or name their folder with --data"
+            "data = '{data}': this is not a folder of CIFAR-10 batches; download them into {FOLDER} with \
+             slimclr data cifar10, or name their folder with --data"
         );
     }
     Dataset::open(data)
 }
 
-/// The places of `dataset`'s first `images` training images, if those of the classes take turns.
+/// Returns the indices of a class-balanced subset of `images` training images: the first of each class, then the second
+/// of each, and so on.
 ///
 /// # Errors
-/// If there are not so many.
+/// If `dataset` has fewer training images.
 pub fn balanced(dataset: &Dataset, images: usize) -> Result<Vec<usize>> {
-    let there = dataset.len(Split::Train);
-    if images > there {
-        bail!("images = {images}: there are only {there} to train on");
+    let available = dataset.len(Split::Train);
+    if images > available {
+        bail!("--images {images} is more than the {available} training images: use at most {available}");
     }
-    let mut of_class = [0; CLASSES.len()];
-    let turns = (0..there).map(|index| {
-        let turn = &mut of_class[dataset.label(Split::Train, index) as usize];
-        *turn += 1;
-        (*turn, index)
+    let mut class_sizes = [0; CLASSES.len()];
+    let ranked = (0..available).map(|index| {
+        let rank_in_class = &mut class_sizes[dataset.label(Split::Train, index) as usize];
+        *rank_in_class += 1;
+        (*rank_in_class, index)
     });
-    let mut turns: Vec<(usize, usize)> = turns.collect();
-    turns.sort();
-    Ok(turns.into_iter().take(images).map(|(_, index)| index).collect())
+    let mut ranked: Vec<(usize, usize)> = ranked.collect();
+    ranked.sort();
+    Ok(ranked.into_iter().take(images).map(|(_, index)| index).collect())
 }
 
-/// Writes the training images at `places` of `dataset` and all its test images as batches into `folder`, unless there
-/// are some.
+/// Writes the training images of `dataset` at `indices` and all its test images as batches into `folder`, unless it has
+/// a test batch.
 ///
 /// # Errors
 /// If they cannot be written.
-pub fn write(dataset: &Dataset, places: &[usize], folder: &Path) -> Result<()> {
-    // The last to be written.
+pub fn write(dataset: &Dataset, indices: &[usize], folder: &Path) -> Result<()> {
+    // The test batch is written last, so the folder is complete if it exists.
     if folder.join(TEST_BATCH).is_file() {
         return Ok(());
     }
-    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let write = |name: &str, split, places: &[usize]| {
-        let mut batch = Vec::with_capacity(places.len() * RECORD);
-        for place in places {
-            batch.extend(record(dataset.label(split, *place) as u8, &dataset.image(split, *place)?.pixels));
+    create_folder(folder)?;
+    let write = |name: &str, split, indices: &[usize]| {
+        let mut batch = Vec::with_capacity(indices.len() * RECORD);
+        for index in indices {
+            batch.extend(record(dataset.label(split, *index) as u8, &dataset.image(split, *index)?.pixels));
         }
         write_atomically(&folder.join(name), &batch)
     };
-    write(TRAIN_BATCHES[0], Split::Train, places)?;
+    write(TRAIN_BATCHES[0], Split::Train, indices)?;
     write(TEST_BATCH, Split::Test, &(0..dataset.len(Split::Test)).collect::<Vec<_>>())
 }
 
@@ -110,13 +116,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_are_found_and_damage_is_named() {
+    fn batches_are_read_and_a_truncated_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let pixels: Vec<u8> = (0..3 * SIDE * SIDE).map(|i| (i * 7 % 251) as u8).collect();
         fs::write(folder.path().join(TRAIN_BATCHES[0]), record(3, &pixels)).unwrap();
         fs::write(folder.path().join(TEST_BATCH), record(9, &pixels)).unwrap();
         let dataset = read(folder.path()).unwrap();
-        let Images::Memory(train) = &dataset.train else { panic!("CIFAR-10 is kept in memory") };
+        let Images::Memory(train) = &dataset.train else { panic!("CIFAR-10 is held in memory") };
         assert_eq!(train, &[(Image { width: SIDE, height: SIDE, pixels: pixels.clone() }, 3)]);
 
         fs::write(folder.path().join(TEST_BATCH), &record(9, &pixels)[1..]).unwrap();
@@ -125,9 +131,9 @@ mod tests {
     }
 
     #[test]
-    fn a_subset_has_of_each_class_alike() {
+    fn a_subset_is_class_balanced() {
         let folder = tempfile::tempdir().unwrap();
-        // Two of the first class come before the others; the last image is of the first class too.
+        // The first class has three images, the others two.
         let labels = [0, 0, 1, 2, 1, 2, 0];
         let pixels = |number: usize| vec![number as u8; 3 * SIDE * SIDE];
         let batch: Vec<u8> = (0..).zip(labels).flat_map(|(number, label)| record(label, &pixels(number))).collect();
@@ -136,15 +142,15 @@ mod tests {
         let whole = read(folder.path()).unwrap();
         let chosen = balanced(&whole, 4).unwrap();
         assert_eq!(chosen, [0, 2, 3, 1]);
-        assert!(balanced(&whole, 8).unwrap_err().to_string().contains("there are only 7"));
+        assert!(balanced(&whole, 8).unwrap_err().to_string().contains("more than the 7 training images"));
 
         let subset = folder.path().join("subset");
         write(&whole, &chosen, &subset).unwrap();
         let read = open(subset.to_str().unwrap()).unwrap();
         assert_eq!([read.len(Split::Train), read.len(Split::Test)], [4, 1]);
-        for (place, number) in chosen.into_iter().enumerate() {
-            assert_eq!(read.label(Split::Train, place), u32::from(labels[number]));
-            assert_eq!(read.image(Split::Train, place).unwrap().pixels, pixels(number));
+        for (index, number) in chosen.into_iter().enumerate() {
+            assert_eq!(read.label(Split::Train, index), u32::from(labels[number]));
+            assert_eq!(read.image(Split::Train, index).unwrap().pixels, pixels(number));
         }
         let error = open(folder.path().join("none").to_str().unwrap()).err().unwrap().to_string();
         assert!(error.contains("slimclr data cifar10"), "{error}");

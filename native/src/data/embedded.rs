@@ -1,4 +1,4 @@
-//! The images inside the program: 3,050 training and 1,500 test images of CIFAR-10, class-balanced.
+//! The embedded data set: 3,050 training and 1,500 test images of CIFAR-10, class-balanced.
 
 use slimclr_core::{
     augment::Normalisation,
@@ -8,11 +8,11 @@ use slimclr_core::{
 
 use super::{Dataset, Images};
 
-/// Sheets of 32x32 tiles, 50 a row; tile `i` is of class `i % 10`. See `assets/README.md`.
+/// Sprite sheets of 32x32 tiles, 50 per row; tile `i` is of class `i % 10`. See `assets/README.md`.
 const TRAIN: &[u8] = include_bytes!("../../assets/cifar10-train.webp");
 const TEST: &[u8] = include_bytes!("../../assets/cifar10-test.webp");
 
-/// Decodes the embedded images; lossless, so they are CIFAR-10's own pixels.
+/// Decodes the embedded images. They are stored losslessly, so their pixels equal CIFAR-10's.
 pub fn dataset() -> Dataset {
     Dataset {
         name: "a CIFAR-10 subset".into(),
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pixels_are_cifar10s_own() {
+    fn pixels_equal_cifar10s() {
         for (sheet, count, expected) in [
             (TRAIN, 3050, "675553751edaa6eacf9f42f4f4ee8f0f7c9e61640ffe3d28ea52832e50d4496a"),
             (TEST, 1500, "a334f9860e828f6b9a7cfcf0c63e35ecbad3ff3aebecb74e56ac570818f38bca"),

