@@ -1,4 +1,4 @@
-//! `slimclr experiment`: the paper's comparison, run, resumed and tabulated.
+//! `slimclr experiment`: runs, resumes and tabulates the paper's comparison.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use slimclr_core::{
 use super::{
     evaluate::evaluate_run,
     landscape::{self, LandscapeFlags},
-    pretrain::{INTERRUPTED, follow, fresh, resumed},
+    pretrain::{INTERRUPTED, new_trainer, resume_trainer, train},
     report,
 };
 use crate::{
@@ -29,94 +29,99 @@ use crate::{
     device,
     experiment::{
         arm::{self, Arm},
-        results::{self, Results, Standing, State},
+        results::{self, ArmResult, Results, State},
     },
     model_card,
     options::{self, Preset},
-    run_folder::{REPORT, RunFolder, write_atomically},
+    run_folder::{REPORT, RunFolder, create_folder, write_atomically},
     terminal,
 };
 
-/// The options of an experiment, in its folder.
+/// File name of an experiment's options.
 const OPTIONS: &str = "experiment.toml";
-/// The images of an experiment that does not train on all.
+/// Sub-folder of the images of an experiment on a subset.
 const DATA: &str = "data";
-/// The folder of the figures.
+/// Sub-folder of the figures.
 const FIGURES: &str = "figures";
-/// Places along each side of an arm's loss landscape: enough for its shape, at half the time of the usual number.
+/// Grid points per side of an arm's loss landscape: enough for its shape, in half the time of the default.
 const CELLS: u16 = 15;
-/// Options that may change when an experiment goes on. Not `knn` or `evaluate_every`: cells must compare.
-const FREE_ON_RESUME: [&str; 2] = ["device", "checkpoint_every"];
+/// Options that may change when an experiment resumes. `knn` and `evaluate_every` must not: results must be comparable.
+const CHANGEABLE_ON_RESUME: [&str; 2] = ["device", "checkpoint_every"];
 
 /// Flags of `slimclr experiment cifar10`.
 #[derive(Args)]
 #[command(args_override_self = true)]
-#[command(mut_args(|option| if arm::OWN_OPTIONS.contains(&option.get_id().as_str()) { option.hide(true) } else { option }))]
+#[command(mut_args(|option| {
+    let is_hidden = arm::ARM_OPTIONS.contains(&option.get_id().as_str());
+    option.hide(is_hidden)
+}))]
 #[command(mut_arg("data", |data| data
     .default_value(cifar10::FOLDER)
-    .help("Images: a folder of CIFAR-10 batches, or 'embedded' for the few in the program")))]
-pub struct Cifar10 {
-    /// Options to begin with; the defaults shown below are those of 'cifar10'
+    .help_heading(None::<&str>)
+    .help("Images: a folder of CIFAR-10 batches, or 'embedded' for the subset in the program")))]
+#[command(mut_arg("device", |device| device.help_heading(None::<&str>)))]
+pub struct Cifar10Flags {
+    /// Preset to start from; the defaults shown below are those of 'cifar10'
     #[arg(long, value_enum, default_value = "cifar10")]
     preset: Scale,
-    /// Folder for the experiment: results.md, results.json, report.html, figures, and a run's folder for each arm
-    #[arg(long, value_name = "FOLDER", default_value = "runs/experiment-cifar10")]
-    out: PathBuf,
-    /// Train on so many images only, of each class alike; all test images serve evaluation
-    #[arg(long)]
-    images: Option<usize>,
     /// Arms to run now, separated by commas [default: all]
     #[arg(long, value_name = "ARM,…", value_delimiter = ',')]
     arms: Vec<String>,
+    /// Train on a class-balanced subset of this many images; evaluation uses all test images [default: all]
+    #[arg(long)]
+    images: Option<usize>,
+    /// Folder for the experiment: results.md, results.json, report.html, figures, and a run's folder for each arm
+    #[arg(long, value_name = "FOLDER", default_value = "runs/experiment-cifar10")]
+    out: PathBuf,
     #[command(flatten)]
     options: Config,
 }
 
-/// Presets of the size of CIFAR-10.
+/// Presets for CIFAR-10.
 #[derive(Clone, Copy, ValueEnum)]
 enum Scale {
-    /// A ResNet-8, 30 epochs
+    /// ResNet-8, 30 epochs
     Mini,
-    /// A ResNet-20, 200 epochs
+    /// ResNet-20, 200 epochs
     Cifar10,
 }
 
-/// What an experiment is: what must be the same when it goes on.
+/// An experiment's options, which must not change when it resumes.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
-    /// Training images, unless all.
+    /// Number of training images; all if `None`.
     images: Option<usize>,
-    /// What all arms have in common.
+    /// Options that the arms share.
     options: Config,
 }
 
-/// Runs the arms, one after the other, and writes the table after each.
+/// Runs the arms one after the other, and writes the table after each.
 ///
 /// # Errors
-/// If options, data or device do not fit, or an arm fails; the others are then done.
-pub fn cifar10(flags: &Cifar10, matches: &ArgMatches) -> Result<ExitCode> {
-    arm::refuse_own_options(matches)?;
+/// If options, data or device are invalid; or, after the other arms have run, if an arm failed.
+pub fn cifar10(flags: &Cifar10Flags, matches: &ArgMatches) -> Result<ExitCode> {
+    arm::refuse_arm_options(matches)?;
     let preset = match flags.preset {
         Scale::Mini => Preset::Mini,
         Scale::Cifar10 => Preset::Cifar10,
     };
     let base = Config { data: cifar10::FOLDER.into(), ..preset.config() };
     let options = options::merge(&base, None, &flags.options, matches)?;
-    let arms = Arm::chosen(&flags.arms, &options.widths)?;
-    let mut experiment = Experiment::begin(&flags.out, Options { images: flags.images, options }, &arms)?;
+    let arms = Arm::select(&flags.arms, &options.widths)?;
+    let mut experiment = Experiment::open(&flags.out, Options { images: flags.images, options }, &arms)?;
 
-    eprintln!("{} arms in {}; Ctrl-C stops, and the same command goes on", arms.len(), flags.out.display());
+    eprintln!("{} arms in {}; Ctrl-C stops, the same command resumes", arms.len(), flags.out.display());
     let mut failed = Vec::new();
     let mut is_stopped = false;
     for (number, arm) in (1..).zip(&arms) {
         eprintln!("arm {number} of {}: {arm}", arms.len());
         match experiment.run(*arm).and_then(|end| match end {
-            End::Reached => experiment.survey(*arm).map(|()| end),
-            End::Stopped => Ok(end),
+            End::Done => experiment.compute_landscape(*arm).map(|()| end),
+            End::Interrupted => Ok(end),
         }) {
-            Ok(End::Reached) => {}
-            Ok(End::Stopped) => is_stopped = true,
+            Ok(End::Done) => {}
+            Ok(End::Interrupted) => is_stopped = true,
             Err(error) => {
                 let message = format!("{error:#}");
                 eprintln!("arm {arm} failed: {message}");
@@ -129,48 +134,56 @@ pub fn cifar10(flags: &Cifar10, matches: &ArgMatches) -> Result<ExitCode> {
             break;
         }
     }
-    experiment.draw()?;
+    experiment.write_report()?;
     terminal::print(&experiment.results()?.table());
     terminal::print(&format!("results: {}", flags.out.join(results::TABLE).display()));
     if is_stopped {
-        eprintln!("stopped; go on with: {}", command_line());
+        eprintln!("stopped; resume with: {}", command_line());
         return Ok(ExitCode::from(INTERRUPTED));
     }
     if !failed.is_empty() {
-        bail!("{} of {} arms failed: {}; {} says why", failed.len(), arms.len(), failed.join(", "), results::TABLE);
+        bail!(
+            "{} of {} arms failed: {}; see why in {}, then run the same command again",
+            failed.len(),
+            arms.len(),
+            failed.join(", "),
+            flags.out.join(results::TABLE).display()
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// An experiment in its folder.
+/// An experiment and its folder.
 struct Experiment {
     out: PathBuf,
     options: Options,
-    /// What the arms' option `data` is.
+    /// The arms' option `data`.
     data: String,
     training_images: usize,
     test_images: usize,
     device: (Device, String),
-    /// The arms that failed just now, and why.
+    /// Arms that failed in this process, with the error.
     failures: Vec<(Arm, String)>,
 }
 
 /// How an arm ended.
 enum End {
     /// Trained and evaluated.
-    Reached,
-    /// Ctrl-C.
-    Stopped,
+    Done,
+    /// Stopped by Ctrl-C.
+    Interrupted,
 }
 
 impl Experiment {
-    /// Makes the experiment's folder, or finds it there with the same options. Whatever of `arms` can fail at once
-    /// fails before anything is written.
-    fn begin(out: &Path, options: Options, arms: &[Arm]) -> Result<Self> {
+    /// Creates the experiment's folder, or opens it if it has the same options. Checks the options of `arms` before it
+    /// writes anything.
+    fn open(out: &Path, options: Options, arms: &[Arm]) -> Result<Self> {
         let source = cifar10::open(&options.options.data)?;
         let data = match options.images {
             None => options.options.data.clone(),
-            Some(_) => out.join(DATA).to_str().context("the name of the folder is not Unicode")?.to_owned(),
+            Some(_) => {
+                out.join(DATA).to_str().context("the path of --out is not Unicode: choose another folder")?.to_owned()
+            }
         };
         let training_images = options.images.unwrap_or(source.len(Split::Train));
         let device = device::for_run(&options.options)?;
@@ -184,19 +197,22 @@ impl Experiment {
         }
         experiment.check_slices()?;
         let subset = experiment.options.images.map(|images| cifar10::balanced(&source, images)).transpose()?;
-        experiment.options.settle(out)?;
+        experiment.options.save_or_check(out)?;
         if let Some(subset) = subset {
             cifar10::write(&source, &subset, Path::new(&experiment.data))?;
-            let there = Dataset::open(&experiment.data)?.len(Split::Train);
-            if there != training_images {
-                bail!("{} holds {there} training images, not {training_images}: remove it", experiment.data);
+            let found = Dataset::open(&experiment.data)?.len(Split::Train);
+            if found != training_images {
+                bail!(
+                    "{} holds {found} training images, not {training_images}: remove it and run the command again",
+                    experiment.data
+                );
             }
         }
         Ok(experiment)
     }
 
-    /// An arm alone must be the slice of the slimmable network: of a network whose own channels were rounded down, it may
-    /// be wider.
+    /// Checks that each arm of a single width has the size of that slice of the slimmable network. It may be larger if
+    /// the multiplier rounded the network's channels down.
     fn check_slices(&self) -> Result<()> {
         let parameters = |arm| -> Result<Vec<u64>> {
             let config: Config = self.config(arm);
@@ -207,7 +223,7 @@ impl Experiment {
         for (width, slice) in widths.iter().zip(parameters(Arm::Naive)?) {
             if parameters(Arm::Alone(*width))? != [slice] {
                 bail!(
-                    "at --multiplier {}, no network alone has the channels of width {width}: use a whole multiplier",
+                    "with --multiplier {}, no plain network has width {width}'s channels: use an integer multiplier",
                     self.options.options.multiplier
                 );
             }
@@ -215,47 +231,48 @@ impl Experiment {
         Ok(())
     }
 
-    /// The options of an arm's run.
+    /// Returns the options of an arm's run.
     fn config(&self, arm: Arm) -> Config {
-        let common = Config { data: self.data.clone(), ..self.options.options.clone() };
-        arm.config(&common).for_classes(CLASSES.len())
+        let shared = Config { data: self.data.clone(), ..self.options.options.clone() };
+        arm.config(&shared).for_classes(CLASSES.len())
     }
 
     fn folder(&self, arm: Arm) -> PathBuf {
         self.out.join(arm.to_string())
     }
 
-    /// Does what is left of an arm.
+    /// Runs an arm, or what is left of it.
     fn run(&self, arm: Arm) -> Result<End> {
         let (path, config, (device, _)) = (self.folder(arm), self.config(arm), &self.device);
-        let (folder, state) = match RunFolder::open(&path) {
+        let (folder, trainer) = match RunFolder::open(&path) {
             Ok(folder) => {
                 options::check_resumable(&folder.config()?, &config)?;
-                if Standing::read(arm, &folder)?.state == State::Done {
-                    eprintln!("arm {arm} was done before");
-                    return Ok(End::Reached);
+                if ArmResult::read(arm, &folder)?.state == State::Done {
+                    eprintln!("arm {arm} is already done");
+                    return Ok(End::Done);
                 }
-                let state = resumed(&folder, &config, device)?;
-                (folder, state)
+                let trainer = resume_trainer(&folder, &config, device)?;
+                (folder, trainer)
             }
             Err(_) => {
-                let state = fresh(&config, device)?;
-                (RunFolder::create(&path, &config)?, state)
+                let trainer = new_trainer(&config, device)?;
+                (RunFolder::create(&path, &config)?, trainer)
             }
         };
         if !results::is_trained(&folder.events()?) {
             let loader = Loader::new(Dataset::open(&config.data)?, &config, Some(folder.clone()))?;
-            let (commands, asked) = mpsc::unbounded();
-            if follow(Run::new(config.clone(), state, self.device.clone(), loader, asked), &folder, commands)? {
-                return Ok(End::Stopped);
+            let (commands, received_commands) = mpsc::unbounded();
+            let run = Run::new(config.clone(), trainer, self.device.clone(), loader, received_commands);
+            if train(run, &folder, commands)? {
+                return Ok(End::Interrupted);
             }
         }
         evaluate_run(&folder, &config, device)?;
-        Ok(End::Reached)
+        Ok(End::Done)
     }
 
-    /// The loss landscape of a trained arm, unless it has one.
-    fn survey(&self, arm: Arm) -> Result<()> {
+    /// Computes the loss landscape of a trained arm, unless it has one.
+    fn compute_landscape(&self, arm: Arm) -> Result<()> {
         let folder = RunFolder::open(&self.folder(arm))?;
         if !folder.landscape_path().exists() {
             landscape::compute(&folder, &LandscapeFlags::new(&folder, &self.options.options.device, CELLS))?;
@@ -263,32 +280,32 @@ impl Experiment {
         Ok(())
     }
 
-    /// Draws all arms that have begun side by side.
-    fn draw(&self) -> Result<()> {
+    /// Writes a report of all arms that have started, side by side.
+    fn write_report(&self) -> Result<()> {
         let folders = Arm::all(&self.options.options.widths).into_iter().map(|arm| self.folder(arm));
-        let begun: Vec<PathBuf> = folders
+        let started: Vec<PathBuf> = folders
             .filter(|path| {
                 RunFolder::open(path).and_then(|folder| folder.events()).is_ok_and(|events| !events.is_empty())
             })
             .collect();
-        if begun.is_empty() {
+        if started.is_empty() {
             return Ok(());
         }
-        report::draw(&begun, &self.out.join(REPORT), Some(&self.out.join(FIGURES)))
+        report::write(&started, &self.out.join(REPORT), Some(&self.out.join(FIGURES)))
     }
 
-    /// What has been found so far, by this command and those before it.
+    /// Collects the results so far, including those of earlier commands.
     fn results(&self) -> Result<Results> {
         let options = &self.options.options;
-        let mut standings = Vec::new();
+        let mut arms = Vec::new();
         for arm in Arm::all(&options.widths) {
             let failure = self.failures.iter().find(|(failed, _)| *failed == arm);
             match (RunFolder::open(&self.folder(arm)), failure) {
-                (Ok(folder), None) => standings.push(Standing::read(arm, &folder)?),
-                (Ok(folder), Some((_, message))) => standings.push(Standing::read(arm, &folder)?.failed(message)),
-                // It has not begun.
+                (Ok(folder), None) => arms.push(ArmResult::read(arm, &folder)?),
+                (Ok(folder), Some((_, message))) => arms.push(ArmResult::read(arm, &folder)?.failed(message)),
+                // It has not started.
                 (Err(_), None) => {}
-                (Err(_), Some((_, message))) => standings.push(Standing::of(arm, &[]).failed(message)),
+                (Err(_), Some((_, message))) => arms.push(ArmResult::new(arm, &[]).failed(message)),
             }
         }
         Ok(Results {
@@ -298,29 +315,30 @@ impl Experiment {
             training_images: self.training_images,
             test_images: self.test_images,
             options: options.clone(),
-            arms: standings,
+            arms,
         })
     }
 }
 
 impl Options {
-    /// Keeps them in the experiment's folder, unless they are there.
+    /// Saves the options in the experiment's folder, or checks them against those saved there.
     ///
     /// # Errors
-    /// If other ones are.
-    fn settle(&self, out: &Path) -> Result<()> {
+    /// If the saved ones differ, or the file cannot be read or written.
+    fn save_or_check(&self, out: &Path) -> Result<()> {
         let path = out.join(OPTIONS);
         if !path.exists() {
-            fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+            create_folder(out)?;
             return write_atomically(&path, toml::to_string(self)?.as_bytes());
         }
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let begun: Self = toml::from_str(&text).with_context(|| format!("{} cannot be used", path.display()))?;
-        let mut differences = options::differences(&begun.options, &self.options, &FREE_ON_RESUME)?;
-        if begun.images != self.images {
-            let [wanted, begun] =
-                [self, &begun].map(|it| it.images.map_or_else(|| "all".to_owned(), |images| images.to_string()));
-            differences.push(format!("images = {wanted} (it was begun with {begun})"));
+        let saved: Self =
+            toml::from_str(&text).with_context(|| format!("{} is not an experiment's options", path.display()))?;
+        let mut differences = options::differences(&saved.options, &self.options, &CHANGEABLE_ON_RESUME)?;
+        if saved.images != self.images {
+            let [wanted, started] =
+                [self, &saved].map(|it| it.images.map_or_else(|| "all".to_owned(), |images| images.to_string()));
+            differences.push(format!("images = {wanted} (it was started with {started})"));
         }
         if !differences.is_empty() {
             bail!(
@@ -333,7 +351,7 @@ impl Options {
     }
 }
 
-/// How this program was called, for a shell.
+/// Returns this program's command line, quoted for a shell.
 fn command_line() -> String {
     let quoted = std::env::args().skip(1).map(|argument| {
         let is_plain = |c: char| c.is_alphanumeric() || "-_./,=:+".contains(c);

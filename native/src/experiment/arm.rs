@@ -1,4 +1,4 @@
-//! The arms of the comparison: networks that differ in one thing each.
+//! The arms of the comparison, each of which differs from the others in one thing.
 
 use std::fmt::{Display, Formatter};
 
@@ -18,35 +18,35 @@ const SLOW_START: f64 = 0.5;
 /// The supervised network's learning rate for a batch of 128 (He et al. 2016, section 4.2); it grows with the batch.
 const SUPERVISED_RATE: f64 = 0.1 / 128.0;
 
-/// Options in which the arms differ, or that all of them need so.
-pub const OWN_OPTIONS: [&str; 7] =
+/// Options that the arms set themselves.
+pub const ARM_OPTIONS: [&str; 7] =
     ["method", "init", "slow_start", "distill", "reweighting", "surgery", "interference"];
 
-/// One arm: a run in a folder of its name.
+/// One arm: a run in a folder of that name.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Arm {
     /// A plain network with the channels of this width.
     Alone(f64),
-    /// A slimmable network whose widths' losses are summed.
+    /// A slimmable network, trained on the sum of its widths' losses.
     Naive,
-    /// And the sub-networks join halfway.
+    /// Naive; sub-networks are trained from halfway on.
     SlowStart,
-    /// Naive, and the full network teaches the others.
+    /// Naive; the full network teaches the sub-networks.
     Distillation,
-    /// Naive, and the full network's loss counts for more.
+    /// Naive; the full network's loss has a larger weight.
     Reweighting,
-    /// All three.
+    /// Slow start, distillation and reweighting.
     Slimclr,
-    /// Naive, and conflicting gradients are projected.
+    /// Naive, with PCGrad.
     Pcgrad,
-    /// Naive, and the gradients' sum is moved to serve the worst off.
+    /// Naive, with CAGrad.
     Cagrad,
-    /// A slimmable network that learns labels.
+    /// A slimmable network trained on labels.
     Supervised,
 }
 
 impl Arm {
-    /// All arms for a network of these widths, in the order of the table.
+    /// Returns all arms for a network of these widths, in the order of the table.
     pub fn all(widths: &[f64]) -> Vec<Self> {
         let slimmable = [
             Self::Naive,
@@ -61,11 +61,11 @@ impl Arm {
         widths.iter().map(|width| Self::Alone(*width)).chain(slimmable).collect()
     }
 
-    /// The arms of these names, in the order of the table; all if none is named.
+    /// Returns the arms with these names, in the order of the table; all if `names` is empty.
     ///
     /// # Errors
-    /// If there is no arm of a name.
-    pub fn chosen(names: &[String], widths: &[f64]) -> Result<Vec<Self>> {
+    /// If there is no arm with a name.
+    pub fn select(names: &[String], widths: &[f64]) -> Result<Vec<Self>> {
         let mut arms = Self::all(widths);
         let known: Vec<String> = arms.iter().map(Self::to_string).collect();
         if let Some(name) = names.iter().find(|name| !known.contains(name)) {
@@ -75,7 +75,7 @@ impl Arm {
         Ok(arms)
     }
 
-    /// What the table calls it.
+    /// Returns the title of its row in the table.
     pub fn title(self) -> &'static str {
         match self {
             Self::Alone(_) => "each width alone",
@@ -90,15 +90,15 @@ impl Arm {
         }
     }
 
-    /// Which width of its own network stands for a width of the table.
-    pub fn own_width(self, width: f64) -> Option<f64> {
+    /// Returns the width of its network for a column of the table, if it has one.
+    pub fn network_width(self, width: f64) -> Option<f64> {
         match self {
             Self::Alone(of) => (of == width).then_some(1.0),
             _ => Some(width),
         }
     }
 
-    /// Its options, where all arms have those of `base` in common.
+    /// Returns its options, given those that the arms share.
     pub fn config(self, base: &Config) -> Config {
         let naive = Config {
             method: MethodKind::Mocov2,
@@ -134,7 +134,7 @@ impl Arm {
 }
 
 impl Display for Arm {
-    /// The name of its folder.
+    /// Writes the name of its folder.
     fn fmt(&self, formatter: &mut Formatter) -> std::fmt::Result {
         let name = match self {
             Self::Alone(width) => return write!(formatter, "alone-{width:?}"),
@@ -157,16 +157,16 @@ impl Serialize for Arm {
     }
 }
 
-/// Refuses options that the arms set themselves: given, they would be passed over.
+/// Refuses options that the arms set themselves, because they would have no effect.
 ///
 /// # Errors
-/// Naming those that were given.
-pub fn refuse_own_options(matches: &ArgMatches) -> Result<()> {
-    let given = OWN_OPTIONS.into_iter().filter(|key| matches.value_source(key) == Some(ValueSource::CommandLine));
+/// If any was given; the error names them.
+pub fn refuse_arm_options(matches: &ArgMatches) -> Result<()> {
+    let given = ARM_OPTIONS.into_iter().filter(|key| matches.value_source(key) == Some(ValueSource::CommandLine));
     let given: Vec<String> = given.map(|key| format!("--{}", key.replace('_', "-"))).collect();
     if !given.is_empty() {
         bail!(
-            "each arm sets {} itself: leave it out, choose arms with --arms, or train a network of your own with \
+            "each arm sets {} itself: remove it and choose arms with --arms, or train a single network with \
              slimclr pretrain",
             given.join(", ")
         );
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arms_differ_in_what_they_are_named_after() {
+    fn an_arm_differs_from_naive_only_in_what_it_is_named_after() {
         let base = Config { multiplier: 2.0, seed: 7, ..Config::cifar10() };
         let names: Vec<String> = Arm::all(&base.widths).iter().map(Arm::to_string).collect();
         assert_eq!(
@@ -198,7 +198,7 @@ mod tests {
             (Arm::Reweighting, Config { reweighting: Reweighting::FullTakesAll, ..naive.clone() }),
             (Arm::Pcgrad, Config { surgery: Surgery::Pcgrad, ..naive.clone() }),
             (Arm::Cagrad, Config { surgery: Surgery::Cagrad, ..naive.clone() }),
-            // The recipe is SlimCLR's.
+            // The preset is SlimCLR's configuration.
             (Arm::Slimclr, Config { interference: true, ..base.clone() }),
         ];
         for (arm, expected) in expected {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_supervised_arms_rate_grows_with_the_batch() {
+    fn the_learning_rate_of_the_supervised_arm_scales_with_the_batch() {
         let rate = |batch| Arm::Supervised.config(&Config { batch, ..Config::cifar10() }).learning_rate;
         assert_eq!([rate(128), rate(512)], [0.1, 0.4]);
         let supervised = Arm::Supervised.config(&Config::cifar10());
@@ -222,12 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn arms_are_chosen_by_name() {
-        let chosen =
-            |names: &[&str]| Arm::chosen(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>(), &[1.0]);
-        assert_eq!(chosen(&["slimclr", "alone-1.0"]).unwrap(), [Arm::Alone(1.0), Arm::Slimclr]);
-        assert_eq!(chosen(&[]).unwrap(), Arm::all(&[1.0]));
-        let error = chosen(&["naive", "alone-0.5"]).unwrap_err().to_string();
+    fn arms_are_selected_by_name() {
+        let select =
+            |names: &[&str]| Arm::select(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>(), &[1.0]);
+        assert_eq!(select(&["slimclr", "alone-1.0"]).unwrap(), [Arm::Alone(1.0), Arm::Slimclr]);
+        assert_eq!(select(&[]).unwrap(), Arm::all(&[1.0]));
+        let error = select(&["naive", "alone-0.5"]).unwrap_err().to_string();
         assert!(error.starts_with("there is no arm 'alone-0.5': choose from alone-1.0, naive, "), "{error}");
     }
 }

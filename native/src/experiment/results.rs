@@ -1,4 +1,4 @@
-//! What an experiment has found so far, read from its arms' runs: as a table for people and as JSON for programs.
+//! An experiment's results so far, read from its arms' runs, as Markdown tables and as JSON.
 
 use std::path::Path;
 
@@ -17,87 +17,87 @@ use crate::{
     terminal,
 };
 
-/// The file of the table.
+/// File name of the tables.
 pub const TABLE: &str = "results.md";
 const DATA: &str = "results.json";
 
-/// What all arms have in common, and what each has come to.
+/// What the arms share, and the result of each.
 #[derive(Serialize)]
 pub struct Results {
     /// Name and version of this program.
     pub program: &'static str,
-    /// The command line that goes on with the experiment.
+    /// The command line that resumes the experiment.
     pub command: String,
-    /// What the network of full width is called.
+    /// Name of the full network's architecture.
     pub network: String,
-    /// Images that are trained on.
+    /// Number of training images.
     pub training_images: usize,
-    /// Images that are evaluated on.
+    /// Number of test images.
     pub test_images: usize,
-    /// Options that all arms have in common, but for those that make an arm.
+    /// Options that the arms share.
     pub options: Config,
-    /// In the order of the table; without those that have not begun.
-    pub arms: Vec<Standing>,
+    /// The arms that have started, in the order of the table.
+    pub arms: Vec<ArmResult>,
 }
 
-/// What stands of one arm.
+/// The result of one arm so far.
 #[derive(Serialize)]
-pub struct Standing {
-    /// Which.
+pub struct ArmResult {
+    /// The arm.
     pub arm: Arm,
-    /// How far it is.
+    /// Its progress.
     #[serde(flatten)]
     pub state: State,
-    /// Where it was trained last.
+    /// The device that it was last trained on.
     pub device: Option<String>,
-    /// Seconds that its steps took, evaluations left out, over all resumptions.
+    /// Seconds of all its training steps, without evaluations.
     pub training_seconds: f64,
     /// The evaluation of each width of its network before training.
     pub untrained: Vec<Evaluated>,
-    /// The latest evaluation with the usual probes, of each width of its network.
+    /// The latest evaluation with the default probes, of each width of its network.
     pub evaluated: Vec<Evaluated>,
 }
 
-/// How far an arm is.
+/// The progress of an arm.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
     /// Trained and evaluated.
     Done,
-    /// Training or evaluation is left.
+    /// Training or evaluation is incomplete.
     Begun {
         /// Steps taken.
         step: u64,
         /// Steps of the whole run.
         steps: u64,
     },
-    /// It cannot go on.
+    /// Training or evaluation failed.
     Failed {
-        /// Why.
+        /// The error.
         message: String,
     },
 }
 
-impl Standing {
-    /// That of `arm`, whose run is in `folder`.
+impl ArmResult {
+    /// Reads the result of `arm` from its run's folder.
     ///
     /// # Errors
     /// If its events cannot be read.
     pub fn read(arm: Arm, folder: &RunFolder) -> Result<Self> {
-        Ok(Self::of(arm, &folder.events()?))
+        Ok(Self::new(arm, &folder.events()?))
     }
 
-    /// That of `arm`, whose run has reported `events`.
-    pub fn of(arm: Arm, events: &[Event]) -> Self {
+    /// Computes the result of `arm` from its run's events.
+    pub fn new(arm: Arm, events: &[Event]) -> Self {
         let started = Event::latest_start(events);
         let widths = started.map(|started| started.config.widths.as_slice()).unwrap_or_default();
         let steps = started.map_or(0, |started| started.steps);
         let step = events.iter().map(Event::step).max().unwrap_or(0);
-        let usual = Probes::default();
+        let default_probes = Probes::default();
         let probed = |width: &f64| {
             let evaluated = events.iter().rev().filter_map(|event| match event {
-                // By hand, an arm may have been evaluated otherwise.
-                Event::Evaluated(evaluated) if usual.measured(evaluated) => Some(evaluated),
+                // The user may have evaluated the arm with other probes as well.
+                Event::Evaluated(evaluated) if default_probes.match_those_of(evaluated) => Some(evaluated),
                 _ => None,
             });
             evaluated.into_iter().find(|it| it.width == *width && it.step == steps).cloned()
@@ -123,48 +123,48 @@ impl Standing {
         }
     }
 
-    /// What a slimmable network was at this width before training: the same in all arms.
+    /// Returns the evaluation of a slimmable network before training, which is the same in all such arms.
     fn untrained_at(&self, width: f64) -> Option<&Evaluated> {
         let is_slimmable = !matches!(self.arm, Arm::Alone(_));
         self.untrained.iter().find(|evaluated| is_slimmable && evaluated.width == width)
     }
 
-    /// The same, but it cannot go on.
+    /// Marks the arm as failed.
     pub fn failed(self, message: &str) -> Self {
         Self { state: State::Failed { message: message.to_owned() }, ..self }
     }
 
-    /// What `measure` found of one width of its network.
-    fn cell(&self, own_width: f64, measure: &Measure) -> String {
-        let evaluated = self.evaluated.iter().find(|evaluated| evaluated.width == own_width);
+    /// Formats a measure at one width of its network.
+    fn cell(&self, width: f64, measure: &Measure) -> String {
+        let evaluated = self.evaluated.iter().find(|evaluated| evaluated.width == width);
         match (evaluated.map(measure.cell), &self.state) {
             (Some(Some(cell)), _) => cell,
-            // The arm, or the probe.
+            // Either the arm or the probe failed.
             (None, State::Failed { .. }) | (Some(None), _) => "failed".to_owned(),
             (None, State::Done | State::Begun { .. }) => "–".to_owned(),
         }
     }
 }
 
-/// Whether a run of these events has taken all its steps.
+/// Returns whether the run of these events has taken all its steps.
 pub fn is_trained(events: &[Event]) -> bool {
-    // A run that goes on from an earlier checkpoint drops the events after it.
+    // Resuming from an earlier checkpoint drops later events, `finished` among them.
     events.iter().any(|event| matches!(event, Event::Finished { .. }))
 }
 
-/// A measure of the table.
+/// A measure of accuracy, with a table for each.
 struct Measure {
     title: &'static str,
     cell: fn(&Evaluated) -> Option<String>,
-    /// Whether untrained networks are measured, too.
+    /// Whether untrained networks are measured as well.
     of_untrained: bool,
 }
 
-/// The paper's first.
+/// The paper's measure comes first.
 const MEASURES: [Measure; 3] = [
     Measure { title: "Linear probe (switchable), top-1 in %", cell: |it| it.probe.map(percent), of_untrained: false },
     Measure {
-        title: "kNN, top-1 in %, ± its standard error",
+        title: "kNN, top-1 in %, ± standard error",
         cell: |it| Some(format!("{} ± {}", percent(it.knn), percent(it.knn_standard_error))),
         of_untrained: true,
     },
@@ -176,16 +176,16 @@ fn percent(fraction: f64) -> String {
 }
 
 impl Results {
-    /// Writes them into an experiment's folder.
+    /// Writes the tables and the JSON file into an experiment's folder.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
         write_atomically(&folder.join(TABLE), self.markdown().as_bytes())?;
         write_atomically(&folder.join(DATA), &serde_json::to_vec_pretty(self)?)
     }
 
-    /// The main table, for the terminal.
+    /// Formats the table of the first measure for the terminal.
     pub fn table(&self) -> String {
         let [main, ..] = &MEASURES;
         format!("{}\n{}", main.title, terminal::aligned(&self.heads(), &self.rows(main)))
@@ -196,18 +196,18 @@ impl Results {
         ["arm".to_owned()].into_iter().chain(widths).collect()
     }
 
-    /// A line for each title: the networks that are alone share one.
+    /// Formats one row per title; the networks of a single width share one.
     fn rows(&self, measure: &Measure) -> Vec<Vec<String>> {
-        let lines = self.arms.chunk_by(|a, b| a.arm.title() == b.arm.title());
+        let groups = self.arms.chunk_by(|a, b| a.arm.title() == b.arm.title());
         let row = |title: &str, cell: &dyn Fn(f64) -> Option<String>| -> Vec<String> {
             let cells = self.options.widths.iter().map(|width| cell(*width).unwrap_or_else(|| "–".to_owned()));
             [title.to_owned()].into_iter().chain(cells).collect()
         };
         let untrained = |width| self.arms.iter().find_map(|it| it.untrained_at(width)).and_then(measure.cell);
         let first = measure.of_untrained.then(|| row("untrained", &untrained));
-        let arms = lines.map(|standings| {
-            let of_width = |width| standings.iter().find_map(|it| Some(it.cell(it.arm.own_width(width)?, measure)));
-            row(standings[0].arm.title(), &of_width)
+        let arms = groups.map(|arms| {
+            let cell = |width| arms.iter().find_map(|it| Some(it.cell(it.arm.network_width(width)?, measure)));
+            row(arms[0].arm.title(), &cell)
         });
         first.into_iter().chain(arms).collect()
     }
@@ -218,22 +218,22 @@ impl Results {
             .iter()
             .map(|measure| format!("{}:\n\n{}", measure.title, markdown_table(&self.heads(), &self.rows(measure))))
             .collect();
-        let runs: Vec<Vec<String>> = self.arms.iter().map(|standing| self.run_row(standing)).collect();
-        let runs = markdown_table(&["run", "state", "training", "on"], &runs);
-        // Half of the images right is where the binomial distribution is widest.
+        let runs: Vec<Vec<String>> = self.arms.iter().map(|arm| self.run_row(arm)).collect();
+        let runs = markdown_table(&["run", "state", "training", "device"], &runs);
+        // The binomial standard error is largest at an accuracy of one half.
         let error = 100.0 * (0.25 / self.test_images as f64).sqrt();
         format!(
-            "# Each width alone, a slimmable network, and what helps it, on CIFAR-10\n\n{}\n\
-             A cell is one network. Over {} test images its standard error is {error:.1} at most (binomial), that of \
-             a difference of two cells {:.1}: differences below {:.1} are within noise. Every arm was trained once, \
-             with seed {}; how far seeds differ comes on top.\n\n\
+            "# Single-width, slimmable and supervised networks on CIFAR-10\n\n{}\n\
+             Each cell is one network. With {} test images, the standard error of a cell is at most {error:.1} \
+             (binomial), and that of a difference of two cells {:.1}. So differences below {:.1} are within noise. \
+             Each arm was trained once, with seed {}; the variance between seeds is not included.\n\n\
              | | |\n|---|---|\n\
              | command | `{}` |\n\
              | program | {} |\n\
              | network | {}, widths {} |\n\
-             | images | {} to train on, {} to test |\n\
-             | course | {} epochs, batch {} |\n\n\
-             Time of the training steps; evaluations come on top:\n\n{runs}",
+             | images | {} training, {} test |\n\
+             | schedule | {} epochs, batch {} |\n\n\
+             Time of the training steps, without evaluations:\n\n{runs}",
             tables.join("\n"),
             count(self.test_images as u64),
             2f64.sqrt() * error,
@@ -250,20 +250,20 @@ impl Results {
         )
     }
 
-    fn run_row(&self, standing: &Standing) -> Vec<String> {
-        let state = match &standing.state {
+    fn run_row(&self, arm: &ArmResult) -> Vec<String> {
+        let state = match &arm.state {
             State::Done => "done".to_owned(),
-            State::Begun { steps: 0, .. } => "begun".to_owned(),
-            State::Begun { step, steps } if step == steps => "to be evaluated".to_owned(),
+            State::Begun { steps: 0, .. } => "started".to_owned(),
+            State::Begun { step, steps } if step == steps => "not evaluated yet".to_owned(),
             State::Begun { step, steps } => format!("{} of {} steps", count(*step), count(*steps)),
             State::Failed { message } => format!("failed: {}", message.replace('|', "\\|").replace('\n', " ")),
         };
-        let device = standing.device.clone().unwrap_or_default();
-        vec![standing.arm.to_string(), state, duration(standing.training_seconds), device]
+        let device = arm.device.clone().unwrap_or_default();
+        vec![arm.arm.to_string(), state, duration(arm.training_seconds), device]
     }
 }
 
-/// The first column flush left, the others right.
+/// Formats a Markdown table with the first column left-aligned and the others right-aligned.
 fn markdown_table(heads: &[impl AsRef<str>], rows: &[Vec<String>]) -> String {
     let line = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
     let rule = format!("|---|{}\n", "---:|".repeat(heads.len() - 1));
@@ -280,7 +280,7 @@ mod tests {
     fn started(widths: &[f64]) -> Event {
         Event::Started(Box::new(Started {
             config: Config { widths: widths.to_vec(), batch: 64, ..Config::mini() },
-            device: "an abacus".into(),
+            device: "CPU".into(),
             images: 5000,
             normalisation: None,
             step: 0,
@@ -314,7 +314,7 @@ mod tests {
 
     const FINISHED: Event = Event::Finished { step: 2, seconds: 9.0 };
 
-    fn results(arms: Vec<Standing>) -> Results {
+    fn results(arms: Vec<ArmResult>) -> Results {
         Results {
             program: "slimclr 1",
             command: "slimclr experiment cifar10".into(),
@@ -327,34 +327,34 @@ mod tests {
     }
 
     #[test]
-    fn an_arm_is_done_when_every_width_is_probed_after_its_last_step() {
+    fn an_arm_is_done_when_every_width_is_probed_after_the_last_step() {
         let events = [started(&[1.0, 0.5]), step(1), step(2), FINISHED, probed(1.0, Some(0.6)), probed(0.5, None)];
-        let state = |count| Standing::of(Arm::Naive, &events[..count]).state;
+        let state = |count| ArmResult::new(Arm::Naive, &events[..count]).state;
         assert_eq!(state(0), State::Begun { step: 0, steps: 0 });
         assert_eq!(state(2), State::Begun { step: 1, steps: 2 });
         assert_eq!(state(5), State::Begun { step: 2, steps: 2 });
         assert_eq!(state(6), State::Done);
-        let otherwise = |evaluated: &Event| match evaluated {
-            Event::Evaluated(usual) => Event::Evaluated(Evaluated { ridge_lambda: Some(1.0), ..usual.clone() }),
+        let with_other_lambda = |event: &Event| match event {
+            Event::Evaluated(it) => Event::Evaluated(Evaluated { ridge_lambda: Some(1.0), ..it.clone() }),
             other => other.clone(),
         };
-        let by_hand: Vec<Event> = events.iter().map(otherwise).collect();
-        assert_eq!(Standing::of(Arm::Naive, &by_hand).state, State::Begun { step: 2, steps: 2 });
-        assert_eq!(Standing::of(Arm::Naive, &events).training_seconds, 4.0);
+        let other_probes: Vec<Event> = events.iter().map(with_other_lambda).collect();
+        assert_eq!(ArmResult::new(Arm::Naive, &other_probes).state, State::Begun { step: 2, steps: 2 });
+        assert_eq!(ArmResult::new(Arm::Naive, &events).training_seconds, 4.0);
         assert!(!is_trained(&events[..3]) && is_trained(&events));
     }
 
     #[test]
-    fn networks_alone_share_a_line_and_what_is_missing_is_said() {
+    fn single_width_networks_share_a_row_and_missing_cells_are_marked() {
         let alone = |width, probe| {
-            Standing::of(Arm::Alone(width), &[started(&[1.0]), step(1), step(2), FINISHED, probed(1.0, probe)])
+            ArmResult::new(Arm::Alone(width), &[started(&[1.0]), step(1), step(2), FINISHED, probed(1.0, probe)])
         };
         let table = results(vec![
             alone(1.0, Some(0.612)),
             alone(0.5, Some(0.5)),
-            Standing::of(Arm::Naive, &[started(&[1.0, 0.5]), step(1)]),
-            Standing::of(Arm::Slimclr, &[started(&[1.0, 0.5])]).failed("the loss | is NaN"),
-            Standing::of(
+            ArmResult::new(Arm::Naive, &[started(&[1.0, 0.5]), step(1)]),
+            ArmResult::new(Arm::Slimclr, &[started(&[1.0, 0.5])]).failed("the loss | is NaN"),
+            ArmResult::new(
                 Arm::Supervised,
                 &[started(&[1.0, 0.5]), step(2), FINISHED, probed(1.0, Some(0.7)), probed(0.5, None)],
             ),
@@ -368,21 +368,20 @@ mod tests {
             "| slimmable, supervised | 70.0 | failed |",
             "| each width alone | 50.0 ± 0.5 | 50.0 ± 0.5 |",
             "| each width alone | 25.0 | 25.0 |",
-            "| naive | 1 of 2 steps | 2.0 s | an abacus |",
-            "| slimclr | failed: the loss \\| is NaN | 0.0 s | an abacus |",
-            "| images | 5,000 to train on, 10,000 to test |",
+            "| naive | 1 of 2 steps | 2.0 s | CPU |",
+            "| slimclr | failed: the loss \\| is NaN | 0.0 s | CPU |",
+            "| images | 5,000 training, 10,000 test |",
         ] {
             assert!(table.lines().any(|found| found == line), "'{line}' is not in:\n{table}");
         }
-        assert!(table.contains("its standard error is 0.5 at most"), "{table}");
+        assert!(table.contains("the standard error of a cell is at most 0.5"), "{table}");
         assert!(table.contains("differences below 1.4 are within noise"), "{table}");
     }
 
     #[test]
-    fn programs_read_the_same() {
+    fn the_json_holds_the_evaluations() {
         let events = [started(&[1.0]), step(1), step(2), FINISHED, probed(1.0, Some(0.6))];
-        let standing = Standing::of(Arm::Alone(0.5), &events);
-        let json = serde_json::to_value(results(vec![standing])).unwrap();
+        let json = serde_json::to_value(results(vec![ArmResult::new(Arm::Alone(0.5), &events)])).unwrap();
         let arm = &json["arms"][0];
         assert_eq!((&arm["arm"], &arm["state"]), (&"alone-0.5".into(), &"done".into()));
         assert_eq!(arm["evaluated"][0]["probe"], 0.6);
