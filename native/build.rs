@@ -1,4 +1,4 @@
-//! Lets the linker keep one of functions that compile to the same code, where it can: kernels are prepared by many.
+//! Turns on identical code folding if the linker supports it: many generic kernel launchers compile to the same code.
 
 use std::{env, error::Error, fs, path::PathBuf, process::Command};
 
@@ -8,7 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     let source = PathBuf::from(env::var("OUT_DIR")?).join("linked.rs");
     fs::write(&source, "fn main() {}")?;
-    // As cargo will link the program itself.
+    // Links a test program as cargo will link this one.
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let linker = env::var("RUSTC_LINKER").map(|linker| format!("-Clinker={linker}"));
     let linked = Command::new(env::var("RUSTC")?)

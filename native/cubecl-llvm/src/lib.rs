@@ -1,17 +1,17 @@
-//! The types of CubeCL's LLVM back end that its CUDA runtime names, and nothing behind them.
+//! Stubs of the types of CubeCL's LLVM back end that its CUDA runtime refers to.
 //!
-//! The real crate downloads a bundle of LLVM when it is built, which fails without internet. CUDA
-//! kernels go through CubeCL's other compiler, C++ for NVRTC (`cubecl-cuda`'s feature `cpp`), so none of
-//! this runs. A build without the feature `cuda` does not compile this crate.
+//! The real crate downloads LLVM when it is built, which fails without internet. CUDA kernels are compiled by CubeCL's
+//! other compiler, C++ for NVRTC (`cubecl-cuda`'s feature `cpp`), so none of this runs. A build without the feature
+//! `cuda` does not compile this crate.
 
 use cubecl_core::{ir::nvidia::SmArch, prelude::KernelDefinition};
 use cubecl_server::{compiler::CompilationError, kernel::BufferIOAttr};
 use nvptx::ptx_version::PtxVersion;
 
-/// What LLVM would compile for.
+/// A compilation target.
 #[derive(Clone, Copy, Debug)]
 pub enum LlvmTarget {
-    /// NVIDIA's virtual instruction set.
+    /// NVIDIA's PTX.
     Nvptx,
 }
 
@@ -48,7 +48,7 @@ pub struct NvptxModule {
     pub ptx: Vec<std::ffi::c_char>,
 }
 
-/// What the compiler gives.
+/// The compiler's output.
 #[non_exhaustive]
 pub enum PlironArtifact {
     /// For NVIDIA's GPUs.
@@ -56,10 +56,10 @@ pub enum PlironArtifact {
 }
 
 impl PlironCompiler {
-    /// There is no LLVM here.
+    /// Fails.
     ///
     /// # Errors
-    /// Always.
+    /// Always, because there is no LLVM.
     pub fn compile(&mut self, _: KernelDefinition, _: &PlironOptions) -> Result<PlironArtifact, CompilationError> {
         Err(CompilationError::Generic {
             reason: "this program was built without LLVM; CUDA kernels go through NVRTC".into(),
@@ -67,22 +67,22 @@ impl PlironCompiler {
         })
     }
 
-    /// The language it would emit.
+    /// Returns the name of the compiler's language.
     pub fn lang_tag(&self) -> &'static str {
         "llvm"
     }
 }
 
-/// NVIDIA's part.
+/// NVIDIA's target.
 pub mod nvptx {
     /// PTX versions.
     pub mod ptx_version {
-        /// A version of PTX; never chosen here.
+        /// A version of PTX.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub struct PtxVersion(u32);
 
         impl PtxVersion {
-            /// None: NVRTC chooses its own.
+            /// Returns `None`, because NVRTC chooses the version.
             pub fn for_driver(_: i32) -> Option<Self> {
                 None
             }
@@ -96,9 +96,9 @@ pub mod nvptx {
     }
 }
 
-/// What targets share.
+/// Common to all targets.
 pub mod shared {
-    /// Features that a back end lowers.
+    /// Features lowered by a back end.
     pub mod lowered_features {
         /// The target.
         pub enum GpuTarget {
@@ -106,7 +106,7 @@ pub mod shared {
             Nvptx,
         }
 
-        /// Changes nothing: called only for LLVM.
+        /// Does nothing, as it is called only for LLVM.
         pub fn restrict_features(_: &mut cubecl_core::ir::DeviceProperties, _: GpuTarget) {}
     }
 }
