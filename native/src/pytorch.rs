@@ -1,4 +1,4 @@
-//! PyTorch's checkpoint files, read as data: whatever code their pickle names is neither loaded nor run.
+//! Reads PyTorch checkpoints as data: code that their pickle refers to is never loaded or run.
 
 #[cfg(test)]
 #[path = "../../core/src/interchange/pytorch/fixture.rs"]
@@ -11,7 +11,7 @@ use burn::tensor::{DType, TensorData};
 use pytorch_reader::{PickleError, PickleValue, PytorchError, PytorchReader, Tensor};
 use slimclr_core::{interchange::pytorch::STATE_DICT, layout::Shapes};
 
-/// Python types beside plain values that may stand in a checkpoint: tensors, what describes them, and integers
+/// Python types that a checkpoint may contain besides plain values: tensors, their dtypes and devices, and integers
 /// beyond 64 bits.
 const ALLOWED: [&str; 16] = [
     "torch.Tensor",
@@ -32,38 +32,38 @@ const ALLOWED: [&str; 16] = [
     "int",
 ];
 
-/// The tensors of a network's state dict, whose values are read on demand.
+/// The tensors of a state dict, whose values are read on demand.
 #[derive(Debug)]
 pub struct StateDict {
     tensors: HashMap<String, Tensor>,
 }
 
 impl StateDict {
-    /// Reads the table of contents of a file that `torch.save` wrote, in any of its formats.
+    /// Reads the names and shapes of a file written by `torch.save`, in any of its formats.
     ///
     /// # Errors
-    /// If it is no such file or not whole, or if there is anything in it but tensors and plain values.
+    /// If it is not such a file, is truncated, or contains anything but tensors and plain values.
     pub fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
         let refused = |what: String| {
             anyhow!(
-                "{shown} is refused, for it holds what is neither a plain value nor an ordinary tensor: {what}; \
-                 keep its tensors alone, in Python: \
-                 torch.save(torch.load('{shown}', weights_only=True)['state_dict'], 'weights.pth'); where that refuses it \
-                 too, weights_only=False would run what is in it: only if you trust it"
+                "{shown} is refused because it contains an object that is neither a tensor nor a plain value: {what}; \
+                 extract its tensors in Python: \
+                 torch.save(torch.load('{shown}', weights_only=True)['state_dict'], 'weights.pth'); if PyTorch refuses \
+                 it too, weights_only=False would run code in the file, so use that only if you trust it"
             )
         };
         let unreadable = |error| match error {
             PytorchError::Pickle(PickleError::UnsupportedType(kind)) => refused(kind),
             error => anyhow!(
-                "{shown} cannot be read as a PyTorch checkpoint: {error}; fetch it anew if it is not whole, \
-                 or name a file that torch.save wrote"
+                "{shown} cannot be read as a PyTorch checkpoint: {error}; download it again if it is truncated, \
+                 or name a file written by torch.save"
             ),
         };
         let root = PytorchReader::read_pickle_data(path, None).map_err(unreadable)?;
-        if let Some((place, kind)) = foreign(&root, "") {
-            let place = if place.is_empty() { "its root" } else { &place };
-            return Err(refused(format!("{kind} at {place}")));
+        if let Some((path, kind)) = find_unsupported(&root, "") {
+            let path = if path.is_empty() { "its root" } else { &path };
+            return Err(refused(format!("{kind} at {path}")));
         }
         let key = match &root {
             PickleValue::Dict(entries) => STATE_DICT.into_iter().find(|key| entries.contains_key(*key)),
@@ -76,15 +76,15 @@ impl StateDict {
         Ok(Self { tensors: reader.map_err(unreadable)?.into_tensors() })
     }
 
-    /// Names and shapes.
+    /// Returns the tensors' names and shapes.
     pub fn shapes(&self) -> Shapes {
         self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape().to_vec())).collect()
     }
 
-    /// The values of the tensor `name`, as 32-bit floating point.
+    /// Reads the tensor `name`, converted to f32.
     ///
     /// # Errors
-    /// If it is of integers, or the file ends before it does.
+    /// If there is no such tensor, it is not of floating point, or the file is truncated.
     pub fn read(&self, name: &str) -> Result<TensorData> {
         use pytorch_reader::DType as Stored;
         let tensor = self.tensors.get(name).with_context(|| format!("there is no tensor {name}"))?;
@@ -93,22 +93,24 @@ impl StateDict {
             Stored::F32 => DType::F32,
             Stored::F16 => DType::F16,
             Stored::BF16 => DType::BF16,
-            other => bail!("tensor {name} is of type {other:?}, but a network's are of floating point"),
+            other => bail!("tensor {name} has dtype {other:?}, but weights must be floating point"),
         };
         Ok(TensorData::from_bytes_vec(tensor.read()?, tensor.shape().to_vec(), dtype).convert::<f32>())
     }
 }
 
-/// The first value that is neither plain nor a tensor, by its place: place and Python type.
-fn foreign(value: &PickleValue, place: &str) -> Option<(String, String)> {
-    let inside = |key: &str| if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") };
+/// Finds the first value that is neither plain nor a tensor. Returns its dotted path and its Python type.
+fn find_unsupported(value: &PickleValue, path: &str) -> Option<(String, String)> {
+    let child = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {
-        PickleValue::Unsupported(kind) if !ALLOWED.contains(&kind.as_str()) => Some((place.to_owned(), kind.clone())),
+        PickleValue::Unsupported(kind) if !ALLOWED.contains(&kind.as_str()) => Some((path.to_owned(), kind.clone())),
         PickleValue::List(items) => {
-            items.iter().enumerate().find_map(|(index, item)| foreign(item, &inside(&index.to_string())))
+            items.iter().enumerate().find_map(|(index, item)| find_unsupported(item, &child(&index.to_string())))
         }
-        // Their order changes from reading to reading.
-        PickleValue::Dict(entries) => entries.iter().filter_map(|(key, entry)| foreign(entry, &inside(key))).min(),
+        // The order of a hash map varies, so this takes the smallest path.
+        PickleValue::Dict(entries) => {
+            entries.iter().filter_map(|(key, entry)| find_unsupported(entry, &child(key))).min()
+        }
         _ => None,
     }
 }
@@ -122,7 +124,7 @@ mod tests {
         *,
     };
 
-    /// Opens a file of these bytes.
+    /// Opens a file with these bytes.
     fn open(bytes: &[u8]) -> Result<StateDict> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.pth.tar");
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn every_precision_becomes_32_bit() {
+    fn every_floating_point_dtype_is_converted_to_f32() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weights.pt");
         let expected = TensorData::from([[0.5f32, -2.0], [0.0, 96.0]]);
@@ -167,11 +169,11 @@ mod tests {
         for (name, _) in precisions {
             assert_eq!(state_dict.read(&format!("weights.{name}")).unwrap(), expected, "{name}");
         }
-        assert!(state_dict.read("i64").unwrap_err().to_string().contains("tensor i64 is of type I64"));
+        assert!(state_dict.read("i64").unwrap_err().to_string().contains("tensor i64 has dtype I64"));
     }
 
     #[test]
-    fn plain_values_and_descriptions_of_tensors_are_let_through() {
+    fn plain_values_dtypes_and_devices_are_accepted() {
         let pickled = |opcodes: &[u8]| Value::Pickled(opcodes.to_vec());
         let root = Value::dict([
             ("epoch", pickled(b"K\x07")),
@@ -195,12 +197,12 @@ mod tests {
         let attack = format!("cposix\nsystem\n(V{command}\ntR").into_bytes();
         refused(&[b"\x80\x02", &attack[..], b"."].concat(), "posix.system at its root");
         let hidden = Value::dict([("state_dict", weights()), ("arch", Value::Pickled(attack))]);
-        refused(&older_file(&hidden), "posix.system at arch; keep its tensors alone");
+        refused(&older_file(&hidden), "posix.system at arch; extract its tensors");
         assert!(!trace.exists(), "the file's code was run");
     }
 
     #[test]
-    fn other_objects_are_refused_by_name_and_place() {
+    fn other_objects_are_refused_with_their_type_and_path() {
         let with = |value| older_file(&Value::dict([("state_dict", weights()), ("args", value)]));
         let rate = Value::Pickled(b"G?\xe0\x00\x00\x00\x00\x00\x00".to_vec());
         let namespace = Value::Built { class: ["argparse", "Namespace"], state: vec![("lr".into(), rate)] };
@@ -208,21 +210,21 @@ mod tests {
         let groups = Value::dict([("lr", Value::call("numpy._core.multiarray", "scalar"))]);
         refused(&with(Value::dict([("groups", groups)])), "numpy._core.multiarray.scalar at args.groups.lr;");
         let list = Value::Pickled(b"](K\x01cbuiltins\neval\ne".to_vec());
-        refused(&with(list), "builtins.eval at args.1; keep its tensors");
+        refused(&with(list), "builtins.eval at args.1; extract its tensors");
         refused(&with(Value::call("pathlib", "PosixPath")), "weights_only=True)['state_dict'], 'weights.pth')");
-        // The reader itself gives up on objects that hold tensors.
+        // The reader itself rejects objects that contain tensors.
         let tensor = Value::Tensor(TensorData::from([1.0f32]));
         let optimizer = Value::Built { class: ["torch.optim.sgd", "SGD"], state: vec![("state".into(), tensor)] };
-        refused(&with(optimizer), "ordinary tensor: torch.optim.sgd.SGD; keep its tensors");
+        refused(&with(optimizer), "plain value: torch.optim.sgd.SGD; extract its tensors");
     }
 
     #[test]
-    fn files_that_are_not_whole_or_no_checkpoints_are_refused() {
-        let whole = older_file(&weights());
-        for length in 0..whole.len() {
-            refused(&whole[..length], "cannot be read as a PyTorch checkpoint");
+    fn truncated_files_and_other_files_are_refused() {
+        let complete = older_file(&weights());
+        for length in 0..complete.len() {
+            refused(&complete[..length], "cannot be read as a PyTorch checkpoint");
         }
-        refused(b"PK\x03\x04 no archive", "fetch it anew");
+        refused(b"PK\x03\x04 no archive", "download it again");
         refused(b"GIF89a", "not a PyTorch checkpoint");
         refused(b"\x80\x02K\x01.", "a dictionary at the root");
     }

@@ -1,4 +1,4 @@
-//! The folder of a run: its options, its events, its latest checkpoint with its features, its report.
+//! A run's folder: options, events, latest checkpoint with cached features, snapshots, report.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -11,21 +11,21 @@ use slimclr_core::{config::Config, event::Event, interference::landscape::Landsc
 use slimclr_report::{Neighbours, Report};
 
 const CONFIG: &str = "config.toml";
-/// The name of what a run has reported, one JSON object a line.
+/// File name of a run's events, in JSON Lines.
 pub const EVENTS: &str = "events.jsonl";
-/// The name of the latest checkpoint.
+/// File name of the latest checkpoint.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
 const FEATURES: &str = "features.safetensors";
-/// The name of a report, wherever it goes.
+/// File name of a report.
 pub const REPORT: &str = "report.html";
-/// The name of the loss landscape.
+/// File name of the loss landscape.
 pub const LANDSCAPE: &str = "landscape.json";
 const SNAPSHOTS: &str = "snapshots";
 const GRADIENTS: &str = "gradients";
 const SAFETENSORS: &str = ".safetensors";
 
-/// The name of a file kept after so many steps; sorted by name, files are sorted by step.
-fn numbered(step: u64) -> String {
+/// Names a file saved after `step` steps, padded so that sorting by name sorts by step.
+fn step_file_name(step: u64) -> String {
     format!("{step:08}{SAFETENSORS}")
 }
 
@@ -36,7 +36,7 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder of a new run and saves its options there.
+    /// Creates the folder of a new run and saves its options there.
     ///
     /// # Errors
     /// If it already holds a run, or cannot be written.
@@ -44,16 +44,16 @@ impl RunFolder {
         let folder = Self { path: path.to_path_buf() };
         if folder.path.join(CONFIG).exists() {
             bail!(
-                "{0} already holds a run: go on with it by --resume {0}, or choose another folder with --out",
+                "{0} already holds a run: resume it with --resume {0}, or choose another folder with --out",
                 path.display()
             );
         }
-        fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
+        create_folder(path)?;
         folder.save_config(config)?;
         Ok(folder)
     }
 
-    /// Makes the folder of a new run: `runs/NAME-1`, or the first such number that is free.
+    /// Creates the folder of a new run: `runs/NAME-1`, or with the first number that is free.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -65,65 +65,72 @@ impl RunFolder {
         Self::create(&free, config)
     }
 
-    /// The folder of an existing run.
+    /// Opens the folder of an existing run.
     ///
     /// # Errors
-    /// If it holds no run.
+    /// If `path` is not a run's folder.
     pub fn open(path: &Path) -> Result<Self> {
         if !path.is_dir() {
-            bail!("there is no folder {}: name one that training has made", path.display());
+            bail!("there is no folder {}: name a run's folder, such as runs/demo-1", path.display());
         }
         if !path.join(CONFIG).is_file() {
-            bail!("{} holds no run: there is no {CONFIG}; name a folder that training has made", path.display());
+            bail!(
+                "{} is not a run's folder: it has no {CONFIG}; name a run's folder, such as runs/demo-1",
+                path.display()
+            );
         }
         Ok(Self { path: path.to_path_buf() })
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What it is called.
+    /// Returns the run's name, which is that of its folder.
     pub fn name(&self) -> String {
-        // A path like `.` has no name of its own.
+        // A path such as `.` has no file name.
         let absolute = self.path.canonicalize();
         let name = absolute.as_deref().unwrap_or(&self.path).file_name().unwrap_or(self.path.as_os_str());
         name.to_string_lossy().into_owned()
     }
 
-    /// Where the report goes.
+    /// Returns the report's path.
     pub fn report_path(&self) -> PathBuf {
         self.path.join(REPORT)
     }
 
-    /// Where the latest checkpoint's features go.
+    /// Returns the path of the latest checkpoint's cached features.
     pub fn features_path(&self) -> PathBuf {
         self.path.join(FEATURES)
     }
 
-    /// Where the loss landscape is.
+    /// Returns the loss landscape's path.
     pub fn landscape_path(&self) -> PathBuf {
         self.path.join(LANDSCAPE)
     }
 
-    /// The loss landscape, if one was computed.
+    /// Reads the loss landscape, if one was computed.
     ///
     /// # Errors
-    /// If it cannot be read or understood.
+    /// If it cannot be read or parsed.
     pub fn landscape(&self) -> Result<Option<Landscape>> {
         let path = self.landscape_path();
-        let Some(text) = read_if_there(&path)? else { return Ok(None) };
+        let Some(text) = read_optional(&path)? else { return Ok(None) };
         let landscape = serde_json::from_slice(&text);
         landscape.map(Some).with_context(|| {
-            format!("{} is no loss landscape: remove it, or compute it again by slimclr landscape", path.display())
+            format!(
+                "{} is not a loss landscape: remove it, or compute it again with slimclr landscape {}",
+                path.display(),
+                self.path.display()
+            )
         })
     }
 
-    /// The run's options.
+    /// Reads the run's options.
     ///
     /// # Errors
-    /// If they cannot be read or understood.
+    /// If they cannot be read or parsed.
     pub fn config(&self) -> Result<Config> {
         crate::options::read(&self.path.join(CONFIG))
     }
@@ -136,40 +143,40 @@ impl RunFolder {
         write_atomically(&self.path.join(CONFIG), toml::to_string(config)?.as_bytes())
     }
 
-    /// Keeps a file of the run; one that is replaced stands until the new one is whole.
+    /// Saves a file of the run atomically.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn keep(&self, what: Artifact, bytes: &[u8]) -> Result<()> {
+    pub fn save(&self, what: Keepsake, bytes: &[u8]) -> Result<()> {
         let path = match what {
-            Artifact::Checkpoint => self.checkpoint_path(),
-            Artifact::Snapshot(step) => self.path.join(SNAPSHOTS).join(numbered(step)),
-            Artifact::Gradients(step) => self.path.join(GRADIENTS).join(numbered(step)),
+            Keepsake::Checkpoint => self.checkpoint_path(),
+            Keepsake::Snapshot(step) => self.path.join(SNAPSHOTS).join(step_file_name(step)),
+            Keepsake::Gradients(step) => self.path.join(GRADIENTS).join(step_file_name(step)),
         };
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            create_folder(folder)?;
         }
         write_atomically(&path, bytes)
     }
 
-    /// The files of the encoder along the run, with the steps after which they were kept, in order.
+    /// Lists the snapshots of the encoder's weights as pairs of step and path, in order of steps.
     ///
     /// # Errors
     /// If their folder cannot be read.
     pub fn snapshots(&self) -> Result<Vec<(u64, PathBuf)>> {
-        self.numbered(SNAPSHOTS)
+        self.step_files(SNAPSHOTS)
     }
 
-    /// The file of gradients kept after so many steps, if there is one.
+    /// Reads the gradients saved after `step` steps, if there are any.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If they cannot be read.
     pub fn gradients(&self, step: u64) -> Result<Option<Vec<u8>>> {
-        read_if_there(&self.path.join(GRADIENTS).join(numbered(step)))
+        read_optional(&self.path.join(GRADIENTS).join(step_file_name(step)))
     }
 
-    /// The files of a sub-folder that are named by steps, in their order; none if there is no such folder.
-    fn numbered(&self, folder: &str) -> Result<Vec<(u64, PathBuf)>> {
+    /// Lists the files of a sub-folder that are named by step, in order; an absent folder has none.
+    fn step_files(&self, folder: &str) -> Result<Vec<(u64, PathBuf)>> {
         let folder = self.path.join(folder);
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
@@ -186,12 +193,12 @@ impl RunFolder {
         Ok(files)
     }
 
-    /// Where the latest checkpoint is.
+    /// Returns the latest checkpoint's path.
     pub fn checkpoint_path(&self) -> PathBuf {
         self.path.join(CHECKPOINT)
     }
 
-    /// The bytes of the latest checkpoint.
+    /// Reads the bytes of the latest checkpoint.
     ///
     /// # Errors
     /// If there is none.
@@ -200,17 +207,17 @@ impl RunFolder {
         fs::read(&path).with_context(|| format!("cannot read the checkpoint {}", path.display()))
     }
 
-    /// Names the checkpoint in an error that came of it.
-    pub fn blame_checkpoint(&self) -> String {
+    /// Returns the context of errors about a checkpoint that cannot be used.
+    pub fn checkpoint_context(&self) -> String {
         format!("{} cannot be used", self.checkpoint_path().display())
     }
 
-    /// Whether a checkpoint has been kept.
+    /// Returns whether there is a checkpoint.
     pub fn has_checkpoint(&self) -> bool {
         self.checkpoint_path().is_file()
     }
 
-    /// Everything the run has reported, in order. Lines that were cut short or damaged are left out.
+    /// Reads the run's events in order, skipping truncated and damaged lines.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -218,23 +225,23 @@ impl RunFolder {
         Ok(self.lines()?.into_iter().map(|(event, _)| event).collect())
     }
 
-    /// What a report is made from: all that the folder holds of the run, with `neighbours`, which it does not hold.
+    /// Collects what a report shows: the folder's events and landscape, and `neighbours`.
     ///
     /// # Errors
-    /// If its events or its landscape cannot be read.
+    /// If the events or the landscape cannot be read.
     pub fn report(&self, neighbours: Vec<Neighbours>) -> Result<Report> {
         Ok(Report { name: self.name(), events: self.events()?, landscape: self.landscape()?, neighbours })
     }
 
-    /// The events, each with its line as it stands in the file.
+    /// Reads the events, each with the bytes of its line.
     fn lines(&self) -> Result<Vec<(Event, Vec<u8>)>> {
-        let text = read_if_there(&self.path.join(EVENTS))?.unwrap_or_default();
+        let text = read_optional(&self.path.join(EVENTS))?.unwrap_or_default();
         let lines = text.split_inclusive(|byte| *byte == b'\n');
         Ok(lines.filter_map(|line| Some((serde_json::from_slice(line).ok()?, line.to_vec()))).collect())
     }
 
-    /// Opens the log for further events, after dropping those of steps past `step`: an interrupted run goes
-    /// on from its checkpoint, so it takes them again.
+    /// Opens the log to append events after `step`. Events of later steps are dropped, because a run that resumes from
+    /// its checkpoint repeats those steps.
     ///
     /// # Errors
     /// If another process is training this run, or the file cannot be written.
@@ -248,12 +255,12 @@ impl RunFolder {
         Ok(EventLog { file: self.open_log()?, path: self.path.join(EVENTS), _lock: config })
     }
 
-    /// Adds events to the log, also while the run goes on.
+    /// Appends events to the log, even while the run is training.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn append(&self, events: &[Event]) -> Result<()> {
-        // A process that was killed may have left half a line.
+        // A killed process may have left a truncated line.
         let torn = fs::read(self.path.join(EVENTS)).is_ok_and(|text| !text.is_empty() && !text.ends_with(b"\n"));
         let mut lines = if torn { b"\n".to_vec() } else { Vec::new() };
         for event in events {
@@ -270,11 +277,11 @@ impl RunFolder {
     }
 }
 
-/// The file of a run's events, one JSON object a line.
+/// The open event log of a run in training.
 pub struct EventLog {
     file: File,
     path: PathBuf,
-    /// Released when the log is closed, or the process ends.
+    /// Excludes other processes until the log is dropped or the process ends.
     _lock: File,
 }
 
@@ -290,8 +297,16 @@ impl EventLog {
     }
 }
 
-/// A file's bytes, if there is such a file.
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
+/// Creates a folder and its parents.
+///
+/// # Errors
+/// If it cannot be created.
+pub fn create_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("cannot create the folder {}", path.display()))
+}
+
+/// Reads a file, or returns `None` if it does not exist.
+fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -299,16 +314,16 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Writes a file under a temporary name beside it, syncs and renames it: whoever reads `path` finds the old
-/// file or the new one, whole.
+/// Writes a file under a temporary name in the same folder, syncs it and renames it, so that readers of `path` see
+/// either the old file or the complete new one.
 ///
 /// # Errors
-/// If the disk is full or the folder cannot be written; the old file then stands.
+/// If the disk is full or the folder cannot be written; the old file then remains.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
-        // As any other file would be: whoever may read the folder may read it.
+        // Temporary files are private by default; these get the permissions of any new file.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(folder)?;
@@ -325,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_past_the_checkpoint_and_torn_lines_are_dropped() {
+    fn resuming_drops_later_events_and_truncated_lines() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunFolder::create(&folder.path().join("run"), &Config::mini()).unwrap();
         assert_eq!(run.config().unwrap(), Config::mini());

@@ -1,4 +1,4 @@
-//! What a person at the terminal sees of a run: one line that moves, and a table at the end.
+//! Terminal output: a progress bar during a run and a table at its end.
 
 use std::{io::Write, time::Duration};
 
@@ -10,21 +10,21 @@ use slimclr_core::{
 };
 use slimclr_report::{compact, learned_nothing};
 
-/// Draws a run's events as a progress line; silent but for warnings when standard error is no terminal.
+/// Shows a run's events as a progress bar; only warnings if standard error is not a terminal.
 pub struct Progress {
     bar: ProgressBar,
     widths: Vec<f64>,
-    /// Until it has warned.
+    /// `None` once it has warned.
     watch: Option<CollapseWatch>,
 }
 
 impl Progress {
-    /// Nothing drawn yet.
+    /// Creates a hidden bar, which the first event shows.
     pub fn new() -> Self {
         Self { bar: ProgressBar::hidden(), widths: Vec::new(), watch: Some(CollapseWatch::default()) }
     }
 
-    /// Draws an event, and warns once if the events show that the run learns nothing.
+    /// Shows an event, and warns once if the events show that the run has collapsed.
     pub fn draw(&mut self, event: &Event) {
         if let Some(collapse) = self.watch.as_mut().and_then(|watch| watch.see(event)) {
             self.bar.suspend(|| eprintln!("warning: {collapse}"));
@@ -33,7 +33,7 @@ impl Progress {
         match event {
             Event::Started(started) => {
                 self.widths = started.config.widths.clone();
-                self.bar = bar(started.steps, "steps", "taking the first step");
+                self.bar = bar(started.steps, "steps", "first step");
                 self.bar.set_position(started.step);
                 self.bar.reset_eta();
                 self.bar.println(format!(
@@ -49,7 +49,7 @@ impl Progress {
                 let losses = join(losses, |(loss, width)| format!("{width}: {loss:.3}"));
                 let line = format!("loss {losses}  {:.0} images/s", step.images_per_second);
                 if step.step == 1 {
-                    // No progress yet: how long an evaluation takes says nothing of how long steps do.
+                    // The bar does not advance before the evaluation, whose time would spoil the estimate.
                     self.bar.println(format!("step 1  {line}"));
                     self.bar.set_message("evaluating the untrained network");
                 } else {
@@ -72,12 +72,12 @@ impl Progress {
     }
 }
 
-/// Prints a line of the result. Whoever reads it may have seen enough and closed the pipe, which is no error.
+/// Prints a line of the result. Ignores a closed pipe, such as that of `head`.
 pub fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// A bar with a message, for work on so many `things`.
+/// Shows a progress bar for `count` items, which `things` names.
 pub fn bar(count: u64, things: &str, message: &'static str) -> ProgressBar {
     let template = format!("{{bar:24}} {{pos}}/{{len}} {things}  {{eta}} left  {{msg}}");
     let style = ProgressStyle::with_template(&template).expect("the template is valid");
@@ -86,7 +86,7 @@ pub fn bar(count: u64, things: &str, message: &'static str) -> ProgressBar {
     bar
 }
 
-/// A spinner with a message, for work over a second that takes no known number of steps.
+/// Shows a spinner, for work without a known number of steps.
 pub fn spinner(message: &'static str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(message);
     spinner.enable_steady_tick(Duration::from_millis(120));
@@ -97,22 +97,22 @@ fn join<T>(items: impl Iterator<Item = T>, show: impl Fn(T) -> String) -> String
     items.map(show).collect::<Vec<_>>().join(", ")
 }
 
-/// The [`table`] that a run ends with, of its events; empty if it never began.
-pub fn table_of(events: &[Event]) -> String {
+/// Formats the [`table`] at the end of a run; empty if the run never started.
+pub fn run_table(events: &[Event]) -> String {
     Event::latest_start(events).map(|started| table(&started.profile, events)).unwrap_or_default()
 }
 
-/// A table of one line a width: what it costs, and what its evaluations among `events` have found.
+/// Formats a table with one row per width: its cost and the results of its evaluations among `events`.
 pub fn table(profile: &[Profile], events: &[Event]) -> String {
     let evaluations = || events.iter().filter_map(|event| if let Event::Evaluated(e) = event { Some(e) } else { None });
     let heads =
         ["width", "params", "MACs", "kNN before", "kNN after", "switchable probe", "slimmable probe", "ridge probe"];
     let rows = profile.iter().map(|Profile { width, parameters, macs, .. }| {
-        let of_width = || evaluations().filter(|e| e.width == *width);
-        let before = of_width().find(|e| e.step == 0);
-        let after = of_width().rfind(|e| e.step > 0);
-        // All of one evaluation, so that they compare.
-        let probed = of_width().rfind(|e| e.was_probed());
+        let at_width = || evaluations().filter(|e| e.width == *width);
+        let before = at_width().find(|e| e.step == 0);
+        let after = at_width().rfind(|e| e.step > 0);
+        // All probes are those of one evaluation, so that they are comparable.
+        let probed = at_width().rfind(|e| e.was_probed());
         let dash = || "-".to_string();
         let [before, after] = [before, after]
             .map(|e| e.map_or_else(dash, |e| format!("{:.1} ± {:.1}%", 100.0 * e.knn, 100.0 * e.knn_standard_error)));
@@ -125,16 +125,16 @@ pub fn table(profile: &[Profile], events: &[Event]) -> String {
         lines.push("probes: top-1 / top-5".into());
     }
     lines.extend(profile.iter().filter_map(|Profile { width, .. }| {
-        let of_width = || evaluations().filter(|e| e.width == *width);
-        learned_nothing(of_width().find(|e| e.step == 0)?, of_width().rfind(|e| e.step > 0)?)
+        let at_width = || evaluations().filter(|e| e.width == *width);
+        learned_nothing(at_width().find(|e| e.step == 0)?, at_width().rfind(|e| e.step > 0)?)
     }));
-    let own = profile.iter().filter_map(|Profile { width, .. }| {
+    let classifiers = profile.iter().filter_map(|Profile { width, .. }| {
         let tops = evaluations().filter(|e| e.width == *width).filter_map(Evaluated::own_classifier).next_back()?;
         Some(format!("{} at {width}", two_percentages(tops)))
     });
-    let own: Vec<String> = own.collect();
-    if !own.is_empty() {
-        lines.push(format!("the network's own classifier: {}", own.join(", ")));
+    let classifiers: Vec<String> = classifiers.collect();
+    if !classifiers.is_empty() {
+        lines.push(format!("the network's own classifier, top-1 / top-5: {}", classifiers.join(", ")));
     }
     lines.join("\n")
 }
@@ -143,13 +143,13 @@ fn two_percentages([top1, top5]: [f64; 2]) -> String {
     format!("{:.1} / {:.1}%", 100.0 * top1, 100.0 * top5)
 }
 
-/// A count with three digits and its unit: 1.99 M.
+/// Formats a count with three digits and a unit prefix: 1.99 M.
 pub fn count(number: u64) -> String {
-    // The page keeps number and unit on one line; a terminal breaks no cells.
+    // The report's no-break space is a plain one in a terminal.
     compact(number).replace('\u{a0}', " ")
 }
 
-/// Columns flush right under their heads, which may have several lines.
+/// Formats right-aligned columns under their heads, which may have several lines.
 pub fn aligned(heads: &[impl AsRef<str>], rows: &[impl AsRef<[String]>]) -> String {
     let height = heads.iter().map(|head| head.as_ref().lines().count()).max().unwrap_or(0);
     let head_line = |above| heads.iter().map(|head| head.as_ref().lines().rev().nth(above).unwrap_or("")).collect();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_compares_the_probes_of_one_evaluation_in_a_hundred_columns() {
+    fn the_table_shows_the_probes_of_one_evaluation_within_100_columns() {
         let cost = |width| Profile { width, parameters: 25_557_032, macs: 4_089_184_256, stages: Vec::new() };
         let evaluated =
             |step, width, knn| Evaluated { step, width, knn, knn_standard_error: 0.01, ..Default::default() };

@@ -1,4 +1,4 @@
-//! A trained network, as commands take it: a run's folder, one of our checkpoints or snapshots, or a PyTorch file.
+//! Opens trained networks: a run's folder, a checkpoint or snapshot of this program, or a PyTorch file.
 
 use std::{fs, path::Path};
 
@@ -11,18 +11,18 @@ use slimclr_core::{
 
 use crate::{pytorch, run_folder::RunFolder};
 
-/// Opens a run's folder, one of our checkpoints or snapshots (`.safetensors`), or a checkpoint of the authors'
+/// Opens a run's folder, a checkpoint or snapshot of this program (`.safetensors`), or a checkpoint of the authors'
 /// PyTorch code.
 ///
 /// # Errors
-/// If it is none of these, or not whole.
+/// If it is none of these, or damaged.
 pub fn open(path: &Path) -> Result<Trained> {
     if path.is_dir() {
         let folder = RunFolder::open(path)?;
         return Ok(Trained::read(&name(&folder.checkpoint_path()), folder.checkpoint()?)?);
     }
     if !path.exists() {
-        bail!("there is no {}: name a run's folder, a checkpoint or a PyTorch file", path.display());
+        bail!("{} does not exist: name a run's folder, a checkpoint or a PyTorch file", path.display());
     }
     if path.extension().is_some_and(|extension| extension == EXTENSION) {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -31,7 +31,7 @@ pub fn open(path: &Path) -> Result<Trained> {
     Ok(Trained::from_state_dict(&name(path), pytorch::StateDict::open(path)?)?)
 }
 
-/// What errors call a file.
+/// Names a file in errors.
 fn name(path: &Path) -> String {
     path.display().to_string()
 }
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_and_its_checkpoint_are_the_same_network() {
+    fn a_run_and_its_checkpoint_open_as_the_same_network() {
         let folder = tempfile::tempdir().unwrap();
         let options = Config { image_size: 16, ..Config::mini() };
         let run = RunFolder::create(&folder.path().join("run"), &options).unwrap();
@@ -81,7 +81,7 @@ mod tests {
         let mut state = Trainer::new(&options, encoder.build().unwrap(), &Device::flex());
         state.steps = 7;
         let bytes = block_on(checkpoint::save(&state, &options, Normalisation::CIFAR10)).unwrap();
-        run.keep(Artifact::Checkpoint, &bytes).unwrap();
+        run.save(Keepsake::Checkpoint, &bytes).unwrap();
         for path in [run.path(), &run.checkpoint_path()] {
             let trained = open(path).unwrap();
             let training = trained.run.as_ref().unwrap();
@@ -91,7 +91,7 @@ mod tests {
             assert_eq!(values(&parameters), values(&state.query));
         }
 
-        // So is a snapshot, which has nothing but that network; not whole, it is none.
+        // A snapshot holds only the network; its tensors must fit its options.
         let snapshot = block_on(Snapshot::save(&state, &options)).unwrap();
         let path = folder.path().join("snapshot.safetensors");
         fs::write(&path, &snapshot).unwrap();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_authors_files_need_no_options() {
+    fn the_options_of_the_authors_files_are_inferred() {
         let config = EncoderConfig {
             backbone: BackboneKind::Cifar,
             depth: 8,
@@ -156,10 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trained_network_is_refused() {
+    fn other_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let refused = |path: &Path| format!("{:#}", open(path).unwrap_err());
-        assert!(refused(folder.path()).contains("holds no run"));
+        assert!(refused(folder.path()).contains("is not a run's folder"));
         assert!(
             refused(&folder.path().join("nowhere.pth")).contains("name a run's folder, a checkpoint or a PyTorch file")
         );

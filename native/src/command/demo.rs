@@ -1,4 +1,4 @@
-//! `slimclr demo`: a small run on the embedded images, sized to the time there is.
+//! `slimclr demo`: a small run on the embedded images, with as many steps as fit into the given time.
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
@@ -15,24 +15,25 @@ use slimclr_core::{
 use super::{evaluate::evaluate_run, pretrain};
 use crate::{
     data::{Dataset, loader::Loader},
-    device, outcome,
+    device,
     run_folder::RunFolder,
+    summary,
     terminal::spinner,
 };
 
 /// Flags of `slimclr demo`.
 #[derive(Args)]
-pub struct Demo {
+pub struct DemoFlags {
     /// Minutes to train
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
     /// Folder for the run [default: runs/demo-1, or the next free number]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Where to compute: auto, cpu, vulkan, webgpu or cuda, with a number for one of several, as in cuda:1
+    /// Device: auto, cpu, vulkan, webgpu or cuda, or one of several such as cuda:1
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Seed of everything random
+    /// Random seed
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -41,56 +42,53 @@ pub struct Demo {
 ///
 /// # Errors
 /// If the device does not exist or the folder cannot be written.
-pub fn run(flags: &Demo) -> Result<ExitCode> {
+pub fn run(flags: &DemoFlags) -> Result<ExitCode> {
     if !(flags.minutes > 0.0 && flags.minutes.is_finite()) {
-        bail!("--minutes {} must be above 0", flags.minutes);
+        bail!("--minutes {} must be a number above 0", flags.minutes);
     }
     let mut config = Config { device: flags.device.clone(), seed: flags.seed, ..Config::mini() };
     let (device, device_name) = device::open(&config.device)?;
     let dataset = Dataset::open(&config.data)?;
-    let steps = steps_in(&config, &device, 60.0 * flags.minutes)?;
-    config.epochs = steps / config.schedule(dataset.len(Split::Train))?.steps_per_epoch as f64;
-    // Eight points make a curve; more would take time from the training.
+    let steps = steps_within(&config, &device, 60.0 * flags.minutes)?;
+    config.epochs = steps / config.timetable(dataset.len(Split::Train))?.steps_per_epoch as f64;
+    // Eight points are enough for a curve; more would take time from training.
     config.evaluate_every = config.epochs / 8.0;
 
     let folder = match &flags.out {
         Some(path) => RunFolder::create(path, &config)?,
         None => RunFolder::create_numbered("demo", &config)?,
     };
-    let (commands, asked) = mpsc::unbounded();
-    let state = pretrain::fresh(&config, &device)?;
-    let home = Loader::new(dataset, &config, Some(folder.clone()))?;
-    let run = Run::new(config.clone(), state, (device.clone(), device_name), home, asked);
-    if pretrain::follow(run, &folder, commands)? {
-        outcome::present(&folder, &[])?;
-        pretrain::say_stopped(&folder);
+    let (commands, received_commands) = mpsc::unbounded();
+    let trainer = pretrain::new_trainer(&config, &device)?;
+    let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
+    let run = Run::new(config.clone(), trainer, (device.clone(), device_name), loader, received_commands);
+    if pretrain::train(run, &folder, commands)? {
+        summary::show(&folder, &[])?;
+        pretrain::print_resume_hint(&folder);
         return Ok(ExitCode::from(pretrain::INTERRUPTED));
     }
     evaluate_run(&folder, &config, &device)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// How many steps of the run fit into `seconds`, as a few of each kind are timed to take.
-fn steps_in(config: &Config, device: &Device, seconds: f64) -> Result<f64> {
+/// Estimates how many steps of the run fit into `seconds`, by timing a few steps with and without sub-networks.
+fn steps_within(config: &Config, device: &Device, seconds: f64) -> Result<f64> {
     let spinner = spinner("timing a few steps");
-    let mut state = pretrain::fresh(config, device)?;
+    let mut trainer = pretrain::new_trainer(config, device)?;
     let batch = Batch::noise(config, 0, device);
     let mut timed = |slim: bool| -> Result<f64> {
         const TIMED: usize = 5;
-        let mut began = Instant::now();
+        let mut start = Instant::now();
         for step in 0..=TIMED {
-            state.step(
-                batch.clone(),
-                StepPlan { trains_subnetworks: slim, rate: 0.0, key_momentum: 1.0, keeps_width_gradients: false },
-            );
+            trainer.step(batch.clone(), Plan { slim, rate: 0.0, key_momentum: 1.0, keeps_widths: false });
             // The first step also allocates and compiles.
             if step == 0 {
                 device.sync()?;
-                began = Instant::now();
+                start = Instant::now();
             }
         }
         device.sync()?;
-        Ok(began.elapsed().as_secs_f64() / TIMED as f64)
+        Ok(start.elapsed().as_secs_f64() / TIMED as f64)
     };
     let per_step = config.slow_start * timed(false)? + (1.0 - config.slow_start) * timed(true)?;
     spinner.finish_and_clear();

@@ -1,4 +1,4 @@
-//! `slimclr evaluate`: kNN, linear probes and ridge regression on a trained network, for every width.
+//! `slimclr evaluate`: kNN, linear probes and ridge regression on a trained network's features, at every width.
 
 use std::path::PathBuf;
 
@@ -32,73 +32,72 @@ use crate::{
     data::{Dataset, loader::Loader},
     device,
     feature_cache::FeatureCache,
-    outcome,
     run_folder::RunFolder,
-    terminal, trained,
+    summary, terminal, trained,
 };
 
-/// Test images whose neighbours the report shows: of as many classes.
+/// Test images whose nearest neighbours the report shows, each of another class.
 const SHOWN_QUERIES: usize = 6;
-/// Neighbours shown of each.
+/// Nearest neighbours shown for each of them.
 const SHOWN_NEIGHBOURS: usize = 6;
 
 /// Flags of `slimclr evaluate`.
 #[derive(Args)]
-pub struct Evaluate {
-    /// A run's folder, a checkpoint, or a PyTorch file of the authors' code
+pub struct EvaluateFlags {
+    /// A run's folder, a checkpoint, or a PyTorch checkpoint of the authors' code
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Images, if others than the run's
+    /// Images to evaluate on [default: the run's]
     #[arg(long)]
     data: Option<String>,
-    /// Where to compute, if elsewhere than the run
+    /// Device, as for pretrain [default: the run's]
     #[arg(long)]
     device: Option<String>,
-    /// Neighbours that vote, if others than the run's
+    /// Number of neighbours in kNN [default: the run's]
     #[arg(long)]
     knn: Option<usize>,
     #[command(flatten)]
     probe: ProbeFlags,
-    /// Ridge of the ridge-regression probe, relative to the features' mean variance
+    /// Regularisation strength, relative to the features' mean variance
     #[arg(long, default_value_t = ridge::LAMBDA, help_heading = "Ridge regression")]
     ridge_lambda: f64,
 }
 
-/// The linear probes: a recipe, changed by the flags that were given.
+/// Flags of the linear probes, which override the recipe.
 #[derive(Args)]
 #[command(next_help_heading = "Linear probes")]
 struct ProbeFlags {
-    /// The paper's recipe to start from [default: that of the run's method]
+    /// The paper's recipe, which the flags below override [default: that of the run's method]
     #[arg(long)]
     probe_recipe: Option<ProbeRecipe>,
-    /// Passes over the training features, if others than the recipe's
+    /// Passes over the training features [default: the recipe's]
     #[arg(long)]
     probe_epochs: Option<u64>,
-    /// Features per step, if others than the recipe's, whose rate changes in proportion
+    /// Batch size; scales the recipe's learning rate in proportion [default: the recipe's]
     #[arg(long)]
     probe_batch: Option<usize>,
-    /// Learning rate at that batch, if another than the recipe's
+    /// Learning rate at that batch size [default: the recipe's, scaled]
     #[arg(long)]
     probe_rate: Option<f64>,
-    /// How the rate falls, if otherwise than the recipe's; milestones are at 60% and 80% of the epochs
+    /// Learning-rate schedule; milestones are at 60% and 80% of the epochs [default: the recipe's]
     #[arg(long)]
     probe_decay: Option<Decay>,
 }
 
-/// The paper's probes.
+/// The paper's recipes for linear probes.
 #[derive(Clone, Copy, ValueEnum)]
 enum ProbeRecipe {
-    /// 100 epochs at rate 60 for a batch of 1024, by steps
+    /// 100 epochs, learning rate 60 at batch 1024, step schedule
     Mocov2,
-    /// 90 epochs at rate 0.4 for a batch of 1024, along a cosine
+    /// 90 epochs, learning rate 0.4 at batch 1024, cosine schedule
     Mocov3,
 }
 
 impl ProbeFlags {
-    /// The probes of a network with `head`.
+    /// Returns the probe options for a network with `head`.
     fn config(&self, head: HeadKind) -> ProbeConfig {
-        let of_head = if head == HeadKind::Mocov3 { ProbeRecipe::Mocov3 } else { ProbeRecipe::Mocov2 };
-        let recipe = match self.probe_recipe.unwrap_or(of_head) {
+        let default = if head == HeadKind::Mocov3 { ProbeRecipe::Mocov3 } else { ProbeRecipe::Mocov2 };
+        let recipe = match self.probe_recipe.unwrap_or(default) {
             ProbeRecipe::Mocov2 => ProbeConfig::moco_v2(),
             ProbeRecipe::Mocov3 => ProbeConfig::moco_v3(),
         };
@@ -113,16 +112,16 @@ impl ProbeFlags {
     }
 }
 
-/// Evaluates and prints the table; writes what it finds into a run's record and report.
+/// Evaluates a network and prints a table. For a run, also appends to its events and writes its report.
 ///
 /// # Errors
 /// If the network, its data or the device cannot be used.
-pub fn run(flags: &Evaluate) -> Result<()> {
+pub fn run(flags: &EvaluateFlags) -> Result<()> {
     let lambda = flags.ridge_lambda;
     if !(lambda > 0.0 && lambda.is_finite()) {
-        bail!("--ridge-lambda {lambda} must be above 0");
+        bail!("--ridge-lambda {lambda} must be a number above 0");
     }
-    // Before anything large is read: flags that no recipe makes right.
+    // Fails early on flags that are invalid for every recipe.
     flags.probe.config(HeadKind::Mocov2).check()?;
     let trained = trained::open(&flags.run)?;
     let folder = flags.run.is_dir().then(|| RunFolder::open(&flags.run)).transpose()?;
@@ -134,14 +133,14 @@ pub fn run(flags: &Evaluate) -> Result<()> {
     let (device, _) = device::open(&config.device)?;
     let loader = Loader::new(Dataset::open(&config.data)?, &config, None)?;
     let probes = Probes { linear: flags.probe.config(trained.config.head), lambda };
-    let home = folder.as_ref().filter(|_| flags.data.is_none());
-    let (evaluations, neighbours) = evaluate(&trained, home, &config, &device, loader, &probes)?;
+    let on_own_images = folder.as_ref().filter(|_| flags.data.is_none());
+    let (evaluations, neighbours) = evaluate(&trained, on_own_images, &config, &device, loader, &probes)?;
     match folder {
         Some(folder) if flags.data.is_none() && flags.knn.is_none() => {
             folder.append(&evaluations)?;
-            outcome::present(&folder, &neighbours)
+            summary::show(&folder, &neighbours)
         }
-        // Not a run's own measure: shown, but neither written into its record nor beside what stands there.
+        // Not comparable with the run's own evaluations, so it is only printed.
         _ => {
             let costs = profile(&trained.config.build()?, config.image_size);
             terminal::print(&terminal::table(&costs, &evaluations));
@@ -150,17 +149,17 @@ pub fn run(flags: &Evaluate) -> Result<()> {
     }
 }
 
-/// How the probes are fitted.
+/// Options of the linear probes and of ridge regression.
 pub struct Probes {
     /// The linear probes.
     pub linear: ProbeConfig,
-    /// The ridge.
+    /// The regularisation strength of ridge regression.
     pub lambda: f64,
 }
 
 impl Probes {
-    /// Whether these probes, fitted with success or not, made an evaluation.
-    pub fn measured(&self, evaluated: &Evaluated) -> bool {
+    /// Returns whether an evaluation used these options, even if a probe diverged.
+    pub fn match_those_of(&self, evaluated: &Evaluated) -> bool {
         evaluated.probe_recipe.as_ref() == Some(&self.linear) && evaluated.ridge_lambda == Some(self.lambda)
     }
 }
@@ -171,7 +170,8 @@ impl Default for Probes {
     }
 }
 
-/// Evaluates the run in `folder` with the usual probes; writes what it finds into its record and report, and shows it.
+/// Evaluates the run in `folder` with the default probes, appends to its events, prints its table and writes its
+/// report.
 ///
 /// # Errors
 /// If its checkpoint, its images or the device cannot be used.
@@ -180,29 +180,30 @@ pub fn evaluate_run(folder: &RunFolder, config: &Config, device: &Device) -> Res
     let trained = trained::open(folder.path())?;
     let (evaluations, neighbours) = evaluate(&trained, Some(folder), config, device, loader, &Probes::default())?;
     folder.append(&evaluations)?;
-    outcome::present(folder, &neighbours)
+    summary::show(folder, &neighbours)
 }
 
-/// The neighbours that the latest evaluation of the run in `folder` found: looked up again in the features that it kept.
-/// None where they are not of the run's checkpoint and images as these are now.
-pub fn kept_neighbours(folder: &RunFolder) -> Vec<Neighbours> {
-    // Before anything large is read in vain.
+/// Finds the nearest neighbours for the report of the run in `folder` from its cached features. Returns none if the
+/// cache is missing, or is not that of the run's current checkpoint and images.
+pub fn cached_neighbours(folder: &RunFolder) -> Vec<Neighbours> {
+    // Avoids reading the checkpoint and the images in vain.
     if !folder.features_path().exists() {
         return Vec::new();
     }
-    let look_up = || -> Result<Vec<Neighbours>> {
+    let find = || -> Result<Vec<Neighbours>> {
         let trained = trained::open(folder.path())?;
-        let (config, checkpoint) = (trained.options(), trained.checkpoint().context("a run's checkpoint is ours")?);
+        let (config, checkpoint) =
+            (trained.options(), trained.checkpoint().context("not a checkpoint of this program")?);
         let dataset = Dataset::open(&config.data)?;
         let cache = FeatureCache::new(folder, checkpoint, &dataset, config.image_size)?;
-        let [bank, test] = cache.read(&Device::flex()).context("no features are kept")?;
+        let [bank, test] = cache.read(&Device::flex()).context("the features are not cached")?;
         block_on(neighbours(&dataset, &config.widths, &bank, &test))
     };
-    look_up().unwrap_or_default()
+    find().unwrap_or_default()
 }
 
-/// Evaluates every width of `trained`. On its run's own images, their features are kept in the run's `folder`. Returns
-/// the figures, and the nearest neighbours of a few test images.
+/// Evaluates every width of `trained`. `folder` is that of its run if the images are the run's; their features are then
+/// cached there. Returns an event per width, and the nearest neighbours of a few test images.
 ///
 /// # Errors
 /// If the network, the data or the device cannot be used.
@@ -218,33 +219,32 @@ fn evaluate(
     let widths = encoder.layout().widths();
     let events = folder.map(RunFolder::events).transpose()?.unwrap_or_default();
     let steps_per_epoch = Event::latest_start(&events).map(|started| started.steps_per_epoch);
-    // A network from elsewhere has been trained, whatever the number of steps.
+    // The steps of a network from another program are unknown, but not 0, which would mean untrained.
     let step = trained.run.as_ref().map_or(1, |run| run.step);
     let epoch = step as f64 / steps_per_epoch.unwrap_or(1) as f64;
 
-    let of_checkpoint =
-        |(folder, checkpoint)| FeatureCache::new(folder, checkpoint, loader.dataset(), config.image_size);
-    let cache = folder.zip(trained.checkpoint()).map(of_checkpoint).transpose()?;
+    let open_cache = |(folder, checkpoint)| FeatureCache::new(folder, checkpoint, loader.dataset(), config.image_size);
+    let cache = folder.zip(trained.checkpoint()).map(open_cache).transpose()?;
     let [bank, test] = match cache.as_ref().and_then(|cache| cache.read(device)) {
-        Some(kept) => kept,
+        Some(cached) => cached,
         None => {
             let computed = compute_features(&encoder, &mut parameters, device, &mut loader)?;
             if let Some(Err(error)) = cache.map(|cache| block_on(cache.write(&computed))) {
-                eprintln!("warning: {error:#}; the next evaluation computes the features again");
+                eprintln!("warning: {error:#}; the next evaluation will compute the features again");
             }
             computed
         }
     };
 
-    // Its own classes: those of a run's own images, as many as it has outputs.
-    let knows_classes =
+    // A classifier's outputs are the classes of its run's images; other images may have other classes.
+    let has_these_classes =
         encoder.is_classifier() && folder.is_some() && loader.dataset().classes.len() == trained.config.outputs;
     let [top1, top5] = [|it: ProbeAccuracy| it.top1.fraction, |it: ProbeAccuracy| it.top5.fraction];
     let spinner = terminal::spinner("training the linear probes");
     let warn = |warning: &str| spinner.suspend(|| eprintln!("warning: {warning}"));
-    let measured = block_on(async {
+    let evaluated = block_on(async {
         let probed = probe(&bank, &test, widths, &probes.linear, config.seed).await?;
-        spinner.set_message("solving for ridge regression and looking for neighbours");
+        spinner.set_message("computing ridge regression and kNN");
         let mut evaluations = Vec::new();
         for (index, (bank, test)) in bank.iter().zip(&test).enumerate() {
             let accuracy = knn(bank, test, config.knn).await?;
@@ -261,9 +261,9 @@ fn evaluate(
                 }
                 Err(error) => return Err(error.into()),
             };
-            let mut pass = Forward::new(&mut parameters, index, Mode::Eval);
-            let classifier = if knows_classes {
-                ProbeAccuracy::of(pass.classify(&encoder, test.values.clone()), &test.labels).await?
+            let mut pass = Pass::new(&mut parameters, index, Mode::Eval);
+            let classifier = if has_these_classes {
+                ProbeAccuracy::of(encoder.classify(test.values.clone(), &mut pass), &test.labels).await?
             } else {
                 None
             };
@@ -290,10 +290,10 @@ fn evaluate(
         anyhow::Ok((evaluations, neighbours(loader.dataset(), &widths, &bank, &test).await?))
     });
     spinner.finish_and_clear();
-    measured
+    evaluated
 }
 
-/// The features of the training and of the test images at every width, widest first.
+/// Computes the features of the training and test images at every width, widest first.
 fn compute_features(
     encoder: &Encoder,
     parameters: &mut Parameters,
@@ -302,31 +302,31 @@ fn compute_features(
 ) -> Result<[Vec<Features>; 2]> {
     let images: usize = [Split::Train, Split::Test].map(|split| loader.dataset().len(split)).iter().sum();
     let bar = terminal::bar(images as u64, "images", "computing features");
-    let mut of_split = |split| {
+    let mut compute = |split| {
         let extractor = Extractor::new(encoder, parameters, device);
         block_on(features(loader, split, extractor, |images| bar.inc(images as u64)))
     };
-    let computed = of_split(Split::Train).and_then(|bank| Ok([bank, of_split(Split::Test)?]));
+    let computed = compute(Split::Train).and_then(|bank| Ok([bank, compute(Split::Test)?]));
     bar.finish_and_clear();
     Ok(computed?)
 }
 
-/// For the first test image of each of a few classes, the most similar training images at each width.
+/// Finds the most similar training images at each width, for the first test image of each of a few classes.
 async fn neighbours(
     dataset: &Dataset,
     widths: &[f64],
     bank: &[Features],
     test: &[Features],
 ) -> Result<Vec<Neighbours>> {
-    let Some(of_test) = test.first() else { return Ok(Vec::new()) };
+    let Some(full) = test.first() else { return Ok(Vec::new()) };
     let queries: Vec<usize> = (0..dataset.classes.len() as u32)
-        .filter_map(|class| of_test.labels.iter().position(|label| *label == class))
+        .filter_map(|class| full.labels.iter().position(|label| *label == class))
         .take(SHOWN_QUERIES)
         .collect();
     let class = |split, index| dataset.classes[dataset.label(split, index) as usize].clone();
     let mut shown: Vec<Neighbours> = Vec::with_capacity(queries.len());
     for query in &queries {
-        let index = of_test.indices[*query];
+        let index = full.indices[*query];
         shown.push(Neighbours {
             query: dataset.image(Split::Test, index)?.into_owned(),
             class: class(Split::Test, index),
@@ -356,7 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_that_are_given_change_the_recipe() {
+    fn flags_override_the_recipe() {
         let given = |probe_batch, probe_rate| ProbeFlags {
             probe_recipe: None,
             probe_epochs: Some(7),

@@ -1,4 +1,4 @@
-//! What the program can do.
+//! One module per subcommand.
 
 pub mod demo;
 pub mod evaluate;

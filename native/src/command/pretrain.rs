@@ -1,4 +1,4 @@
-//! `slimclr pretrain`: trains, and goes on where a run was interrupted.
+//! `slimclr pretrain`: trains a new run, or resumes one.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,47 +25,49 @@ use crate::{
     data::{Dataset, loader::Loader},
     device,
     options::{self, Preset},
-    outcome,
     run_folder::RunFolder,
+    summary,
     terminal::Progress,
     trained,
 };
 
-/// How an interrupted program ends, by custom: 128 + SIGINT.
+/// The exit code of an interrupted program: 128 + SIGINT.
 pub const INTERRUPTED: u8 = 130;
 
 /// Flags of `slimclr pretrain`.
 #[derive(Args)]
 #[command(args_override_self = true)]
-pub struct Pretrain {
-    /// Options to begin with; the defaults shown below are those of 'cifar10'
+#[command(mut_arg("data", |data| data.help_heading(None::<&str>)))]
+#[command(mut_arg("device", |device| device.help_heading(None::<&str>)))]
+pub struct PretrainFlags {
+    /// Preset to start from; the defaults shown below are those of 'cifar10'
     #[arg(long, value_enum, default_value = "cifar10", conflicts_with = "resume")]
     preset: Preset,
-    /// TOML file of options, over the preset's; flags go over both
+    /// TOML file of options; overrides the preset, and flags override it
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
     /// Folder for the run [default: runs/PRESET-1, or the next free number]
     #[arg(long, value_name = "FOLDER", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// Go on with the run in this folder
+    /// Resume the run in this folder
     #[arg(long, value_name = "FOLDER")]
     resume: Option<PathBuf>,
     #[command(flatten)]
     options: Config,
 }
 
-/// Trains, and writes the report.
+/// Trains, prints a table and writes the report.
 ///
 /// # Errors
-/// If options, data or device do not fit, or training fails.
-pub fn pretrain(flags: &Pretrain, matches: &ArgMatches) -> Result<ExitCode> {
-    // Whatever can fail comes before the run's folder is made.
-    let (config, begun) = match &flags.resume {
+/// If options, data or device are invalid, or training fails.
+pub fn run(flags: &PretrainFlags, matches: &ArgMatches) -> Result<ExitCode> {
+    // The run's folder is created last, after everything else that can fail.
+    let (config, existing) = match &flags.resume {
         Some(path) => {
             let folder = RunFolder::open(path)?;
-            let begun = folder.config()?;
-            let config = options::merge(&begun, None, &flags.options, matches)?;
-            options::check_resumable(&begun, &config)?;
+            let started = folder.config()?;
+            let config = options::merge(&started, None, &flags.options, matches)?;
+            options::check_resumable(&started, &config)?;
             (config, Some(folder))
         }
         None => (options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?, None),
@@ -74,29 +76,29 @@ pub fn pretrain(flags: &Pretrain, matches: &ArgMatches) -> Result<ExitCode> {
     let config = config.for_classes(dataset.classes.len());
     config.schedule(dataset.len(Split::Train))?;
     let (device, device_name) = device::for_run(&config)?;
-    let (state, folder) = match (begun, &flags.out) {
-        (Some(folder), _) => (resumed(&folder, &config, &device)?, folder),
-        (None, Some(path)) => (fresh(&config, &device)?, RunFolder::create(path, &config)?),
-        (None, None) => (fresh(&config, &device)?, RunFolder::create_numbered(&flags.preset.name(), &config)?),
+    let (trainer, folder) = match (existing, &flags.out) {
+        (Some(folder), _) => (resume_trainer(&folder, &config, &device)?, folder),
+        (None, Some(path)) => (new_trainer(&config, &device)?, RunFolder::create(path, &config)?),
+        (None, None) => (new_trainer(&config, &device)?, RunFolder::create_numbered(&flags.preset.name(), &config)?),
     };
     let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
-    let (commands, asked) = mpsc::unbounded();
-    let run = Run::new(config, state, (device, device_name), loader, asked);
-    let stopped = follow(run, &folder, commands)?;
-    outcome::present(&folder, &[])?;
-    if stopped {
-        say_stopped(&folder);
+    let (commands, received_commands) = mpsc::unbounded();
+    let run = Run::new(config, trainer, (device, device_name), loader, received_commands);
+    let interrupted = train(run, &folder, commands)?;
+    summary::show(&folder, &[])?;
+    if interrupted {
+        print_resume_hint(&folder);
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    eprintln!("next, a linear probe: slimclr evaluate {}", folder.path().display());
+    eprintln!("next: measure it with linear probes by slimclr evaluate {}", folder.path().display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// The state at step 0: a network that has seen nothing, or with the weights that the options begin with.
+/// Creates a trainer at step 0, with random weights or those of the option `init`.
 ///
 /// # Errors
-/// If the options describe no network, or the weights are not of its backbone.
-pub fn fresh(config: &Config, device: &Device) -> Result<Trainer> {
+/// If the options describe no valid network, or the weights are those of another backbone.
+pub fn new_trainer(config: &Config, device: &Device) -> Result<Trainer> {
     let encoder = config.encoder()?.build()?;
     if config.init.is_empty() {
         return Ok(Trainer::new(config, encoder, device));
@@ -104,32 +106,33 @@ pub fn fresh(config: &Config, device: &Device) -> Result<Trainer> {
     let (other, weights) = trained::open(Path::new(&config.init))?.load(device)?;
     let [ours, theirs] = [&encoder, &other].map(|encoder| encoder.layout().widths());
     if ours.len() > 1 && theirs.len() > 1 && ours.slices() != theirs.slices() {
-        bail!("{} has sub-networks of other channels: --disjoint must be as it was there", config.init);
+        bail!("--init {}: its sub-networks use other channels; set --disjoint as in that run", config.init);
     }
-    Trainer::from_pretrained(config, encoder, &weights, device)
-        .with_context(|| format!("{} has another backbone", config.init))
+    Trainer::adopting(config, encoder, &weights, device)
+        .with_context(|| format!("--init {}: its backbone differs; use the same backbone and widths", config.init))
 }
 
-/// The state that `folder`'s run had reached, or a fresh one if it never kept a checkpoint.
+/// Creates a trainer from the latest checkpoint in `folder`, or a new one if there is no checkpoint.
 ///
 /// # Errors
-/// If the checkpoint is damaged, or of a run with other options.
-pub fn resumed(folder: &RunFolder, config: &Config, device: &Device) -> Result<Trainer> {
+/// If the checkpoint is damaged, or that of a run with other options.
+pub fn resume_trainer(folder: &RunFolder, config: &Config, device: &Device) -> Result<Trainer> {
     if !folder.has_checkpoint() {
-        return fresh(config, device);
+        return new_trainer(config, device);
     }
     let bytes = folder.checkpoint()?;
-    let checkpoint = Checkpoint::read(&bytes).with_context(|| folder.blame_checkpoint())?;
+    let checkpoint = Checkpoint::read(&bytes).with_context(|| folder.checkpoint_context())?;
     options::check_resumable(checkpoint.config(), config)?;
-    checkpoint.resume(device).with_context(|| folder.blame_checkpoint())
+    checkpoint.resume(device).with_context(|| folder.checkpoint_context())
 }
 
-/// Trains to the end, drawing and writing the events. Returns whether it was asked to stop, be it too late to do so.
+/// Trains until the run ends or is stopped, showing its events and appending them to the log. Returns whether Ctrl-C
+/// was pressed, even if the run finished first.
 ///
 /// # Errors
 /// If training fails, or the events cannot be written.
-pub fn follow(run: Run<Loader>, folder: &RunFolder, commands: mpsc::UnboundedSender<Command>) -> Result<bool> {
-    let is_told = stop_on_interrupt(commands);
+pub fn train(run: Run<Loader>, folder: &RunFolder, commands: mpsc::UnboundedSender<Command>) -> Result<bool> {
+    let is_interrupted = stop_on_interrupt(commands);
     let mut log = folder.log_from(run.steps())?;
     let mut progress = Progress::new();
     block_on(async {
@@ -142,29 +145,29 @@ pub fn follow(run: Run<Loader>, folder: &RunFolder, commands: mpsc::UnboundedSen
         }
         anyhow::Ok(())
     })?;
-    Ok(is_told.load(Ordering::Relaxed))
+    Ok(is_interrupted.load(Ordering::Relaxed))
 }
 
-/// Says how the stopped run of `folder` goes on.
-pub fn say_stopped(folder: &RunFolder) {
-    eprintln!("stopped; go on with: slimclr pretrain --resume {}", folder.path().display());
+/// Prints the command that resumes the run in `folder`.
+pub fn print_resume_hint(folder: &RunFolder) {
+    eprintln!("stopped; resume with: slimclr pretrain --resume {}", folder.path().display());
 }
 
-/// The first Ctrl-C lets the step end and keeps a checkpoint; the second, and any while no run goes on, ends the
-/// program at once. Of several runs in one program it is the latest that is told. Returns whether it was told.
+/// Makes the first Ctrl-C stop the latest run after the current step, with a checkpoint. The second one, and any while
+/// no run is training, exits at once. Returns a flag that is set once the run has been told to stop.
 fn stop_on_interrupt(commands: mpsc::UnboundedSender<Command>) -> &'static AtomicBool {
     static RUN: Mutex<Option<mpsc::UnboundedSender<Command>>> = Mutex::new(None);
-    static IS_TOLD: AtomicBool = AtomicBool::new(false);
-    let run = || RUN.lock().expect("nothing panics while it holds the run");
+    static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    let run = || RUN.lock().expect("no thread panics while it holds the lock");
     *run() = Some(commands);
-    // Fails only if the handler is set already.
+    // Fails only if the handler was set by an earlier run.
     let _ = ctrlc::set_handler(move || {
-        let is_told = run().take().is_some_and(|commands| commands.unbounded_send(Command::Stop).is_ok());
-        if !is_told {
+        let is_stopping = run().take().is_some_and(|commands| commands.unbounded_send(Command::Stop).is_ok());
+        if !is_stopping {
             std::process::exit(INTERRUPTED.into());
         }
-        IS_TOLD.store(true, Ordering::Relaxed);
-        eprintln!("\nstopping after this step (press again to end at once)");
+        IS_INTERRUPTED.store(true, Ordering::Relaxed);
+        eprintln!("\nstopping after this step; press Ctrl-C again to exit at once, without a checkpoint");
     });
-    &IS_TOLD
+    &IS_INTERRUPTED
 }

@@ -1,9 +1,9 @@
-//! `slimclr profile`: what a network costs at each width and stage.
+//! `slimclr profile`: parameters and multiply-accumulates at each width and stage.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{ArgMatches, Args};
+use clap::{Arg, ArgMatches, Args};
 use slimclr_core::{
     config::Config,
     head::HeadKind,
@@ -18,28 +18,39 @@ use crate::{
 
 /// Flags of `slimclr profile`.
 #[derive(Args)]
+#[command(mut_args(|option| {
+    let is_hidden = has_no_effect(&option);
+    option.hide(is_hidden)
+}))]
 pub struct ProfileFlags {
-    /// A trained network in place of the options': a run's folder, a checkpoint, or a PyTorch file of the authors'
+    /// Trained network to count, instead of options: a run's folder, a checkpoint, or a PyTorch checkpoint of the
+    /// authors' code
     #[arg(
         value_name = "RUN",
         conflicts_with_all =
             ["preset", "method", "backbone", "depth", "multiplier", "widths", "disjoint", "dim", "hidden", "init"]
     )]
     run: Option<PathBuf>,
-    /// Options to begin with; the defaults shown below are those of 'cifar10'
+    /// Preset to start from; the defaults shown below are those of 'cifar10'
     #[arg(long, value_enum, default_value = "cifar10")]
     preset: Preset,
-    /// Count a linear classifier of this many classes in place of the projection head
+    /// Count a linear classifier with this many classes instead of the projection head
     #[arg(long)]
     classes: Option<usize>,
     #[command(flatten)]
     options: Config,
 }
 
-/// Prints parameters and multiply-accumulates of each stage and of the whole, per width.
+/// Returns whether an option, such as one of training, has no effect on the counts.
+fn has_no_effect(option: &Arg) -> bool {
+    let affects_network = ["method", "image_size"].contains(&option.get_id().as_str());
+    !affects_network && option.get_help_heading().is_some_and(|heading| heading != "Network")
+}
+
+/// Prints the parameters and multiply-accumulates of each stage and of the whole network, per width.
 ///
 /// # Errors
-/// If the options describe no network, or the trained one cannot be read.
+/// If the options describe no valid network, or the trained one cannot be read.
 pub fn run(flags: &ProfileFlags, matches: &ArgMatches) -> Result<()> {
     let trained = flags.run.as_deref().map(trained::open).transpose()?;
     let mut base = flags.preset.config();
@@ -59,7 +70,7 @@ pub fn run(flags: &ProfileFlags, matches: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-/// A line for each stage and one for the whole, a pair of columns for each width.
+/// Formats a table with one row per stage and a total, and two columns per width.
 fn table(profiles: &[Profile]) -> String {
     let names = profiles[0].stages.iter().map(|stage| stage.name.as_str()).chain(["total"]);
     let mut rows: Vec<Vec<String>> = names.map(|name| vec![name.to_owned()]).collect();

@@ -1,4 +1,4 @@
-//! What a run leaves for people: the table and the report.
+//! A run's result for the user: a table in the terminal and a report.
 
 use anyhow::Result;
 use slimclr_report::Neighbours;
@@ -8,13 +8,13 @@ use crate::{
     terminal,
 };
 
-/// Prints the table of `folder`'s run and writes its report.
+/// Prints the table of the run in `folder` and writes its report.
 ///
 /// # Errors
-/// If the run's events or its landscape cannot be read, or the report cannot be written.
-pub fn present(folder: &RunFolder, neighbours: &[Neighbours]) -> Result<()> {
+/// If the run's events or landscape cannot be read, or the report cannot be written.
+pub fn show(folder: &RunFolder, neighbours: &[Neighbours]) -> Result<()> {
     let report = folder.report(neighbours.to_vec())?;
-    terminal::print(&terminal::table_of(&report.events));
+    terminal::print(&terminal::run_table(&report.events));
     let path = folder.report_path();
     write_atomically(&path, slimclr_report::html(&[report]).as_bytes())?;
     terminal::print(&format!("report: {}", path.display()));
