@@ -109,7 +109,7 @@ pub fn new_trainer(config: &Config, device: &Device) -> Result<Trainer> {
         bail!("--init {}: its sub-networks use other channels; set --disjoint as in that run", config.init);
     }
     Trainer::adopting(config, encoder, &weights, device)
-        .with_context(|| format!("--init {}: its backbone differs; use the same backbone and widths", config.init))
+        .with_context(|| format!("--init {}: choose a network with the same backbone and widths", config.init))
 }
 
 /// Creates a trainer from the latest checkpoint in `folder`, or a new one if there is no checkpoint.

@@ -1,0 +1,41 @@
+use std::fs;
+
+use crate::program::{events, image_folder, pretrain, slimclr, succeeds, text};
+
+#[test]
+fn features_are_cached_between_evaluations() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    let out = folder.path().join("run");
+    image_folder(&images, &["a", "b"], 12, 12);
+    succeeds(&pretrain(&["--data", &text(&images), "--epochs", "1", "--out", &text(&out)]));
+    let evaluate = |options: &[&str]| {
+        succeeds(&slimclr(&[&["evaluate", &text(&out), "--probe-epochs", "2"], options].concat()));
+        events(&out).split_off(events(&out).len() - 4)
+    };
+    let first = evaluate(&[]);
+    let cache = out.join("features.safetensors");
+    let features = fs::read(&cache).unwrap();
+    let written = fs::metadata(&cache).unwrap().modified().unwrap();
+    assert_eq!(evaluate(&[]), first);
+    assert_ne!(evaluate(&["--probe-recipe", "mocov3", "--probe-rate", "1e-9", "--ridge-lambda", "1e9"]), first);
+    assert_eq!(fs::metadata(&cache).unwrap().modified().unwrap(), written, "the cache was not used");
+
+    // A changed byte, a truncated file, another file.
+    let mut flipped = features.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for damaged in [&flipped[..], &features[..features.len() - 1], b"features"] {
+        fs::write(&cache, damaged).unwrap();
+        assert_eq!(evaluate(&[]), first);
+        assert!(fs::read(&cache).unwrap() == features, "the damaged cache was used");
+    }
+    // An image has changed.
+    fs::copy(images.join("b/003.png"), images.join("a/000.png")).unwrap();
+    evaluate(&[]);
+    assert!(fs::read(&cache).unwrap() != features, "the stale cache was used");
+    let features = fs::read(&cache).unwrap();
+    // An image is missing.
+    fs::remove_file(images.join("a/000.png")).unwrap();
+    evaluate(&[]);
+    assert!(fs::read(&cache).unwrap() != features, "the stale cache was used");
+}

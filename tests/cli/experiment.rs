@@ -1,0 +1,76 @@
+use std::fs;
+
+use serde_json::Value;
+
+use crate::program::{TINY, interrupted, losses, refuses, slimclr, stderr, succeeds, text};
+
+#[test]
+fn an_experiment_is_interrupted_resumed_and_tabulated() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = text(&folder.path().join("experiment"));
+    let small = ["--data", "embedded", "--images", "200", "--widths", "1.0,0.5", "--out", &out];
+    let common = [&["experiment", "cifar10"], TINY, &small].concat();
+    let experiment = |options: &[&str]| slimclr(&[&common[..], options].concat());
+    let arms = ["--epochs", "4", "--arms", "naive,slimclr,alone-0.5"];
+
+    // Interrupts the second arm, because then the Ctrl-C handler is that of an earlier run.
+    let second = folder.path().join("experiment/naive");
+    let stopped = interrupted(&[&common[..], &arms].concat(), &second);
+    assert!(stopped.contains("arm 1 of 3: alone-0.5") && stopped.contains("arm 2 of 3: naive"), "{stopped}");
+    assert!(stopped.contains("resume with: slimclr experiment cifar10 --preset mini"), "{stopped}");
+    let table = || fs::read_to_string(folder.path().join("experiment/results.md")).unwrap();
+    let row = |title: &str| {
+        let table = table();
+        let row = table.lines().find(|line| line.starts_with(&format!("| {title} |")));
+        row.unwrap_or_else(|| panic!("'{title}' is not in {table}")).to_owned()
+    };
+    assert!(row("naive").contains(" of 100 steps "), "{}", table());
+    let alone = row("each width alone");
+    let before = losses(&second);
+
+    let output = experiment(&arms);
+    succeeds(&output);
+    assert!(stderr(&output).contains("arm alone-0.5 is already done"), "{}", stderr(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("SlimCLR: all three"));
+    let all = losses(&second);
+    assert!(all.len() == 100 && all.starts_with(&before), "the arm did not resume");
+    assert_eq!(row("each width alone"), alone);
+    let is_number = |cell: &str| cell.trim().parse::<f64>().is_ok();
+    for (title, numbers) in [("each width alone", 1), ("slimmable, naive", 2), ("SlimCLR: all three", 2)] {
+        assert_eq!(row(title).split('|').filter(|cell| is_number(cell)).count(), numbers, "{}", table());
+    }
+    assert!(row("slimclr").contains(" done ") && row("images").contains("200 training, 1,500 test"));
+    let json = fs::read(folder.path().join("experiment/results.json")).unwrap();
+    let json: Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json["arms"].as_array().unwrap().len(), 3);
+    assert_eq!(json["arms"][2]["evaluated"][1]["width"], 0.5);
+    let files =
+        ["report.html", "figures/figure3.svg", "figures/figure4.png", "figures/figure5.svg", "figures/cosines.png"];
+    for path in files.map(|name| folder.path().join("experiment").join(name)) {
+        assert!(path.is_file(), "{} is missing", path.display());
+    }
+    // An arm is an ordinary run.
+    succeeds(&slimclr(&["export", &format!("{out}/alone-0.5"), "--width", "1"]));
+
+    let other = experiment(&["--epochs", "5", "--images", "300", "--device", "auto"]);
+    refuses(&other, "epochs = 5.0 (it was started with 4.0), images = 300 (it was started with 200)");
+    refuses(&experiment(&["--arms", "mocov9"]), "there is no arm 'mocov9': choose from alone-1.0, ");
+    refuses(&experiment(&["--slow-start", "0.2"]), "each arm sets --slow-start itself");
+    refuses(&experiment(&["--images", "4000"]), "--images 4000 is more than the 3050 training images");
+    refuses(&experiment(&["--data", "/no/such/folder"]), "slimclr data cifar10");
+}
+
+#[test]
+fn an_arm_that_fails_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = text(&folder.path().join("experiment"));
+    // The supervised arm has another learning rate, so it does not diverge.
+    let small = ["--data", "embedded", "--images", "100", "--widths", "1.0,0.5", "--epochs", "1", "--out", &out];
+    let arms = ["--learning-rate", "1e30", "--warmup", "0", "--arms", "naive,supervised"];
+    let output = slimclr(&[&["experiment", "cifar10"], TINY, &small, &arms].concat());
+    refuses(&output, "1 of 2 arms failed: naive; see why in ");
+    let table = fs::read_to_string(folder.path().join("experiment/results.md")).unwrap();
+    assert!(table.contains("| slimmable, naive | failed | failed |"), "{table}");
+    assert!(table.contains("| naive | failed: the loss of width"), "{table}");
+    assert!(table.contains("| supervised | done |"), "{table}");
+}

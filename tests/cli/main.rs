@@ -1,0 +1,11 @@
+//! The command-line program: runs, interruptions and invalid input.
+
+mod evaluate;
+mod experiment;
+mod export;
+mod invalid_input;
+mod landscape;
+mod pretrain;
+mod profile;
+mod program;
+mod report;
