@@ -1,7 +1,8 @@
-//! Every case of the authors' numbers, read from `fixtures/parity`, or from the folder that `SLIMCLR_PARITY_DIR` names.
+//! Compares with numbers computed by the authors' code: the cases in `fixtures/parity`, or in the folder named by
+//! `SLIMCLR_PARITY_DIR`.
 //!
-//! A case passes or fails. Each is run in f32 within the tolerances of its README and, where tensors are compared, in f64 within
-//! 1e-7, which is the stricter test of the arithmetic.
+//! Each case runs in f32 within the tolerances of the folder's README. Cases that compare tensors also run in f64
+//! within 1e-7, which tests the arithmetic more strictly.
 
 mod compare;
 mod fill;
@@ -28,7 +29,7 @@ fn run(case: &Value, dtype: DType) -> Differences {
         Some("schedule") => runners::schedule(case),
         Some("grad_norm") => runners::grad_norm(case, dtype),
         Some("profile") => runners::profile(case),
-        unknown => panic!("there is no case {unknown:?}"),
+        unknown => panic!("unknown case {unknown:?}"),
     }
 }
 
@@ -39,7 +40,7 @@ fn every_case() {
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     files.sort();
-    assert!(!files.is_empty(), "{} holds no cases", folder.display());
+    assert!(!files.is_empty(), "{} has no cases", folder.display());
 
     let mut failures = Vec::new();
     for file in files {

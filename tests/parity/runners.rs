@@ -1,4 +1,4 @@
-//! How each kind of case is run.
+//! Runs each kind of case.
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
@@ -29,7 +29,7 @@ use slimclr_core::{
 };
 
 use crate::{
-    compare::{Differences, Fingerprint, Stored, What, tolerance, values},
+    compare::{Differences, Fingerprint, Quantity, Stored, tolerance, values},
     fill::{Kind, data, filled, input},
 };
 
@@ -40,14 +40,14 @@ fn field<T: DeserializeOwned>(case: &Value, name: &str) -> T {
 }
 
 fn text<'a>(case: &'a Value, name: &str) -> &'a str {
-    case[name].as_str().unwrap_or_else(|| panic!("field {name} is no text"))
+    case[name].as_str().unwrap_or_else(|| panic!("field {name} is not a string"))
 }
 
 fn widths(case: &Value) -> Widths {
     Widths::try_from(field::<Vec<f64>>(case, "widths")).unwrap()
 }
 
-/// A width as the cases write it: 1.0, 0.75.
+/// Formats a width as in the cases: 1.0, 0.75.
 fn key(width: f64) -> String {
     format!("{width:?}")
 }
@@ -59,7 +59,7 @@ fn head(case: &Value) -> HeadKind {
         "simclr_slim" => HeadKind::Simclr,
         "supervised" | "linear fc to dim" => HeadKind::Supervised,
         "supervised_switch" => HeadKind::SupervisedSwitch,
-        other => panic!("there is no head {other}"),
+        other => panic!("unknown head {other}"),
     }
 }
 
@@ -68,7 +68,7 @@ fn encoder(case: &Value, outputs: usize) -> Encoder {
         backbone: match text(case, "variant") {
             "cifar" => BackboneKind::Cifar,
             "imagenet" => BackboneKind::Resnet,
-            other => panic!("there is no backbone {other}"),
+            other => panic!("unknown backbone {other}"),
         },
         depth: field(case, "depth"),
         multiplier: case["width_multiplier"].as_f64().unwrap_or(1.0),
@@ -96,16 +96,16 @@ pub fn backbone(case: &Value, dtype: DType) -> Differences {
     let images: Tensor<4> = input(salt, "input", field(case, "input"), dtype, &device);
     let outputs: BTreeMap<String, Stored> = field(case, "eval");
     for (index, width) in widths.iter().enumerate() {
-        let output = Forward::new(&mut parameters, index, Mode::Eval).predict(&encoder, images.clone());
-        let allowed = tolerance(What::EvalOutput, variant, dtype);
+        let output = encoder.forward(images.clone(), &mut Pass::new(&mut parameters, index, Mode::Eval));
+        let allowed = tolerance(Quantity::EvalOutput, variant, dtype);
         differences.tensor(&format!("eval output at {width}"), &output, &outputs[&key(width)], allowed);
     }
     let outputs: BTreeMap<String, Stored> = field(case, "train");
     let gradients: BTreeMap<String, BTreeMap<String, Fingerprint>> = field(case, "grad");
     for (index, width) in widths.iter().enumerate() {
-        let mut pass = Forward::tracked(&mut parameters, index, BATCH_MODE);
-        let output = pass.predict(&encoder, images.clone());
-        let allowed = tolerance(What::TrainOutput, variant, dtype);
+        let mut pass = Pass::tracked(&mut parameters, index, BATCH_MODE);
+        let output = encoder.forward(images.clone(), &mut pass);
+        let allowed = tolerance(Quantity::TrainOutput, variant, dtype);
         let detached = output.clone().without_autodiff();
         differences.tensor(&format!("train output at {width}"), &detached, &outputs[&key(width)], allowed);
         let cotangent: Tensor<2> = input(salt, "cotangent", output.dims(), dtype, &device);
@@ -115,7 +115,7 @@ pub fn backbone(case: &Value, dtype: DType) -> Differences {
         for (id, gradient) in pass.gradients(loss) {
             let name = &encoder.layout().spec(id).name;
             if let Some(expected) = expected.get(name) {
-                let allowed = tolerance(What::Gradient, variant, dtype);
+                let allowed = tolerance(Quantity::Gradient, variant, dtype);
                 differences.fingerprint(
                     &format!("gradient of {name} at {width}"),
                     &values(&gradient),
@@ -133,7 +133,7 @@ pub fn backbone(case: &Value, dtype: DType) -> Differences {
     for (spec, value) in parameters.named() {
         if let Some(expected) = running.get(&spec.name) {
             let value: Tensor<1> = value.clone().flatten(0, 3);
-            differences.tensor(&spec.name, &value, expected, tolerance(What::TrainOutput, variant, dtype));
+            differences.tensor(&spec.name, &value, expected, tolerance(Quantity::TrainOutput, variant, dtype));
         }
     }
     differences
@@ -148,7 +148,7 @@ fn distillation(case: &Value) -> Distillation {
         (Some("mse_loss"), Some(2)) => Distillation::MseLogits,
         (Some("dkd_loss"), _) => Distillation::Dkd,
         (Some("atkd_loss"), _) => Distillation::Atkd,
-        other => panic!("there is no distillation {other:?}"),
+        other => panic!("unknown distillation {other:?}"),
     }
 }
 
@@ -173,7 +173,7 @@ fn objective(case: &Value) -> Objective {
     }
 }
 
-/// The generated queue, `[d, k]`, every key of unit length.
+/// Generates the queue, `[d, k]`, with keys of unit norm.
 fn queue(case: &Value, dtype: DType) -> Tensor<2> {
     let shape = [field(case, "dim"), field(case, "queue")];
     let queue: Tensor<2> = input(text(case, "salt"), "queue", shape, dtype, &Device::flex());
@@ -192,7 +192,7 @@ pub fn mocov2_loss(case: &Value, dtype: DType) -> Differences {
     })
 }
 
-/// One of the two directions of the symmetric loss.
+/// Compares one of the two directions of the symmetric loss.
 pub fn mocov3_loss(case: &Value, dtype: DType) -> Differences {
     let temperature: f64 = field(case, "temperature");
     contrastive_loss(case, dtype, &MocoV3 { temperature }, |queries, keys| {
@@ -201,19 +201,19 @@ pub fn mocov3_loss(case: &Value, dtype: DType) -> Differences {
     })
 }
 
-/// The losses of queries whose logits and right columns `compare` makes from them and their keys.
+/// Compares losses; `logits_and_targets` computes a query's logits and targets from queries and keys.
 fn contrastive_loss(
     case: &Value,
     dtype: DType,
-    method: &dyn Method,
-    compare: impl Fn(Tensor<2>, Tensor<2>) -> (Tensor<2>, Tensor<1, Int>),
+    method: Method,
+    logits_and_targets: impl Fn(Tensor<2>, Tensor<2>) -> (Tensor<2>, Tensor<1, Int>),
 ) -> Differences {
     let (device, salt) = (Device::flex(), text(case, "salt"));
     let shape = [field(case, "n"), field(case, "dim")];
     let unit = |name: &str| normalize(input(salt, name, shape, dtype, &device));
     let (keys, objective) = (unit("k"), objective(case));
     let slim: bool = field(case, "slim_enabled");
-    let allowed = tolerance(What::LossOrOptimizer, "", dtype);
+    let allowed = tolerance(Quantity::LossOrOptimizer, "", dtype);
     let recorded: Vec<f64> = field(case, "losses");
     let gradients: BTreeMap<String, Option<Fingerprint>> = field(case, "grad_q");
 
@@ -223,12 +223,12 @@ fn contrastive_loss(
         let key = key(width);
         if index > 0 && !slim {
             if recorded[index] != 0.0 || gradients[&key].is_some() {
-                differences.found.push(format!("width {width} is expected to train"));
+                differences.found.push(format!("width {width} should be trained"));
             }
             continue;
         }
         let query = unit(&format!("q{key}")).autodiff().require_grad();
-        let (logits, targets) = compare(query.clone(), keys.clone());
+        let (logits, targets) = logits_and_targets(query.clone(), keys.clone());
         let output = Output { embeddings: query.clone(), logits };
         let weight = if slim { objective.loss_weights[index] } else { 1.0 };
         let loss = method.loss(&output, &targets);
@@ -238,7 +238,7 @@ fn contrastive_loss(
         total += value;
         differences.number(&format!("loss at {width}"), value, recorded[index], allowed);
         let expected = gradients[&key].as_ref().unwrap();
-        let gradient_allowed = tolerance(What::Gradient, "", dtype);
+        let gradient_allowed = tolerance(Quantity::Gradient, "", dtype);
         differences.fingerprint(&format!("gradient at {width}"), &values(&gradient), expected, gradient_allowed);
         teachers.push(output.detached());
     }
@@ -276,7 +276,7 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
     let key_momentum = field(case, "ema_momentum");
     let shape = [field(case, "n"), 3, 32, 32];
     let mut differences = Differences::default();
-    let allowed = tolerance(What::TrainingLoss, "", dtype);
+    let allowed = tolerance(Quantity::TrainingLoss, "", dtype);
     for (step, record) in field::<Vec<StepRecord>>(case, "steps").into_iter().enumerate() {
         let views = ["xq", "xk"].map(|view| input(salt, &format!("{view}{step}"), shape, dtype, &device));
         let batch = Batch { views: views.to_vec(), labels: Tensor::zeros([shape[0]], &device) };
@@ -289,12 +289,12 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
         let outcome = trainer.step(batch, plan);
         let mut losses: Vec<f64> = outcome.losses.iter().map(|loss| values(loss)[0]).collect();
         losses.resize(record.losses.len(), 0.0);
-        differences.number(&format!("loss of step {step}"), losses.iter().sum(), record.loss, allowed);
+        differences.number(&format!("loss at step {step}"), losses.iter().sum(), record.loss, allowed);
         for (found, expected) in losses.iter().zip(&record.losses) {
-            differences.number(&format!("a width's loss of step {step}"), *found, *expected, allowed);
+            differences.number(&format!("a width's loss at step {step}"), *found, *expected, allowed);
         }
     }
-    let allowed = tolerance(What::TrainingParameter, "", dtype);
+    let allowed = tolerance(Quantity::TrainingParameter, "", dtype);
     for (name, parameters) in [("encoder_q_after", &trainer.query), ("encoder_k_after", trainer.key.as_ref().unwrap())]
     {
         let expected: BTreeMap<String, Fingerprint> = field(case, name);
@@ -316,16 +316,16 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
     differences
 }
 
-/// Tensors of any shape as a layout: ranks decide what decays.
+/// Builds a layout of tensors of any shape; only those of rank 2 and above have weight decay.
 fn layout_of(shapes: &[Vec<usize>]) -> (Arc<Layout>, Vec<ParameterId>) {
     let mut layout = Layout::new(Widths::full());
     let ids = shapes
         .iter()
         .enumerate()
-        .map(|(place, shape)| {
+        .map(|(index, shape)| {
             let side = |dim: usize| shape.get(dim).copied().unwrap_or(1);
             let spec = ParameterSpec {
-                name: format!("p{place}"),
+                name: format!("p{index}"),
                 role: if shape.len() > 1 { Role::Weight { deviation: 1.0 } } else { Role::PerChannel { initial: 0.0 } },
                 outputs: Channels::Fixed(side(0)),
                 inputs: Channels::Fixed(side(1)),
@@ -351,16 +351,16 @@ pub fn optimizer(case: &Value, dtype: DType) -> Differences {
     let kind = match text(case, "kind") {
         "sgd" => OptimizerKind::Sgd,
         "lars" => OptimizerKind::Lars,
-        other => panic!("there is no optimiser {other}"),
+        other => panic!("unknown optimiser {other}"),
     };
     let mut optimizer = Optimizer::new(kind, &layout, field(case, "momentum"), field(case, "weight_decay"));
     let mut differences = Differences::default();
-    let allowed = tolerance(What::LossOrOptimizer, "", dtype);
+    let allowed = tolerance(Quantity::LossOrOptimizer, "", dtype);
     for (step, expected) in field::<Vec<Vec<Fingerprint>>>(case, "trajectory").iter().enumerate() {
         let mut gradients = GradientSum::new(&layout);
-        for (place, id) in ids.iter().enumerate() {
+        for (index, id) in ids.iter().enumerate() {
             let shape = layout.spec(*id).shape();
-            gradients.set(*id, input(salt, &format!("g{place}.{step}"), shape, dtype, &device));
+            gradients.set(*id, input(salt, &format!("g{index}.{step}"), shape, dtype, &device));
         }
         optimizer.step(&mut parameters, &gradients, field(case, "lr"));
         for (id, expected) in ids.iter().zip(expected) {
@@ -383,9 +383,9 @@ pub fn grad_norm(case: &Value, dtype: DType) -> Differences {
     }
     let found = block_on(gradient_norms(layout, &gradients)).unwrap();
     let mut differences = Differences::default();
-    // The authors' norms are sums in f32, in eight lanes: summed so, ours agree to 1e-8; summed exactly, they are
-    // up to 3e-5 away. So f64 has no tighter bound here.
-    let allowed = tolerance(What::LossOrOptimizer, "", DType::F32);
+    // The authors sum norms in f32 in eight lanes. The exact sums differ from theirs by up to 3e-5 (1e-8 when summed
+    // the same way), so f64 has no tighter tolerance here.
+    let allowed = tolerance(Quantity::LossOrOptimizer, "", DType::F32);
     for (found, expected) in found.norms.iter().zip(field::<Vec<f64>>(case, "mean_norms")) {
         differences.number("mean norm", *found, expected, allowed);
     }
@@ -402,7 +402,7 @@ struct RateRecord {
     points: Vec<(u64, f64, f64)>,
 }
 
-/// Schedules must agree to this.
+/// Tolerance of schedules.
 const SCHEDULE: f64 = 1e-6;
 
 pub fn schedule(case: &Value) -> Differences {
@@ -414,7 +414,7 @@ pub fn schedule(case: &Value) -> Differences {
                 "step" => Decay::Step,
                 "poly" => Decay::Poly,
                 "HTD" => Decay::Htd,
-                other => panic!("there is no schedule {other}"),
+                other => panic!("unknown schedule {other}"),
             },
             initial: record.init_lr,
             total_steps: record.total_steps,
@@ -453,7 +453,8 @@ struct ProfileRecord {
     macs: u64,
 }
 
-/// Backbone, depth and multiplier of a model: `slimmable_resnet50`, `resnet50x2` or `resnet50_x2`, `efficientnet_b0`.
+/// Parses a model's backbone, depth and multiplier: `slimmable_resnet50`, `resnet50x2` or `resnet50_x2`,
+/// `efficientnet_b0`.
 fn model(name: &str) -> Option<(BackboneKind, usize, f64)> {
     if name == "efficientnet_b0" {
         return Some((BackboneKind::EfficientnetB0, 0, 1.0));
@@ -463,12 +464,12 @@ fn model(name: &str) -> Option<(BackboneKind, usize, f64)> {
     Some((BackboneKind::Resnet, depth.trim_end_matches('_').parse().ok()?, multiplier.parse().ok()?))
 }
 
-/// Parameters and multiply-accumulates.
+/// Compares parameters and multiply-accumulates.
 pub fn profile(case: &Value) -> Differences {
     let mut differences = Differences::default();
     for record in field::<Vec<ProfileRecord>>(case, "rows") {
         let Some((backbone, depth, multiplier)) = model(&record.model) else {
-            differences.found.push(format!("there is no model {}", record.model));
+            differences.found.push(format!("unknown model {}", record.model));
             continue;
         };
         let widths = if record.width == 1.0 { vec![1.0] } else { vec![1.0, record.width] };
