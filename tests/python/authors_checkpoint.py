@@ -1,4 +1,4 @@
-"""Writes the checkpoint that the authors' code would, with the parameters of a parity case.
+"""Writes a checkpoint in the layout of the authors' code, with the parameters of a parity case.
 
     authors_checkpoint.py CASE.json CHECKPOINT.pth
 """
@@ -13,7 +13,7 @@ from fill import fill
 
 
 def encoder(params, salt):
-    """A slimmable encoder's state dict, with the counter that PyTorch adds to every norm."""
+    """Returns a slimmable encoder's state dict, with the num_batches_tracked that PyTorch adds to every norm."""
     state = OrderedDict()
     for name, shape in params.items():
         state[name] = torch.from_numpy(fill(name, shape, salt))
@@ -27,13 +27,13 @@ def main():
     with open(case_file) as file:
         case = json.load(file)
     state = OrderedDict()
-    # The momentum encoder has other values, lest one be taken for the other.
+    # The momentum encoder gets other values, so that a mix-up of the two shows.
     for prefix, salt in (("encoder_q", case["salt"]), ("encoder_k", "momentum/")):
         for name, tensor in encoder(case["params"], salt).items():
             state[f"module.{prefix}.{name}"] = tensor
     state["module.queue"] = torch.nn.functional.normalize(torch.randn(case["out_dim"], 64), dim=0)
     state["module.queue_ptr"] = torch.zeros(1, dtype=torch.long)
-    # One parameter's worth of an optimiser's state, which a reader has to pass over.
+    # The optimiser's state of one parameter, which a reader must skip.
     weight = torch.nn.Parameter(state["module.encoder_q.conv1.weight"].clone())
     optimizer = torch.optim.SGD([weight], lr=0.06, momentum=0.9, weight_decay=5e-4)
     weight.sum().backward()

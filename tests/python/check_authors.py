@@ -1,8 +1,8 @@
-"""Checks exports of an authors' checkpoint against what the authors' code computes.
+"""Compares exports of a checkpoint in the authors' layout with outputs of the authors' code.
 
     check_authors.py CASE.json CHECKPOINT.pth CARD.json...
 
-CASE is the parity case whose parameters the checkpoint has, and whose outputs the exports must reproduce.
+CASE is the parity case with the checkpoint's parameters and the expected outputs.
 """
 
 import json
@@ -17,7 +17,7 @@ from fill import fill
 
 
 def head_of_mocov2(state, features):
-    """MoCo v2's head, which is no part of an export, at the width that the features are of."""
+    """Computes MoCo v2's head, which exports do not include, at the width of the features."""
     fc = {name: state[f"module.encoder_q.fc.{name}"].numpy() for name in ("0.weight", "0.bias", "2.weight", "2.bias")}
     width = features.shape[1]
     hidden = features @ fc["0.weight"][:width, :width].T + fc["0.bias"][:width]

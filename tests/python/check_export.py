@@ -1,9 +1,9 @@
-"""Checks exports of `slimclr export` against what the program itself computes.
+"""Compares the outputs of `slimclr export`'s files with those of the program itself.
 
     check_export.py [EXPECTED.safetensors CARD.json]...
 
-Each EXPECTED holds `images`, `[batch, 3, height, width]`, and the network's `features` and perhaps `logits` for them. The
-networks are loaded by the very lines that the card gives.
+Each EXPECTED holds `images`, `[batch, 3, height, width]`, and the network's `features`, and `logits` if it has a classifier.
+The networks are loaded by the code in the model card.
 """
 
 import hashlib
@@ -16,12 +16,13 @@ from safetensors.numpy import load_file
 
 from compare import compare
 
+
 def check_files(card):
     for file in card["files"]:
         with open(file["name"], "rb") as opened:
             contents = opened.read()
         if len(contents) != file["bytes"] or hashlib.sha256(contents).hexdigest() != file["sha256"]:
-            sys.exit(f"{file['name']} is not the file that the card describes")
+            sys.exit(f"{file['name']}: size or SHA-256 differs from the card")
 
 
 def check_onnx(card, expected):
@@ -31,9 +32,9 @@ def check_onnx(card, expected):
     properties = {entry.key: entry.value for entry in model.metadata_props}
     for key, value in (("width", card["width"]), *card["input"]["normalisation"].items()):
         if json.loads(properties[key]) != value:
-            sys.exit(f"{path}: {key} is {properties[key]}, but {value} in the card")
+            sys.exit(f"{path}: {key} is {properties[key]} instead of the card's {value}")
     batch = len(expected["images"])
-    # The batch is free.
+    # The batch size is variable.
     for count in (batch, 1):
         names = {"images": expected["images"][:count]}
         exec("\n".join(card["loading"]["onnxruntime"]), names)
@@ -52,15 +53,15 @@ def check_torchvision(card, expected):
             compare(f"torchvision's {output}", names[output].numpy(), expected[output])
     weights = {name: torch.from_numpy(values) for name, values in load_file(f"{card['name']}.safetensors").items()}
     keys = names["network"].load_state_dict(weights, strict=False)
-    # PyTorch's norms count the batches they have seen, of which nothing depends.
+    # num_batches_tracked has no effect on outputs.
     missing = [name for name in keys.missing_keys if not name.endswith("num_batches_tracked")]
     if missing or keys.unexpected_keys:
-        sys.exit(f"torchvision misses {missing} and does not know {keys.unexpected_keys}")
+        sys.exit(f"missing in torchvision's state dict: {missing}; unexpected: {keys.unexpected_keys}")
 
 
 def check(expected, card):
     expected = load_file(expected)
-    # The card's lines name files as they lie beside it.
+    # The card's code names files relative to its folder.
     os.chdir(os.path.dirname(card))
     with open(card) as file:
         card = json.load(file)

@@ -1,4 +1,4 @@
-"""Writes a checkpoint as training programs do, and the tensors of its state dict once more for comparison.
+"""Writes a checkpoint as training programs do, and the expected tensors of its state dict.
 
     state_dict.py CHECKPOINT.pth EXPECTED.safetensors
 """
@@ -24,11 +24,11 @@ def main():
     state["column"] = torch.arange(6.0).reshape(2, 3)[:, 1]
     state["scalar"] = torch.tensor(0.5)
     state["parameter"] = torch.nn.Parameter(torch.randn(4))
-    # What a reader has to pass over stands beside the tensors: plain values, an optimiser's state, objects.
-    beside = {"epoch": 7, "best": 0.5, "optimizer": optimizer.state_dict(), "seed": 2**70, "device": torch.device("cpu")}
-    torch.save({**beside, "state_dict": state, "network": network, "tags": {"a"}}, checkpoint)
-    of_floats = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
-    save_file({name: tensor.detach().float().contiguous() for name, tensor in of_floats.items()}, expected)
+    # A reader must skip other entries: plain values, an optimiser's state, objects.
+    others = {"epoch": 7, "best": 0.5, "optimizer": optimizer.state_dict(), "seed": 2**70, "device": torch.device("cpu")}
+    torch.save({**others, "state_dict": state, "network": network, "tags": {"a"}}, checkpoint)
+    floats = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+    save_file({name: tensor.detach().float().contiguous() for name, tensor in floats.items()}, expected)
 
 
 main()
