@@ -1,4 +1,4 @@
-//! What may be asked of a run while it goes on.
+//! Commands to a run while it trains.
 
 use std::convert::Infallible;
 
@@ -19,21 +19,21 @@ use slimclr_core::{
     train::{Artifact, Host, Run, Split, TrainError},
 };
 
-/// Stripes of as many kinds as there are images, kept nowhere.
-struct Stripes {
+/// A host of generated images, all different, that saves nothing.
+struct GeneratedImages {
     config: Config,
 }
 
 const IMAGES: usize = 16;
 
-impl Stripes {
+impl GeneratedImages {
     fn pixels(&self, image: usize) -> impl Iterator<Item = f32> + use<> {
         let pixels = 3 * self.config.image_size * self.config.image_size;
         (0..pixels).map(move |pixel| ((pixel * (image + 1)) as f32 * 0.1).sin())
     }
 }
 
-impl Host for Stripes {
+impl Home for GeneratedImages {
     type Error = Infallible;
 
     fn images(&self) -> usize {
@@ -58,9 +58,9 @@ impl Host for Stripes {
     async fn labelled(&mut self, _: Split, chunk: usize) -> Result<Option<LabelledImages>, Infallible> {
         let all = || (0..IMAGES).flat_map(|image| self.pixels(image)).collect();
         let labels = (0..IMAGES as u32).collect();
-        let whole =
-            || LabelledImages { pixels: all(), labels, indices: (0..IMAGES).collect(), size: self.config.image_size };
-        Ok((chunk == 0).then(whole))
+        let labelled =
+            || Labelled { pixels: all(), labels, indices: (0..IMAGES).collect(), size: self.config.image_size };
+        Ok((chunk == 0).then(labelled))
     }
 
     async fn save(&mut self, _: Artifact, _: Vec<u8>) -> Result<(), Infallible> {
@@ -74,7 +74,7 @@ impl Host for Stripes {
 
 type Events = Vec<Result<Event, TrainError<Infallible>>>;
 
-/// Eight steps, the first four of the full network alone.
+/// Options of a run of eight steps, of which the first four train only the full network.
 fn config() -> Config {
     Config {
         batch: 4,
@@ -94,13 +94,13 @@ fn config() -> Config {
 fn run() -> (impl Stream<Item = Result<Event, TrainError<Infallible>>>, UnboundedSender<Command>) {
     let config = config();
     let trainer = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &Device::flex());
-    let (commands, asked) = unbounded();
-    let home = Stripes { config: config.clone() };
-    (Run::new(config, trainer, (Device::flex(), "CPU".into()), home, asked).events(), commands)
+    let (commands, received_commands) = unbounded();
+    let home = GeneratedImages { config: config.clone() };
+    (Run::new(config, trainer, (Device::flex(), "CPU".into()), home, received_commands).events(), commands)
 }
 
-/// All that happens until the run waits or has ended.
-fn until_it_waits(events: &mut (impl Stream<Item = Result<Event, TrainError<Infallible>>> + Unpin)) -> Events {
+/// Collects the events until the run pauses or ends.
+fn until_paused(events: &mut (impl Stream<Item = Result<Event, TrainError<Infallible>>> + Unpin)) -> Events {
     let mut seen = Vec::new();
     while let Some(Some(event)) = events.next().now_or_never() {
         seen.push(event);
@@ -112,70 +112,70 @@ fn steps(events: &Events) -> Vec<&Step> {
     events.iter().filter_map(|event| if let Ok(Event::Step(step)) = event { Some(step) } else { None }).collect()
 }
 
-fn numbers(events: &Events) -> Vec<u64> {
+fn step_numbers(events: &Events) -> Vec<u64> {
     steps(events).iter().map(|step| step.step).collect()
 }
 
 #[test]
-fn whoever_waits_has_seen_all_steps_so_far() {
+fn a_paused_run_has_reported_all_steps_and_saved_a_checkpoint() {
     let (events, commands) = run();
     pin_mut!(events);
-    let ask = |command| commands.unbounded_send(command).unwrap();
-    ask(Command::Pause);
-    assert_eq!(numbers(&until_it_waits(&mut events)), [0; 0]);
+    let send = |command| commands.unbounded_send(command).unwrap();
+    send(Command::Pause);
+    assert_eq!(step_numbers(&until_paused(&mut events)), [0; 0]);
     for step in 1..=3 {
-        ask(Command::SingleStep);
-        let seen = until_it_waits(&mut events);
-        assert_eq!(numbers(&seen), [step]);
-        assert!(matches!(seen.last(), Some(Ok(Event::Checkpoint { step: kept })) if *kept == step), "{seen:?}");
+        send(Command::SingleStep);
+        let seen = until_paused(&mut events);
+        assert_eq!(step_numbers(&seen), [step]);
+        assert!(matches!(seen.last(), Some(Ok(Event::Checkpoint { step: saved })) if *saved == step), "{seen:?}");
     }
-    ask(Command::Resume);
-    let rest = until_it_waits(&mut events);
-    assert_eq!(numbers(&rest), [4, 5, 6, 7, 8]);
+    send(Command::Resume);
+    let rest = until_paused(&mut events);
+    assert_eq!(step_numbers(&rest), [4, 5, 6, 7, 8]);
     assert!(matches!(rest.last(), Some(Ok(Event::Finished { step: 8, .. }))));
 }
 
-/// The losses of the second step of a run that goes on with `config` after the first.
-fn losses_after_a_change_to(config: &Config) -> Vec<f64> {
+/// Returns the losses of the second step of a run whose options are changed to `config` after the first.
+fn losses_after_change_to(config: &Config) -> Vec<f64> {
     let (events, commands) = run();
     pin_mut!(events);
-    let ask = |command| commands.unbounded_send(command).unwrap();
-    ask(Command::SingleStep);
-    let before = until_it_waits(&mut events);
+    let send = |command| commands.unbounded_send(command).unwrap();
+    send(Command::SingleStep);
+    let before = until_paused(&mut events);
     assert_eq!(steps(&before)[0].losses[1], 0.0, "slow start");
-    ask(Command::Change(Box::new(config.clone())));
-    let changed = until_it_waits(&mut events);
-    let [Ok(Event::Changed { step: 1, config: told })] = &changed[..] else { panic!("{changed:?}") };
-    assert_eq!(&**told, config);
-    ask(Command::SingleStep);
-    let after = until_it_waits(&mut events);
+    send(Command::Change(Box::new(config.clone())));
+    let changed = until_paused(&mut events);
+    let [Ok(Event::Changed { step: 1, config: reported })] = &changed[..] else { panic!("{changed:?}") };
+    assert_eq!(&**reported, config);
+    send(Command::SingleStep);
+    let after = until_paused(&mut events);
     steps(&after)[0].losses.clone()
 }
 
 #[test]
-fn techniques_change_while_a_run_goes_on() {
-    let [full, sub] = losses_after_a_change_to(&config())[..] else { panic!("there are two widths") };
-    assert_eq!(sub, 0.0, "slow start goes on");
+fn techniques_can_change_during_a_run() {
+    let [full, sub] = losses_after_change_to(&config())[..] else { panic!("there are two widths") };
+    assert_eq!(sub, 0.0, "slow start continues");
 
-    // Equal weights after slow start are the weight of the full network alone before its end.
+    // With equal weights, the full network's weight is the same during slow start and after it.
     let equal = Config { slow_start: 0.0, reweighting: Reweighting::Equal, ..config() };
-    let [equal_full, equal_sub] = losses_after_a_change_to(&equal)[..] else { panic!("there are two widths") };
+    let [equal_full, equal_sub] = losses_after_change_to(&equal)[..] else { panic!("there are two widths") };
     assert!((equal_full - full).abs() < 1e-5 && equal_sub > 0.0, "{equal_full} {full} {equal_sub}");
 
     let weighted = Config { reweighting: config().reweighting, ..equal.clone() };
-    assert!(losses_after_a_change_to(&weighted)[0] > 1.2 * equal_full);
+    assert!(losses_after_change_to(&weighted)[0] > 1.2 * equal_full);
 
-    let untaught = Config { distill: Distillation::None, ..equal };
-    let alone = losses_after_a_change_to(&untaught);
+    let undistilled = Config { distill: Distillation::None, ..equal };
+    let alone = losses_after_change_to(&undistilled);
     assert!((alone[0] - equal_full).abs() < 1e-5 && (alone[1] - equal_sub).abs() > 1e-3, "{alone:?} {equal_sub}");
 }
 
 #[test]
-fn what_cannot_change_ends_the_run_with_the_reason() {
+fn an_invalid_change_ends_the_run_with_an_error() {
     let (events, commands) = run();
     pin_mut!(events);
     commands.unbounded_send(Command::Change(Box::new(Config { batch: 8, ..config() }))).unwrap();
-    let seen = until_it_waits(&mut events);
+    let seen = until_paused(&mut events);
     assert!(matches!(seen.last(), Some(Err(TrainError::Config(ConfigError::Fixed)))), "{seen:?}");
     assert_eq!(config().check_change(&Config { batch: 8, ..config() }), Err(ConfigError::Fixed));
     assert_eq!(config().check_change(&Config { slow_start: 0.0, ..config() }), Ok(()));

@@ -1,7 +1,7 @@
-//! The first steps of every recipe on real images: how large embeddings and gradients are before anything is learned.
+//! The norms of embeddings and gradients in the first steps of every configuration, on real images.
 //!
-//! A head whose first weights are too small makes short embeddings. Normalising them divides by their length, so that the
-//! gradients are too large and the first steps ruin the network. `-- --nocapture` prints a table.
+//! A head with too small initial weights gives short embeddings. Normalisation divides by their norm, so gradients
+//! become too large and the first steps ruin the network. `-- --nocapture` prints a table.
 
 use burn::tensor::{Device, Tensor};
 use slimclr_core::{
@@ -30,14 +30,14 @@ fn norm<const D: usize>(tensor: &Tensor<D>) -> f64 {
     tensor.clone().powi_scalar(2).sum().into_data().iter::<f64>().sum::<f64>().sqrt()
 }
 
-/// What is largest in the first steps.
+/// Norms in the first steps.
 struct FirstSteps {
-    /// Mean length of the first embeddings of each width, before they are normalised.
-    lengths: Vec<f64>,
-    /// The gradient's norm at the first step.
-    gradient: f64,
-    /// The largest ratio of a gradient's norm to its weight's, among the head's and predictor's weights.
-    of_head: f64,
+    /// Mean norm of each width's embeddings at the first step, before normalisation.
+    embedding_norms: Vec<f64>,
+    /// Norm of the gradient at the first step.
+    gradient_norm: f64,
+    /// The largest ratio of a gradient's norm to its weight's, over the weights of the head and the predictor.
+    head_ratio: f64,
 }
 
 fn first_steps(config: &Config, images: &[(Image, u32)]) -> FirstSteps {
@@ -45,15 +45,15 @@ fn first_steps(config: &Config, images: &[(Image, u32)]) -> FirstSteps {
     let mut trainer = Trainer::new(config, config.encoder().unwrap().build().unwrap(), &Device::flex());
     let encoder = trainer.encoder.clone();
     let views = batch(config, images, 0).views.remove(0);
-    let lengths = (0..config.widths.len()).map(|width| {
-        let mut pass = Forward::new(&mut trainer.query, width, Mode::Train { splits: 1 });
-        let embeddings = pass.predict(&encoder, views.clone());
+    let embedding_norms = (0..config.widths.len()).map(|width| {
+        let mut pass = Pass::new(&mut trainer.query, width, Mode::Train { splits: 1 });
+        let embeddings = encoder.forward(views.clone(), &mut pass);
         embeddings.powi_scalar(2).sum_dim(1).sqrt().mean().into_scalar::<f64>()
     });
-    let lengths = lengths.collect();
+    let embedding_norms = embedding_norms.collect();
     let mut trainer = Trainer::new(config, encoder.clone(), &Device::flex());
-    let schedule = config.schedule(images.len()).unwrap();
-    let (mut gradient, mut of_head) = (0.0, 0.0_f64);
+    let timetable = config.timetable(images.len()).unwrap();
+    let (mut gradient_norm, mut head_ratio) = (0.0, 0.0_f64);
     for step in 0..STEPS {
         let before = trainer.query.clone();
         let plan = StepPlan { trains_subnetworks: config.slow_start == 0.0, ..schedule.plan(step) };
@@ -66,18 +66,18 @@ fn first_steps(config: &Config, images: &[(Image, u32)]) -> FirstSteps {
             })
             .collect();
         if step == 0 {
-            gradient = norms.iter().map(|(_, gradient, _)| gradient.powi(2)).sum::<f64>().sqrt();
+            gradient_norm = norms.iter().map(|(_, gradient, _)| gradient.powi(2)).sum::<f64>().sqrt();
         }
         for (_, gradient, weight) in norms.iter().filter(|(is_of_head, ..)| *is_of_head) {
-            of_head = of_head.max(gradient / weight);
+            head_ratio = head_ratio.max(gradient / weight);
         }
     }
-    FirstSteps { lengths, gradient, of_head }
+    FirstSteps { embedding_norms, gradient_norm, head_ratio }
 }
 
-/// Every preset for small images, every method, and what changes the size of gradients.
-fn recipes() -> Vec<(&'static str, Config)> {
-    // A step's time grows with the batch; what is measured does not.
+/// Returns every preset for small images, every method, and variants that change the norm of gradients.
+fn configurations() -> Vec<(&'static str, Config)> {
+    // Smaller batches save time and do not change the norms much.
     let small = |config: Config| Config { batch: 64, queue: 1024, bn_splits: 1, ..config };
     let mini = small(Config::mini());
     let naive =
@@ -93,19 +93,21 @@ fn recipes() -> Vec<(&'static str, Config)> {
         ("mini, disjoint", Config { disjoint: true, widths: vec![1.0, 0.5, 0.25], ..mini.clone() }),
         ("mini, half the channels", Config { multiplier: 0.5, ..mini.clone() }),
         ("mini, twice the channels", Config { multiplier: 2.0, ..mini.clone() }),
-        ("mini, 8 groups", Config { bn_splits: 8, ..mini.clone() }),
+        ("mini, bn_splits 8", Config { bn_splits: 8, ..mini.clone() }),
         ("mini, batch of 256", Config { batch: 256, ..mini }),
     ]
 }
 
 #[test]
-fn no_recipe_starts_with_gradients_that_ruin_its_head() {
+fn initial_gradients_of_the_head_are_not_large_against_its_weights() {
     let images = images();
-    println!("| recipe | length of embeddings | gradient | head's gradient / weight |\n|---|---|---|---|");
-    for (name, config) in recipes() {
-        let FirstSteps { lengths, gradient, of_head } = first_steps(&config, &images);
-        let shown: Vec<String> = lengths.iter().map(|length| format!("{length:.3}")).collect();
-        println!("| {name} | {} | {gradient:.2} | {of_head:.2} |", shown.join(" / "));
-        assert!(of_head < 10.0, "{name}: a gradient of the head is {of_head:.0} times its weight");
+    println!(
+        "| configuration | embedding norms | gradient norm | largest gradient / weight of the head |\n|---|---|---|---|"
+    );
+    for (name, config) in configurations() {
+        let FirstSteps { embedding_norms, gradient_norm, head_ratio } = first_steps(&config, &images);
+        let shown: Vec<String> = embedding_norms.iter().map(|norm| format!("{norm:.3}")).collect();
+        println!("| {name} | {} | {gradient_norm:.2} | {head_ratio:.2} |", shown.join(" / "));
+        assert!(head_ratio < 10.0, "{name}: a gradient of the head is {head_ratio:.0} times its weight");
     }
 }

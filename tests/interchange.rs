@@ -1,6 +1,6 @@
-//! Exchange with other programs, as they see it.
+//! Exchange with PyTorch, torchvision and ONNX Runtime.
 //!
-//! `cargo xtask test` makes the Python that these tests need, and runs them with it.
+//! `cargo xtask test` installs the Python that these tests need, and runs them.
 
 #[path = "parity/fill.rs"]
 mod fill;
@@ -25,23 +25,23 @@ use slimclr_core::{
     method::{MethodKind, Trainer},
 };
 
-/// Runs one of `tests/python`'s programs.
+/// Runs a program of `tests/python`.
 #[track_caller]
 fn python(program: &str, arguments: &[PathBuf]) {
     let interpreter = env::var_os("SLIMCLR_PYTHON").expect("SLIMCLR_PYTHON names a Python with PyTorch");
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/python").join(program);
-    // -B: no compiled files beside the sources.
+    // -B: writes no compiled files beside the sources.
     let output = Command::new(interpreter).arg("-B").arg(program).args(arguments).output().unwrap();
-    let [said, complained] = [output.stdout, output.stderr].map(|words| String::from_utf8(words).unwrap());
-    assert!(output.status.success(), "{said}{complained}");
-    print!("{said}");
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(output.status.success(), "{stdout}{stderr}");
+    print!("{stdout}");
 }
 
-/// Writes the folder of a run whose parameters are generated, as if it had been evaluated and stopped.
+/// Writes the folder of a run with generated parameters. Returns its trainer.
 fn write_run(folder: &Path, config: &Config) -> Trainer {
     let encoder = config.encoder().unwrap().build().unwrap();
     let parameters = fill::filled(encoder.layout(), "interchange/", DType::F32);
-    let state = Trainer::from_parameters(config, encoder, parameters);
+    let trainer = Trainer::from_parameters(config, encoder, parameters);
     let started = Event::Started(Box::new(Started {
         config: config.clone(),
         device: "CPU".into(),
@@ -58,42 +58,42 @@ fn write_run(folder: &Path, config: &Config) -> Trainer {
     fs::write(folder.join("events.jsonl"), serde_json::to_string(&started).unwrap()).unwrap();
     fs::write(
         folder.join("checkpoint.safetensors"),
-        block_on(checkpoint::save(&state, config, Normalisation::IMAGENET)).unwrap(),
+        block_on(checkpoint::save(&trainer, config, Normalisation::IMAGENET)).unwrap(),
     )
     .unwrap();
-    state
+    trainer
 }
 
-/// Exports one width of a trained network. Returns the card's path.
+/// Exports one width of a trained network. Returns the model card's path.
 #[track_caller]
 fn export(network: &Path, width: f64) -> PathBuf {
     let mut program = Command::new(env!("CARGO_BIN_EXE_slimclr"));
     let output = program.arg("export").arg(network).args(["--width", &width.to_string()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8(output.stdout).unwrap();
-    let card = said.lines().find_map(|line| Some(line.split_once(".json")?.0)).unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let card = stdout.lines().find_map(|line| Some(line.split_once(".json")?.0)).unwrap();
     format!("{card}.json").into()
 }
 
-/// Exports `widths` of a network, and lets PyTorch and ONNX Runtime compute what it computes.
-fn exports_agree(network: Config, widths: &[f64]) {
+/// Exports `widths` of a network, and compares the outputs of torchvision and ONNX Runtime with its own.
+fn check_exports(network: Config, widths: &[f64]) {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     let config = Config { image_size: 64, batch: 4, queue: 4, ..network };
-    let mut state = write_run(&run, &config);
+    let mut trainer = write_run(&run, &config);
     let images: Tensor<4> = fill::input("interchange/", "images", [3, 3, 64, 64], DType::F32, &Device::flex());
     let mut pairs = Vec::new();
     for width in widths {
         let card = export(&run, *width);
-        let index = state.encoder.layout().widths().position(*width).unwrap();
-        let mut pass = Forward::new(&mut state.query, index, Mode::Eval);
-        let features = pass.features(&state.encoder, images.clone());
+        let index = trainer.encoder.layout().widths().position(*width).unwrap();
+        let mut pass = Pass::new(&mut trainer.query, index, Mode::Eval);
+        let features = trainer.encoder.features(images.clone(), &mut pass);
         let mut tensors = vec![
             ("images", images.dims().to_vec(), bytes(images.clone().flatten(0, 3))),
             ("features", features.dims().to_vec(), bytes(features.flatten(0, 1))),
         ];
-        if config.method == MethodKind::Supervised {
-            let logits = pass.predict(&state.encoder, images.clone());
+        if config.method == Method::Supervised {
+            let logits = trainer.encoder.forward(images.clone(), &mut pass);
             tensors.push(("logits", logits.dims().to_vec(), bytes(logits.flatten(0, 1))));
         }
         let expected = folder.path().join(format!("expected-{width}.safetensors"));
@@ -110,9 +110,9 @@ fn bytes(tensor: Tensor<1>) -> Vec<u8> {
     tensor.into_data().as_bytes().to_vec()
 }
 
-/// Loads a checkpoint of the authors' layout with a parity case's parameters, and compares what its widths compute
-/// with the authors' outputs.
-fn checkpoint_agrees(case: &str) {
+/// Exports every width of a checkpoint in the authors' layout with a parity case's parameters, and compares its outputs
+/// with those of the authors' code.
+fn check_authors_checkpoint(case: &str) {
     let cases = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/parity");
     let case = env::var_os("SLIMCLR_PARITY_DIR").map_or_else(cases, PathBuf::from).join(case);
     let widths = serde_json::from_slice::<serde_json::Value>(&fs::read(&case).unwrap()).unwrap()["widths"].take();
@@ -128,72 +128,72 @@ fn checkpoint_agrees(case: &str) {
 
 const RESNET: BackboneKind = BackboneKind::Resnet;
 
-/// Options of a network with the standard channels.
+/// Returns options of a network with the standard channels.
 fn plain() -> Config {
     Config { multiplier: 1.0, image_size: 32, ..Config::mini() }
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
-fn a_network_of_basic_blocks_is_torchvisions() {
-    exports_agree(Config { backbone: RESNET, depth: 18, ..plain() }, &[1.0, 0.5]);
+fn resnet18_equals_torchvisions() {
+    check_exports(Config { backbone: RESNET, depth: 18, ..plain() }, &[1.0, 0.5]);
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
-fn a_network_of_bottlenecks_is_torchvisions() {
-    exports_agree(Config { backbone: RESNET, depth: 50, ..plain() }, &[1.0, 0.5]);
+fn resnet50_equals_torchvisions() {
+    check_exports(Config { backbone: RESNET, depth: 50, ..plain() }, &[1.0, 0.5]);
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
-fn a_wider_network_with_a_classifier_is_torchvisions() {
-    let supervised = Config { method: MethodKind::Supervised, dim: 10, ..plain() };
-    exports_agree(Config { backbone: RESNET, depth: 18, multiplier: 2.0, ..supervised }, &[1.0, 0.75]);
+fn a_wider_resnet18_with_a_classifier_equals_torchvisions() {
+    let supervised = Config { method: Method::Supervised, dim: 10, ..plain() };
+    check_exports(Config { backbone: RESNET, depth: 18, multiplier: 2.0, ..supervised }, &[1.0, 0.75]);
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
-fn an_efficientnet_b0_is_torchvisions() {
+fn efficientnet_b0_equals_torchvisions() {
     let b0 = Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], ..plain() };
-    exports_agree(b0.clone(), &[1.0]);
-    exports_agree(Config { method: MethodKind::Supervised, dim: 10, ..b0 }, &[1.0]);
+    check_exports(b0.clone(), &[1.0]);
+    check_exports(Config { method: Method::Supervised, dim: 10, ..b0 }, &[1.0]);
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
-fn sub_networks_that_share_no_channels_are_torchvisions() {
+fn disjoint_sub_networks_equal_torchvisions() {
     let widths = vec![1.0, 0.5, 0.25];
-    exports_agree(Config { backbone: RESNET, depth: 18, widths, disjoint: true, ..plain() }, &[0.5]);
+    check_exports(Config { backbone: RESNET, depth: 18, widths, disjoint: true, ..plain() }, &[0.5]);
 }
 
 #[test]
 #[ignore = "needs ONNX Runtime: cargo xtask test"]
-fn a_network_for_small_images_runs_in_onnx_runtime() {
-    exports_agree(Config { depth: 20, ..plain() }, &[0.5]);
+fn a_cifar_resnet_runs_in_onnx_runtime() {
+    check_exports(Config { depth: 20, ..plain() }, &[0.5]);
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
-fn the_authors_small_network_computes_what_it_did() {
-    checkpoint_agrees("backbone-cifar20.json");
+fn the_authors_cifar_resnet_has_the_same_outputs() {
+    check_authors_checkpoint("backbone-cifar20.json");
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
-fn the_authors_switchable_classifiers_compute_what_they_did() {
-    checkpoint_agrees("backbone-resnet50-switch.json");
+fn the_authors_switchable_classifiers_have_the_same_outputs() {
+    check_authors_checkpoint("backbone-resnet50-switch.json");
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
-fn the_authors_mocov2_network_computes_what_it_did() {
-    checkpoint_agrees("backbone-resnet50-mocov2.json");
+fn the_authors_mocov2_network_has_the_same_outputs() {
+    check_authors_checkpoint("backbone-resnet50-mocov2.json");
 }
 
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
-fn a_state_dict_has_the_values_that_pytorch_saved() {
+fn a_state_dict_is_read_as_pytorch_saved_it() {
     let folder = tempfile::tempdir().unwrap();
     let [checkpoint, expected] = ["checkpoint.pth", "expected.safetensors"].map(|name| folder.path().join(name));
     python("state_dict.py", &[checkpoint.clone(), expected.clone()]);
@@ -203,8 +203,8 @@ fn a_state_dict_has_the_values_that_pytorch_saved() {
     let mut shapes = state_dict.shapes();
     assert_eq!(shapes.remove("1.num_batches_tracked"), Some(vec![]));
     assert!(state_dict.read("1.num_batches_tracked").unwrap_err().to_string().contains("torch.LongStorage"));
-    let of_expected = expected.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec()));
-    assert_eq!(shapes, of_expected.collect());
+    let expected_shapes = expected.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec()));
+    assert_eq!(shapes, expected_shapes.collect());
     for (name, view) in expected.iter() {
         assert_eq!(state_dict.read(name).unwrap().as_bytes(), view.data(), "{name}");
     }

@@ -1,4 +1,4 @@
-//! Interference and surgery against the same written out over whole vectors, padded with zeros.
+//! Compares interference measures and gradient surgery with direct computations on whole gradient vectors, zero-padded.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use futures::executor::block_on;
@@ -31,7 +31,7 @@ fn encoder(config: &Config) -> Encoder {
     config.encoder().unwrap().build().unwrap()
 }
 
-/// A gradient of noise around `common`'s part at each width, the same for a seed.
+/// Generates a gradient of normal noise at a width, plus a multiple of another gradient's slice if given.
 fn noise(layout: &Layout, width: usize, common: Option<(&GradientSum, f64)>) -> WidthGradient {
     let mut random = Pcg64Mcg::seed_from_u64(width as u64);
     let mut gradient = WidthGradient::new(layout, width);
@@ -47,7 +47,7 @@ fn noise(layout: &Layout, width: usize, common: Option<(&GradientSum, f64)>) -> 
     gradient
 }
 
-/// A one wherever the width has a weight.
+/// Returns a gradient that is one for every weight of the width.
 fn ones(layout: &Layout, width: usize) -> WidthGradient {
     let mut ones = WidthGradient::new(layout, width);
     for (id, spec) in layout.iter().filter(|(_, spec)| spec.is_trained()) {
@@ -58,7 +58,7 @@ fn ones(layout: &Layout, width: usize) -> WidthGradient {
     ones
 }
 
-/// The gradients of the parameters that `is_chosen` takes, one after the other, with zeros where the width has none.
+/// Concatenates the gradients of the parameters selected by `is_chosen`, with zeros for absent ones.
 fn padded(layout: &Layout, gradient: &GradientSum, is_chosen: impl Fn(ParameterId) -> bool) -> Vec<f64> {
     let chosen = layout.iter().filter(|(id, spec)| spec.is_trained() && is_chosen(*id));
     chosen
@@ -69,7 +69,7 @@ fn padded(layout: &Layout, gradient: &GradientSum, is_chosen: impl Fn(ParameterI
         .collect()
 }
 
-/// The same of one width, of shared parameters.
+/// Concatenates one width's gradients of the parameters that widths share.
 fn shared(layout: &Layout, gradient: &WidthGradient) -> Vec<f64> {
     let sum = GradientSum::of(layout, std::slice::from_ref(gradient));
     padded(layout, &sum, |id| layout.spec(id).only_width.is_none())
@@ -82,12 +82,12 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 fn assert_close(found: &[f64], expected: &[f64]) {
     assert_eq!(found.len(), expected.len());
     let difference: Vec<f64> = found.iter().zip(expected).map(|(a, b)| a - b).collect();
-    let off = (dot(&difference, &difference) / dot(expected, expected)).sqrt();
-    assert!(off < 1e-5, "off by {off}");
+    let error = (dot(&difference, &difference) / dot(expected, expected)).sqrt();
+    assert!(error < 1e-5, "relative error {error}");
 }
 
 #[test]
-fn agreement_is_that_of_the_vectors_on_what_both_have() {
+fn cosines_and_conflicts_are_those_of_the_common_weights() {
     for (widths, disjoint) in [(vec![1.0, 0.75, 0.5, 0.25], false), (vec![1.0, 0.5, 0.25], true)] {
         let config = Config { widths, disjoint, ..config() };
         let mut trainer = Trainer::new(&config, encoder(&config), &Device::flex());
@@ -96,33 +96,33 @@ fn agreement_is_that_of_the_vectors_on_what_both_have() {
         let (layout, stages) = (encoder.layout(), weights_by_stage(&encoder));
         let (all, by_stage) = block_on(agreement(layout, &stages, &outcome.widths)).unwrap();
         assert_eq!(by_stage.len(), stages.len());
-        let everywhere: Vec<ParameterId> = stages.iter().flat_map(|(_, ids)| ids.clone()).collect();
-        assert_eq!(everywhere.len(), layout.iter().filter(|(_, spec)| spec.is_weight()).count());
+        let all_ids: Vec<ParameterId> = stages.iter().flat_map(|(_, ids)| ids.clone()).collect();
+        assert_eq!(all_ids.len(), layout.iter().filter(|(_, spec)| spec.is_weight()).count());
         let names: Vec<&str> = by_stage.iter().map(|it| it.stage.as_str()).collect();
         assert_eq!(names, ["stem", "stage 1", "stage 2", "stage 3", "head"]);
 
         let count = config.widths.len();
         let measured = by_stage.iter().map(|it| &it.agreement).chain([&all]);
-        for (ids, agreement) in stages.iter().map(|(_, ids)| ids).chain([&everywhere]).zip(measured) {
+        for (ids, agreement) in stages.iter().map(|(_, ids)| ids).chain([&all_ids]).zip(measured) {
             for (row, column) in (0..count * count).map(|n| (n / count, n % count)) {
                 let [one, other] = [row, column].map(|width| {
-                    let of = |width: &WidthGradient| GradientSum::of(layout, std::slice::from_ref(width));
-                    let (gradient, ones) = (of(&outcome.widths[width]), of(&ones(layout, width)));
+                    let sum = |width: &WidthGradient| GradientSum::of(layout, std::slice::from_ref(width));
+                    let (gradient, ones) = (sum(&outcome.widths[width]), sum(&ones(layout, width)));
                     move |id: ParameterId| {
-                        let of = |gradient| padded(layout, gradient, |other| other == id);
-                        of(&gradient).into_iter().zip(of(&ones))
+                        let vector = |gradient| padded(layout, gradient, |other| other == id);
+                        vector(&gradient).into_iter().zip(vector(&ones))
                     }
                 });
                 let products = |id: &ParameterId| {
-                    let both = one(*id).zip(other(*id)).filter(|((_, here), (_, there))| here * there == 1.0);
+                    let both = one(*id).zip(other(*id)).filter(|((_, in_one), (_, in_other))| in_one * in_other == 1.0);
                     let (a, b): (Vec<f64>, Vec<f64>) = both.map(|((a, _), (b, _))| (a, b)).unzip();
                     [dot(&a, &b), dot(&a, &a), dot(&b, &b)]
                 };
                 let products: Vec<[f64; 3]> = ids.iter().map(products).filter(|[_, a, b]| a * b > 0.0).collect();
-                let sum = products.iter().fold([0.0; 3], |sum, of| std::array::from_fn(|n| sum[n] + of[n]));
+                let sum = products.iter().fold([0.0; 3], |sum, next| std::array::from_fn(|n| sum[n] + next[n]));
                 let cosine = (!products.is_empty()).then(|| sum[0] / (sum[1] * sum[2]).sqrt());
-                let against = products.iter().filter(|[product, ..]| *product < 0.0).count() as f64;
-                let conflict = (!products.is_empty()).then(|| against / products.len() as f64);
+                let conflicting = products.iter().filter(|[product, ..]| *product < 0.0).count() as f64;
+                let conflict = (!products.is_empty()).then(|| conflicting / products.len() as f64);
                 let found = (agreement.cosines[row][column], agreement.conflicts[row][column]);
                 let close = |a: Option<f64>, b: Option<f64>| match (a, b) {
                     (Some(a), Some(b)) => (a - b).abs() < 1e-5,
@@ -132,9 +132,9 @@ fn agreement_is_that_of_the_vectors_on_what_both_have() {
             }
         }
         for ((_, ids), stage) in stages.iter().zip(&by_stage) {
-            let own = outcome.widths.iter().map(|width| GradientSum::of(layout, std::slice::from_ref(width)));
-            let norms: Vec<f64> = own
-                .map(|own| padded(layout, &own, |id| ids.contains(&id)))
+            let gradients = outcome.widths.iter().map(|width| GradientSum::of(layout, std::slice::from_ref(width)));
+            let norms: Vec<f64> = gradients
+                .map(|gradient| padded(layout, &gradient, |id| ids.contains(&id)))
                 .map(|vector| dot(&vector, &vector).sqrt())
                 .collect();
             let found: Vec<f64> = stage.norms.iter().map(|norm| norm.unwrap()).collect();
@@ -142,14 +142,14 @@ fn agreement_is_that_of_the_vectors_on_what_both_have() {
             assert!(norms.iter().all(|norm| *norm > 0.0));
         }
         if disjoint {
-            assert_eq!(all.cosines[1][2], None, "sub-networks without common weights");
+            assert_eq!(all.cosines[1][2], None, "disjoint sub-networks have no common weights");
             assert!(all.cosines[0][2].is_some());
         }
     }
 }
 
 #[test]
-fn before_the_slow_start_only_the_full_width_has_a_gradient() {
+fn during_slow_start_only_the_full_network_has_a_gradient() {
     let config = Config { widths: vec![1.0, 0.5], ..config() };
     let mut trainer = Trainer::new(&config, encoder(&config), &Device::flex());
     let outcome =
@@ -165,29 +165,19 @@ fn before_the_slow_start_only_the_full_width_has_a_gradient() {
     assert_eq!(event.last_layers.singular_values.keys().collect::<Vec<_>>(), ["fc.0.weight", "fc.2.weight"]);
     let product = event.last_layers.products["fc.2.weight"][0];
     let [first, second] = event.last_layers.singular_values["fc.2.weight"];
-    // The squares of all singular values sum to that of the norm.
+    // The squared singular values sum to the squared norm.
     assert!(first >= second && first.powi(2) + second.powi(2) <= product * (1.0 + 1e-6) && product > 0.0);
 }
 
 #[test]
-fn widths_gradients_add_up_in_f16_as_the_loss_is_unscaled() {
-    let config = Config { precision: Precision::F16, ..config() };
-    let mut trainer = Trainer::new(&config, encoder(&config), &Device::flex());
-    let outcome = trainer.step(Batch::noise(&config, 0, &Device::flex()), PLAN);
-    let layout = trainer.encoder.layout();
-    let sum = padded(layout, &GradientSum::of(layout, &outcome.widths), |_| true);
-    assert_close(&sum, &padded(layout, &outcome.gradients, |_| true));
-}
-
-#[test]
-fn gradients_that_agree_are_left_alone_by_pcgrad() {
+fn pcgrad_leaves_gradients_without_conflict_unchanged() {
     let encoder = encoder(&config());
     let layout = encoder.layout();
     let common = GradientSum::of(layout, &[noise(layout, 0, None)]);
     let widths: Vec<_> = (0..4).map(|width| noise(layout, width, Some((&common, 3.0)))).collect();
     let everything = |sum: GradientSum| padded(layout, &sum, |_| true);
-    let plain = everything(combine(Surgery::None, layout, &widths, 0));
-    assert_close(&everything(combine(Surgery::Pcgrad, layout, &widths, 0)), &plain);
+    let unchanged = everything(Surgery::None.sum(layout, &widths, 0));
+    assert_close(&everything(Surgery::Pcgrad.sum(layout, &widths, 0)), &unchanged);
     for surgery in [Surgery::Pcgrad, Surgery::Cagrad] {
         let alone = &widths[..1];
         assert_eq!(
@@ -198,30 +188,30 @@ fn gradients_that_agree_are_left_alone_by_pcgrad() {
 }
 
 #[test]
-fn pcgrad_takes_from_each_gradient_its_part_against_the_other() {
+fn pcgrad_projects_each_gradient_onto_the_normal_plane_of_the_other() {
     let config = Config { widths: vec![1.0, 0.5], ..config() };
     let encoder = encoder(&config);
     let layout = encoder.layout();
     let common = GradientSum::of(layout, &[noise(layout, 0, None)]);
     let widths = [noise(layout, 0, None), noise(layout, 1, Some((&common, -2.0)))];
     let [full, narrow] = widths.each_ref().map(|width| shared(layout, width));
-    let on_both: Vec<f64> = full.iter().zip(&narrow).map(|(a, b)| if *b == 0.0 { 0.0 } else { *a }).collect();
+    let full_in_narrow: Vec<f64> = full.iter().zip(&narrow).map(|(a, b)| if *b == 0.0 { 0.0 } else { *a }).collect();
     let product = dot(&full, &narrow);
     assert!(product < 0.0);
     let projected = |gradient: &[f64], other: &[f64]| -> Vec<f64> {
         gradient.iter().zip(other).map(|(a, b)| a - product / dot(other, other) * b).collect()
     };
     let expected: Vec<f64> =
-        projected(&full, &narrow).iter().zip(projected(&narrow, &on_both)).map(|(a, b)| a + b).collect();
-    let found = combine(Surgery::Pcgrad, layout, &widths, 0);
+        projected(&full, &narrow).iter().zip(projected(&narrow, &full_in_narrow)).map(|(a, b)| a + b).collect();
+    let found = Surgery::Pcgrad.sum(layout, &widths, 0);
     assert_close(&padded(layout, &found, |id| layout.spec(id).only_width.is_none()), &expected);
-    // A width's own norms are nobody else's.
-    let own = |sum: &GradientSum| padded(layout, sum, |id| layout.spec(id).only_width.is_some());
-    assert_eq!(own(&found), own(&combine(Surgery::None, layout, &widths, 0)));
+    // The parameters of one width's norms are not shared, so surgery leaves their gradients unchanged.
+    let unshared = |sum: &GradientSum| padded(layout, sum, |id| layout.spec(id).only_width.is_some());
+    assert_eq!(unshared(&found), unshared(&Surgery::None.sum(layout, &widths, 0)));
 }
 
 #[test]
-fn cagrad_gains_as_much_for_the_worst_width_as_its_ball_allows() {
+fn cagrad_maximises_the_worst_widths_gain_within_its_ball() {
     let config = Config { widths: vec![1.0, 0.5, 0.25], ..config() };
     let encoder = encoder(&config);
     let layout = encoder.layout();
@@ -239,9 +229,9 @@ fn cagrad_gains_as_much_for_the_worst_width_as_its_ball_allows() {
         let sum = padded(layout, &sum, |id| layout.spec(id).only_width.is_none());
         let direction: Vec<f64> = sum.iter().map(|value| value / 3.0).collect();
 
-        let away: Vec<f64> = direction.iter().zip(&mean).map(|(a, b)| a - b).collect();
-        assert!((norm(&away) / norm(&mean) - 0.5).abs() < 1e-3, "it lies on the ball of radius c |g_0|");
-        // By duality the worst width's gain is at most the least of g_w . g_0 + c |g_0| |g_w| over all shares.
+        let offset: Vec<f64> = direction.iter().zip(&mean).map(|(a, b)| a - b).collect();
+        assert!((norm(&offset) / norm(&mean) - 0.5).abs() < 1e-3, "it is not on the ball of radius c |g_0|");
+        // By duality, the worst width's gain is at most the minimum of g_w . g_0 + c |g_0| |g_w| over all shares w.
         let gram: Vec<Vec<f64>> = each.iter().map(|a| each.iter().map(|b| dot(a, b)).collect()).collect();
         let product = |a: [f64; 3], b: [f64; 3]| (0..9).map(|n| a[n / 3] * gram[n / 3][n % 3] * b[n % 3]).sum::<f64>();
         let dual = |shares: [f64; 3]| {
@@ -256,27 +246,27 @@ fn cagrad_gains_as_much_for_the_worst_width_as_its_ball_allows() {
 
 #[test]
 fn every_surgery_trains() {
-    // Sub-networks that share no weights share the last layer's bias with each other.
+    // Disjoint sub-networks share no weights, but they do share the last layer's bias.
     let disjoint = Config { disjoint: true, widths: vec![1.0, 0.5, 0.25], ..config() };
     let parts = Config { accumulate: 2, ..config() };
     for config in [config(), disjoint, parts] {
-        let course = |surgery| -> Vec<f64> {
+        let train = |surgery| -> Vec<f64> {
             let config = Config { surgery, ..config.clone() };
             let mut trainer = Trainer::new(&config, encoder(&config), &Device::flex());
             let batch = Batch::noise(&config, 0, &Device::flex());
             let queue = trainer.queue.clone();
             let mut total = || {
-                // The same images over and over would fill the queue with their own keys.
+                // Otherwise the queue would fill with keys of the same images.
                 trainer.queue = queue.clone();
                 let losses = trainer.step(batch.clone(), PLAN).losses;
                 Tensor::<1>::cat(losses, 0).sum().into_data().iter::<f64>().sum()
             };
             (0..6).map(|_| total()).collect()
         };
-        let none = course(Surgery::None);
+        let none = train(Surgery::None);
         for surgery in [Surgery::Pcgrad, Surgery::Cagrad] {
-            let found = course(surgery);
-            // On this noise no pair of gradients conflicts as a whole, so PCGrad leaves them alone.
+            let found = train(surgery);
+            // No two gradients conflict on this noise, so PCGrad changes nothing.
             let changes = surgery == Surgery::Cagrad;
             assert!(found[0] == none[0] && (found[5] != none[5]) == changes, "{surgery:?}: {found:?} {none:?}");
             assert!(found[5] < found[0], "{surgery:?}: {found:?}");

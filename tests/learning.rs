@@ -1,18 +1,18 @@
-//! Training teaches: every method, on real images, raises the accuracy of every width well above the untrained network's.
+//! Every method, trained on real images, raises the kNN accuracy of every width well above the untrained network's.
 
 use std::{fs, process::Command};
 
 use serde_json::Value;
 
-/// Options with which a method learns on the embedded images within a minute on two cores.
+/// Options with which a method learns from the embedded images within a minute on two cores.
 const FAST: &[&str] = &["--multiplier", "1", "--image-size", "16", "--hidden", "256", "--epochs", "12"];
 
-/// Standard errors by which kNN must rise.
+/// Standard errors by which kNN accuracy must rise.
 const ERRORS: f64 = 4.0;
 
-/// Trains with `options` over those; asserts that every width has learned.
+/// Trains with `options`, which override [`FAST`], and asserts that every width has learned.
 #[track_caller]
-fn every_width_learns(options: &[&str]) {
+fn check_every_width_learns(options: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     let output = Command::new(env!("CARGO_BIN_EXE_slimclr"))
@@ -27,37 +27,37 @@ fn every_width_learns(options: &[&str]) {
     let lines = fs::read_to_string(run.join("events.jsonl")).unwrap();
     let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let evaluated: Vec<&Value> = events.iter().filter(|event| event["event"] == "evaluated").collect();
-    let of = |event: &Value, key: &str| event[key].as_f64().unwrap();
+    let number = |event: &Value, key: &str| event[key].as_f64().unwrap();
     let (before, after) = evaluated.split_at(evaluated.len() / 2);
-    assert_eq!([before.len(), after.len()], [4, 4], "four widths, before training and after");
+    assert_eq!([before.len(), after.len()], [4, 4], "four widths, before and after training");
     for (before, after) in before.iter().zip(after) {
         assert_eq!((before["step"].as_u64(), &before["width"]), (Some(0), &after["width"]));
-        let [was, is] = [before, after].map(|event| of(event, "knn"));
-        let error = of(before, "knn_standard_error").hypot(of(after, "knn_standard_error"));
+        let [was, is] = [before, after].map(|event| number(event, "knn"));
+        let error = number(before, "knn_standard_error").hypot(number(after, "knn_standard_error"));
         println!("width {}: {was:.3} to {is:.3}, {:.1} standard errors", after["width"], (is - was) / error);
         assert!(is - was > ERRORS * error, "width {}: kNN went from {was:.3} to {is:.3}", after["width"]);
     }
 }
 
 #[test]
-fn moco_v2_teaches_every_width() {
-    every_width_learns(&["--preset", "mini"]);
+fn every_width_learns_by_moco_v2() {
+    check_every_width_learns(&["--preset", "mini"]);
 }
 
 #[test]
-fn moco_v3_teaches_every_width() {
+fn every_width_learns_by_moco_v3() {
     let network = ["--preset", "cifar10-mocov3", "--depth", "8", "--batch", "64"];
-    // Few steps: a higher rate than the preset's, and less of them for the full network alone.
+    // So few steps need a higher learning rate than the preset's, and a shorter slow start.
     let schedule = ["--epochs", "10", "--learning-rate", "1.2", "--slow-start", "0.3"];
-    every_width_learns(&[&network[..], &schedule].concat());
+    check_every_width_learns(&[&network[..], &schedule].concat());
 }
 
 #[test]
-fn simclr_teaches_every_width() {
-    every_width_learns(&["--preset", "mini", "--method", "simclr"]);
+fn every_width_learns_by_simclr() {
+    check_every_width_learns(&["--preset", "mini", "--method", "simclr"]);
 }
 
 #[test]
-fn labels_teach_every_width() {
-    every_width_learns(&["--preset", "mini", "--method", "supervised"]);
+fn every_width_learns_from_labels() {
+    check_every_width_learns(&["--preset", "mini", "--method", "supervised"]);
 }

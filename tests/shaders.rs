@@ -1,4 +1,4 @@
-//! The shaders, checked as a browser checks them before it runs any.
+//! Validates the shaders as a browser does.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use naga::{
     valid::{Capabilities, ModuleInfo, ValidationFlags, Validator},
 };
 
-/// Parses and validates a shader with nothing but what every WebGPU device can do. The error names the place.
+/// Parses and validates a shader against WebGPU's base capabilities. The error includes the position.
 fn check(source: &str) -> Result<ModuleInfo, String> {
     let module = wgsl::parse_str(source).map_err(|error| error.emit_to_string(source))?;
     let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
@@ -20,7 +20,7 @@ fn every_shader_is_valid() {
     let mut checked = 0;
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
-        assert_eq!(path.extension().unwrap(), "wgsl", "{} is no shader", path.display());
+        assert_eq!(path.extension().unwrap(), "wgsl", "{} is not a shader", path.display());
         if let Err(error) = check(&fs::read_to_string(&path).unwrap()) {
             panic!("{}: {error}", path.display());
         }
@@ -30,7 +30,7 @@ fn every_shader_is_valid() {
 }
 
 #[test]
-fn broken_shaders_are_found() {
+fn invalid_shaders_are_rejected() {
     let unfinished = check("@fragment fn paint() -> @location(0) vec4f {").unwrap_err();
     assert!(unfinished.contains("expected"), "{unfinished}");
     let mistyped = check("@fragment fn paint() -> @location(0) vec4f { return vec3f(1.0); }").unwrap_err();

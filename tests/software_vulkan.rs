@@ -1,4 +1,4 @@
-//! The same steps on WebGPU, over Vulkan in software, as on the CPU.
+//! Compares WebGPU, on a software Vulkan driver, with the CPU.
 //!
 //! The default build compiles to WGSL; the SPIR-V of the feature `vulkan` crashes Mesa's software driver.
 
@@ -37,7 +37,7 @@ fn tiny() -> Config {
     }
 }
 
-/// The losses of three steps, the first of the full network alone.
+/// Returns the losses of three steps, of which the first trains only the full network.
 fn losses(config: &Config, device: &Device) -> Vec<f32> {
     let mut trainer = Trainer::new(config, config.encoder().unwrap().build().unwrap(), device);
     let step = |step: u64| {
@@ -53,9 +53,9 @@ fn losses(config: &Config, device: &Device) -> Vec<f32> {
     (0..3).flat_map(step).collect()
 }
 
-/// The losses on WebGPU lie within `tolerance` of the CPU's.
+/// Asserts that the losses on WebGPU are within a relative `tolerance` of the CPU's.
 #[track_caller]
-fn webgpu_agrees(config: &Config, tolerance: f32) {
+fn check_webgpu(config: &Config, tolerance: f32) {
     let cpu = losses(config, &Device::flex());
     let gpu = losses(config, &Device::wgpu(DeviceKind::DefaultDevice));
     assert_eq!(cpu.len(), 1 + 2 * config.widths.len());
@@ -66,47 +66,44 @@ fn webgpu_agrees(config: &Config, tolerance: f32) {
 
 #[test]
 fn moco_v2_agrees_with_the_cpu() {
-    webgpu_agrees(&tiny(), 1e-3);
+    check_webgpu(&tiny(), 1e-3);
 }
 
 #[test]
 fn moco_v3_by_lars_agrees_with_the_cpu() {
-    webgpu_agrees(
-        &Config { method: MethodKind::Mocov3, optimizer: OptimizerKind::Lars, clip_norm: 1.0, ..tiny() },
-        1e-3,
-    );
+    check_webgpu(&Config { method: Method::Mocov3, optimizer: OptimizerKind::Lars, clip_norm: 1.0, ..tiny() }, 1e-3);
 }
 
 #[test]
-fn simclr_and_labels_agree_with_the_cpu() {
-    for method in [MethodKind::Simclr, MethodKind::Supervised] {
-        webgpu_agrees(&Config { method, accumulate: 2, bn_splits: 1, ..tiny() }, 1e-3);
+fn simclr_and_supervised_training_agree_with_the_cpu() {
+    for method in [Method::Simclr, Method::Supervised] {
+        check_webgpu(&Config { method, accumulate: 2, bn_splits: 1, ..tiny() }, 1e-3);
     }
 }
 
 #[test]
-fn recomputed_activations_agree_with_the_cpus() {
-    webgpu_agrees(&Config { recompute: true, ..tiny() }, 1e-3);
+fn recomputed_activations_agree_with_the_cpu() {
+    check_webgpu(&Config { recompute: true, ..tiny() }, 1e-3);
 }
 
 #[test]
 fn surgery_agrees_with_the_cpu() {
     for surgery in [Surgery::Pcgrad, Surgery::Cagrad] {
-        webgpu_agrees(&Config { surgery, ..tiny() }, 1e-3);
+        check_webgpu(&Config { surgery, ..tiny() }, 1e-3);
     }
 }
 
 #[test]
 fn an_efficientnet_agrees_with_the_cpu() {
     let backbone = BackboneKind::EfficientnetB0;
-    // Norms over eight features a channel magnify rounding from step to step, the more the larger the step.
+    // Norms over only eight values per channel amplify rounding from step to step; a small learning rate limits that.
     let config =
         Config { backbone, widths: vec![1.0], batch: 8, bn_splits: 1, image_size: 32, learning_rate: 0.0002, ..tiny() };
-    webgpu_agrees(&config, 1e-3);
+    check_webgpu(&config, 1e-3);
 }
 
 #[test]
-fn views_made_on_the_device_are_the_cpus() {
+fn views_made_on_the_device_agree_with_the_cpu() {
     let images: Vec<Image> = (0..64)
         .map(|number| {
             let pixels = (0..3 * 40 * 30).map(|i| ((i * 37 + number * 101) % 256) as u8).collect();
@@ -114,7 +111,7 @@ fn views_made_on_the_device_are_the_cpus() {
         })
         .collect();
     let uploaded = DeviceImages::on_gpu(images.iter(), &Device::wgpu(DeviceKind::DefaultDevice)).unwrap();
-    // Up to 32 pixels no view is blurred; 24 of them shrink the crops, 48 enlarge them.
+    // Views of up to 32 pixels are not blurred; 24 pixels shrink the crops, 48 enlarge them.
     for (method, image_size) in [
         (MethodKind::Mocov2, 24),
         (MethodKind::Mocov2, 48),
@@ -142,31 +139,31 @@ fn views_made_on_the_device_are_the_cpus() {
 }
 
 #[test]
-fn sixteen_bits_agree_with_the_cpus() {
+fn f16_agrees_with_the_cpu() {
     let config = Config { precision: Precision::F16, ..tiny() };
-    assert!(is_supported(config.precision, &Device::wgpu(DeviceKind::DefaultDevice)));
-    // The scale at first is too high for these losses: both skip the same steps.
-    webgpu_agrees(&config, 2e-2);
+    assert!(config.precision.is_supported_by(&Device::wgpu(DeviceKind::DefaultDevice)));
+    // The initial loss scale overflows, so both skip the same steps.
+    check_webgpu(&config, 2e-2);
 }
 
-/// The values of `found` lie within five hundred-thousandths of the largest of `expected`, or of 1.
+/// Asserts that `found` is within 5e-5 of `expected`, relative to the largest absolute value of `expected` or to 1.
 #[track_caller]
-fn is_close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, what: &str) {
-    is_close_beside(1.0, found, expected, what);
+fn assert_close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, what: &str) {
+    assert_close_at_scale(1.0, found, expected, what);
 }
 
-/// The same, or of `least`: rounding errors of a sum are as large as what it is made of, though it may come to little.
+/// The same relative to at least `scale`, for sums: their rounding errors scale with the terms, even if those cancel.
 #[track_caller]
-fn is_close_beside<const D: usize>(least: f32, found: Tensor<D>, expected: Tensor<D>, what: &str) {
+fn assert_close_at_scale<const D: usize>(scale: f32, found: Tensor<D>, expected: Tensor<D>, what: &str) {
     assert_eq!(found.dims(), expected.dims(), "{what}");
     let [found, expected] = [found, expected].map(|tensor| tensor.into_data().iter::<f32>().collect::<Vec<_>>());
-    let largest = expected.iter().fold(least, |largest, value| largest.max(value.abs()));
-    let furthest = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
-    assert!(furthest <= 5e-5 * largest, "{what}: {furthest} apart, the largest is {largest}");
+    let largest = expected.iter().fold(scale, |largest, value| largest.max(value.abs()));
+    let error = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
+    assert!(error <= 5e-5 * largest, "{what}: error {error}, largest value {largest}");
     assert!(found.iter().all(|value| value.is_finite()), "{what}");
 }
 
-/// Normal values, in memory with a pixel's channels or a channel's pixels side by side.
+/// Generates images of normal values in NHWC or NCHW memory layout.
 fn images([batch, channels, height, width]: [usize; 4], channels_last: bool, device: &Device) -> Tensor<4> {
     let normal = Distribution::Normal(0.5, 2.0);
     if channels_last {
@@ -177,9 +174,9 @@ fn images([batch, channels, height, width]: [usize; 4], channels_last: bool, dev
 }
 
 #[test]
-fn the_fused_norm_is_the_plain_one() {
+fn the_fused_norm_agrees_with_the_plain_one() {
     let device = Device::wgpu(DeviceKind::DefaultDevice);
-    // The last one is summed in parts.
+    // The last shape is large enough to be summed in parts.
     for (shape, channels_last) in [
         ([2, 3, 4, 5], false),
         ([2, 3, 4, 5], true),
@@ -201,32 +198,33 @@ fn the_fused_norm_is_the_plain_one() {
                 let then = [Epilogue::Nothing, Epilogue::Relu, add, relu_add][kind].clone();
                 let result = form(x.clone(), gamma.clone(), beta.clone(), 1e-5, then);
                 let gradients = (result.output.clone() * cotangent.clone()).sum().backward();
-                let of_images = [Some(result.output.without_autodiff()), x.grad(&gradients), shortcut.grad(&gradients)];
-                let of_channels =
+                let image_tensors =
+                    [Some(result.output.without_autodiff()), x.grad(&gradients), shortcut.grad(&gradients)];
+                let channel_tensors =
                     [Some(result.mean), Some(result.variance), gamma.grad(&gradients), beta.grad(&gradients)];
-                (of_images, of_channels)
+                (image_tensors, channel_tensors)
             };
             let (found, expected) = (run(batch_norm_train), run(batch_norm_train_plain));
             let what = format!("{shape:?}, channels last: {channels_last}, {kind}");
             assert_eq!(found.0[2].is_some(), kind >= 2, "{what}");
             for (found, expected) in found.0.into_iter().zip(expected.0) {
                 assert_eq!(found.is_some(), expected.is_some(), "{what}");
-                found.zip(expected).into_iter().for_each(|(found, expected)| is_close(found, expected, &what));
+                found.zip(expected).into_iter().for_each(|(found, expected)| assert_close(found, expected, &what));
             }
-            let summed = (shape.into_iter().product::<usize>() / channels) as f32;
+            let terms = (shape.into_iter().product::<usize>() / channels) as f32;
             for (found, expected) in found.1.into_iter().zip(expected.1) {
-                is_close_beside(summed.max(1.0), found.unwrap(), expected.unwrap(), &what);
+                assert_close_at_scale(terms.max(1.0), found.unwrap(), expected.unwrap(), &what);
             }
         }
     }
 }
 
 #[test]
-fn the_loss_and_its_gradient_are_the_cpus() {
+fn losses_and_gradients_agree_with_the_cpu() {
     let normal = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());
     for (rows, dim, length) in [(3, 5, 7), (4, 300, 1000)] {
         let [x, keys, teacher] = [[rows, dim], [rows, dim], [rows, 1 + length]].map(normal);
-        // As in training, where the first queue is a transposed view.
+        // As in training, the queue is a transposed view.
         let queue = normal([length, dim]);
         let run = |device: &Device| {
             let [x, keys, teacher, queue] = [&x, &keys, &teacher, &queue].map(|x| x.clone().to_device(device));
@@ -241,30 +239,30 @@ fn the_loss_and_its_gradient_are_the_cpus() {
         };
         let [gpu, cpu] = [Device::wgpu(DeviceKind::DefaultDevice), Device::flex()].map(|device| run(&device));
         for (what, (found, expected)) in ["logits", "hard", "soft", "gradient"].iter().zip(gpu.into_iter().zip(cpu)) {
-            is_close(found, expected, &format!("{what} of {rows} x {dim} against {length}"));
+            assert_close(found, expected, &format!("{what} of {rows} x {dim} against {length}"));
         }
     }
 }
 
 #[test]
-fn running_statistics_move_as_on_the_cpu() {
+fn running_statistics_agree_with_the_cpu() {
     let device = Device::wgpu(DeviceKind::DefaultDevice);
     for groups in [1, 3] {
         let x = images([2, 5 * groups, 4, 3], false, &device);
-        let moved = |device: &Device| {
+        let updated = |device: &Device| {
             let one = Tensor::<1>::ones([5 * groups], device);
             let result = batch_norm_train(x.clone().to_device(device), one.clone(), one, 1e-5, Epilogue::Nothing);
             let running = [0.0, 1.0].map(|initial| Tensor::<4>::full([5, 1, 1, 1], initial, device));
             move_running(running, [result.mean, result.variance], 0.1, 24.0 / 23.0)
         };
-        for (found, expected) in moved(&device).into_iter().zip(moved(&Device::flex())) {
-            is_close(found, expected, "running statistics");
+        for (found, expected) in updated(&device).into_iter().zip(updated(&Device::flex())) {
+            assert_close(found, expected, "running statistics");
         }
     }
 }
 
 #[test]
-fn a_small_convolution_is_the_plain_one() {
+fn the_fused_convolution_agrees_with_the_plain_one() {
     let device = Device::wgpu(DeviceKind::DefaultDevice);
     for (batch, [inputs, outputs], [height, width], kernel, stride) in [
         (2, [3, 5], [7, 6], 3, 1),
@@ -274,18 +272,18 @@ fn a_small_convolution_is_the_plain_one() {
         (2, [3, 6], [15, 16], 7, 2),
     ] {
         let x = images([batch, inputs, height, width], false, &device);
-        // A slice, as the widths take them.
+        // A slice of a larger weight, as a sub-network uses it.
         let full = Tensor::<4>::random([outputs + 3, inputs + 2, kernel, kernel], Distribution::Default, &device);
         let weight = full.slice([0..outputs, 0..inputs]);
         let run = |form: fn(Tensor<4>, Tensor<4>, usize) -> Tensor<4>| {
             let [x, weight] = [&x, &weight].map(|leaf| leaf.clone().autodiff().require_grad());
             let output = form(x.clone(), weight.clone(), stride);
-            // Another gradient for every value.
+            // Squares give every output a different gradient.
             let gradients = output.clone().powi_scalar(2).sum().backward();
             [output.without_autodiff(), x.grad(&gradients).unwrap(), weight.grad(&gradients).unwrap()]
         };
         for (found, expected) in run(conv).into_iter().zip(run(conv_plain)) {
-            is_close(found, expected, &format!("{inputs} to {outputs}, kernel {kernel}, stride {stride}"));
+            assert_close(found, expected, &format!("{inputs} to {outputs}, kernel {kernel}, stride {stride}"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The training step: width by width equals all at once; a checkpoint holds everything.
+//! The training step and checkpoints.
 
 use burn::tensor::{Device, Tensor};
 use futures::executor::block_on;
@@ -20,12 +20,12 @@ use slimclr_core::{
     width::WidthError,
 };
 
-/// A network and a batch that are small enough to step in no time.
+/// Returns options with which a step takes milliseconds.
 fn config() -> Config {
     Config { batch: 4, queue: 16, dim: 8, multiplier: 1.0, image_size: 16, bn_splits: 2, ..Config::mini() }
 }
 
-fn fresh(config: &Config) -> Trainer {
+fn new_trainer(config: &Config) -> Trainer {
     Trainer::new(config, config.encoder().unwrap().build().unwrap(), &Device::flex())
 }
 
@@ -33,41 +33,43 @@ fn batch(config: &Config, seed: u64) -> Batch {
     Batch::noise(config, seed, &Device::flex())
 }
 
-/// A step at `rate`, of all widths or only the full network.
-fn plan(slim: bool, rate: f64) -> StepPlan {
-    StepPlan { trains_subnetworks: slim, rate, key_momentum: 1.0, keeps_width_gradients: false }
+/// Plans a step at `rate`, of all widths or only of the full network.
+fn plan(slim: bool, rate: f64) -> Plan {
+    Plan { slim, rate, key_momentum: 1.0, keeps_widths: false }
 }
 
 fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     tensor.clone().into_data().iter().collect()
 }
 
+/// Returns the norm of `a - b`, relative to that of `b`.
 fn difference(a: &[f32], b: &[f32]) -> f32 {
     let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>().sqrt();
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied()).max(1e-12)
 }
 
-/// The graph of the total loss over whole parameters, sliced inside it: the textbook form of the step.
-fn joint_gradients(method: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
+/// Computes the gradients of the total loss in one backward pass through all widths, which is the textbook form of the
+/// step.
+fn joint_gradients(trainer: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
     let [query_views, key_views] = [0, 1].map(|view| batch.views[view].clone());
-    let objective = &method.objective;
+    let recipe = &trainer.recipe;
     let mode = Mode::Train { splits: 1 };
-    let mut key = method.key.clone().unwrap();
-    let queue = method.queue.clone().unwrap().keys;
-    let keys = normalize(Forward::new(&mut key, 0, mode).predict(&method.encoder, key_views));
+    let mut key = trainer.key.clone().unwrap();
+    let queue = trainer.queue.clone().unwrap().keys;
+    let keys = normalize(trainer.encoder.forward(key_views, &mut Pass::new(&mut key, 0, mode)));
 
-    let layout = method.encoder.layout();
-    let mut leaves = method.query.clone();
+    let layout = trainer.encoder.layout();
+    let mut leaves = trainer.query.clone();
     for (id, spec) in layout.iter() {
         if spec.is_trained() {
             leaves.update(id, |value| value.autodiff().require_grad());
         }
     }
     let whole: Parameters = leaves.clone();
-    let (mut total, mut teachers): (Option<Tensor<1>>, _) = (None, Vec::new());
-    for (width, weight) in objective.loss_weights.iter().enumerate() {
-        let mut pass = Forward::new(&mut leaves, width, mode);
-        let embeddings = normalize(pass.predict(&method.encoder, query_views.clone()));
+    let (mut total, mut wider): (Option<Tensor<1>>, _) = (None, Vec::new());
+    for (width, weight) in recipe.loss_weights.iter().enumerate() {
+        let mut pass = Pass::new(&mut leaves, width, mode);
+        let embeddings = normalize(trainer.encoder.forward(query_views.clone(), &mut pass));
         let targets = Tensor::zeros([keys.dims()[0]], &keys.device());
         let logits = moco_logits(embeddings.clone(), keys.clone(), queue.clone());
         let output = Output { embeddings, logits };
@@ -88,33 +90,33 @@ fn joint_gradients(method: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
 }
 
 #[test]
-fn width_by_width_gradients_equal_the_joint_backwards() {
+fn gradients_width_by_width_equal_those_of_one_backward_pass() {
     let config = Config { bn_splits: 1, ..config() };
-    let mut method = fresh(&config);
+    let mut trainer = new_trainer(&config);
     let batch = batch(&config, 0);
-    let joint = joint_gradients(&method, &batch);
-    let outcome = method.step(batch, plan(true, 0.0));
-    let layout = method.encoder.layout().clone();
+    let joint = joint_gradients(&trainer, &batch);
+    let outcome = trainer.step(batch, plan(true, 0.0));
+    let layout = trainer.encoder.layout().clone();
     let trained: Vec<_> = layout.iter().filter(|(_, spec)| spec.is_trained()).collect();
     assert_eq!(trained.len(), joint.len());
     for ((id, spec), joint) in trained.into_iter().zip(&joint) {
         let sequential = values(outcome.gradients.get(id).unwrap());
-        // The last norm's shift moves all keys alike in no way that the loss sees: compare against zero there.
-        let off = difference(&sequential, joint);
-        assert!(off < 1e-4 || joint.iter().all(|g| g.abs() < 1e-5), "{}: off by {off}", spec.name);
+        // The gradient of the last norm's shift is zero up to rounding, so a relative error means nothing there.
+        let error = difference(&sequential, joint);
+        assert!(error < 1e-4 || joint.iter().all(|g| g.abs() < 1e-5), "{}: relative error {error}", spec.name);
     }
 }
 
-/// Every method, slimmable and not, with nested slices and disjoint ones.
+/// Returns options of every method for a plain, a slimmable and a disjoint slimmable network.
 fn every_kind_of_run() -> Vec<Config> {
-    // Noise of few images: what is learnt shows within some steps only where nothing else makes it harder.
-    let gentle = Config { batch: 8, bn_splits: 1, distill: Distillation::None, ..config() };
-    let methods = [MethodKind::Mocov2, MethodKind::Mocov3, MethodKind::Simclr, MethodKind::Supervised];
+    // Without distillation and batch-norm groups, learning from a few images of noise shows within a few steps.
+    let base = Config { batch: 8, bn_splits: 1, distill: Distillation::None, ..config() };
+    let methods = [Method::Mocov2, Method::Mocov3, Method::Simclr, Method::Supervised];
     let networks = [(vec![1.0], false), (vec![1.0, 0.5], false), (vec![1.0, 0.5, 0.25], true)];
-    let of_method = |method| {
-        networks.clone().map(|(widths, disjoint)| Config { method, widths, disjoint, hidden: 16, ..gentle.clone() })
+    let runs_of = |method| {
+        networks.clone().map(|(widths, disjoint)| Config { method, widths, disjoint, hidden: 16, ..base.clone() })
     };
-    methods.into_iter().flat_map(of_method).map(|config| config.for_classes(8)).collect()
+    methods.into_iter().flat_map(runs_of).map(|config| config.for_classes(8)).collect()
 }
 
 fn total_loss(trainer: &mut Trainer, batch: &Batch, plan: StepPlan) -> f32 {
@@ -125,10 +127,10 @@ fn total_loss(trainer: &mut Trainer, batch: &Batch, plan: StepPlan) -> f32 {
 fn every_method_learns_every_width() {
     for config in every_kind_of_run() {
         config.check().unwrap();
-        let mut trainer = fresh(&config);
+        let mut trainer = new_trainer(&config);
         let batch = batch(&config, 0);
         let before = trainer.query.clone();
-        // The same images over and over would fill the queue with their own keys.
+        // Otherwise the queue would fill with keys of the same images.
         let queue = trainer.queue.clone();
         let first = total_loss(&mut trainer, &batch, plan(true, 0.02));
         for _ in 0..25 {
@@ -139,16 +141,16 @@ fn every_method_learns_every_width() {
         let last = total_loss(&mut trainer, &batch, plan(true, 0.0));
         assert!(last < first, "{config:?}: the loss went from {first} to {last}");
         for (id, spec) in trainer.encoder.layout().iter() {
-            let moved = values(before.get(id)) != values(trainer.query.get(id));
-            assert!(moved, "{} has not moved: {config:?}", spec.name);
+            let changed = values(before.get(id)) != values(trainer.query.get(id));
+            assert!(changed, "{} has not changed: {config:?}", spec.name);
         }
     }
 }
 
 #[test]
-fn disjoint_sub_networks_share_weights_with_the_full_one_only() {
+fn disjoint_sub_networks_share_weights_only_with_the_full_network() {
     let mut config = Config { widths: vec![1.0, 0.5, 0.25], disjoint: true, ..config() };
-    let mut trainer = fresh(&config);
+    let mut trainer = new_trainer(&config);
     let images = batch(&config, 0).views.remove(0);
     let outputs = |trainer: &mut Trainer| {
         [0, 1, 2].map(|width| {
@@ -172,8 +174,8 @@ fn disjoint_sub_networks_share_weights_with_the_full_one_only() {
 }
 
 #[test]
-fn the_gradient_of_a_batch_in_two_parts_is_the_mean_of_theirs() {
-    for method in [MethodKind::Mocov2, MethodKind::Mocov3, MethodKind::Simclr, MethodKind::Supervised] {
+fn an_accumulated_gradient_is_the_mean_of_its_parts() {
+    for method in [Method::Mocov2, Method::Mocov3, Method::Simclr, Method::Supervised] {
         let half = Config { method, hidden: 16, bn_splits: 1, ..config() };
         let whole = Config { batch: 2 * half.batch, accumulate: 2, ..half.clone() };
         let labels = |first: i32| Tensor::arange(i64::from(first)..i64::from(first) + 4, &Device::flex());
@@ -183,114 +185,112 @@ fn the_gradient_of_a_batch_in_two_parts_is_the_mean_of_theirs() {
             views: views.map(|(a, b)| Tensor::cat(vec![a.clone(), b.clone()], 0)).collect(),
             labels: Tensor::cat(parts.iter().map(|part| part.labels.clone()).collect(), 0),
         };
-        let mut trainers = [&half, &half, &whole].map(fresh);
+        let mut trainers = [&half, &half, &whole].map(new_trainer);
         let mut batches = parts.into_iter().chain([both]);
         let outcomes = trainers.each_mut().map(|trainer| trainer.step(batches.next().unwrap(), plan(true, 0.0)));
         for (id, spec) in trainers[0].encoder.layout().iter() {
-            let of = |outcome: &StepOutcome| outcome.gradients.get(id).map(values);
-            let [Some(first), Some(second), Some(both)] = outcomes.each_ref().map(of) else { continue };
+            let gradient = |outcome: &StepOutcome| outcome.gradients.get(id).map(values);
+            let [Some(first), Some(second), Some(both)] = outcomes.each_ref().map(gradient) else { continue };
             let mean: Vec<f32> = first.iter().zip(&second).map(|(a, b)| (a + b) / 2.0).collect();
-            let off = difference(&both, &mean);
-            assert!(off < 1e-4 || mean.iter().all(|g| g.abs() < 1e-5), "{method:?}, {}: off by {off}", spec.name);
+            let error = difference(&both, &mean);
+            let is_close = error < 1e-4 || mean.iter().all(|g| g.abs() < 1e-5);
+            assert!(is_close, "{method:?}, {}: relative error {error}", spec.name);
         }
-        let fresh_keys = |trainer: &Trainer, count: usize| {
+        let new_keys = |trainer: &Trainer, count: usize| {
             let queue = trainer.queue.as_ref()?;
             assert_eq!(queue.pointer, count);
             Some(values(&queue.keys.clone().narrow(1, 0, count).transpose()))
         };
-        let [first, second] = [0, 1].map(|part| fresh_keys(&trainers[part], half.batch));
+        let [first, second] = [0, 1].map(|part| new_keys(&trainers[part], half.batch));
         let expected = first.zip(second).map(|(first, second)| [first, second].concat());
-        // The second part's keys come of norms whose running statistics the first has moved, which nothing shows.
-        assert_eq!(fresh_keys(&trainers[2], whole.batch), expected);
+        // The first part updates running statistics, but keys depend only on batch statistics.
+        assert_eq!(new_keys(&trainers[2], whole.batch), expected);
     }
 }
 
 #[test]
-fn recomputed_activations_change_nothing() {
-    let cifar = [MethodKind::Mocov2, MethodKind::Mocov3, MethodKind::Simclr].map(|method| Config {
-        method,
-        hidden: 16,
-        ..config()
-    });
+fn recomputing_activations_changes_nothing() {
+    let cifar =
+        [Method::Mocov2, Method::Mocov3, Method::Simclr].map(|method| Config { method, hidden: 16, ..config() });
     let resnet = Config { backbone: BackboneKind::Resnet, depth: 50, multiplier: 0.25, image_size: 32, ..config() };
     let efficientnet = Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], image_size: 32, ..config() };
     for config in cifar.into_iter().chain([resnet, efficientnet]) {
         let batch = batch(&config, 0);
         let after = |recompute| {
-            let mut trainer = fresh(&Config { recompute, ..config.clone() });
+            let mut trainer = new_trainer(&Config { recompute, ..config.clone() });
             let slim = config.widths.len() > 1;
             let losses = trainer.step(batch.clone(), plan(slim, 0.1)).losses;
             let parameters = trainer.encoder.layout().iter().map(|(id, _)| values(trainer.query.get(id)));
             (losses.iter().map(values).collect::<Vec<_>>(), parameters.collect::<Vec<_>>())
         };
-        let (kept, recomputed) = (after(false), after(true));
-        assert!(kept == recomputed, "{:?} of {:?}", config.method, config.backbone);
+        let (stored, recomputed) = (after(false), after(true));
+        assert!(stored == recomputed, "{:?} of {:?}", config.method, config.backbone);
     }
 }
 
 #[test]
-fn moco_v3_tells_each_view_from_the_others_key() {
-    let config = Config { method: MethodKind::Mocov3, hidden: 16, bn_splits: 1, temperature: 0.7, ..config() };
+fn moco_v3_contrasts_each_view_with_the_other_views_key() {
+    let config = Config { method: Method::Mocov3, hidden: 16, bn_splits: 1, temperature: 0.7, ..config() };
     let batch = batch(&config, 0);
-    let mut trainer = fresh(&config);
+    let mut trainer = new_trainer(&config);
     let (encoder, mut query, mut key) = (trainer.encoder.clone(), trainer.query.clone(), trainer.key.clone().unwrap());
     let mode = Mode::Train { splits: 1 };
     let queries = batch.views.iter().map(|view| Forward::new(&mut query, 0, mode).predict(&encoder, view.clone()));
     let keys = batch.views.iter().map(|view| Forward::new(&mut key, 0, mode).project(&encoder, view.clone()));
     let [queries, keys] = [queries.collect::<Vec<_>>(), keys.collect()];
-    let ssl = |query: usize, key: usize| {
+    let loss = |query: usize, key: usize| {
         let [query, key] = [&queries[query], &keys[key]].map(|outputs| normalize(outputs.clone()));
         let diagonal = Tensor::arange(0..config.batch as i64, &Device::flex());
         2.0 * 0.7 * values(&cross_entropy(mocov3_logits(query, key), diagonal, 0.7))[0]
     };
-    let crossed = ssl(0, 1) + ssl(1, 0);
+    let crossed = loss(0, 1) + loss(1, 0);
     let found = total_loss(&mut trainer, &batch, plan(false, 0.0));
     assert!((found - crossed).abs() < 1e-5 * crossed, "{found} instead of {crossed}");
-    assert!((found - ssl(0, 0) - ssl(1, 1)).abs() > 1e-3, "the test cannot tell which key is whose");
+    assert!((found - loss(0, 0) - loss(1, 1)).abs() > 1e-3, "the test cannot distinguish the views' keys");
 }
 
-/// How far a step at rate 1 moves the parameters, all in one row, and the norm of the gradient it reports.
-fn movement(config: &Config, batch: &Batch) -> (Vec<f32>, f32) {
-    let mut trainer = fresh(config);
+/// Returns the change of all parameters in a step at rate 1, and the reported norm of the gradient.
+fn change(config: &Config, batch: &Batch) -> (Vec<f32>, f32) {
+    let mut trainer = new_trainer(config);
     let before = trainer.query.clone();
     let outcome = trainer.step(batch.clone(), plan(true, 1.0));
     let trained = before.layout().iter().filter(|(_, spec)| spec.is_trained());
-    let moved = trained.flat_map(|(id, _)| values(&(trainer.query.get(id).clone() - before.get(id).clone())));
-    (moved.collect(), values(&outcome.gradients.norm())[0])
+    let change = trained.flat_map(|(id, _)| values(&(trainer.query.get(id).clone() - before.get(id).clone())));
+    (change.collect(), values(&outcome.gradients.norm())[0])
 }
 
 #[test]
 fn a_clipped_step_is_shorter_in_the_same_direction() {
     let free = Config { weight_decay: 0.0, ..config() };
     let batch = batch(&free, 0);
-    let (moved, norm) = movement(&free, &batch);
-    let clipped = |share: f64| movement(&Config { clip_norm: share * f64::from(norm), ..free.clone() }, &batch);
+    let (unclipped, norm) = change(&free, &batch);
+    let clipped = |share: f64| change(&Config { clip_norm: share * f64::from(norm), ..free.clone() }, &batch);
     let (shorter, reported) = clipped(0.25);
-    assert_eq!(norm, reported, "the gradient is reported as it was");
-    let expected: Vec<f32> = moved.iter().map(|step| step * 0.25).collect();
+    assert_eq!(norm, reported, "the reported norm is that before clipping");
+    let expected: Vec<f32> = unclipped.iter().map(|step| step * 0.25).collect();
     assert!(difference(&shorter, &expected) < 1e-3);
-    assert!(difference(&clipped(4.0).0, &moved) < 1e-6, "a gradient below the clip is left alone");
+    assert!(difference(&clipped(4.0).0, &unclipped) < 1e-6, "a smaller gradient was clipped");
 }
 
 #[test]
-fn sixteen_bits_train_as_thirty_two_do() {
+fn bf16_and_f16_train_like_f32() {
     let config = config();
     let batch = batch(&config, 0);
     let losses = |precision| -> Vec<f32> {
-        let mut trainer = fresh(&Config { precision, ..config.clone() });
+        let mut trainer = new_trainer(&Config { precision, ..config.clone() });
         (0..3).flat_map(|_| trainer.step(batch.clone(), plan(true, 0.05)).losses).map(|loss| values(&loss)[0]).collect()
     };
     let full = losses(Precision::F32);
     for precision in [Precision::Bf16, Precision::F16] {
-        let off = difference(&losses(precision), &full);
-        assert!(off > 0.0 && off < 2e-2, "{precision:?} is off by {off}");
+        let error = difference(&losses(precision), &full);
+        assert!(error > 0.0 && error < 2e-2, "{precision:?}: relative error {error}");
     }
 }
 
 #[test]
 fn an_overflow_skips_the_step_and_halves_the_scale() {
     let config = Config { precision: Precision::F16, ..config() };
-    let mut trainer = fresh(&config);
+    let mut trainer = new_trainer(&config);
     trainer.loss_scale = Some(LossScale::from_state(Tensor::from_data([1e30, 7.0], &Device::flex())));
     let (before, batch) = (trainer.query.clone(), batch(&config, 0));
     trainer.step(batch.clone(), plan(true, 0.05));
@@ -302,30 +302,30 @@ fn an_overflow_skips_the_step_and_halves_the_scale() {
     trainer.loss_scale = Some(LossScale::from_state(Tensor::from_data([8.0, 1999.0], &Device::flex())));
     trainer.step(batch, plan(true, 0.05));
     assert_eq!(values(trainer.loss_scale.as_ref().unwrap().state()), [16.0, 0.0]);
-    let moved = before.layout().iter().any(|(id, _)| values(before.get(id)) != values(trainer.query.get(id)));
-    assert!(moved, "a step without an overflow is taken");
+    let changed = before.layout().iter().any(|(id, _)| values(before.get(id)) != values(trainer.query.get(id)));
+    assert!(changed, "a step without overflow was skipped");
 }
 
 #[test]
 fn slow_start_trains_only_the_full_network() {
     let config = config();
-    let mut method = fresh(&config);
-    let before = method.query.clone();
-    let outcome = method.step(batch(&config, 0), plan(false, 0.1));
+    let mut trainer = new_trainer(&config);
+    let before = trainer.query.clone();
+    let outcome = trainer.step(batch(&config, 0), plan(false, 0.1));
     assert_eq!(outcome.losses.len(), 1);
-    for (id, spec) in method.encoder.layout().iter() {
-        let moved = values(before.get(id)) != values(method.query.get(id));
-        let of_full = spec.only_width.is_none_or(|width| width == 0);
-        assert_eq!(moved, of_full, "{}", spec.name);
+    for (id, spec) in trainer.encoder.layout().iter() {
+        let changed = values(before.get(id)) != values(trainer.query.get(id));
+        let is_in_full = spec.only_width.is_none_or(|width| width == 0);
+        assert_eq!(changed, is_in_full, "{}", spec.name);
     }
 }
 
 #[test]
-fn a_checkpoint_goes_on_bit_for_bit() {
+fn training_from_a_checkpoint_is_bit_identical() {
     let mixed = Config { precision: Precision::F16, ..config() };
     for config in every_kind_of_run().into_iter().chain([mixed]) {
         let batches: Vec<_> = (0..4).map(|seed| batch(&config, seed)).collect();
-        let mut trainer = fresh(&config);
+        let mut trainer = new_trainer(&config);
         for batch in &batches[..2] {
             trainer.step(batch.clone(), plan(true, 0.05));
         }
@@ -338,7 +338,7 @@ fn a_checkpoint_goes_on_bit_for_bit() {
             resumed.step(batch.clone(), plan(true, 0.05));
         }
         let [uninterrupted, resumed] = [trainer, resumed]
-            .map(|state| block_on(checkpoint::save(&state, &config, Normalisation::CIFAR10)).unwrap());
+            .map(|trainer| block_on(checkpoint::save(&trainer, &config, Normalisation::CIFAR10)).unwrap());
         assert!(uninterrupted == resumed, "the resumed run differs: {config:?}");
     }
 }
@@ -346,16 +346,16 @@ fn a_checkpoint_goes_on_bit_for_bit() {
 #[test]
 fn damaged_checkpoints_are_refused() {
     let config = config();
-    let method = fresh(&config);
-    let bytes = block_on(checkpoint::save(&method, &config, Normalisation::CIFAR10)).unwrap();
-    let refused = |bytes: &[u8]| Checkpoint::read(bytes).err().expect("damage is noticed").to_string();
+    let trainer = new_trainer(&config);
+    let bytes = block_on(checkpoint::save(&trainer, &config, Normalisation::CIFAR10)).unwrap();
+    let refused = |bytes: &[u8]| Checkpoint::read(bytes).err().expect("the checkpoint is damaged").to_string();
     assert!(refused(&bytes[..bytes.len() / 2]).contains("no intact safetensors file"));
     assert!(refused(b"not a checkpoint").contains("no intact safetensors file"));
     assert!(refused(&[]).contains("no intact safetensors file"));
 
-    // Files of other networks' tensors, but this one's options.
+    // Checkpoints whose tensors and options belong to different networks.
     let mismatch = |network: &Config, options: &Config| {
-        let bytes = block_on(checkpoint::save(&fresh(network), options, Normalisation::CIFAR10)).unwrap();
+        let bytes = block_on(checkpoint::save(&new_trainer(network), options, Normalisation::CIFAR10)).unwrap();
         match Checkpoint::read(&bytes) {
             Err(CheckpointError::Mismatch(mismatch)) => mismatch,
             other => panic!("no mismatch: {:?}", other.err()),
