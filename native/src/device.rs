@@ -100,7 +100,9 @@ fn cuda(_: usize) -> Result<(Device, String)> {
 fn nth(number: usize, api: &str, devices: Vec<Device>) -> Result<(Device, String)> {
     let count = devices.len();
     let Some(device) = devices.into_iter().nth(number) else {
-        bail!("there is no {api} device number {number}: this machine has {count}; use --device cpu");
+        bail!(
+            "there is no {api} device {number}: this machine has {count}, numbered from 0; choose another or use --device cpu"
+        );
     };
     let adapter = device.identity().map_or_else(|| format!("{device:?}"), |identity| identity.name);
     Ok((device, format!("{api} on {adapter}")))

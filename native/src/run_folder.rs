@@ -261,8 +261,9 @@ impl RunFolder {
     /// If the file cannot be written.
     pub fn append(&self, events: &[Event]) -> Result<()> {
         // A killed process may have left a truncated line.
-        let torn = fs::read(self.path.join(EVENTS)).is_ok_and(|text| !text.is_empty() && !text.ends_with(b"\n"));
-        let mut lines = if torn { b"\n".to_vec() } else { Vec::new() };
+        let is_truncated =
+            fs::read(self.path.join(EVENTS)).is_ok_and(|text| !text.is_empty() && !text.ends_with(b"\n"));
+        let mut lines = if is_truncated { b"\n".to_vec() } else { Vec::new() };
         for event in events {
             serde_json::to_writer(&mut lines, event)?;
             lines.push(b'\n');

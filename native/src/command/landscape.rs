@@ -86,7 +86,7 @@ pub fn run(flags: &LandscapeFlags) -> Result<()> {
     let folder = RunFolder::open(&flags.run)?;
     terminal::print(&summary(&compute(&folder, flags)?));
     terminal::print(&format!("landscape: {}", folder.landscape_path().display()));
-    eprintln!("next: draw it with slimclr report {}", flags.run.display());
+    eprintln!("next, draw it: slimclr report {}", flags.run.display());
     Ok(())
 }
 

@@ -90,7 +90,7 @@ pub fn run(flags: &PretrainFlags, matches: &ArgMatches) -> Result<ExitCode> {
         print_resume_hint(&folder);
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    eprintln!("next: measure it with linear probes by slimclr evaluate {}", folder.path().display());
+    eprintln!("next, measure linear probes: slimclr evaluate {}", folder.path().display());
     Ok(ExitCode::SUCCESS)
 }
 

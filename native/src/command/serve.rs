@@ -118,8 +118,8 @@ fn print_url(address: SocketAddr, run: Option<&RunFolder>) {
         eprintln!("warning: every machine that can reach {address} can see the page and the run");
     }
     match run {
-        Some(run) => eprintln!("next: open it in a browser to watch {}; Ctrl-C stops the server", run.name()),
-        None => eprintln!("next: open it in a browser; Ctrl-C stops the server. To watch a run: slimclr serve RUN"),
+        Some(run) => eprintln!("next, open it in a browser to watch {}; Ctrl-C stops the server", run.name()),
+        None => eprintln!("next, open it in a browser; Ctrl-C stops the server. To watch a run: slimclr serve RUN"),
     }
     if std::io::stdout().is_terminal()
         && let Err(error) = open::that_detached(&url)
