@@ -33,7 +33,7 @@ impl GeneratedImages {
     }
 }
 
-impl Home for GeneratedImages {
+impl Host for GeneratedImages {
     type Error = Infallible;
 
     fn images(&self) -> usize {
@@ -59,7 +59,7 @@ impl Home for GeneratedImages {
         let all = || (0..IMAGES).flat_map(|image| self.pixels(image)).collect();
         let labels = (0..IMAGES as u32).collect();
         let labelled =
-            || Labelled { pixels: all(), labels, indices: (0..IMAGES).collect(), size: self.config.image_size };
+            || LabelledImages { pixels: all(), labels, indices: (0..IMAGES).collect(), size: self.config.image_size };
         Ok((chunk == 0).then(labelled))
     }
 

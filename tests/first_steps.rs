@@ -46,13 +46,13 @@ fn first_steps(config: &Config, images: &[(Image, u32)]) -> FirstSteps {
     let encoder = trainer.encoder.clone();
     let views = batch(config, images, 0).views.remove(0);
     let embedding_norms = (0..config.widths.len()).map(|width| {
-        let mut pass = Pass::new(&mut trainer.query, width, Mode::Train { splits: 1 });
-        let embeddings = encoder.forward(views.clone(), &mut pass);
+        let mut pass = Forward::new(&mut trainer.query, width, Mode::Train { splits: 1 });
+        let embeddings = pass.predict(&encoder, views.clone());
         embeddings.powi_scalar(2).sum_dim(1).sqrt().mean().into_scalar::<f64>()
     });
     let embedding_norms = embedding_norms.collect();
     let mut trainer = Trainer::new(config, encoder.clone(), &Device::flex());
-    let timetable = config.timetable(images.len()).unwrap();
+    let schedule = config.schedule(images.len()).unwrap();
     let (mut gradient_norm, mut head_ratio) = (0.0, 0.0_f64);
     for step in 0..STEPS {
         let before = trainer.query.clone();

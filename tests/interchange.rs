@@ -86,14 +86,14 @@ fn check_exports(network: Config, widths: &[f64]) {
     for width in widths {
         let card = export(&run, *width);
         let index = trainer.encoder.layout().widths().position(*width).unwrap();
-        let mut pass = Pass::new(&mut trainer.query, index, Mode::Eval);
-        let features = trainer.encoder.features(images.clone(), &mut pass);
+        let mut pass = Forward::new(&mut trainer.query, index, Mode::Eval);
+        let features = pass.features(&trainer.encoder, images.clone());
         let mut tensors = vec![
             ("images", images.dims().to_vec(), bytes(images.clone().flatten(0, 3))),
             ("features", features.dims().to_vec(), bytes(features.flatten(0, 1))),
         ];
-        if config.method == Method::Supervised {
-            let logits = trainer.encoder.forward(images.clone(), &mut pass);
+        if config.method == MethodKind::Supervised {
+            let logits = trainer.pass.predict(&encoder, images.clone());
             tensors.push(("logits", logits.dims().to_vec(), bytes(logits.flatten(0, 1))));
         }
         let expected = folder.path().join(format!("expected-{width}.safetensors"));
@@ -148,7 +148,7 @@ fn resnet50_equals_torchvisions() {
 #[test]
 #[ignore = "needs PyTorch: cargo xtask test"]
 fn a_wider_resnet18_with_a_classifier_equals_torchvisions() {
-    let supervised = Config { method: Method::Supervised, dim: 10, ..plain() };
+    let supervised = Config { method: MethodKind::Supervised, dim: 10, ..plain() };
     check_exports(Config { backbone: RESNET, depth: 18, multiplier: 2.0, ..supervised }, &[1.0, 0.75]);
 }
 
@@ -157,7 +157,7 @@ fn a_wider_resnet18_with_a_classifier_equals_torchvisions() {
 fn efficientnet_b0_equals_torchvisions() {
     let b0 = Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], ..plain() };
     check_exports(b0.clone(), &[1.0]);
-    check_exports(Config { method: Method::Supervised, dim: 10, ..b0 }, &[1.0]);
+    check_exports(Config { method: MethodKind::Supervised, dim: 10, ..b0 }, &[1.0]);
 }
 
 #[test]

@@ -176,8 +176,8 @@ fn pcgrad_leaves_gradients_without_conflict_unchanged() {
     let common = GradientSum::of(layout, &[noise(layout, 0, None)]);
     let widths: Vec<_> = (0..4).map(|width| noise(layout, width, Some((&common, 3.0)))).collect();
     let everything = |sum: GradientSum| padded(layout, &sum, |_| true);
-    let unchanged = everything(Surgery::None.sum(layout, &widths, 0));
-    assert_close(&everything(Surgery::Pcgrad.sum(layout, &widths, 0)), &unchanged);
+    let unchanged = everything(combine(Surgery::None, layout, &widths, 0));
+    assert_close(&everything(combine(Surgery::Pcgrad, layout, &widths, 0)), &unchanged);
     for surgery in [Surgery::Pcgrad, Surgery::Cagrad] {
         let alone = &widths[..1];
         assert_eq!(
@@ -203,11 +203,11 @@ fn pcgrad_projects_each_gradient_onto_the_normal_plane_of_the_other() {
     };
     let expected: Vec<f64> =
         projected(&full, &narrow).iter().zip(projected(&narrow, &full_in_narrow)).map(|(a, b)| a + b).collect();
-    let found = Surgery::Pcgrad.sum(layout, &widths, 0);
+    let found = combine(Surgery::Pcgrad, layout, &widths, 0);
     assert_close(&padded(layout, &found, |id| layout.spec(id).only_width.is_none()), &expected);
     // The parameters of one width's norms are not shared, so surgery leaves their gradients unchanged.
     let unshared = |sum: &GradientSum| padded(layout, sum, |id| layout.spec(id).only_width.is_some());
-    assert_eq!(unshared(&found), unshared(&Surgery::None.sum(layout, &widths, 0)));
+    assert_eq!(unshared(&found), unshared(&combine(Surgery::None, layout, &widths, 0)));
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn step(widths: &[f64]) -> usize {
     let encoder = trainer.encoder.clone();
     let layout = encoder.layout().clone();
     println!("{} widths", widths.len());
-    let (ema, ()) = launches(|| trainer.key.as_mut().unwrap().move_towards(&trainer.query, 0.99));
+    let (ema, ()) = launches(|| trainer.key.as_mut().unwrap().ema_update(&trainer.query, 0.99));
     println!("{ema:>6} momentum encoder");
     let mode = Mode::Train { splits: 1 };
     let (keys, keys_of_batch) = launches(|| {
@@ -72,9 +72,9 @@ fn step(widths: &[f64]) -> usize {
         let mut pass = Forward::tracked(&mut trainer.query, width, mode);
         let (network, output) = launches(|| pass.predict(&encoder, batch.views[0].clone()));
         drop(output);
-        let mut pass = Pass::tracked(&mut trainer.query, width, mode);
+        let mut pass = Forward::tracked(&mut trainer.query, width, mode);
         let (forward, output) = launches(|| task.output(&encoder, &mut pass));
-        let (loss, value) = launches(|| trainer.recipe.loss(&output, &task.targets(), &wider, 1.0));
+        let (loss, value) = launches(|| trainer.objective.loss(&output, &task.targets(), &wider, 1.0));
         let (backward, slice_gradients) = launches(|| pass.gradients(value));
         gradients.push(WidthGradient::of(&layout, width, slice_gradients));
         wider.push(output.detached());

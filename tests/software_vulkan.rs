@@ -71,12 +71,12 @@ fn moco_v2_agrees_with_the_cpu() {
 
 #[test]
 fn moco_v3_by_lars_agrees_with_the_cpu() {
-    check_webgpu(&Config { method: Method::Mocov3, optimizer: OptimizerKind::Lars, clip_norm: 1.0, ..tiny() }, 1e-3);
+    check_webgpu(&Config { method: MethodKind::Mocov3, optimizer: OptimizerKind::Lars, clip_norm: 1.0, ..tiny() }, 1e-3);
 }
 
 #[test]
 fn simclr_and_supervised_training_agree_with_the_cpu() {
-    for method in [Method::Simclr, Method::Supervised] {
+    for method in [MethodKind::Simclr, MethodKind::Supervised] {
         check_webgpu(&Config { method, accumulate: 2, bn_splits: 1, ..tiny() }, 1e-3);
     }
 }
@@ -141,7 +141,7 @@ fn views_made_on_the_device_agree_with_the_cpu() {
 #[test]
 fn f16_agrees_with_the_cpu() {
     let config = Config { precision: Precision::F16, ..tiny() };
-    assert!(config.precision.is_supported_by(&Device::wgpu(DeviceKind::DefaultDevice)));
+    assert!(is_supported(config.precision, &Device::wgpu(DeviceKind::DefaultDevice)));
     // The initial loss scale overflows, so both skip the same steps.
     check_webgpu(&config, 2e-2);
 }

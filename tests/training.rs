@@ -34,8 +34,8 @@ fn batch(config: &Config, seed: u64) -> Batch {
 }
 
 /// Plans a step at `rate`, of all widths or only of the full network.
-fn plan(slim: bool, rate: f64) -> Plan {
-    Plan { slim, rate, key_momentum: 1.0, keeps_widths: false }
+fn plan(slim: bool, rate: f64) -> StepPlan {
+    StepPlan { trains_subnetworks: slim, rate, key_momentum: 1.0, keeps_width_gradients: false }
 }
 
 fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
@@ -56,7 +56,7 @@ fn joint_gradients(trainer: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
     let mode = Mode::Train { splits: 1 };
     let mut key = trainer.key.clone().unwrap();
     let queue = trainer.queue.clone().unwrap().keys;
-    let keys = normalize(trainer.encoder.forward(key_views, &mut Pass::new(&mut key, 0, mode)));
+    let keys = normalize(trainer.encoder.forward(key_views, &mut Forward::new(&mut key, 0, mode)));
 
     let layout = trainer.encoder.layout();
     let mut leaves = trainer.query.clone();
@@ -66,10 +66,10 @@ fn joint_gradients(trainer: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
         }
     }
     let whole: Parameters = leaves.clone();
-    let (mut total, mut wider): (Option<Tensor<1>>, _) = (None, Vec::new());
-    for (width, weight) in recipe.loss_weights.iter().enumerate() {
-        let mut pass = Pass::new(&mut leaves, width, mode);
-        let embeddings = normalize(trainer.encoder.forward(query_views.clone(), &mut pass));
+    let (mut total, mut teachers): (Option<Tensor<1>>, _) = (None, Vec::new());
+    for (width, weight) in objective.loss_weights.iter().enumerate() {
+        let mut pass = Forward::new(&mut leaves, width, mode);
+        let embeddings = normalize(trainer.pass.predict(&encoder, query_views.clone()));
         let targets = Tensor::zeros([keys.dims()[0]], &keys.device());
         let logits = moco_logits(embeddings.clone(), keys.clone(), queue.clone());
         let output = Output { embeddings, logits };
@@ -111,7 +111,7 @@ fn gradients_width_by_width_equal_those_of_one_backward_pass() {
 fn every_kind_of_run() -> Vec<Config> {
     // Without distillation and batch-norm groups, learning from a few images of noise shows within a few steps.
     let base = Config { batch: 8, bn_splits: 1, distill: Distillation::None, ..config() };
-    let methods = [Method::Mocov2, Method::Mocov3, Method::Simclr, Method::Supervised];
+    let methods = [MethodKind::Mocov2, MethodKind::Mocov3, MethodKind::Simclr, MethodKind::Supervised];
     let networks = [(vec![1.0], false), (vec![1.0, 0.5], false), (vec![1.0, 0.5, 0.25], true)];
     let runs_of = |method| {
         networks.clone().map(|(widths, disjoint)| Config { method, widths, disjoint, hidden: 16, ..base.clone() })
@@ -175,7 +175,7 @@ fn disjoint_sub_networks_share_weights_only_with_the_full_network() {
 
 #[test]
 fn an_accumulated_gradient_is_the_mean_of_its_parts() {
-    for method in [Method::Mocov2, Method::Mocov3, Method::Simclr, Method::Supervised] {
+    for method in [MethodKind::Mocov2, MethodKind::Mocov3, MethodKind::Simclr, MethodKind::Supervised] {
         let half = Config { method, hidden: 16, bn_splits: 1, ..config() };
         let whole = Config { batch: 2 * half.batch, accumulate: 2, ..half.clone() };
         let labels = |first: i32| Tensor::arange(i64::from(first)..i64::from(first) + 4, &Device::flex());
@@ -211,7 +211,7 @@ fn an_accumulated_gradient_is_the_mean_of_its_parts() {
 #[test]
 fn recomputing_activations_changes_nothing() {
     let cifar =
-        [Method::Mocov2, Method::Mocov3, Method::Simclr].map(|method| Config { method, hidden: 16, ..config() });
+        [MethodKind::Mocov2, MethodKind::Mocov3, MethodKind::Simclr].map(|method| Config { method, hidden: 16, ..config() });
     let resnet = Config { backbone: BackboneKind::Resnet, depth: 50, multiplier: 0.25, image_size: 32, ..config() };
     let efficientnet = Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], image_size: 32, ..config() };
     for config in cifar.into_iter().chain([resnet, efficientnet]) {
@@ -230,7 +230,7 @@ fn recomputing_activations_changes_nothing() {
 
 #[test]
 fn moco_v3_contrasts_each_view_with_the_other_views_key() {
-    let config = Config { method: Method::Mocov3, hidden: 16, bn_splits: 1, temperature: 0.7, ..config() };
+    let config = Config { method: MethodKind::Mocov3, hidden: 16, bn_splits: 1, temperature: 0.7, ..config() };
     let batch = batch(&config, 0);
     let mut trainer = new_trainer(&config);
     let (encoder, mut query, mut key) = (trainer.encoder.clone(), trainer.query.clone(), trainer.key.clone().unwrap());

@@ -15,7 +15,7 @@ use slimclr_core::{config::Config, precision::is_supported};
 /// If there is no such device on this machine or in this build, or it does not support the run's precision.
 pub fn for_run(config: &Config) -> Result<(Device, String)> {
     let (device, name) = open(&config.device)?;
-    if !config.precision.is_supported_by(&device) {
+    if !is_supported(config.precision, &device) {
         bail!("{name} does not support {:?}: use --precision f32", config.precision);
     }
     Ok((device, name))

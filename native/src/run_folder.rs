@@ -147,11 +147,11 @@ impl RunFolder {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn save(&self, what: Keepsake, bytes: &[u8]) -> Result<()> {
+    pub fn save(&self, what: Artifact, bytes: &[u8]) -> Result<()> {
         let path = match what {
-            Keepsake::Checkpoint => self.checkpoint_path(),
-            Keepsake::Snapshot(step) => self.path.join(SNAPSHOTS).join(step_file_name(step)),
-            Keepsake::Gradients(step) => self.path.join(GRADIENTS).join(step_file_name(step)),
+            Artifact::Checkpoint => self.checkpoint_path(),
+            Artifact::Snapshot(step) => self.path.join(SNAPSHOTS).join(step_file_name(step)),
+            Artifact::Gradients(step) => self.path.join(GRADIENTS).join(step_file_name(step)),
         };
         if let Some(folder) = path.parent() {
             create_folder(folder)?;

@@ -81,7 +81,7 @@ mod tests {
         let mut state = Trainer::new(&options, encoder.build().unwrap(), &Device::flex());
         state.steps = 7;
         let bytes = block_on(checkpoint::save(&state, &options, Normalisation::CIFAR10)).unwrap();
-        run.save(Keepsake::Checkpoint, &bytes).unwrap();
+        run.save(Artifact::Checkpoint, &bytes).unwrap();
         for path in [run.path(), &run.checkpoint_path()] {
             let trained = open(path).unwrap();
             let training = trained.run.as_ref().unwrap();

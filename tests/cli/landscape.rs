@@ -34,7 +34,7 @@ fn a_landscape_shows_the_training_path() {
         let checkpoint = Checkpoint::read(&bytes).unwrap();
         let mut trainer = checkpoint.resume(&Device::flex()).unwrap();
         let same = trainer.query.clone();
-        trainer.query.move_towards(&same, f64::NAN);
+        trainer.query.ema_update(&same, f64::NAN);
         trainer.steps = 20;
         write_snapshot(&out, &trainer, checkpoint.config());
         let read = || -> Landscape { serde_json::from_slice(&fs::read(out.join("landscape.json")).unwrap()).unwrap() };

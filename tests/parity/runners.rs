@@ -11,6 +11,7 @@ use slimclr_core::{
     forward::{Forward, Mode},
     gradient::GradientSum,
     head::HeadKind,
+    layout::{Layout, ParameterId, ParameterSpec, Role, Shapes},
     interference::{magnitude::gradient_norms, surgery::Surgery},
     layout::{Layout, ParameterId, ParameterSpec, Role, Shapes},
     loss::{
@@ -24,6 +25,7 @@ use slimclr_core::{
     parameter::{Parameters, in_layout_shape},
     precision::Precision,
     profile::profile as profile_of,
+    schedule::{Decay, LrSchedule, cosine_momentum},
     schedule::{Decay, LrSchedule, cosine_momentum},
     width::{Channels, Widths},
 };
@@ -96,15 +98,15 @@ pub fn backbone(case: &Value, dtype: DType) -> Differences {
     let images: Tensor<4> = input(salt, "input", field(case, "input"), dtype, &device);
     let outputs: BTreeMap<String, Stored> = field(case, "eval");
     for (index, width) in widths.iter().enumerate() {
-        let output = encoder.forward(images.clone(), &mut Pass::new(&mut parameters, index, Mode::Eval));
+        let output = encoder.forward(images.clone(), &mut Forward::new(&mut parameters, index, Mode::Eval));
         let allowed = tolerance(Quantity::EvalOutput, variant, dtype);
         differences.tensor(&format!("eval output at {width}"), &output, &outputs[&key(width)], allowed);
     }
     let outputs: BTreeMap<String, Stored> = field(case, "train");
     let gradients: BTreeMap<String, BTreeMap<String, Fingerprint>> = field(case, "grad");
     for (index, width) in widths.iter().enumerate() {
-        let mut pass = Pass::tracked(&mut parameters, index, BATCH_MODE);
-        let output = encoder.forward(images.clone(), &mut pass);
+        let mut pass = Forward::tracked(&mut parameters, index, BATCH_MODE);
+        let output = pass.predict(&encoder, images.clone());
         let allowed = tolerance(Quantity::TrainOutput, variant, dtype);
         let detached = output.clone().without_autodiff();
         differences.tensor(&format!("train output at {width}"), &detached, &outputs[&key(width)], allowed);

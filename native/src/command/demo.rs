@@ -50,7 +50,7 @@ pub fn run(flags: &DemoFlags) -> Result<ExitCode> {
     let (device, device_name) = device::open(&config.device)?;
     let dataset = Dataset::open(&config.data)?;
     let steps = steps_within(&config, &device, 60.0 * flags.minutes)?;
-    config.epochs = steps / config.timetable(dataset.len(Split::Train))?.steps_per_epoch as f64;
+    config.epochs = steps / config.schedule(dataset.len(Split::Train))?.steps_per_epoch as f64;
     // Eight points are enough for a curve; more would take time from training.
     config.evaluate_every = config.epochs / 8.0;
 
@@ -80,7 +80,7 @@ fn steps_within(config: &Config, device: &Device, seconds: f64) -> Result<f64> {
         const TIMED: usize = 5;
         let mut start = Instant::now();
         for step in 0..=TIMED {
-            trainer.step(batch.clone(), Plan { slim, rate: 0.0, key_momentum: 1.0, keeps_widths: false });
+            trainer.step(batch.clone(), StepPlan { trains_subnetworks: slim, rate: 0.0, key_momentum: 1.0, keeps_width_gradients: false });
             // The first step also allocates and compiles.
             if step == 0 {
                 device.sync()?;

@@ -261,9 +261,9 @@ fn evaluate(
                 }
                 Err(error) => return Err(error.into()),
             };
-            let mut pass = Pass::new(&mut parameters, index, Mode::Eval);
+            let mut pass = Forward::new(&mut parameters, index, Mode::Eval);
             let classifier = if has_these_classes {
-                ProbeAccuracy::of(encoder.classify(test.values.clone(), &mut pass), &test.labels).await?
+                ProbeAccuracy::of(pass.classify(&encoder, test.values.clone()), &test.labels).await?
             } else {
                 None
             };

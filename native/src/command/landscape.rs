@@ -116,8 +116,8 @@ pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> 
     let config = checkpoint.config();
     let widths = width_indices(&flags.widths, &config.network_widths()?).with_context(|| name.to_string())?;
     let dataset = Dataset::open(&config.data)?;
-    let timetable = config.timetable(dataset.len(Split::Train))?;
-    let images_per_epoch = timetable.steps_per_epoch as usize * config.batch;
+    let schedule = config.schedule(dataset.len(Split::Train))?;
+    let images_per_epoch = schedule.steps_per_epoch as usize * config.batch;
     let images = flags.images.unwrap_or(IMAGES.min(images_per_epoch));
     if !(2..=images_per_epoch).contains(&images) {
         bail!("--images {images} must be between 2 and the {images_per_epoch} images of an epoch");

@@ -108,7 +108,7 @@ pub fn new_trainer(config: &Config, device: &Device) -> Result<Trainer> {
     if ours.len() > 1 && theirs.len() > 1 && ours.slices() != theirs.slices() {
         bail!("--init {}: its sub-networks use other channels; set --disjoint as in that run", config.init);
     }
-    Trainer::adopting(config, encoder, &weights, device)
+    Trainer::from_pretrained(config, encoder, &weights, device)
         .with_context(|| format!("--init {}: choose a network with the same backbone and widths", config.init))
 }
 

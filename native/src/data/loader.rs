@@ -42,7 +42,7 @@ const CHUNK: usize = 250;
 #[error("{0:#}")]
 pub struct LoadError(anyhow::Error);
 
-/// The [`Home`] of a run on this machine: makes its batches and saves its files.
+/// The [`Host`] of a run on this machine: makes its batches and saves its files.
 pub struct Loader {
     maker: Arc<BatchMaker>,
     folder: Option<RunFolder>,
@@ -55,13 +55,13 @@ enum Batches {
     /// Training images on the device, where their views are made.
     Device(Box<DeviceImages>),
     /// A thread that makes the batches of consecutive steps in advance.
-    Prefetched(Receiver<Result<(u64, Views)>>),
+    Prefetched(Receiver<Result<(u64, HostBatch)>>),
 }
 
 /// Makes batches. Shared with the prefetching thread.
 struct BatchMaker {
     dataset: Dataset,
-    draw: Draw,
+    sampler: Sampler,
     /// Separate from the pool of the training step, so that neither waits for the other's queue.
     pool: ThreadPool,
     skipped: Mutex<BTreeSet<PathBuf>>,
@@ -75,7 +75,7 @@ impl Loader {
     /// If threads cannot be started.
     pub fn new(dataset: Dataset, config: &Config, folder: Option<RunFolder>) -> Result<Self> {
         let maker = BatchMaker {
-            draw: Draw::new(config, dataset.normalisation),
+            sampler: Sampler::new(config, dataset.normalisation),
             dataset,
             pool: rayon::ThreadPoolBuilder::new().build().context("cannot start threads")?,
             skipped: Mutex::default(),
@@ -111,7 +111,7 @@ impl Loader {
 }
 
 /// Starts a thread that makes the batches from `step` on in advance.
-fn prefetch(maker: Arc<BatchMaker>, mut step: u64) -> Receiver<Result<(u64, Views)>> {
+fn prefetch(maker: Arc<BatchMaker>, mut step: u64) -> Receiver<Result<(u64, HostBatch)>> {
     let (send, receive) = sync_channel(PREFETCH);
     // The thread ends when the loader is dropped, because sending then fails.
     thread::spawn(move || {
@@ -176,17 +176,17 @@ impl BatchMaker {
     }
 
     /// Makes the views of `step`'s batch.
-    fn batch(&self, step: u64) -> Result<Views> {
-        let (epoch, batch) = self.draw.batch(step, self.dataset.len(Split::Train));
-        let mut pixels = self.draw.room();
-        let places = self.draw.places(&mut pixels);
+    fn batch(&self, step: u64) -> Result<HostBatch> {
+        let (epoch, batch) = self.sampler.batch(step, self.dataset.len(Split::Train));
+        let mut pixels = self.sampler.room();
+        let places = self.sampler.places(&mut pixels);
         let labels = self.pool.install(|| {
             slots
                 .into_par_iter()
                 .zip(batch)
                 .map_init(Augmenter::new, |augmenter, (places, index)| {
                     let (decoded, image) = self.decode_or_next(index as usize)?;
-                    self.draw.view(augmenter, &image, (epoch, index), places)?;
+                    self.sampler.view(augmenter, &image, (epoch, index), places)?;
                     anyhow::Ok(self.dataset.label(Split::Train, decoded))
                 })
                 .collect::<Result<_>>()
@@ -225,7 +225,7 @@ impl BatchMaker {
                 .into_par_iter()
                 .map_init(Augmenter::new, |augmenter, index| {
                     let Some(image) = self.decode(split, index) else { return Ok(None) };
-                    let pixels = self.draw.centre(augmenter, &image)?;
+                    let pixels = self.sampler.centre(augmenter, &image)?;
                     Ok(Some((index, self.dataset.label(split, index), pixels)))
                 })
                 .filter_map(|image| image.transpose())
