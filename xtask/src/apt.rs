@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::announce::say;
+use crate::log::info;
 
 /// Whether this is Debian, or made from it, and apt may be used without asking.
 pub fn is_allowed() -> bool {
@@ -19,7 +19,7 @@ pub fn is_allowed() -> bool {
 /// If apt does not; it has said why.
 pub fn install(stage: &str, packages: &[&str]) -> Result<()> {
     let apt = |arguments: &[&str]| -> Result<()> {
-        say(stage, &format!("apt-get {}", arguments.join(" ")));
+        info(stage, &format!("apt-get {}", arguments.join(" ")));
         let status = Command::new("apt-get")
             .args(["--quiet", "--yes"])
             .args(arguments)

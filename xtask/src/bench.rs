@@ -23,7 +23,7 @@ use self::{
     row::{Machine, Series, Set, Side},
     worker::Worker,
 };
-use crate::{announce::say, duration::InWords};
+use crate::{duration::HumanDuration, log::info};
 
 /// Measure speed and memory beside another program
 ///
@@ -124,11 +124,11 @@ impl Bench {
             for row in &set.rows {
                 match row.line(measured, machine) {
                     Some(line) => lines.push(line),
-                    None => say(STAGE, &format!("{}: this system does not tell the memory of a program", row.name)),
+                    None => info(STAGE, &format!("{}: this system does not tell the memory of a program", row.name)),
                 }
             }
         }
-        say(STAGE, &format!("done in {}", InWords(start.elapsed())));
+        info(STAGE, &format!("done in {}", HumanDuration(start.elapsed())));
         println!("{}", row::render(contest.peer, &lines));
         if let Some(machine) = machine {
             println!("{machine}.");
@@ -195,7 +195,7 @@ impl Sides {
             // Whoever was first is last in the next one: a machine that grows slower favours nobody.
             workers.reverse();
         }
-        eprintln!(" of {rounds}, {}", InWords(start.elapsed()));
+        eprintln!(" of {rounds}, {}", HumanDuration(start.elapsed()));
         let finished = |(worker, series): (Worker, Series)| Series { peak: worker.peak(), ..series };
         Ok(workers.into_iter().map(finished).collect())
     }

@@ -4,7 +4,7 @@ use std::{env, ffi::OsStr, fmt, path::PathBuf};
 
 use anyhow::Result;
 
-use crate::{announce::say, apt, npm};
+use crate::{apt, log::info, npm};
 
 const STAGE: &str = "browser";
 
@@ -59,7 +59,7 @@ pub fn install() -> Result<Browser> {
         && apt::is_allowed()
         && let Err(error) = apt::install(STAGE, &["chromium"])
     {
-        say(STAGE, &format!("{error:#}"));
+        info(STAGE, &format!("{error:#}"));
     }
     let Some(program) = program() else {
         return Ok(Browser::Absent(

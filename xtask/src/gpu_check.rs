@@ -30,7 +30,7 @@ use self::{
     workload::{CIFAR_QUEUE, Timing, Workload},
 };
 use crate::{
-    duration::InWords,
+    duration::HumanDuration,
     pytorch::{STEP, unpack},
 };
 
@@ -284,7 +284,7 @@ impl<'a> Bench<'a> {
         let start = Instant::now();
         let log = self.folder.join(format!("{name}.log"));
         let end = process::finish(command, &log, Duration::from_secs(self.options.limit), is_done);
-        eprintln!("{}", InWords(start.elapsed()));
+        eprintln!("{}", HumanDuration(start.elapsed()));
         let words = fs::read(&log).unwrap_or_default();
         Ok((end?, String::from_utf8_lossy(&words).into_owned()))
     }

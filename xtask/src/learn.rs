@@ -13,8 +13,8 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    announce::{say, timed},
-    duration::InWords,
+    duration::HumanDuration,
+    log::{info, timed},
     process::{cargo, run, target_directory},
     python::{self, Python},
     pytorch,
@@ -116,13 +116,13 @@ impl Learn {
         for (network, widths) in networks.iter().enumerate() {
             for seed in &self.seeds {
                 let recipe = self.recipe(widths, *seed, &data);
-                say(STAGE, &format!("widths {widths:?}, seed {seed}"));
+                info(STAGE, &format!("widths {widths:?}, seed {seed}"));
                 let out = folder.path().join(format!("run-{network}-{seed}"));
                 note(&mut ours, network, train_ours(&slimclr, &recipe, &out)?);
                 note(&mut theirs, network, train_theirs(&python, &programs, &recipe)?);
             }
         }
-        say(STAGE, &format!("done in {}", InWords(start.elapsed())));
+        info(STAGE, &format!("done in {}", HumanDuration(start.elapsed())));
         let (table, differing) = compare(&networks, &ours, &theirs);
         println!("{table}");
         ensure!(differing.is_empty(), "more than two standard errors apart: {}", differing.join("; "));

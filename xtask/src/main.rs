@@ -1,20 +1,20 @@
 //! The project's chores, behind `cargo xtask`: a light crate, so that it is built in seconds where the
 //! rest takes minutes.
 
-mod announce;
 mod apt;
 mod bench;
 mod browser;
 mod duration;
 mod gpu_check;
 mod learn;
+mod log;
 mod median;
 mod npm;
 mod process;
 mod python;
 mod pytorch;
 mod rustup;
-mod sealed;
+mod stamped_dir;
 mod table;
 mod test;
 mod web;

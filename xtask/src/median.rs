@@ -1,6 +1,6 @@
 //! The median.
 
-/// The middle value; of an even number, halfway between the middle two. None of none.
+/// Returns the middle value, or the mean of the middle two; `None` if there are no values.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values = Vec::from_iter(values);
     values.sort_by(f64::total_cmp);

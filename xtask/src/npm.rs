@@ -9,9 +9,9 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    announce::say,
+    log::info,
     process::{run, succeeds},
-    sealed::Sealed,
+    stamped_dir::StampedDir,
 };
 
 /// What a `package.json` asks for, and its `package-lock.json`.
@@ -43,11 +43,11 @@ impl Packages {
     /// # Errors
     /// If npm cannot install them.
     pub fn install(&self, stage: &str) -> Result<PathBuf> {
-        Sealed::folder(self.folder, self.lock, |folder| self.make(stage, folder))
+        StampedDir::get(self.folder, self.lock, |folder| self.make(stage, folder))
     }
 
     fn make(&self, stage: &str, folder: &Path) -> Result<()> {
-        say(stage, &format!("npm ci in {}", folder.display()));
+        info(stage, &format!("npm ci in {}", folder.display()));
         fs::write(folder.join("package.json"), self.package)?;
         fs::write(folder.join("package-lock.json"), self.lock)?;
         run(npm().args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder))

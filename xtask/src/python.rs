@@ -10,9 +10,9 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    announce::say,
+    log::info,
     process::{run, succeeds},
-    sealed::Sealed,
+    stamped_dir::StampedDir,
 };
 
 /// In which the tests find the Python.
@@ -51,7 +51,7 @@ pub fn install() -> Result<Python> {
     }
     let version = Command::new("python3").args(["-c", "import sys; print(sys.version)"]).output()?.stdout;
     let made_of = format!("{}{REQUIREMENTS}", String::from_utf8_lossy(&version));
-    Ok(Python::Ready(interpreter(&Sealed::folder("python", &made_of, make)?)))
+    Ok(Python::Ready(interpreter(&StampedDir::get("python", &made_of, make)?)))
 }
 
 /// In an environment.
@@ -60,7 +60,7 @@ fn interpreter(environment: &Path) -> PathBuf {
 }
 
 fn make(environment: &Path) -> Result<()> {
-    say("python", &format!("making {}: some 3 GB to download, once", environment.display()));
+    info("python", &format!("making {}: some 3 GB to download, once", environment.display()));
     let made = run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment));
     made.context("python3 makes no virtual environment: see its words above")?;
     let requirements = environment.join("requirements.txt");

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    announce::say,
+    log::info,
     process::{cargo, succeeds},
 };
 
@@ -37,7 +37,7 @@ impl Needs {
             Self::Component(name, _) => ["component", name],
             Self::Target(name) => ["target", name],
         };
-        say(stage, &format!("missing here, so: rustup {kind} add {name}"));
+        info(stage, &format!("missing here, so: rustup {kind} add {name}"));
         let added = Command::new("rustup").args([kind, "add", name]).status();
         if added.is_ok_and(|status| status.success()) && self.is_there() {
             return Ok(());

@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::{
-    announce::{say, timed},
     browser::{self as chromium, Browser},
-    duration::InWords,
+    duration::HumanDuration,
+    log::{info, timed},
     process::{cargo, is_ci, succeeds},
     python::{self, Python},
     rustup::{self, Needs},
@@ -117,7 +117,7 @@ impl Test {
         if succeeds(cargo().args(["nextest", "--version"])) {
             stages.extend([DOCUMENTATION_TESTS, NEXTEST]);
         } else {
-            say("tests", "cargo-nextest is not installed, so `cargo test` runs them");
+            info("tests", "cargo-nextest is not installed, so `cargo test` runs them");
             stages.push(TESTS);
         }
         for stage in &stages {
@@ -136,11 +136,11 @@ impl Test {
             (Browser::Absent(_), Some(_)) => skipped.push("browser tests"),
             (_, None) => skipped.extend(["web bundle", "browser tests"]),
         }
-        let elapsed = InWords(start.elapsed());
+        let elapsed = HumanDuration(start.elapsed());
         if skipped.is_empty() {
-            say("test", &format!("everything passed in {elapsed}"));
+            info("test", &format!("everything passed in {elapsed}"));
         } else {
-            say("test", &format!("passed in {elapsed}, but NOT CHECKED: {}", skipped.join(", ")));
+            info("test", &format!("passed in {elapsed}, but NOT CHECKED: {}", skipped.join(", ")));
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ fn bundle() -> Result<Option<PathBuf>> {
         Ok(tools) => tools,
         Err(error) if is_ci() => return Err(error),
         Err(error) => {
-            say("web bundle", &format!("SKIPPED: {error:#}"));
+            info("web bundle", &format!("SKIPPED: {error:#}"));
             return Ok(None);
         }
     };
@@ -178,7 +178,7 @@ impl Stage {
         };
         let must_be_there = matches!(needs, Needs::Component(..)) && is_ci();
         ensure!(!must_be_there, "{} cannot be checked: {advice:#}", self.name);
-        say(self.name, &format!("SKIPPED: {advice:#}"));
+        info(self.name, &format!("SKIPPED: {advice:#}"));
         Ok(false)
     }
 

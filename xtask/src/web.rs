@@ -2,10 +2,10 @@
 
 mod bindgen;
 mod budget;
+mod build_cache;
 mod bundle;
 mod compiler;
 mod optimise;
-mod products;
 
 use std::{
     fs::{self, File},
@@ -16,10 +16,10 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 
-use self::{bindgen::Bindgen, bundle::Bundle, compiler::Compiler, optimise::Optimiser, products::Products};
+use self::{bindgen::Bindgen, build_cache::BuildCache, bundle::Bundle, compiler::Compiler, optimise::Optimiser};
 use crate::{
-    announce::say,
-    duration::InWords,
+    duration::HumanDuration,
+    log::info,
     process::{target_directory, workspace},
 };
 
@@ -40,7 +40,7 @@ impl Web {
     pub fn run(self) -> Result<()> {
         let start = Instant::now();
         let folder = Tools::find()?.make()?;
-        say(STAGE, &format!("{} is ready, in {}", folder.display(), InWords(start.elapsed())));
+        info(STAGE, &format!("{} is ready, in {}", folder.display(), HumanDuration(start.elapsed())));
         Ok(())
     }
 }
@@ -70,16 +70,16 @@ impl Tools {
         fs::create_dir_all(&target)?;
         let lock = File::create(target.join("web.lock"))?;
         lock.lock()?;
-        let mut products = Products::open(target.join("web.products"))?;
+        let mut cache = BuildCache::open(target.join("web.cache"))?;
         let compiled = self.compiler.compile()?;
         let mut bundle = Bundle::default();
         // The page is small and waits for people; the worker computes.
-        self.add_module(&mut bundle, &mut products, &compiled.page, "page", "-Oz")?;
-        self.add_module(&mut bundle, &mut products, &compiled.worker, "slimclr_worker", "-O2")?;
+        self.add_module(&mut bundle, &mut cache, &compiled.page, "page", "-Oz")?;
+        self.add_module(&mut bundle, &mut cache, &compiled.worker, "slimclr_worker", "-O2")?;
         add_assets(&mut bundle)?;
         let folder = target.join("web");
-        let list = bundle.place(&mut products, &folder)?;
-        products.forget_unused()?;
+        let list = bundle.place(&mut cache, &folder)?;
+        cache.remove_unused()?;
         budget::check(&list)?;
         Ok(folder)
     }
@@ -87,15 +87,15 @@ impl Tools {
     fn add_module(
         &self,
         bundle: &mut Bundle,
-        products: &mut Products,
+        cache: &mut BuildCache,
         module: &Path,
         name: &str,
         level: &str,
     ) -> Result<()> {
-        let bound = self.bindgen.bind(products, module, name)?;
+        let bound = self.bindgen.bind(cache, module, name)?;
         let module = format!("{name}_bg.wasm");
         bundle.folder("", &bound)?;
-        bundle.file(&module, self.optimiser.optimise(products, &bound.join(&module), level)?);
+        bundle.file(&module, self.optimiser.optimise(cache, &bound.join(&module), level)?);
         Ok(())
     }
 }
@@ -115,7 +115,7 @@ fn add_assets(bundle: &mut Bundle) -> Result<()> {
         if source.exists() {
             bundle.file(path, source);
         } else {
-            say(STAGE, &format!("{} is not there, so the bundle has no {path}", source.display()));
+            info(STAGE, &format!("{} is not there, so the bundle has no {path}", source.display()));
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use super::{
     row::{self, Set},
 };
 use crate::{
-    announce::{say, timed},
+    log::{info, timed},
     process::{cargo, run},
     python::{self, Python},
     pytorch,
@@ -42,7 +42,7 @@ pub fn beside_pytorch(folder: &Path, chosen: impl FnOnce(Vec<Set>) -> Result<Vec
 fn ours() -> Result<PathBuf> {
     // The whole workspace, for the sake of its features: with others, half of Burn would be built once more.
     let arguments = ["build", "--release", "--workspace", "--bench", BENCH, "--message-format=json-render-diagnostics"];
-    say(STAGE, &format!("cargo {}", arguments.join(" ")));
+    info(STAGE, &format!("cargo {}", arguments.join(" ")));
     let built = cargo().args(arguments).stderr(Stdio::inherit()).output().context("cargo does not start")?;
     ensure!(built.status.success(), "this project's side cannot be built: see cargo's words above");
     executable(&String::from_utf8_lossy(&built.stdout)).context("cargo does not say where it built it")

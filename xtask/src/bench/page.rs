@@ -7,8 +7,8 @@ use super::{
     row::{self, Set},
 };
 use crate::{
-    announce::timed,
     browser::{self, Browser},
+    log::timed,
     npm,
     process::workspace,
     web::Tools,

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::duration::InWords;
+use crate::duration::HumanDuration;
 
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,7 @@ impl fmt::Display for End {
             Self::Code(code) => write!(f, "ended with exit code {code}"),
             Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
             Self::Done => write!(f, "had done its work"),
-            Self::Overtime(limit) => write!(f, "had not ended within {}", InWords(*limit)),
+            Self::Overtime(limit) => write!(f, "had not ended within {}", HumanDuration(*limit)),
         }
     }
 }

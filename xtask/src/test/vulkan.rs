@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::{announce::say, apt};
+use crate::{apt, log::info};
 
 const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
 
@@ -33,7 +33,7 @@ pub fn install() -> Result<String> {
         // A real driver serves the tests as well, so only its lack makes this an error.
         match apt::install("system packages", &PACKAGES) {
             Ok(()) => vulkan = find(),
-            Err(error) => say("system packages", &format!("{error:#}")),
+            Err(error) => info("system packages", &format!("{error:#}")),
         }
     }
     vulkan.verdict()

@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{STAGE, products::Products};
+use super::{STAGE, build_cache::BuildCache};
 use crate::{
-    announce::say,
+    log::info,
     process::{cargo, run, target_directory, workspace},
 };
 
@@ -35,7 +35,7 @@ impl Bindgen {
                 return Ok(Self { program: program.into(), version: version.into() });
             }
         }
-        say(STAGE, &format!("wasm-bindgen {version} is not there: cargo installs it, some five minutes, once"));
+        info(STAGE, &format!("wasm-bindgen {version} is not there: cargo installs it, some five minutes, once"));
         fs::create_dir_all(&tools)?;
         let builds = tempfile::tempdir_in(&tools)?;
         let installed = run(cargo()
@@ -51,10 +51,10 @@ impl Bindgen {
     ///
     /// # Errors
     /// If wasm-bindgen does not take the module.
-    pub fn bind(&self, products: &mut Products, module: &Path, name: &str) -> Result<PathBuf> {
+    pub fn bind(&self, cache: &mut BuildCache, module: &Path, name: &str) -> Result<PathBuf> {
         let bytes = fs::read(module).with_context(|| format!("{} cannot be read", module.display()))?;
-        products.get(&[b"bindgen", self.version.as_bytes(), name.as_bytes(), &bytes], |folder| {
-            say(STAGE, &format!("wasm-bindgen: {name}"));
+        cache.get(&[b"bindgen", self.version.as_bytes(), name.as_bytes(), &bytes], |folder| {
+            info(STAGE, &format!("wasm-bindgen: {name}"));
             let mut command = Command::new(&self.program);
             command.args(["--target", "web", "--no-typescript", "--remove-producers-section", "--out-name", name]);
             run(command.arg("--out-dir").arg(folder).arg(module))

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::products::{self, Products, hexadecimal};
+use super::build_cache::{self, BuildCache, hexadecimal};
 
 /// What brotli shortens; images and weights are as short as they get.
 const COMPRESSIBLE: [&str; 9] = ["css", "html", "js", "json", "mjs", "svg", "wasm", "webmanifest", "wgsl"];
@@ -71,16 +71,16 @@ impl Bundle {
     ///
     /// # Errors
     /// If a file cannot be read or written.
-    pub fn place(&self, products: &mut Products, folder: &Path) -> Result<List> {
+    pub fn place(&self, cache: &mut BuildCache, folder: &Path) -> Result<List> {
         let next = folder.with_extension("next");
-        products::remove(&next)?;
+        build_cache::remove(&next)?;
         let mut files = Vec::new();
         for (path, source) in &self.sources {
             let contents = fs::read(source).with_context(|| format!("{} cannot be read", source.display()))?;
             write(&next.join(path), &contents)?;
             let mut brotli = None;
             if COMPRESSIBLE.iter().any(|extension| path.rsplit('.').next() == Some(extension)) {
-                let compressed = compress(products, &contents)?;
+                let compressed = compress(cache, &contents)?;
                 brotli = Some(compressed.len() as u64);
                 write(&next.join(format!("{path}.br")), &compressed)?;
             }
@@ -90,25 +90,25 @@ impl Bundle {
         let list = List { version: version(&files), files };
         write(&next.join("files.json"), &serde_json::to_vec_pretty(&list)?)?;
         let last = folder.with_extension("last");
-        products::remove(&last)?;
+        build_cache::remove(&last)?;
         if folder.exists() {
             fs::rename(folder, &last)?;
         }
         fs::rename(&next, folder)?;
-        products::remove(&last)?;
+        build_cache::remove(&last)?;
         Ok(list)
     }
 }
 
 /// At the highest quality, which takes minutes for the worker's module, and once.
-fn compress(products: &mut Products, contents: &[u8]) -> Result<Vec<u8>> {
-    let product = products.get(&[b"brotli", contents], |compressed| {
-        let mut writer = brotli::CompressorWriter::new(fs::File::create(compressed)?, 1 << 16, 11, 24);
+fn compress(cache: &mut BuildCache, contents: &[u8]) -> Result<Vec<u8>> {
+    let compressed = cache.get(&[b"brotli", contents], |path| {
+        let mut writer = brotli::CompressorWriter::new(fs::File::create(path)?, 1 << 16, 11, 24);
         writer.write_all(contents)?;
         writer.flush()?;
         Ok(())
     })?;
-    Ok(fs::read(product)?)
+    Ok(fs::read(compressed)?)
 }
 
 fn version(files: &[Listed]) -> String {

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::STAGE;
 use crate::{
-    announce::say,
     apt,
+    log::info,
     process::{as_from_shell, cargo, run, target_directory},
     rustup,
 };
@@ -49,7 +49,7 @@ impl Compiler {
         let Err(without_target) = rustup::WASM.install(STAGE) else {
             return Ok(Self::Rustup);
         };
-        say(STAGE, &format!("{without_target:#}; going on with Debian's {}", PACKAGES.join(", ")));
+        info(STAGE, &format!("{without_target:#}; going on with Debian's {}", PACKAGES.join(", ")));
         if !has_debians() {
             ensure!(apt::is_allowed(), "{without_target:#}, or Debian's packages {}", PACKAGES.join(", "));
             apt::install(STAGE, &PACKAGES).with_context(|| format!("{without_target:#}"))?;

@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{STAGE, products::Products};
+use super::{STAGE, build_cache::BuildCache};
 use crate::{
-    announce::say,
+    log::info,
     npm,
     process::{run, succeeds},
 };
@@ -70,11 +70,11 @@ impl Optimiser {
     ///
     /// # Errors
     /// If wasm-opt does not take the module.
-    pub fn optimise(&self, products: &mut Products, module: &Path, level: &str) -> Result<PathBuf> {
+    pub fn optimise(&self, cache: &mut BuildCache, module: &Path, level: &str) -> Result<PathBuf> {
         let bytes = fs::read(module).with_context(|| format!("{} cannot be read", module.display()))?;
         let version = self.version().context("wasm-opt names no version")?.to_string();
-        products.get(&[b"wasm-opt", version.as_bytes(), level.as_bytes(), &bytes], |optimised| {
-            say(STAGE, &format!("wasm-opt {level}: {:.1} MB", bytes.len() as f64 / 1e6));
+        cache.get(&[b"wasm-opt", version.as_bytes(), level.as_bytes(), &bytes], |optimised| {
+            info(STAGE, &format!("wasm-opt {level}: {:.1} MB", bytes.len() as f64 / 1e6));
             let mut command = self.command();
             command.args([level, "--strip-debug", "--strip-producers", "--strip-target-features"]);
             run(command.args(FEATURES).arg(module).arg("--output").arg(optimised))
