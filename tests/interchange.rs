@@ -1,6 +1,7 @@
-//! Exchange with PyTorch, torchvision and ONNX Runtime.
+//! Exchange with other programs.
 //!
-//! `cargo xtask test` installs the Python that these tests need, and runs them.
+//! A plain `cargo test` reads the files in `tests/fixtures/pytorch`, which PyTorch wrote. `cargo xtask test` also runs the
+//! tests of [`onnx_runtime`], which need Python, and with `--pytorch` those of [`pytorch`].
 
 #[path = "parity/fill.rs"]
 mod fill;
@@ -18,17 +19,20 @@ use slimclr_core::{
     augment::Normalisation,
     checkpoint,
     config::Config,
-    encoder::BackboneKind,
+    encoder::{BackboneKind, Encoder, EncoderConfig},
     event::{Event, Started},
-    forward::{Forward, Mode},
-    interchange::pytorch::StateDict,
-    method::{MethodKind, Trainer},
+    head::HeadKind,
+    interchange::{pytorch::StateDict, trained::Trained},
+    method::{Method, Trainer},
+    parameter::Parameters,
+    pass::{Mode, Pass},
+    width::Widths,
 };
 
-/// Runs a program of `tests/python`.
+/// Runs one of the programs in `tests/python`.
 #[track_caller]
 fn python(program: &str, arguments: &[PathBuf]) {
-    let interpreter = env::var_os("SLIMCLR_PYTHON").expect("SLIMCLR_PYTHON names a Python with PyTorch");
+    let interpreter = env::var_os("SLIMCLR_PYTHON").expect("SLIMCLR_PYTHON names a Python: run `cargo xtask test`");
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/python").join(program);
     // -B: writes no compiled files beside the sources.
     let output = Command::new(interpreter).arg("-B").arg(program).args(arguments).output().unwrap();
@@ -37,168 +41,115 @@ fn python(program: &str, arguments: &[PathBuf]) {
     print!("{stdout}");
 }
 
-/// Writes the folder of a run with generated parameters. Returns its trainer.
-fn write_run(folder: &Path, config: &Config) -> Trainer {
-    let encoder = config.encoder().unwrap().build().unwrap();
-    let parameters = fill::filled(encoder.layout(), "interchange/", DType::F32);
-    let trainer = Trainer::from_parameters(config, encoder, parameters);
-    let started = Event::Started(Box::new(Started {
-        config: config.clone(),
-        device: "CPU".into(),
-        images: 100,
-        normalisation: Some(Normalisation::IMAGENET),
-        step: 0,
-        steps: 100,
-        steps_per_epoch: 10,
-        slow_start_step: 50,
-        profile: Vec::new(),
-    }));
-    fs::create_dir_all(folder).unwrap();
-    fs::write(folder.join("config.toml"), toml::to_string(config).unwrap()).unwrap();
-    fs::write(folder.join("events.jsonl"), serde_json::to_string(&started).unwrap()).unwrap();
-    fs::write(
-        folder.join("checkpoint.safetensors"),
-        block_on(checkpoint::save(&trainer, config, Normalisation::IMAGENET)).unwrap(),
-    )
-    .unwrap();
-    trainer
+fn fixtures(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(folder)
 }
 
-/// Exports one width of a trained network. Returns the model card's path.
+/// A trained network on disk, as a run's folder or a PyTorch file, and in memory.
+struct Network {
+    path: PathBuf,
+    encoder: Encoder,
+    parameters: Parameters,
+}
+
+impl Network {
+    /// Writes a run with generated parameters to `path`, as if it had been evaluated and stopped.
+    fn write_run(path: PathBuf, config: &Config) -> Self {
+        let encoder = config.encoder().unwrap().build().unwrap();
+        let parameters = fill::filled(encoder.layout(), "interchange/", DType::F32);
+        let state = Trainer::from_parameters(config, encoder, parameters);
+        let started = Event::Started(Box::new(Started {
+            config: config.clone(),
+            device: "CPU".into(),
+            images: 100,
+            normalisation: Some(Normalisation::IMAGENET),
+            step: 0,
+            steps: 100,
+            steps_per_epoch: 10,
+            slow_start_step: 50,
+            profile: Vec::new(),
+        }));
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("config.toml"), toml::to_string(config).unwrap()).unwrap();
+        fs::write(path.join("events.jsonl"), serde_json::to_string(&started).unwrap()).unwrap();
+        fs::write(
+            path.join("checkpoint.safetensors"),
+            block_on(checkpoint::save(&state, config, Normalisation::IMAGENET)).unwrap(),
+        )
+        .unwrap();
+        Self { path, encoder: state.encoder, parameters: state.query }
+    }
+
+    /// The authors' checkpoints that `tests/python/fixtures.py` wrote to `folder`.
+    fn authors_checkpoints(folder: &Path) -> [Self; 2] {
+        [("mocov2.pth.tar", HeadKind::Mocov2), ("switch.pth.tar", HeadKind::SupervisedSwitch)].map(|(name, head)| {
+            let config = EncoderConfig {
+                backbone: BackboneKind::Cifar,
+                depth: 8,
+                multiplier: 0.125,
+                widths: Widths::try_from(vec![1.0, 0.5]).unwrap(),
+                head,
+                hidden: head.paper_hidden(),
+                predictor: false,
+                outputs: 10,
+            };
+            let encoder = config.build().unwrap();
+            let parameters = fill::filled(encoder.layout(), "fixture/", DType::F32);
+            Self { path: folder.join(name), encoder, parameters }
+        })
+    }
+
+    /// Runs `check`, a program of `tests/python`, on exports of these widths and the outputs that they should have.
+    #[track_caller]
+    fn check_exports(&mut self, check: &str, widths: &[f64]) {
+        let folder = tempfile::tempdir().unwrap();
+        let images: Tensor<4> = fill::input("interchange/", "images", [3, 3, 64, 64], DType::F32, &Device::flex());
+        let mut arguments = Vec::new();
+        for width in widths {
+            let card = export(&self.path, *width, folder.path());
+            let index = self.encoder.layout().widths().position(*width).unwrap();
+            let mut pass = Pass::new(&mut self.parameters, index, Mode::Eval);
+            let features = self.encoder.features(images.clone(), &mut pass);
+            let mut tensors = vec![
+                ("images", images.dims().to_vec(), bytes(images.clone().flatten(0, 3))),
+                ("features", features.dims().to_vec(), bytes(features.flatten(0, 1))),
+            ];
+            if self.encoder.is_classifier() {
+                let logits = self.encoder.forward(images.clone(), &mut pass);
+                tensors.push(("logits", logits.dims().to_vec(), bytes(logits.flatten(0, 1))));
+            }
+            let expected = folder.path().join(format!("expected-{width}.safetensors"));
+            let views = tensors
+                .iter()
+                .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+            serialize_to_file(views, None, &expected).unwrap();
+            arguments.extend([expected, card]);
+        }
+        python(check, &arguments);
+    }
+}
+
+/// Exports one width of a trained network to `folder`. Returns the card's path.
 #[track_caller]
-fn export(network: &Path, width: f64) -> PathBuf {
+fn export(network: &Path, width: f64, folder: &Path) -> PathBuf {
     let mut program = Command::new(env!("CARGO_BIN_EXE_slimclr"));
-    let output = program.arg("export").arg(network).args(["--width", &width.to_string()]).output().unwrap();
+    program.arg("export").arg(network).args(["--width", &width.to_string(), "--out"]).arg(folder);
+    let output = program.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let stdout = String::from_utf8(output.stdout).unwrap();
     let card = stdout.lines().find_map(|line| Some(line.split_once(".json")?.0)).unwrap();
     format!("{card}.json").into()
 }
 
-/// Exports `widths` of a network, and compares the outputs of torchvision and ONNX Runtime with its own.
-fn check_exports(network: Config, widths: &[f64]) {
-    let folder = tempfile::tempdir().unwrap();
-    let run = folder.path().join("run");
-    let config = Config { image_size: 64, batch: 4, queue: 4, ..network };
-    let mut trainer = write_run(&run, &config);
-    let images: Tensor<4> = fill::input("interchange/", "images", [3, 3, 64, 64], DType::F32, &Device::flex());
-    let mut pairs = Vec::new();
-    for width in widths {
-        let card = export(&run, *width);
-        let index = trainer.encoder.layout().widths().position(*width).unwrap();
-        let mut pass = Forward::new(&mut trainer.query, index, Mode::Eval);
-        let features = pass.features(&trainer.encoder, images.clone());
-        let mut tensors = vec![
-            ("images", images.dims().to_vec(), bytes(images.clone().flatten(0, 3))),
-            ("features", features.dims().to_vec(), bytes(features.flatten(0, 1))),
-        ];
-        if config.method == MethodKind::Supervised {
-            let logits = trainer.pass.predict(&encoder, images.clone());
-            tensors.push(("logits", logits.dims().to_vec(), bytes(logits.flatten(0, 1))));
-        }
-        let expected = folder.path().join(format!("expected-{width}.safetensors"));
-        let views = tensors
-            .iter()
-            .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
-        serialize_to_file(views, None, &expected).unwrap();
-        pairs.extend([expected, card]);
-    }
-    python("check_export.py", &pairs);
-}
-
 fn bytes(tensor: Tensor<1>) -> Vec<u8> {
     tensor.into_data().as_bytes().to_vec()
 }
 
-/// Exports every width of a checkpoint in the authors' layout with a parity case's parameters, and compares its outputs
-/// with those of the authors' code.
-fn check_authors_checkpoint(case: &str) {
-    let cases = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/parity");
-    let case = env::var_os("SLIMCLR_PARITY_DIR").map_or_else(cases, PathBuf::from).join(case);
-    let widths = serde_json::from_slice::<serde_json::Value>(&fs::read(&case).unwrap()).unwrap()["widths"].take();
-    let widths: Vec<f64> = serde_json::from_value(widths).unwrap();
-
-    let folder = tempfile::tempdir().unwrap();
-    let checkpoint = folder.path().join("checkpoint_0199.pth.tar");
-    python("authors_checkpoint.py", &[case.clone(), checkpoint.clone()]);
-    let cards = widths.iter().map(|width| export(&checkpoint, *width));
-    let arguments: Vec<PathBuf> = [case, checkpoint.clone()].into_iter().chain(cards).collect();
-    python("check_authors.py", &arguments);
-}
-
-const RESNET: BackboneKind = BackboneKind::Resnet;
-
-/// Returns options of a network with the standard channels.
-fn plain() -> Config {
-    Config { multiplier: 1.0, image_size: 32, ..Config::mini() }
-}
-
-#[test]
-#[ignore = "needs PyTorch: cargo xtask test"]
-fn resnet18_equals_torchvisions() {
-    check_exports(Config { backbone: RESNET, depth: 18, ..plain() }, &[1.0, 0.5]);
-}
-
-#[test]
-#[ignore = "needs PyTorch: cargo xtask test"]
-fn resnet50_equals_torchvisions() {
-    check_exports(Config { backbone: RESNET, depth: 50, ..plain() }, &[1.0, 0.5]);
-}
-
-#[test]
-#[ignore = "needs PyTorch: cargo xtask test"]
-fn a_wider_resnet18_with_a_classifier_equals_torchvisions() {
-    let supervised = Config { method: MethodKind::Supervised, dim: 10, ..plain() };
-    check_exports(Config { backbone: RESNET, depth: 18, multiplier: 2.0, ..supervised }, &[1.0, 0.75]);
-}
-
-#[test]
-#[ignore = "needs PyTorch: cargo xtask test"]
-fn efficientnet_b0_equals_torchvisions() {
-    let b0 = Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], ..plain() };
-    check_exports(b0.clone(), &[1.0]);
-    check_exports(Config { method: MethodKind::Supervised, dim: 10, ..b0 }, &[1.0]);
-}
-
-#[test]
-#[ignore = "needs PyTorch: cargo xtask test"]
-fn disjoint_sub_networks_equal_torchvisions() {
-    let widths = vec![1.0, 0.5, 0.25];
-    check_exports(Config { backbone: RESNET, depth: 18, widths, disjoint: true, ..plain() }, &[0.5]);
-}
-
-#[test]
-#[ignore = "needs ONNX Runtime: cargo xtask test"]
-fn a_cifar_resnet_runs_in_onnx_runtime() {
-    check_exports(Config { depth: 20, ..plain() }, &[0.5]);
-}
-
-#[test]
-#[ignore = "needs PyTorch: cargo xtask test"]
-fn the_authors_cifar_resnet_has_the_same_outputs() {
-    check_authors_checkpoint("backbone-cifar20.json");
-}
-
-#[test]
-#[ignore = "needs PyTorch: cargo xtask test"]
-fn the_authors_switchable_classifiers_have_the_same_outputs() {
-    check_authors_checkpoint("backbone-resnet50-switch.json");
-}
-
-#[test]
-#[ignore = "needs PyTorch: cargo xtask test"]
-fn the_authors_mocov2_network_has_the_same_outputs() {
-    check_authors_checkpoint("backbone-resnet50-mocov2.json");
-}
-
-#[test]
-#[ignore = "needs PyTorch: cargo xtask test"]
-fn a_state_dict_is_read_as_pytorch_saved_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, expected] = ["checkpoint.pth", "expected.safetensors"].map(|name| folder.path().join(name));
-    python("state_dict.py", &[checkpoint.clone(), expected.clone()]);
-    let state_dict = StateDict::open(fs::read(checkpoint).unwrap()).unwrap();
-    let expected = fs::read(expected).unwrap();
+/// Checks that the state dict that `tests/python/fixtures.py` wrote to `folder` has the values that it should.
+#[track_caller]
+fn check_state_dict(folder: &Path) {
+    let state_dict = StateDict::open(fs::read(folder.join("state_dict.pth")).unwrap()).unwrap();
+    let expected = fs::read(folder.join("state_dict.safetensors")).unwrap();
     let expected = SafeTensors::deserialize(&expected).unwrap();
     let mut shapes = state_dict.shapes();
     assert_eq!(shapes.remove("1.num_batches_tracked"), Some(vec![]));
@@ -207,5 +158,207 @@ fn a_state_dict_is_read_as_pytorch_saved_it() {
     assert_eq!(shapes, expected_shapes.collect());
     for (name, view) in expected.iter() {
         assert_eq!(state_dict.read(name).unwrap().as_bytes(), view.data(), "{name}");
+    }
+}
+
+/// Checks that the authors' checkpoints that `tests/python/fixtures.py` wrote to `folder` have the architectures and
+/// parameters that they should.
+#[track_caller]
+fn check_authors_checkpoints(folder: &Path) {
+    for expected in Network::authors_checkpoints(folder) {
+        let name = expected.path.to_str().unwrap();
+        let trained = Trained::read(name, fs::read(&expected.path).unwrap()).unwrap();
+        let (encoder, parameters) = trained.load(&Device::flex()).unwrap();
+        assert_eq!(encoder.layout().widths(), expected.encoder.layout().widths(), "{name}");
+        let values = |parameters: &Parameters| -> Vec<_> {
+            parameters.named().map(|(spec, value)| (spec.name.clone(), value.clone().into_data())).collect()
+        };
+        assert_eq!(values(&parameters), values(&expected.parameters), "{name}");
+    }
+}
+
+#[test]
+fn a_state_dict_has_the_values_that_pytorch_saved() {
+    check_state_dict(&fixtures("pytorch"));
+}
+
+#[test]
+fn authors_checkpoints_have_the_parameters_that_pytorch_saved() {
+    check_authors_checkpoints(&fixtures("pytorch"));
+}
+
+const RESNET: BackboneKind = BackboneKind::Resnet;
+
+/// Options of a network with the standard channels.
+fn standard() -> Config {
+    Config { multiplier: 1.0, image_size: 64, batch: 4, queue: 4, ..Config::mini() }
+}
+
+fn basic_blocks() -> Config {
+    Config { backbone: RESNET, depth: 18, ..standard() }
+}
+
+fn bottlenecks() -> Config {
+    Config { backbone: RESNET, depth: 50, ..standard() }
+}
+
+fn wider_classifier() -> Config {
+    Config { multiplier: 2.0, method: Method::Supervised, dim: 10, ..basic_blocks() }
+}
+
+fn efficientnet_b0() -> Config {
+    Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], ..standard() }
+}
+
+fn efficientnet_b0_classifier() -> Config {
+    Config { method: Method::Supervised, dim: 10, ..efficientnet_b0() }
+}
+
+fn disjoint() -> Config {
+    Config { widths: vec![1.0, 0.5, 0.25], disjoint: true, ..basic_blocks() }
+}
+
+/// Runs `check`, a program of `tests/python`, on exports of these widths of a run with generated parameters.
+#[track_caller]
+fn check_run(check: &str, config: &Config, widths: &[f64]) {
+    let folder = tempfile::tempdir().unwrap();
+    Network::write_run(folder.path().join("run"), config).check_exports(check, widths);
+}
+
+mod onnx_runtime {
+    use super::*;
+
+    #[track_caller]
+    fn agrees(config: &Config, widths: &[f64]) {
+        check_run("check_onnx.py", config, widths);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_basic_blocks() {
+        agrees(&basic_blocks(), &[1.0, 0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_bottlenecks() {
+        agrees(&bottlenecks(), &[1.0, 0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_a_wider_classifier() {
+        agrees(&wider_classifier(), &[1.0, 0.75]);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_an_efficientnet_b0() {
+        agrees(&efficientnet_b0(), &[1.0]);
+        agrees(&efficientnet_b0_classifier(), &[1.0]);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_disjoint_sub_networks() {
+        agrees(&disjoint(), &[0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_a_network_for_small_images() {
+        agrees(&Config { depth: 20, ..standard() }, &[0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_authors_checkpoints() {
+        for mut network in Network::authors_checkpoints(&fixtures("pytorch")) {
+            network.check_exports("check_onnx.py", &[1.0, 0.5]);
+        }
+    }
+}
+
+mod pytorch {
+    use super::*;
+
+    /// Loads exports as torchvision's networks.
+    #[track_caller]
+    fn torchvision_agrees(config: &Config, widths: &[f64]) {
+        check_run("check_torchvision.py", config, widths);
+    }
+
+    /// Exports a checkpoint of the authors' layout with a parity case's parameters, and compares the exports' outputs with
+    /// those of the authors' code.
+    #[track_caller]
+    fn checkpoint_agrees(case: &str) {
+        let case = env::var_os("SLIMCLR_PARITY_DIR").map_or_else(|| fixtures("parity"), PathBuf::from).join(case);
+        let json: serde_json::Value = serde_json::from_slice(&fs::read(&case).unwrap()).unwrap();
+        let widths: Vec<f64> = serde_json::from_value(json["widths"].clone()).unwrap();
+
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoint = folder.path().join("checkpoint_0199.pth.tar");
+        python("authors_checkpoint.py", &[case.clone(), checkpoint.clone()]);
+        let cards = widths.iter().map(|width| export(&checkpoint, *width, folder.path()));
+        python("check_authors.py", &[case].into_iter().chain(cards).collect::<Vec<_>>());
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn basic_blocks_are_torchvisions() {
+        torchvision_agrees(&basic_blocks(), &[1.0, 0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn bottlenecks_are_torchvisions() {
+        torchvision_agrees(&bottlenecks(), &[1.0, 0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn a_wider_classifier_is_torchvisions() {
+        torchvision_agrees(&wider_classifier(), &[1.0, 0.75]);
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn an_efficientnet_b0_is_torchvisions() {
+        torchvision_agrees(&efficientnet_b0(), &[1.0]);
+        torchvision_agrees(&efficientnet_b0_classifier(), &[1.0]);
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn disjoint_sub_networks_are_torchvisions() {
+        torchvision_agrees(&disjoint(), &[0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn the_authors_cifar_network_has_the_authors_outputs() {
+        checkpoint_agrees("backbone-cifar20.json");
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn the_authors_switchable_classifiers_have_the_authors_outputs() {
+        checkpoint_agrees("backbone-resnet50-switch.json");
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn the_authors_mocov2_network_has_the_authors_outputs() {
+        checkpoint_agrees("backbone-resnet50-mocov2.json");
+    }
+
+    /// As the committed files, of the PyTorch that is installed.
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn new_files_have_what_pytorch_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        python("fixtures.py", &[folder.path().into()]);
+        check_state_dict(folder.path());
+        check_authors_checkpoints(folder.path());
     }
 }

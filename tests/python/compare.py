@@ -1,4 +1,4 @@
-"""Compares arrays, relative to the norm of the expected one."""
+"""Comparison of arrays, relative to the norm of the expected one."""
 
 import sys
 
@@ -12,6 +12,6 @@ def compare(what, found, expected):
     if found.shape != expected.shape:
         sys.exit(f"{what}: shape {list(found.shape)} instead of {list(expected.shape)}")
     difference = numpy.linalg.norm(found - expected) / numpy.linalg.norm(expected)
-    print(f"{what}: relative error {difference:.1e}")
+    print(f"{what}: relative difference {difference:.1e}")
     if not difference <= TOLERANCE:
-        sys.exit(f"{what}: relative error {difference:.1e}, tolerance {TOLERANCE:.0e}")
+        sys.exit(f"{what}: relative difference {difference:.1e}, at most {TOLERANCE:.0e} is allowed")

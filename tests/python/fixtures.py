@@ -1,0 +1,98 @@
+"""Writes files as PyTorch and the authors' code save them, of networks that are small enough to commit.
+
+    fixtures.py ../fixtures/pytorch
+
+The committed files are of PyTorch 2.15:
+
+- `state_dict.pth`: a state dict among other objects, with tensors of every floating-point type and with views;
+  `state_dict.safetensors` has the same tensors in 32 bits.
+- `mocov2.pth.tar`, `switch.pth.tar`: the authors' checkpoints of a CIFAR ResNet-8 of widths 1.0 and 0.5, whose
+  parameters `fill` generates with the salt `fixture/`.
+"""
+
+import os
+import sys
+
+import torch
+from safetensors.torch import save_file
+
+from authors_checkpoint import encoder, save, save_mocov2
+
+SALT = "fixture/"
+WIDTHS = (1.0, 0.5)
+CHANNELS = (2, 4, 8)  # of the stages
+OUTPUTS = 10
+
+
+def save_state_dict(folder):
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    network[2](torch.ones(1, 4)).sum().backward()
+    optimizer.step()
+    state = network.state_dict()
+    state["half"] = torch.randn(3, 2).half()
+    state["bfloat16"] = torch.randn(5).bfloat16()
+    state["double"] = torch.randn(2, 2, dtype=torch.float64)
+    state["transposed"] = torch.arange(6.0).reshape(2, 3).T
+    state["column"] = torch.arange(6.0).reshape(2, 3)[:, 1]
+    state["scalar"] = torch.tensor(0.5)
+    state["parameter"] = torch.nn.Parameter(torch.randn(4))
+    # Objects that a reader has to skip: plain values, an optimizer's state, a module, a set.
+    others = {"epoch": 7, "best": 0.5, "optimizer": optimizer.state_dict(), "seed": 2**70, "device": torch.device("cpu")}
+    torch.save(
+        {**others, "state_dict": state, "network": network, "tags": {"a"}}, os.path.join(folder, "state_dict.pth")
+    )
+    floats = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+    save_file(
+        {name: tensor.detach().float().contiguous() for name, tensor in floats.items()},
+        os.path.join(folder, "state_dict.safetensors"),
+    )
+
+
+def backbone():
+    """The shapes of a CIFAR ResNet-8's parameters, by the names that the authors' code gives them."""
+
+    def conv(name, outputs, inputs, kernel):
+        shapes[f"{name}.weight"] = [outputs, inputs, kernel, kernel]
+
+    def norm(name, channels):
+        for index, width in enumerate(WIDTHS):
+            for tensor in ("weight", "bias", "running_mean", "running_var"):
+                shapes[f"{name}.bn.{index}.{tensor}"] = [int(channels * width)]
+
+    shapes = {}
+    inputs = CHANNELS[0]
+    conv("conv1", inputs, 3, 3)
+    norm("bn1", inputs)
+    for index, outputs in enumerate(CHANNELS):
+        block = f"features.{index}"
+        conv(f"{block}.conv1", outputs, inputs, 3)
+        norm(f"{block}.bn1", outputs)
+        conv(f"{block}.conv2", outputs, outputs, 3)
+        norm(f"{block}.bn2", outputs)
+        if inputs != outputs:
+            conv(f"{block}.shortcut.0", outputs, inputs, 1)
+            norm(f"{block}.shortcut.1", outputs)
+        inputs = outputs
+    return shapes
+
+
+def linear(name, outputs, inputs):
+    return {f"{name}.weight": [outputs, inputs], f"{name}.bias": [outputs]}
+
+
+def main():
+    [folder] = sys.argv[1:]
+    torch.manual_seed(1)
+    save_state_dict(folder)
+    features = CHANNELS[-1]
+    head = linear("fc.0", features, features) | linear("fc.2", OUTPUTS, features)
+    save_mocov2(backbone() | head, SALT, OUTPUTS, os.path.join(folder, "mocov2.pth.tar"))
+    classifiers = {}
+    for index, width in enumerate(WIDTHS):
+        classifiers |= linear(f"fc.linears.{index}", OUTPUTS, int(features * width))
+    state = encoder(backbone() | classifiers, SALT, "module.")
+    save(state, "module.conv1.weight", os.path.join(folder, "switch.pth.tar"))
+
+
+main()
