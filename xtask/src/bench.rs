@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how fast is this, beside what others do on the same machine?
+//! `cargo xtask bench`: speed and memory, compared with another program on the same machine.
 
 mod job;
 mod native;
@@ -25,24 +25,25 @@ use self::{
 };
 use crate::{duration::HumanDuration, log::info};
 
-/// Measure speed and memory beside another program
+/// Compare speed and memory with another program
 ///
-/// Builds this project's side, sets up the other's, and measures both by turns on the same shapes. Beside PyTorch: training
+/// Builds slimclr, installs the other program, and measures both, interleaved, on the same shapes. With PyTorch: training
 /// steps of the CIFAR ResNet-20 (batch 64, 32 pixels) and of ResNet-50 (batch 8, 224 pixels) at one width and more,
-/// evaluation at each width, augmentation on one core, kNN, peak memory. In a browser: the page's training step beside
-/// TensorFlow.js', both in Chromium, without a GPU and on WebGPU (by a software renderer, the same everywhere). Prints a
-/// table: medians, the median of the ratios round by round, what is asked for, and the floor, which is the figure if nothing
-/// took time but the operations or bytes that cannot be done without, at the rates measured here. A ratio above 1 is in
-/// our favour, but for `schedule-*`, `memory-*` and `interference`, which compare this project with itself: there, less is
+/// evaluation at each width, augmentation on one core, kNN, peak memory. In a browser: the page's training step and that of
+/// TensorFlow.js, both in Chromium, without a GPU and on WebGPU (with a software renderer, the same on every machine).
+///
+/// Prints a table: medians, the median of the ratios of each round, the ratio's target, and the roofline, which is the value
+/// if only the necessary operations or bytes took time, at the rates measured on this machine. A ratio above 1 means that
+/// slimclr is better; but `schedule-*`, `memory-*`, `recompute-*` and `interference` compare slimclr with itself, and less is
 /// better.
 #[derive(Args)]
-#[command(group = ArgGroup::new("beside").required(true))]
+#[command(group = ArgGroup::new("peer").required(true))]
 pub struct Bench {
     /// The other program
-    #[arg(long, value_enum, group = "beside")]
+    #[arg(long, value_enum, group = "peer")]
     against: Option<Peer>,
-    /// Measure in a browser, beside TensorFlow.js
-    #[arg(long, group = "beside")]
+    /// Measure in a browser, against TensorFlow.js
+    #[arg(long, group = "peer")]
     browser: bool,
     /// Write the rows to this file too, as JSON
     #[arg(long, value_name = "FILE")]
@@ -50,12 +51,12 @@ pub struct Bench {
     /// Rows to measure, separated by commas [default: all]
     #[arg(long, value_name = "ROW", value_delimiter = ',')]
     rows: Vec<String>,
-    /// Measurements of what takes longest; of what takes less time there are more
+    /// Measurements of the slowest rows; faster ones are measured more often
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
 }
 
-/// What to measure beside.
+/// A program to compare with.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Peer {
     /// PyTorch, torchvision and Pillow, on the CPU
@@ -64,25 +65,25 @@ enum Peer {
 
 const STAGE: &str = "bench";
 
-/// What to measure, and by whom.
-struct Contest {
-    /// The other program's name, over its column.
+/// What to measure, and the programs that do it.
+struct Comparison {
+    /// The other program's name, the heading of its column.
     peer: &'static str,
     sets: Vec<Set>,
-    sides: Sides,
-    /// Whether the programs measure the machine too, for the floor.
-    has_floor: bool,
-    /// About the figures, below the table.
+    programs: Programs,
+    /// Whether the programs can measure the machine, for the roofline.
+    has_roofline: bool,
+    /// Remarks below the table.
     remarks: &'static str,
 }
 
 /// The two programs.
-struct Sides {
-    ours: Program,
-    theirs: Program,
+struct Programs {
+    slimclr: Program,
+    peer: Program,
 }
 
-/// How a program is started.
+/// How to start a program.
 struct Program {
     path: OsString,
     argument: Option<PathBuf>,
@@ -93,30 +94,30 @@ impl Bench {
     /// Measures and prints the table.
     ///
     /// # Errors
-    /// If a side cannot be built or breaks off, or a row is not known.
+    /// If a program cannot be built or fails, or there is no such row.
     pub fn run(self) -> Result<()> {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir()?;
         let sets = |all| chosen(all, &self.rows);
         let json = self.json.as_deref().map(create).transpose()?;
-        let contest = match self.against {
-            Some(Peer::Pytorch) => native::beside_pytorch(folder.path(), sets)?,
-            None => page::beside_tensorflow(sets)?,
+        let comparison = match self.against {
+            Some(Peer::Pytorch) => native::against_pytorch(folder.path(), sets)?,
+            None => page::against_tensorflow(sets)?,
         };
 
         let start = Instant::now();
-        let sides = &contest.sides;
-        let before = contest.has_floor.then(|| sides.machine()).transpose()?;
+        let programs = &comparison.programs;
+        let before = comparison.has_roofline.then(|| programs.machine()).transpose()?;
         let (mut all, mut ways) = (Vec::new(), Vec::new());
-        for set in &contest.sets {
-            let measured = sides.measure(&set.name, &set.jobs(), self.rounds as usize * set.repeats)?;
+        for set in &comparison.sets {
+            let measured = programs.measure(&set.name, &set.jobs(), self.rounds as usize * set.repeats)?;
             ways.extend(
                 measured.iter().filter_map(|series| Some(format!("{}: {}", series.job.0, series.way.as_ref()?))),
             );
             all.push((set, measured));
         }
-        // Again, since a host that is shared may have been busy the first time.
+        // Again, because a shared host may have been busy the first time.
         let machine = match before {
-            Some(before) => Some(before.or(sides.machine()?)),
+            Some(before) => Some(before.max(programs.machine()?)),
             None => None,
         };
         let mut lines = Vec::new();
@@ -124,18 +125,18 @@ impl Bench {
             for row in &set.rows {
                 match row.line(measured, machine) {
                     Some(line) => lines.push(line),
-                    None => info(STAGE, &format!("{}: this system does not tell the memory of a program", row.name)),
+                    None => info(STAGE, &format!("{}: this system does not report a program's memory", row.name)),
                 }
             }
         }
         info(STAGE, &format!("done in {}", HumanDuration(start.elapsed())));
-        println!("{}", row::render(contest.peer, &lines));
+        println!("{}", row::render(comparison.peer, &lines));
         if let Some(machine) = machine {
             println!("{machine}.");
         }
-        let programs: BTreeSet<&str> = all.iter().flat_map(|(_, measured)| measured).map(|it| it.by.as_str()).collect();
-        println!("{}, in f32. {}", Vec::from_iter(programs).join(" and "), contest.remarks);
-        println!("The fastest ways of {}:", contest.peer);
+        let names: BTreeSet<&str> = all.iter().flat_map(|(_, measured)| measured).map(|it| it.by.as_str()).collect();
+        println!("{}, in f32. {}", Vec::from_iter(names).join(" and "), comparison.remarks);
+        println!("The fastest variants of {}:", comparison.peer);
         ways.iter().for_each(|way| println!("- {way}"));
         if let Some(json) = json {
             serde_json::to_writer_pretty(json, &lines)?;
@@ -152,17 +153,17 @@ impl Program {
     }
 }
 
-impl Sides {
+impl Programs {
     fn start(&self, side: Side, job: &Job) -> Result<Worker> {
         match side {
-            Side::Ours => self.ours.start(job),
-            Side::Theirs => self.theirs.start(job),
+            Side::Slimclr => self.slimclr.start(job),
+            Side::Peer => self.peer.start(job),
         }
     }
 
-    /// What the machine does in a second: the best that either program gets out of it.
+    /// Measures the machine's rates: the best that either program reaches.
     fn machine(&self) -> Result<Machine> {
-        let jobs = [(Side::Ours, Job::multiply()), (Side::Theirs, Job::multiply()), (Side::Theirs, Job::copy())];
+        let jobs = [(Side::Slimclr, Job::multiply()), (Side::Peer, Job::multiply()), (Side::Peer, Job::copy())];
         let measured = self.measure("machine", &jobs, 5)?;
         let best = |job: &Job| {
             let rates = measured.iter().filter(|series| series.job == *job).flat_map(|series| &series.rates);
@@ -172,17 +173,17 @@ impl Sides {
         Ok(Machine { operations, bytes })
     }
 
-    /// Starts a program for each job and asks them by turns.
+    /// Starts a program for each job, and measures them interleaved.
     fn measure(&self, name: &str, jobs: &[(Side, Job)], rounds: usize) -> Result<Vec<Series>> {
         let start = Instant::now();
-        eprint!("[{STAGE}] {name}: getting ready");
+        eprint!("[{STAGE}] {name}: starting");
         let mut workers = Vec::new();
         for (side, job) in jobs {
             let mut worker = self.start(*side, job)?;
-            // The first time is not counted: the other programs were not there yet.
+            // The first measurement does not count: not all programs were running yet.
             let first = worker.measure()?;
             let way = first.way();
-            let (by, needs) = (worker.is.clone(), first.needs);
+            let (by, needs) = (worker.name.clone(), first.needs);
             let series = Series { side: *side, by, job: job.clone(), rates: Vec::new(), needs, way, peak: None };
             workers.push((worker, series));
         }
@@ -192,7 +193,7 @@ impl Sides {
             for (worker, series) in &mut workers {
                 series.rates.push(worker.measure()?.rate());
             }
-            // Whoever was first is last in the next one: a machine that grows slower favours nobody.
+            // In the opposite order next time, so that a machine that slows down favours no program.
             workers.reverse();
         }
         eprintln!(" of {rounds}, {}", HumanDuration(start.elapsed()));
@@ -201,7 +202,10 @@ impl Sides {
     }
 }
 
-/// The sets with the rows that are asked for.
+/// Returns the sets with the rows that the user asked for.
+///
+/// # Errors
+/// If there is no such row.
 fn chosen(mut sets: Vec<Set>, asked: &[String]) -> Result<Vec<Set>> {
     if asked.is_empty() {
         return Ok(sets);
@@ -230,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn only_known_rows_can_be_asked_for() {
+    fn only_existing_rows_can_be_chosen() {
         let names = |asked: &[&str]| {
             let asked: Vec<String> = asked.iter().copied().map(String::from).collect();
             let sets = chosen(all(), &asked)?;

@@ -1,4 +1,4 @@
-//! `cargo xtask learn`: does the same recipe learn as much here as in plain PyTorch?
+//! `cargo xtask learn`: does the same recipe reach the same accuracy here and in plain PyTorch?
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -16,23 +16,22 @@ use crate::{
     duration::HumanDuration,
     log::{info, timed},
     process::{cargo, run, target_directory},
-    python::{self, Python},
+    python::PYTORCH,
     pytorch,
     table::markdown,
 };
 
 const STAGE: &str = "learn";
 
-/// Compare what the same recipe learns here and in plain PyTorch
+/// Compare the accuracy of the same recipe with plain PyTorch
 ///
-/// Trains a CIFAR ResNet by MoCo v2 on CIFAR-10, plain and at four widths (slow start, distillation, reweighting), several
-/// times with different seeds, with this program and with PyTorch and torchvision: the same network, initialisation, images,
-/// augmentation, queue, optimiser and schedule. Prints the mean kNN accuracy of each width before training and after each
-/// epoch, with its standard error over the seeds. Ends with exit code 1 if a difference after training is above two standard
-/// errors.
+/// Trains a CIFAR ResNet with MoCo v2 on CIFAR-10, at one width and at four (slow start, distillation, reweighting), with
+/// several seeds, in this program and in PyTorch and torchvision: the same network, initialisation, images, augmentation,
+/// queue, optimiser and schedule. Prints the mean kNN accuracy of each width before training and after each epoch, with its
+/// standard error over the seeds. The exit code is 1 if a difference after training exceeds two standard errors.
 #[derive(Args)]
 pub struct Learn {
-    /// The other program
+    /// The program to compare with
     #[arg(long, value_enum)]
     against: Peer,
     /// Seeds, separated by commas; at least two
@@ -41,22 +40,22 @@ pub struct Learn {
     /// Training images, in CIFAR-10's batches of 10,000
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=5))]
     batches: u32,
-    /// Passes over the training images
+    /// Epochs
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     epochs: u32,
-    /// Layers of the ResNet
+    /// Depth of the ResNet
     #[arg(long, default_value_t = 8)]
     depth: usize,
 }
 
-/// What to compare with.
+/// A program to compare with.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Peer {
     /// PyTorch and torchvision, on the CPU
     Pytorch,
 }
 
-/// The options of a run that both programs are given; what is not here, both have as `slimclr pretrain --preset cifar10`.
+/// The options of a run, for both programs. Those that are not here are as in `slimclr pretrain --preset cifar10`.
 #[derive(Debug, Clone, Serialize)]
 struct Recipe {
     backbone: &'static str,
@@ -73,7 +72,7 @@ struct Recipe {
     data: PathBuf,
 }
 
-/// The kNN accuracy of one width, as both programs report it.
+/// The kNN accuracy of one width, as both programs print it.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 struct Accuracy {
     epoch: f64,
@@ -81,23 +80,21 @@ struct Accuracy {
     knn: f64,
 }
 
-/// Accuracies by network, width (in thousandths, widest first) and epoch, one a seed.
+/// Accuracies by network, width (in thousandths, widest first) and epoch: one for each seed.
 type Accuracies = BTreeMap<(usize, std::cmp::Reverse<u64>, u64), Vec<f64>>;
 
 impl Learn {
     /// Trains and prints the table.
     ///
     /// # Errors
-    /// If a program cannot be built or breaks off, or what they learn differs.
+    /// If a program cannot be built or fails, or the accuracies differ.
     pub fn run(self) -> Result<()> {
         let Peer::Pytorch = self.against;
-        ensure!(self.seeds.len() > 1, "--seeds: a standard error takes at least two");
+        ensure!(self.seeds.len() > 1, "--seeds: a standard error needs at least two seeds");
         let start = Instant::now();
-        let python = match timed("python", "PyTorch, to compare with", python::install)? {
-            Python::Ready(interpreter) => interpreter,
-            Python::Absent => bail!("there is no PyTorch to compare with: {}", python::ADVICE),
-        };
-        run(cargo().args(["build", "--release"])).context("slimclr cannot be built: see cargo's words above")?;
+        let python = timed("python", "PyTorch, to compare with", || PYTORCH.install())?;
+        let python = python.require().context("there is no PyTorch to compare with")?;
+        run(cargo().args(["build", "--release"])).context("slimclr cannot be built: see cargo's messages above")?;
         let target = target_directory()?;
         let slimclr = target.join("release").join(format!("slimclr{}", std::env::consts::EXE_SUFFIX));
         let all = target.join("cifar10");
@@ -111,22 +108,22 @@ impl Learn {
         }
         let programs = pytorch::unpack(folder.path())?;
 
-        let (mut ours, mut theirs) = (Accuracies::new(), Accuracies::new());
+        let (mut slimclr_accuracies, mut pytorch_accuracies) = (Accuracies::new(), Accuracies::new());
         let networks = [vec![1.0], vec![1.0, 0.75, 0.5, 0.25]];
         for (network, widths) in networks.iter().enumerate() {
             for seed in &self.seeds {
                 let recipe = self.recipe(widths, *seed, &data);
                 info(STAGE, &format!("widths {widths:?}, seed {seed}"));
                 let out = folder.path().join(format!("run-{network}-{seed}"));
-                note(&mut ours, network, train_ours(&slimclr, &recipe, &out)?);
-                note(&mut theirs, network, train_theirs(&python, &programs, &recipe)?);
+                add(&mut slimclr_accuracies, network, train_slimclr(&slimclr, &recipe, &out)?);
+                add(&mut pytorch_accuracies, network, train_pytorch(&python, &programs, &recipe)?);
             }
         }
         info(STAGE, &format!("done in {}", HumanDuration(start.elapsed())));
-        let (table, differing) = compare(&networks, &ours, &theirs);
+        let (table, differing) = compare(&networks, &slimclr_accuracies, &pytorch_accuracies);
         println!("{table}");
-        ensure!(differing.is_empty(), "more than two standard errors apart: {}", differing.join("; "));
-        println!("After training, all differences are within two standard errors of {} seeds.", self.seeds.len());
+        ensure!(differing.is_empty(), "these differ by more than two standard errors: {}", differing.join("; "));
+        println!("After training, all differences are within two standard errors over {} seeds.", self.seeds.len());
         Ok(())
     }
 
@@ -148,7 +145,7 @@ impl Learn {
     }
 }
 
-fn train_ours(slimclr: &Path, recipe: &Recipe, out: &Path) -> Result<Vec<Accuracy>> {
+fn train_slimclr(slimclr: &Path, recipe: &Recipe, out: &Path) -> Result<Vec<Accuracy>> {
     let flags = serde_json::to_value(recipe)?;
     let mut command = Command::new(slimclr);
     command.args(["pretrain", "--preset", "cifar10", "--device", "cpu", "--bn-splits", "1", "--evaluate-every", "1"]);
@@ -164,27 +161,28 @@ fn train_ours(slimclr: &Path, recipe: &Recipe, out: &Path) -> Result<Vec<Accurac
     Ok(accuracies(&events))
 }
 
-fn train_theirs(python: &Path, programs: &Path, recipe: &Recipe) -> Result<Vec<Accuracy>> {
+fn train_pytorch(python: &Path, programs: &Path, recipe: &Recipe) -> Result<Vec<Accuracy>> {
     let mut command = Command::new(python);
     command.arg(programs.join(pytorch::LEARN)).arg(serde_json::to_string(recipe)?);
     let output = command.stderr(Stdio::inherit()).output().context("Python does not start")?;
-    ensure!(output.status.success(), "PyTorch's side ended with {}: see its words above", output.status);
+    ensure!(output.status.success(), "PyTorch's program ended with {}: see its messages above", output.status);
     Ok(accuracies(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Those of the lines that are accuracies.
+/// Parses the lines that are accuracies, and ignores the others.
 fn accuracies(lines: &str) -> Vec<Accuracy> {
     lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-fn note(all: &mut Accuracies, network: usize, of_seed: Vec<Accuracy>) {
-    for Accuracy { epoch, width, knn } in of_seed {
+/// Adds the accuracies of one seed.
+fn add(all: &mut Accuracies, network: usize, accuracies: Vec<Accuracy>) {
+    for Accuracy { epoch, width, knn } in accuracies {
         let key = (network, std::cmp::Reverse((width * 1000.0).round() as u64), epoch.round() as u64);
         all.entry(key).or_default().push(100.0 * knn);
     }
 }
 
-/// Mean and standard error.
+/// Returns the mean and its standard error.
 fn mean(values: &[f64]) -> (f64, f64) {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
@@ -192,22 +190,22 @@ fn mean(values: &[f64]) -> (f64, f64) {
     (mean, (variance / count).sqrt())
 }
 
-/// The table, and the rows in which what was trained differs.
-fn compare(networks: &[Vec<f64>], ours: &Accuracies, theirs: &Accuracies) -> (String, Vec<String>) {
+/// Returns the table, and the rows after training whose difference exceeds two standard errors.
+fn compare(networks: &[Vec<f64>], slimclr: &Accuracies, pytorch: &Accuracies) -> (String, Vec<String>) {
     let (mut rows, mut differing) = (Vec::new(), Vec::new());
-    for (key, ours) in ours {
-        let Some(theirs) = theirs.get(key) else { continue };
+    for (key, slimclr) in slimclr {
+        let Some(pytorch) = pytorch.get(key) else { continue };
         let (network, std::cmp::Reverse(width), epoch) = key;
         let width = *width as f64 / 1000.0;
-        let ((ours, our_error), (theirs, their_error)) = (mean(ours), mean(theirs));
-        let (difference, error) = (ours - theirs, our_error.hypot(their_error));
+        let ((slimclr, slimclr_error), (pytorch, pytorch_error)) = (mean(slimclr), mean(pytorch));
+        let (difference, error) = (slimclr - pytorch, slimclr_error.hypot(pytorch_error));
         let name = if networks[*network].len() == 1 { "plain" } else { "slimmable" };
         rows.push([
             name.to_owned(),
             width.to_string(),
             epoch.to_string(),
-            format!("{ours:.1} ± {our_error:.1}"),
-            format!("{theirs:.1} ± {their_error:.1}"),
+            format!("{slimclr:.1} ± {slimclr_error:.1}"),
+            format!("{pytorch:.1} ± {pytorch_error:.1}"),
             format!("{difference:+.1} ± {error:.1}"),
         ]);
         if *epoch > 0 && difference.abs() > 2.0 * error {
@@ -223,25 +221,25 @@ mod tests {
 
     #[test]
     fn only_differences_beyond_two_standard_errors_after_training_count() {
-        let of = |untrained: [f64; 2], trained: [f64; 2]| {
+        let accuracies = |untrained: [f64; 2], trained: [f64; 2]| {
             let mut all = Accuracies::new();
             for (epoch, values) in [(0.0, untrained), (1.0, trained)] {
                 for knn in values {
-                    note(&mut all, 0, vec![Accuracy { epoch, width: 0.5, knn }]);
+                    add(&mut all, 0, vec![Accuracy { epoch, width: 0.5, knn }]);
                 }
             }
             all
         };
-        let ours = of([0.3, 0.31], [0.40, 0.42]);
+        let slimclr = accuracies([0.3, 0.31], [0.40, 0.42]);
         let networks = [vec![1.0]];
-        assert_eq!(compare(&networks, &ours, &of([0.1, 0.11], [0.41, 0.43])).1, Vec::<String>::new());
-        let (table, differing) = compare(&networks, &ours, &of([0.3, 0.31], [0.50, 0.52]));
+        assert_eq!(compare(&networks, &slimclr, &accuracies([0.1, 0.11], [0.41, 0.43])).1, Vec::<String>::new());
+        let (table, differing) = compare(&networks, &slimclr, &accuracies([0.3, 0.31], [0.50, 0.52]));
         assert_eq!(differing, ["plain, width 0.5, epoch 1: -10.0 ± 1.4"]);
         assert!(table.contains("41.0 ± 1.0"), "{table}");
     }
 
     #[test]
-    fn other_lines_are_passed_over() {
+    fn other_lines_are_ignored() {
         let lines =
             "{\"event\":\"step\",\"epoch\":0.5}\n{\"event\":\"evaluated\",\"epoch\":1.0,\"width\":0.5,\"knn\":0.25}\n";
         assert_eq!(accuracies(lines), [Accuracy { epoch: 1.0, width: 0.5, knn: 0.25 }]);

@@ -1,5 +1,4 @@
-//! The project's chores, behind `cargo xtask`: a light crate, so that it is built in seconds where the
-//! rest takes minutes.
+//! `cargo xtask`: the project's tests, benchmarks and web bundle. It does not depend on Burn, so it builds in seconds.
 
 mod apt;
 mod bench;
@@ -17,21 +16,22 @@ mod rustup;
 mod stamped_dir;
 mod table;
 mod test;
+mod tool;
 mod web;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// The chores of the SlimCLR workspace
+/// Tests, benchmarks and the web bundle of SlimCLR
 ///
-/// Before a change goes in, `cargo xtask test` must pass; it installs what it needs, or says what to
-/// install. `cargo xtask web` makes the browser's page. `cargo xtask bench` measures speed beside PyTorch's and
-/// TensorFlow.js', `cargo xtask learn` what the same recipe learns there and here. On a machine with a GPU, `cargo xtask gpu-check` tells whether the GPU computes what the CPU computes,
-/// and how fast.
+/// `cargo xtask test` must pass before a change is merged; it installs what it needs, or says what to install. `cargo xtask
+/// web` makes the page for browsers. `cargo xtask bench` compares speed with PyTorch and TensorFlow.js. `cargo xtask learn`
+/// compares the accuracy of the same recipe with PyTorch. `cargo xtask gpu-check` compares a GPU's losses and speed with the
+/// CPU's.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", arg_required_else_help = true, disable_help_subcommand = true)]
-enum Chore {
+enum Task {
     Test(test::Test),
     Web(web::Web),
     Bench(bench::Bench),
@@ -40,14 +40,14 @@ enum Chore {
 }
 
 fn main() -> ExitCode {
-    let done = match Chore::parse() {
-        Chore::Test(chore) => chore.run(),
-        Chore::Web(chore) => chore.run(),
-        Chore::Bench(chore) => chore.run(),
-        Chore::GpuCheck(chore) => chore.run(),
-        Chore::Learn(chore) => chore.run(),
+    let result = match Task::parse() {
+        Task::Test(task) => task.run(),
+        Task::Web(task) => task.run(),
+        Task::Bench(task) => task.run(),
+        Task::GpuCheck(task) => task.run(),
+        Task::Learn(task) => task.run(),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

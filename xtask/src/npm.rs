@@ -1,4 +1,4 @@
-//! Packages of npm, beside cargo's builds and never in the checkout.
+//! Packages of npm, beside cargo's builds.
 
 use std::{
     fs,
@@ -14,31 +14,34 @@ use crate::{
     stamped_dir::StampedDir,
 };
 
-/// What a `package.json` asks for, and its `package-lock.json`.
+/// A `package.json` and its `package-lock.json`.
 pub struct Packages {
-    /// Of the folder in cargo's target directory.
+    /// The path of the packages in cargo's target directory.
     pub folder: &'static str,
     pub package: &'static str,
     pub lock: &'static str,
 }
 
-/// Older ones lack what the packages need.
+/// The oldest version of Node.js that the packages run on.
 const OLDEST: u32 = 20;
 
-/// Whether there is a Node.js, new enough, with npm.
-pub fn is_there() -> bool {
-    let version = Command::new("node").arg("--version").output();
-    let version = version.ok().and_then(|asked| major(&String::from_utf8_lossy(&asked.stdout)));
+/// What to do where [`is_installed`] returns false.
+pub const ADVICE: &str = "there is no Node.js 20 or later with npm: install it";
+
+/// Returns whether there is a Node.js that is new enough, and npm.
+pub fn is_installed() -> bool {
+    let output = Command::new("node").arg("--version").output();
+    let version = output.ok().and_then(|output| major(&String::from_utf8_lossy(&output.stdout)));
     version.is_some_and(|version| version >= OLDEST) && succeeds(npm().arg("--version"))
 }
 
-/// Of `v20.1.2`, 20.
+/// Returns 20 for `v20.1.2`.
 fn major(version: &str) -> Option<u32> {
     version.strip_prefix('v')?.split('.').next()?.parse().ok()
 }
 
 impl Packages {
-    /// The folder with the packages in its `node_modules`.
+    /// Returns the folder whose `node_modules` has the packages, after installing them if need be.
     ///
     /// # Errors
     /// If npm cannot install them.
@@ -51,7 +54,7 @@ impl Packages {
         fs::write(folder.join("package.json"), self.package)?;
         fs::write(folder.join("package-lock.json"), self.lock)?;
         run(npm().args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder))
-            .context("npm cannot install its packages: see its words above (it needs a network)")
+            .context("npm cannot install its packages: see its message above (it needs a network)")
     }
 }
 

@@ -1,8 +1,7 @@
-//! The Python under the tests of exchange with other programs, and beside which speed is measured: PyTorch and ONNX
-//! Runtime, in a virtual environment beside cargo's builds.
+//! Virtual environments of Python, beside cargo's builds.
 
 use std::{
-    fmt, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -13,61 +12,77 @@ use crate::{
     log::info,
     process::{run, succeeds},
     stamped_dir::StampedDir,
+    tool::Tool,
 };
 
-/// In which the tests find the Python.
+/// The variable that names the Python for the tests.
 pub const VARIABLE: &str = "SLIMCLR_PYTHON";
 
-/// What to do where there is no Python.
-pub const ADVICE: &str = "there is no python3 with the modules venv and ensurepip (on Debian and Ubuntu: apt-get install \
-                          python3-venv)";
+/// ONNX Runtime, for the tests of exports.
+pub const ONNX_RUNTIME: Environment =
+    Environment { folder: "tools/onnxruntime", requirements: &[REQUIREMENTS], download: "60 MB" };
 
-const REQUIREMENTS: &str = include_str!("../../tests/python/requirements.txt");
+/// PyTorch and torchvision too.
+pub const PYTORCH: Environment =
+    Environment { folder: "tools/pytorch", requirements: &[PYTORCH_REQUIREMENTS, REQUIREMENTS], download: "3 GB" };
 
-/// The Python that is there.
-pub enum Python {
-    /// The environment's interpreter.
-    Ready(PathBuf),
-    /// Nothing to make an environment with.
-    Absent,
+const REQUIREMENTS: File = ("requirements.txt", include_str!("../../tests/python/requirements.txt"));
+const PYTORCH_REQUIREMENTS: File =
+    ("requirements-pytorch.txt", include_str!("../../tests/python/requirements-pytorch.txt"));
+
+/// A file's name and contents.
+type File = (&'static str, &'static str);
+
+/// A virtual environment that is made when it is first needed.
+pub struct Environment {
+    /// Its path in cargo's target directory.
+    folder: &'static str,
+    /// What pip installs, and the files that the first one includes.
+    requirements: &'static [File],
+    /// The size of the packages.
+    download: &'static str,
 }
 
-impl fmt::Display for Python {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Self::Ready(interpreter) => write!(f, "{} is ready", interpreter.display()),
-            Self::Absent => write!(f, "SKIPPED: {ADVICE}"),
+impl Environment {
+    /// Returns the environment's interpreter, after making the environment if need be.
+    ///
+    /// # Errors
+    /// If there is a Python, but pip cannot install the packages.
+    pub fn install(&self) -> Result<Tool<PathBuf>> {
+        if !succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
+            return Ok(Tool::Missing(
+                "there is no python3 with the modules venv and ensurepip: install it (on Debian and Ubuntu: apt-get \
+                 install python3-venv)"
+                    .into(),
+            ));
         }
+        let version = Command::new("python3").args(["-c", "import sys; print(sys.version)"]).output()?.stdout;
+        let requirements: String = self.requirements.iter().map(|(_, contents)| *contents).collect();
+        let made_of = format!("{}{requirements}", String::from_utf8_lossy(&version));
+        Ok(Tool::Ready(interpreter(&StampedDir::get(self.folder, &made_of, |folder| self.make(folder))?)))
+    }
+
+    fn make(&self, folder: &Path) -> Result<()> {
+        info("python", &format!("making {}: downloads {}, once", folder.display(), self.download));
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))
+            .context("python3 cannot make a virtual environment: see its message above")?;
+        for (name, contents) in self.requirements {
+            fs::write(folder.join(name), contents)?;
+        }
+        let requirements = self.requirements[0].0;
+        run(Command::new(interpreter(folder))
+            .args(["-m", "pip", "install", "--requirement"])
+            .arg(folder.join(requirements)))
+        .with_context(|| {
+            format!(
+                "pip cannot install tests/python/{requirements}: see its message above (it needs a network, and Python \
+                 3.11 or later)"
+            )
+        })
     }
 }
 
-/// Makes sure that the environment is there.
-///
-/// # Errors
-/// If there is a Python, but the packages cannot be installed.
-pub fn install() -> Result<Python> {
-    if !succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
-        return Ok(Python::Absent);
-    }
-    let version = Command::new("python3").args(["-c", "import sys; print(sys.version)"]).output()?.stdout;
-    let made_of = format!("{}{REQUIREMENTS}", String::from_utf8_lossy(&version));
-    Ok(Python::Ready(interpreter(&StampedDir::get("python", &made_of, make)?)))
-}
-
-/// In an environment.
+/// Returns the path of an environment's interpreter.
 fn interpreter(environment: &Path) -> PathBuf {
     environment.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" })
-}
-
-fn make(environment: &Path) -> Result<()> {
-    info("python", &format!("making {}: some 3 GB to download, once", environment.display()));
-    let made = run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment));
-    made.context("python3 makes no virtual environment: see its words above")?;
-    let requirements = environment.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS)?;
-    run(Command::new(interpreter(environment)).args(["-m", "pip", "install", "--requirement"]).arg(&requirements))
-        .context(
-            "pip cannot install tests/python/requirements.txt: see its words above (it needs a network, and Python \
-             3.11 or later)",
-        )
 }

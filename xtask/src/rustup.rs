@@ -15,42 +15,42 @@ use crate::{
 /// Something that rustup installs.
 #[derive(Clone, Copy)]
 pub enum Needs {
-    /// A component, and the subcommand of cargo that it brings.
+    /// A component, and the subcommand of cargo that it adds.
     Component(&'static str, &'static str),
-    /// Another machine's standard library.
+    /// The standard library of another target.
     Target(&'static str),
 }
 
-/// What runs in the browser is compiled for it.
+/// The target of the browser.
 pub const WASM: Needs = Needs::Target("wasm32-unknown-unknown");
 
 impl Needs {
-    /// Makes sure that it is there, if need be by rustup.
+    /// Adds it by rustup if it is missing.
     ///
     /// # Errors
-    /// If it is not there and cannot be added from here.
+    /// If it is missing and rustup cannot add it.
     pub fn install(self, stage: &str) -> Result<()> {
-        if self.is_there() {
+        if self.is_installed() {
             return Ok(());
         }
         let [kind, name] = match self {
             Self::Component(name, _) => ["component", name],
             Self::Target(name) => ["target", name],
         };
-        info(stage, &format!("missing here, so: rustup {kind} add {name}"));
+        info(stage, &format!("rustup {kind} add {name}"));
         let added = Command::new("rustup").args([kind, "add", name]).status();
-        if added.is_ok_and(|status| status.success()) && self.is_there() {
+        if added.is_ok_and(|status| status.success()) && self.is_installed() {
             return Ok(());
         }
         bail!("`rustup {kind} add {name}` failed: install {name} by hand")
     }
 
-    fn is_there(self) -> bool {
+    fn is_installed(self) -> bool {
         match self {
             Self::Component(_, subcommand) => succeeds(cargo().args([subcommand, "--version"])),
             Self::Target(name) => {
-                let mut ask = Command::new("rustc");
-                let folder = ask.args(["--print", "target-libdir", "--target", name]).stderr(Stdio::null()).output();
+                let mut rustc = Command::new("rustc");
+                let folder = rustc.args(["--print", "target-libdir", "--target", name]).stderr(Stdio::null()).output();
                 folder.is_ok_and(|folder| Path::new(String::from_utf8_lossy(&folder.stdout).trim()).is_dir())
             }
         }

@@ -1,6 +1,6 @@
-//! Tables in Markdown, so that they can be pasted beside other measurements.
+//! Tables in Markdown, so that they can be pasted into documents.
 
-/// The table of these rows; every line of it is as long.
+/// Returns the table of these rows, with columns as wide as their widest cells.
 pub fn markdown<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
     let headings = headings.map(String::from);
     let columns: [usize; N] = std::array::from_fn(|column| {
@@ -16,7 +16,12 @@ pub fn markdown<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> St
     text
 }
 
-/// A cell of what may not be there.
+/// Returns text without line breaks and without the character that ends a cell.
+pub fn cell(text: &str) -> String {
+    text.replace('|', "/").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the cell, or a dash if there is none.
 pub fn or_dash(cell: Option<String>) -> String {
     cell.unwrap_or_else(|| "–".into())
 }
@@ -27,8 +32,8 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [["a".into(), or_dash(None)], ["bcd".into(), "ÄÖÜ".into()]];
-        let expected = "| row | x   |\n| --- | --- |\n| a   | –   |\n| bcd | ÄÖÜ |\n";
+        let rows = [["a".into(), or_dash(None)], ["bcd".into(), cell("Ä|Ö\nÜ")]];
+        let expected = "| row | x     |\n| --- | ----- |\n| a   | –     |\n| bcd | Ä/Ö Ü |\n";
         assert_eq!(markdown(["row", "x"], &rows), expected);
     }
 }

@@ -1,38 +1,45 @@
-//! `cargo xtask test`: everything that must hold before a change goes in.
+//! `cargo xtask test`: everything that must pass before a change is merged.
 
 mod browser;
+mod report;
 mod vulkan;
 
-use std::{path::PathBuf, time::Instant};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use self::report::{Outcome, Report};
 use crate::{
-    browser::{self as chromium, Browser},
-    duration::HumanDuration,
-    log::{info, timed},
+    browser as chromium,
+    log::info,
     process::{cargo, is_ci, succeeds},
-    python::{self, Python},
+    python::{self, Environment},
     rustup::{self, Needs},
+    tool::Tool,
     web::Tools,
 };
 
-/// Install what is missing, then check formatting, lints and all tests
+/// Check formatting, lints and all tests
 ///
-/// Ends at the first stage that fails, with exit code 1. Everything is built in release mode, as the
-/// program itself is, so that one target directory serves both. Tests run under cargo-nextest where it is
-/// installed, under `cargo test` otherwise.
+/// Installs what they need. Runs all stages, the quick ones first, even after one has failed, and prints a table of their
+/// results. The exit code is 1 if a stage failed. A stage is left out where what it needs cannot be installed; on CI ($CI),
+/// that is a failure of formatting, lints and the web bundle. Everything is built in release mode, as the program itself is,
+/// so that one target directory serves both. Tests run under cargo-nextest if it is installed, else under `cargo test`.
 #[derive(Args)]
-pub struct Test {}
+pub struct Test {
+    /// Compare with PyTorch too, which downloads 3 GB once
+    #[arg(long)]
+    pytorch: bool,
+}
 
-/// One cargo command that must succeed.
+/// A cargo command that must succeed.
 struct Stage {
     name: &'static str,
     arguments: &'static [&'static str],
-    /// What of rustup's the command cannot do without.
+    /// What the command needs from rustup.
     needs: Option<Needs>,
-    /// What it means that the command failed, and what to do.
+    /// What a failure means, and what to do.
     failure: &'static str,
 }
 
@@ -43,15 +50,15 @@ const FORMATTING: Stage = Stage {
     failure: "the code is not formatted: run `cargo fmt --all`",
 };
 
-/// `--all-targets` takes in tests, examples and benches, so that none of them rots unseen.
+/// `--all-targets` includes tests, examples and benches.
 const LINTS: Stage = Stage {
     name: "lints",
     arguments: &["clippy", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"],
     needs: Some(Needs::Component("clippy", "clippy")),
-    failure: "the code does not compile without warnings: see clippy's above",
+    failure: "the code does not compile without warnings: see clippy's messages above",
 };
 
-/// What runs in the browser is not seen by the lints of this machine's own build.
+/// The lints of the native build do not see code that is compiled for the browser only.
 const WEB_LINTS: Stage = Stage {
     name: "web lints",
     arguments: &[
@@ -69,9 +76,10 @@ const WEB_LINTS: Stage = Stage {
         "warnings",
     ],
     needs: Some(rustup::WASM),
-    failure: "page and worker do not compile for the browser without warnings: see clippy's above",
+    failure: "page and worker do not compile for the browser without warnings: see clippy's messages above",
 };
 
+/// `cargo test` runs the examples in the documentation too.
 const TESTS: Stage = Stage {
     name: "tests",
     arguments: &["test", "--workspace", "--release", "--no-fail-fast"],
@@ -79,8 +87,9 @@ const TESTS: Stage = Stage {
     failure: "tests failed: see their names above",
 };
 
-/// Nextest leaves out the examples in the documentation. They go first, so that the last line is the count
-/// of all other tests.
+const NEXTEST: Stage = Stage { arguments: &["nextest", "run", "--workspace", "--release", "--no-fail-fast"], ..TESTS };
+
+/// Nextest leaves out the examples in the documentation.
 const DOCUMENTATION_TESTS: Stage = Stage {
     name: "documentation tests",
     arguments: &["test", "--workspace", "--release", "--doc", "--no-fail-fast"],
@@ -88,113 +97,119 @@ const DOCUMENTATION_TESTS: Stage = Stage {
     failure: "examples in the documentation failed: see their names above",
 };
 
-/// Those that run Python are marked as ignored, so that a plain `cargo test` needs none.
-const PYTHON_TESTS: Stage = Stage {
-    name: "python tests",
-    arguments: &["test", "--workspace", "--release", "--test", "interchange", "--", "--ignored"],
+/// Tests that run Python are marked as ignored, so that `cargo test` needs none.
+const EXPORTS: Stage = Stage {
+    name: "exports",
+    arguments: &[
+        "test",
+        "--workspace",
+        "--release",
+        "--test",
+        "interchange",
+        "--no-fail-fast",
+        "--",
+        "--ignored",
+        "onnx_runtime::",
+    ],
     needs: None,
-    failure: "tests of exchange with Python failed: see their names above",
+    failure: "ONNX Runtime disagrees with this program: see the names of the tests above",
 };
 
-const NEXTEST: Stage = Stage { arguments: &["nextest", "run", "--workspace", "--release", "--no-fail-fast"], ..TESTS };
+const PYTORCH: Stage = Stage {
+    name: "PyTorch",
+    arguments: &[
+        "test",
+        "--workspace",
+        "--release",
+        "--test",
+        "interchange",
+        "--no-fail-fast",
+        "--",
+        "--ignored",
+        "pytorch::",
+    ],
+    needs: None,
+    failure: "PyTorch disagrees with this program: see the names of the tests above",
+};
 
 impl Test {
-    /// Goes through the stages.
+    /// Runs the stages and prints their results.
     ///
     /// # Errors
-    /// The first stage that fails.
+    /// If a stage fails.
     pub fn run(self) -> Result<()> {
-        let start = Instant::now();
-        timed("system packages", "a Vulkan driver, for the tests on WebGPU", vulkan::install)?;
-        let python = timed("python", "PyTorch and ONNX Runtime, for the tests of interchange", python::install)?;
-        let browser = timed("browser", "Chromium and playwright, for the tests of the page", chromium::install)?;
-        let mut stages = vec![FORMATTING, LINTS, WEB_LINTS];
-        let mut skipped = Vec::new();
-        match &python {
-            Python::Ready(_) => stages.push(PYTHON_TESTS),
-            Python::Absent => skipped.push(PYTHON_TESTS.name),
-        }
+        let mut report = Report::new();
+        FORMATTING.run(&mut report);
+        report.stage("Vulkan driver", "for the tests on WebGPU", || {
+            info("Vulkan driver", &vulkan::install("Vulkan driver")?);
+            Ok(Outcome::Passed(()))
+        });
+        LINTS.run(&mut report);
+        WEB_LINTS.run(&mut report);
         if succeeds(cargo().args(["nextest", "--version"])) {
-            stages.extend([DOCUMENTATION_TESTS, NEXTEST]);
+            DOCUMENTATION_TESTS.run(&mut report);
+            NEXTEST.run(&mut report);
         } else {
-            info("tests", "cargo-nextest is not installed, so `cargo test` runs them");
-            stages.push(TESTS);
+            TESTS.run(&mut report);
         }
-        for stage in &stages {
-            if stage.is_installed()? {
-                stage.run(&python)?;
-            } else {
-                skipped.push(stage.name);
-            }
+        EXPORTS.run_with(&python::ONNX_RUNTIME, &mut report);
+        let bundle = report.stage("web bundle", "cargo xtask web", bundle);
+        report.stage("browser tests", "the page in Chromium, with and without WebGPU", || test_page(bundle.as_deref()));
+        if self.pytorch {
+            PYTORCH.run_with(&python::PYTORCH, &mut report);
         }
-        match (&browser, bundle()?) {
-            (Browser::Ready(chromium), Some(bundle)) => {
-                timed("browser tests", "the page in Chromium, with and without WebGPU", || {
-                    browser::test(chromium, &bundle)
-                })?;
-            }
-            (Browser::Absent(_), Some(_)) => skipped.push("browser tests"),
-            (_, None) => skipped.extend(["web bundle", "browser tests"]),
-        }
-        let elapsed = HumanDuration(start.elapsed());
-        if skipped.is_empty() {
-            info("test", &format!("everything passed in {elapsed}"));
-        } else {
-            info("test", &format!("passed in {elapsed}, but NOT CHECKED: {}", skipped.join(", ")));
-        }
-        Ok(())
+        report.finish()
     }
-}
-
-/// The page's folder; none where it cannot be made for lack of tools, which CI does not forgive.
-///
-/// # Errors
-/// If it cannot be made although the tools are there.
-fn bundle() -> Result<Option<PathBuf>> {
-    let tools = match Tools::find() {
-        Ok(tools) => tools,
-        Err(error) if is_ci() => return Err(error),
-        Err(error) => {
-            info("web bundle", &format!("SKIPPED: {error:#}"));
-            return Ok(None);
-        }
-    };
-    let folder = timed("web bundle", "cargo xtask web", || Ok(tools.make()?.display().to_string()))?;
-    Ok(Some(folder.into()))
 }
 
 impl Stage {
-    /// Whether the command can run, if need be after rustup has added what it needs.
-    ///
-    /// # Errors
-    /// On CI, where a component must not be left out: nobody reads the log of a run that passed. A target may
-    /// be, since a machine may reach no server that has it.
-    fn is_installed(&self) -> Result<bool> {
-        let Some(needs) = self.needs else {
-            return Ok(true);
-        };
-        let Err(advice) = needs.install(self.name) else {
-            return Ok(true);
-        };
-        let must_be_there = matches!(needs, Needs::Component(..)) && is_ci();
-        ensure!(!must_be_there, "{} cannot be checked: {advice:#}", self.name);
-        info(self.name, &format!("SKIPPED: {advice:#}"));
-        Ok(false)
+    fn run(&self, report: &mut Report) {
+        self.report(report, || {
+            let Some(Err(advice)) = self.needs.map(|needs| needs.install(self.name)) else {
+                return self.execute(None);
+            };
+            // A target may be left out on CI too: not every machine reaches a server that has it.
+            ensure!(!(matches!(self.needs, Some(Needs::Component(..))) && is_ci()), advice);
+            Ok(Outcome::LeftOut(format!("{advice:#}")))
+        });
     }
 
-    fn run(&self, python: &Python) -> Result<()> {
-        let words = format!("cargo {}", self.arguments.join(" "));
-        timed(self.name, &words, || {
-            let mut command = cargo();
-            if let Python::Ready(interpreter) = python {
-                command.env(python::VARIABLE, interpreter);
-            }
-            let status = command.args(self.arguments).status().context("cargo does not start")?;
-            if !status.success() {
-                bail!("{}", self.failure);
-            }
-            Ok("passed")
-        })
-        .map(drop)
+    /// Runs the stage with the Python of `environment`.
+    fn run_with(&self, environment: &Environment, report: &mut Report) {
+        self.report(report, || match environment.install()? {
+            Tool::Ready(interpreter) => self.execute(Some(&interpreter)),
+            Tool::Missing(advice) => Ok(Outcome::LeftOut(advice)),
+        });
+    }
+
+    fn report(&self, report: &mut Report, run: impl FnOnce() -> Result<Outcome>) {
+        report.stage(self.name, &format!("cargo {}", self.arguments.join(" ")), run);
+    }
+
+    fn execute(&self, python: Option<&Path>) -> Result<Outcome> {
+        let python = python.map(|interpreter| (python::VARIABLE, interpreter));
+        let status = cargo().args(self.arguments).envs(python).status().context("cargo does not start")?;
+        ensure!(status.success(), self.failure);
+        Ok(Outcome::Passed(()))
+    }
+}
+
+/// Makes the web bundle. Returns its folder.
+fn bundle() -> Result<Outcome<PathBuf>> {
+    match Tools::find() {
+        Ok(tools) => Ok(Outcome::Passed(tools.make()?)),
+        Err(advice) if is_ci() => Err(advice),
+        Err(advice) => Ok(Outcome::LeftOut(format!("{advice:#}"))),
+    }
+}
+
+/// Tests the page of a web bundle.
+fn test_page(bundle: Option<&Path>) -> Result<Outcome> {
+    let Some(bundle) = bundle else {
+        return Ok(Outcome::LeftOut("there is no web bundle".into()));
+    };
+    match chromium::install()? {
+        Tool::Ready(chromium) => Ok(Outcome::Passed(browser::test(&chromium, bundle)?)),
+        Tool::Missing(advice) => Ok(Outcome::LeftOut(advice)),
     }
 }

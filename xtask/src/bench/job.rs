@@ -1,13 +1,13 @@
-//! What can be measured, in the words that both programs read.
+//! What can be measured, as JSON that both programs read.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Something to measure, as `core/benches/against.rs` and `pytorch/jobs.py` read it.
+/// Something to measure, in the format of `core/benches/against.rs` and `pytorch/jobs.py`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job(pub Value);
 
-/// A network, and what it is trained with.
+/// A network, and its batch and queue.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Network {
     backbone: &'static str,
@@ -17,10 +17,10 @@ pub struct Network {
     queue: usize,
 }
 
-/// The CIFAR ResNet-20, as in the CIFAR-10 recipe but for a CPU's batch.
+/// The CIFAR ResNet-20 of the CIFAR-10 recipe, with a batch for CPUs.
 pub const RESNET20: Network = Network { backbone: "cifar", depth: 20, batch: 64, image_size: 32, queue: 4096 };
 
-/// ImageNet's ResNet-50, as in the paper's recipe but for a CPU's batch.
+/// ImageNet's ResNet-50 of the paper's recipe, with a batch for CPUs.
 pub const RESNET50: Network = Network { backbone: "resnet", depth: 50, batch: 8, image_size: 224, queue: 65_536 };
 
 /// The network that the page trains.
@@ -34,64 +34,64 @@ pub struct PageNetwork {
     queue: usize,
 }
 
-/// The page's own, but for a batch that a software renderer can do.
+/// The page's default, with a batch for software renderers.
 pub const PAGE: PageNetwork =
     PageNetwork { depth: 8, multiplier: 0.5, dim: 128, batch: 8, image_size: 32, queue: 1024 };
 
 impl Job {
-    /// A training step of all `widths` in a browser, on its `cpu` or `webgpu`, as `page/ours.mjs` and `page/theirs.mjs`
-    /// read it.
+    /// A training step of all `widths` in a browser, on its `cpu` or `webgpu`, in the format of `page/slimclr.mjs` and
+    /// `page/tensorflow.mjs`.
     pub fn page(network: PageNetwork, widths: &[f64], device: &str) -> Self {
         Self(json!({ "page": with(network, json!({ "widths": widths, "device": device })) }))
     }
 
     /// A training step of all `widths`.
     pub fn step(network: Network, widths: &[f64]) -> Self {
-        Self::step_that(network, widths, [false, false])
+        Self::step_with(network, widths, [false, false])
     }
 
-    /// The same with interference measured.
+    /// A training step that also measures interference.
     pub fn observed_step(network: Network, widths: &[f64]) -> Self {
-        Self::step_that(network, widths, [true, false])
+        Self::step_with(network, widths, [true, false])
     }
 
-    /// The same with activations recomputed.
+    /// A training step that recomputes activations.
     pub fn recomputing_step(network: Network, widths: &[f64]) -> Self {
-        Self::step_that(network, widths, [false, true])
+        Self::step_with(network, widths, [false, true])
     }
 
-    fn step_that(network: Network, widths: &[f64], [observe, recompute]: [bool; 2]) -> Self {
+    fn step_with(network: Network, widths: &[f64], [observe, recompute]: [bool; 2]) -> Self {
         let step = json!({ "widths": widths, "observe": observe, "recompute": recompute });
         Self(json!({ "step": with(network, step) }))
     }
 
-    /// The backbone's features at the last of `widths`, in evaluation mode.
+    /// The features of the backbone at the last of `widths`, in evaluation mode.
     pub fn evaluate(network: Network, widths: &[f64]) -> Self {
         Self(json!({ "evaluate": with(network, json!({ "widths": widths })) }))
     }
 
-    /// MoCo v2 views of an image file, of `size` pixels: two of each decoding, or all of one.
+    /// MoCo v2 views of an image file, `size` pixels wide. With `decode`, the file is decoded for every two views, else once.
     pub fn augment(file: &str, size: usize, decode: bool) -> Self {
         Self(json!({ "augment": { "file": file, "size": size, "decode": decode } }))
     }
 
-    /// kNN of 1,000 images in a bank of 50,000, by 512 features.
+    /// kNN of 1,000 images in a bank of 50,000, with 512 features.
     pub fn neighbours() -> Self {
         Self(json!({ "neighbours": { "bank": 50_000, "test": 1000, "features": 512, "k": 200 } }))
     }
 
-    /// A product of square matrices: what the machine computes in a second.
+    /// A product of square matrices, for the machine's arithmetic rate.
     pub fn multiply() -> Self {
         Self(json!({ "multiply": { "side": 2048 } }))
     }
 
-    /// A copy of 256 MiB, more than caches hold: what the machine moves in a second.
+    /// A copy of 256 MiB, more than caches hold, for the machine's memory bandwidth.
     pub fn copy() -> Self {
         Self(json!({ "copy": { "size": 1 << 28 } }))
     }
 }
 
-/// The network's description, with more fields.
+/// Returns the network's fields and more.
 fn with(network: impl Serialize, more: Value) -> Value {
     let (Ok(Value::Object(mut all)), Value::Object(more)) = (serde_json::to_value(network), more) else {
         unreachable!("both are structs")

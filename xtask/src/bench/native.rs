@@ -1,67 +1,60 @@
-//! The program's core beside PyTorch.
+//! `slimclr-core` against PyTorch.
 
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{
-    Contest, Program, STAGE, Sides,
+    Comparison, Program, Programs, STAGE,
     row::{self, Set},
 };
 use crate::{
     log::{info, timed},
     process::{cargo, run},
-    python::{self, Python},
+    python::PYTORCH,
     pytorch,
 };
 
-/// Our side: a bench of `slimclr-core`.
+/// A benchmark of `slimclr-core`.
 const BENCH: &str = "against";
 
-/// Both sides of what `chosen` leaves of the rows, with files that live as long as `folder`.
+/// Prepares the comparison of the rows that `chosen` returns, with temporary files in `folder`.
 ///
 /// # Errors
-/// If a side cannot be built or `chosen` refuses.
-pub fn beside_pytorch(folder: &Path, chosen: impl FnOnce(Vec<Set>) -> Result<Vec<Set>>) -> Result<Contest> {
+/// Those of `chosen`, or if a program cannot be built.
+pub fn against_pytorch(folder: &Path, chosen: impl FnOnce(Vec<Set>) -> Result<Vec<Set>>) -> Result<Comparison> {
     let [photograph, small] = ["photograph.jpg", "small.png"].map(|name| folder.join(name));
     let sets = chosen(row::sets(&photograph.to_string_lossy(), &small.to_string_lossy()))?;
-    let ours = Program { path: ours()?.into(), argument: None, variables: vec![] };
-    let python = interpreter(timed("python", "PyTorch, beside which to measure", python::install)?)?;
+    let slimclr = Program { path: build()?.into(), argument: None, variables: vec![] };
+    let python = timed("python", "PyTorch, to compare with", || PYTORCH.install())?;
+    let python = python.require().context("there is no PyTorch to compare with")?;
     let programs = pytorch::unpack(folder)?;
     run(Command::new(&python).arg(programs.join(pytorch::IMAGES)).args([&photograph, &small]))
-        .context("Python makes no images")?;
-    let theirs = Program { path: python.into(), argument: Some(programs.join(pytorch::JOBS)), variables: vec![] };
-    let remarks = "Peak memory is a job's alone, without the program around it.";
-    Ok(Contest { peer: "PyTorch", sets, sides: Sides { ours, theirs }, has_floor: true, remarks })
+        .context("Python cannot make the images")?;
+    let peer = Program { path: python.into(), argument: Some(programs.join(pytorch::JOBS)), variables: vec![] };
+    let remarks = "Peak memory is that of the job, without the program's own.";
+    Ok(Comparison { peer: "PyTorch", sets, programs: Programs { slimclr, peer }, has_roofline: true, remarks })
 }
 
-/// Builds our side.
-fn ours() -> Result<PathBuf> {
-    // The whole workspace, for the sake of its features: with others, half of Burn would be built once more.
+/// Builds the benchmark. Returns its path.
+fn build() -> Result<PathBuf> {
+    // With the features of the whole workspace: with others, half of Burn would be built again.
     let arguments = ["build", "--release", "--workspace", "--bench", BENCH, "--message-format=json-render-diagnostics"];
     info(STAGE, &format!("cargo {}", arguments.join(" ")));
     let built = cargo().args(arguments).stderr(Stdio::inherit()).output().context("cargo does not start")?;
-    ensure!(built.status.success(), "this project's side cannot be built: see cargo's words above");
-    executable(&String::from_utf8_lossy(&built.stdout)).context("cargo does not say where it built it")
+    ensure!(built.status.success(), "slimclr's benchmark cannot be built: see cargo's messages above");
+    executable(&String::from_utf8_lossy(&built.stdout)).context("cargo does not print where it built the benchmark")
 }
 
-/// The bench of which cargo's messages say that it was built.
+/// Returns the path of the benchmark in cargo's messages.
 fn executable(messages: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     messages
         .filter(|message| message["target"]["name"] == BENCH)
         .find_map(|message| Some(message["executable"].as_str()?.into()))
-}
-
-/// The Python that has PyTorch.
-fn interpreter(python: Python) -> Result<PathBuf> {
-    match python {
-        Python::Ready(interpreter) => Ok(interpreter),
-        Python::Absent => bail!("there is no PyTorch to measure beside: {}", python::ADVICE),
-    }
 }
 
 #[cfg(test)]
@@ -75,11 +68,5 @@ mod tests {
                         {\"reason\":\"build-finished\",\"success\":true}\n";
         assert_eq!(executable(messages), Some("/t/against-1".into()));
         assert_eq!(executable("no JSON\n"), None);
-    }
-
-    #[test]
-    fn without_python_the_refusal_says_what_to_install() {
-        let error = interpreter(Python::Absent).unwrap_err().to_string();
-        assert!(error.contains("no PyTorch") && error.contains("python3-venv"), "{error}");
     }
 }

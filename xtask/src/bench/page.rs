@@ -1,18 +1,12 @@
-//! The page beside TensorFlow.js, both in Chromium.
+//! The page against TensorFlow.js, both in Chromium.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 
 use super::{
-    Contest, Program, STAGE, Sides,
+    Comparison, Program, Programs, STAGE,
     row::{self, Set},
 };
-use crate::{
-    browser::{self, Browser},
-    log::timed,
-    npm,
-    process::workspace,
-    web::Tools,
-};
+use crate::{browser, log::timed, npm, process::workspace, web::Tools};
 
 const TENSORFLOW: npm::Packages = npm::Packages {
     folder: "tools/tensorflow",
@@ -20,16 +14,14 @@ const TENSORFLOW: npm::Packages = npm::Packages {
     lock: include_str!("page/package-lock.json"),
 };
 
-/// Both sides of what `chosen` leaves of the rows.
+/// Prepares the comparison of the rows that `chosen` returns.
 ///
 /// # Errors
-/// If there is no browser, a side cannot be built, or `chosen` refuses.
-pub fn beside_tensorflow(chosen: impl FnOnce(Vec<Set>) -> Result<Vec<Set>>) -> Result<Contest> {
+/// Those of `chosen`, or if there is no browser or a program cannot be built.
+pub fn against_tensorflow(chosen: impl FnOnce(Vec<Set>) -> Result<Vec<Set>>) -> Result<Comparison> {
     let sets = chosen(row::page_sets())?;
-    let chromium = match timed("browser", "Chromium, in which to measure", browser::install)? {
-        Browser::Ready(chromium) => chromium,
-        Browser::Absent(advice) => bail!("nothing can be measured in a browser: {advice}"),
-    };
+    let chromium = timed("browser", "Chromium, to measure in", browser::install)?;
+    let chromium = chromium.require().context("there is no browser to measure in")?;
     let bundle = Tools::find()?.make()?;
     let packages = TENSORFLOW.install(STAGE)?;
     let program = |name: &str, more: (&'static str, _)| Program {
@@ -37,10 +29,10 @@ pub fn beside_tensorflow(chosen: impl FnOnce(Vec<Set>) -> Result<Vec<Set>>) -> R
         argument: Some(workspace().join("xtask/src/bench/page").join(name)),
         variables: chromium.variables().into_iter().chain([more]).collect(),
     };
-    let sides = Sides {
-        ours: program("ours.mjs", ("SLIMCLR_BUNDLE", bundle)),
-        theirs: program("theirs.mjs", ("SLIMCLR_TENSORFLOW", packages)),
+    let programs = Programs {
+        slimclr: program("slimclr.mjs", ("SLIMCLR_BUNDLE", bundle)),
+        peer: program("tensorflow.mjs", ("SLIMCLR_TENSORFLOW", packages)),
     };
     let remarks = "`cpu` is Chromium without a GPU, `webgpu` its software renderer SwiftShader.";
-    Ok(Contest { peer: "TensorFlow.js", sets, sides, has_floor: false, remarks })
+    Ok(Comparison { peer: "TensorFlow.js", sets, programs, has_roofline: false, remarks })
 }

@@ -1,4 +1,4 @@
-//! The rows of the table: what each is of, and what it is held to.
+//! The rows of the table: what each compares, and its target.
 
 use std::fmt;
 
@@ -15,85 +15,79 @@ use crate::{
 
 const WIDTHS: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
 
-/// The widths that are trained together, by their number.
+/// The widths that are trained together, for one to four of them.
 const TRAINED: [&[f64]; 4] = [&[1.0], &[1.0, 0.5], &[1.0, 0.5, 0.25], &WIDTHS];
 
-/// Rows that are measured together, since they share jobs.
+/// Rows that are measured together because they share jobs.
 pub struct Set {
-    /// What they are of.
     pub name: String,
-    /// The rows.
     pub rows: Vec<Row>,
-    /// Measurements for one of a ResNet-50's: what takes a second can be measured more often.
+    /// How often it is measured for each measurement of the ResNet-50, which takes longest.
     pub repeats: usize,
 }
 
-/// One row.
+/// A row of the table.
 pub struct Row {
-    /// Its name.
     pub name: String,
     figure: Figure,
-    bar: Option<Bar>,
+    target: Option<Target>,
 }
 
-/// What a row says.
+/// The quantity in a row.
 enum Figure {
-    /// Items per second; and what items are.
+    /// Items per second, and the unit.
     Rate(Job, &'static str),
-    /// Time of `many` widths over that of `one`, under the published schedule: half of the epochs the full width only.
+    /// Time of `many` widths over that of `one`, under the published schedule: only the full width in half of the epochs.
     Schedule { one: Job, many: Job },
-    /// Our own time with something over that without it.
+    /// Time of slimclr's job `with` over that of `without`.
     Time { without: Job, with: Job },
     /// Peak memory.
     Peak(Job),
-    /// Peak memory with something, or at many widths, over that without, or at one; by whom, and in these words.
+    /// Peak memory of the job `with` over that of `without`, in each of these programs.
     Memory { without: Job, with: Job, by: &'static [Side], unit: &'static str },
 }
 
-/// What a row's ratio is held to.
+/// The limit of a row's ratio.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Bar {
+enum Target {
     AtLeast(f64),
     AtMost(f64),
 }
 
-/// Who is measured.
+/// A program that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// This project.
-    Ours,
+    Slimclr,
     /// The other program.
-    Theirs,
+    Peer,
 }
 
-const BOTH: &[Side] = &[Side::Ours, Side::Theirs];
-const OURS: &[Side] = &[Side::Ours];
+const BOTH: &[Side] = &[Side::Slimclr, Side::Peer];
+const SLIMCLR: &[Side] = &[Side::Slimclr];
 
-/// What was measured of a job.
+/// The measurements of a job in one program.
 #[derive(Debug, Clone)]
 pub struct Series {
-    /// Who did it.
     pub side: Side,
-    /// The same in the program's words.
+    /// The program's name and version.
     pub by: String,
-    /// The job.
     pub job: Job,
-    /// Items per second, round by round.
+    /// Items per second in each round.
     pub rates: Vec<f64>,
-    /// What an item cannot do without.
+    /// The least work for an item.
     pub needs: Needs,
-    /// In which of several ways it was done.
+    /// The variant of the job that the program chose, if there are several.
     pub way: Option<String>,
-    /// The most bytes in memory; where the system tells.
+    /// Peak memory in bytes, if the system reports it.
     pub peak: Option<u64>,
 }
 
-/// What the machine can do in a second, as measured.
+/// The machine's rates, as measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine {
-    /// Floating-point operations.
+    /// Floating-point operations per second.
     pub operations: f64,
-    /// Bytes, read or written.
+    /// Bytes read or written per second.
     pub bytes: f64,
 }
 
@@ -107,37 +101,38 @@ pub struct Line {
     #[serde(skip)]
     unit: &'static str,
     #[serde(skip)]
-    bar: Option<Bar>,
+    target: Option<Target>,
     #[serde(skip)]
-    floor: Option<f64>,
+    roofline: Option<f64>,
 }
 
-/// All rows, in sets, with the files of a photograph and of a small image.
+/// Returns the rows against PyTorch, with the paths of a photograph and of a small image.
 pub fn sets(photograph: &str, small: &str) -> Vec<Set> {
-    let row = |name: String, figure, bar| Row { name, figure, bar };
-    let at_least = |bar| Some(Bar::AtLeast(bar));
-    let at_most = |bar| Some(Bar::AtMost(bar));
-    let step = |name: &str, network, widths: &[f64], bar| {
-        row(format!("step-{name}-{}", widths.len()), Figure::Rate(Job::step(network, widths), "images/s"), bar)
+    let row = |name: String, figure, target| Row { name, figure, target };
+    let at_least = |ratio| Some(Target::AtLeast(ratio));
+    let at_most = |ratio| Some(Target::AtMost(ratio));
+    let step = |name: &str, network, widths: &[f64], target| {
+        row(format!("step-{name}-{}", widths.len()), Figure::Rate(Job::step(network, widths), "images/s"), target)
     };
     let peak = |name: &str, network, widths: &[f64]| {
         row(format!("peak-{name}-{}", widths.len()), Figure::Peak(Job::step(network, widths)), None)
     };
     let pair = |network, widths: &[f64]| (Job::step(network, TRAINED[0]), Job::step(network, widths));
-    let schedule = |widths: &[f64], bar| {
+    let schedule = |widths: &[f64], ratio| {
         let (one, many) = pair(RESNET50, widths);
-        row(format!("schedule-{}", widths.len()), Figure::Schedule { one, many }, at_most(bar))
+        row(format!("schedule-{}", widths.len()), Figure::Schedule { one, many }, at_most(ratio))
     };
-    let memory = |name: &str, network, bar| {
+    let memory = |name: &str, network, target| {
         let (without, with) = pair(network, &WIDTHS);
-        row(name.into(), Figure::Memory { without, with, by: BOTH, unit: "x one width's memory" }, bar)
+        row(name.into(), Figure::Memory { without, with, by: BOTH, unit: "x one width's memory" }, target)
     };
     let without = Job::step(RESNET20, &WIDTHS);
     let with = Job::observed_step(RESNET20, &WIDTHS);
     let [one, two, three, four] = TRAINED;
     let (kept, recomputed) = (Job::step(RESNET50, four), Job::recomputing_step(RESNET50, four));
     let recompute_time = Figure::Time { without: kept.clone(), with: recomputed.clone() };
-    let recompute_memory = Figure::Memory { without: kept, with: recomputed, by: OURS, unit: "x the memory without" };
+    let recompute_memory =
+        Figure::Memory { without: kept, with: recomputed, by: SLIMCLR, unit: "x the memory without" };
 
     let resnet20 = vec![
         step("resnet20", RESNET20, one, at_least(1.0)),
@@ -165,45 +160,45 @@ pub fn sets(photograph: &str, small: &str) -> Vec<Set> {
         Set { name: "ResNet-20".into(), rows: resnet20, repeats: 4 },
         Set { name: "ResNet-50".into(), rows: resnet50, repeats: 1 },
     ];
-    let mut alone = |name: String, job, items, bar| {
-        let rows = vec![row(name.clone(), Figure::Rate(job, items), bar)];
+    let mut add = |name: String, job, unit, target| {
+        let rows = vec![row(name.clone(), Figure::Rate(job, unit), target)];
         sets.push(Set { name, rows, repeats: 2 });
     };
     for (name, network) in [("resnet20", RESNET20), ("resnet50", RESNET50)] {
         for width in WIDTHS {
-            alone(format!("evaluate-{name}-{width}"), Job::evaluate(network, &up_to(width)), "images/s", None);
+            add(format!("evaluate-{name}-{width}"), Job::evaluate(network, &up_to(width)), "images/s", None);
         }
     }
-    alone("augment-cifar".into(), Job::augment(small, 32, false), "views/s", at_least(5.0));
-    alone("augment-imagenet".into(), Job::augment(photograph, 224, true), "views/s", at_least(5.0));
-    alone("knn-50000".into(), Job::neighbours(), "images/s", None);
+    add("augment-cifar".into(), Job::augment(small, 32, false), "views/s", at_least(5.0));
+    add("augment-imagenet".into(), Job::augment(photograph, 224, true), "views/s", at_least(5.0));
+    add("knn-50000".into(), Job::neighbours(), "images/s", None);
     sets
 }
 
-/// The rows of the page.
+/// Returns the rows against TensorFlow.js.
 pub fn page_sets() -> Vec<Set> {
     let set = |(device, widths): (&str, &[f64])| {
         let name = format!("page-{device}-{}", widths.len());
         let figure = Figure::Rate(Job::page(PAGE, widths, device), "images/s");
-        Set { name: name.clone(), rows: vec![Row { name, figure, bar: None }], repeats: 1 }
+        Set { name: name.clone(), rows: vec![Row { name, figure, target: None }], repeats: 1 }
     };
     let [one, .., four] = TRAINED;
     [("cpu", one), ("cpu", four), ("webgpu", one), ("webgpu", four)].map(set).into()
 }
 
-/// The fewest widths that end in this one.
+/// Returns the fewest widths that end in this one.
 fn up_to(width: f64) -> Vec<f64> {
     if width == 1.0 { vec![1.0] } else { vec![1.0, width] }
 }
 
 impl Set {
-    /// The jobs that its rows are made of, each once, and who is to do it.
+    /// Returns the jobs of its rows, each once, and the programs that do them.
     pub fn jobs(&self) -> Vec<(Side, Job)> {
         let mut jobs = Vec::new();
         for row in &self.rows {
-            for asked in row.figure.jobs() {
-                if !jobs.contains(&asked) {
-                    jobs.push(asked);
+            for job in row.figure.jobs() {
+                if !jobs.contains(&job) {
+                    jobs.push(job);
                 }
             }
         }
@@ -217,63 +212,63 @@ impl Figure {
             Self::Rate(job, _) | Self::Peak(job) => (vec![job], BOTH),
             Self::Schedule { one, many } => (vec![one, many], BOTH),
             Self::Memory { without, with, by, .. } => (vec![without, with], *by),
-            Self::Time { without, with } => (vec![without, with], OURS),
+            Self::Time { without, with } => (vec![without, with], SLIMCLR),
         };
         jobs.into_iter().flat_map(|job| sides.iter().map(|side| (*side, job.clone()))).collect()
     }
 }
 
 impl Row {
-    /// What was measured, as a line; none if the system does not tell.
+    /// Returns the row with its values; `None` if they were not measured.
     pub fn line(&self, measured: &[Series], machine: Option<Machine>) -> Option<Line> {
         let find = |side, job: &Job| measured.iter().find(|series| series.side == side && series.job == *job);
-        // What each side's measurements come to, by `quotient`, where all of these jobs were measured.
+        // The median over the rounds of `quotient` of two jobs' rates in one program.
         let within = |side, [a, b]: [&Job; 2], quotient: fn(f64, f64) -> f64| {
             let (a, b) = find(side, a).zip(find(side, b))?;
             median(a.rates.iter().zip(&b.rates).map(|(a, b)| quotient(*a, *b)))
         };
-        let (ours, peer, ratio, floor, unit) = match &self.figure {
-            Figure::Rate(job, items) => {
-                let (ours, theirs) = (find(Side::Ours, job)?, find(Side::Theirs, job)?);
-                let ratio = median(ours.rates.iter().zip(&theirs.rates).map(|(ours, theirs)| ours / theirs))?;
+        let (ours, peer, ratio, roofline, unit) = match &self.figure {
+            Figure::Rate(job, unit) => {
+                let (ours, peer) = (find(Side::Slimclr, job)?, find(Side::Peer, job)?);
+                let ratio = median(ours.rates.iter().zip(&peer.rates).map(|(ours, peer)| ours / peer))?;
                 let rate = |series: &Series| median(series.rates.iter().copied());
-                let floor = machine.and_then(|machine| machine.rate(ours.needs));
-                (rate(ours)?, Some(rate(theirs)?), ratio, floor, *items)
+                let roofline = machine.and_then(|machine| machine.roofline(ours.needs));
+                (rate(ours)?, Some(rate(peer)?), ratio, roofline, *unit)
             }
             Figure::Schedule { one, many } => {
                 let quotient = |one: f64, many: f64| f64::midpoint(1.0, one / many);
-                let ours = within(Side::Ours, [one, many], quotient)?;
-                let operations = |job| Some(find(Side::Ours, job)?.needs.operations);
-                let floor = f64::midpoint(1.0, operations(many)? / operations(one)?);
-                (ours, within(Side::Theirs, [one, many], quotient), ours, Some(floor), "x one width's time")
+                let ours = within(Side::Slimclr, [one, many], quotient)?;
+                let operations = |job| Some(find(Side::Slimclr, job)?.needs.operations);
+                let roofline = f64::midpoint(1.0, operations(many)? / operations(one)?);
+                (ours, within(Side::Peer, [one, many], quotient), ours, Some(roofline), "x one width's time")
             }
             Figure::Time { without, with } => {
-                let ours = within(Side::Ours, [without, with], |without, with| without / with)?;
+                let ours = within(Side::Slimclr, [without, with], |without, with| without / with)?;
                 (ours, None, ours, None, "x the time without")
             }
             Figure::Peak(job) => {
                 let peak = |side| Some(find(side, job)?.peak? as f64 / 1e6);
-                let (ours, theirs) = (peak(Side::Ours)?, peak(Side::Theirs)?);
-                (ours, Some(theirs), theirs / ours, None, "MB")
+                let (ours, peer) = (peak(Side::Slimclr)?, peak(Side::Peer)?);
+                (ours, Some(peer), peer / ours, None, "MB")
             }
             Figure::Memory { without, with, unit, .. } => {
                 let over = |side| Some(find(side, with)?.peak? as f64 / find(side, without)?.peak? as f64);
-                let ours = over(Side::Ours)?;
-                (ours, over(Side::Theirs), ours, None, *unit)
+                let ours = over(Side::Slimclr)?;
+                (ours, over(Side::Peer), ours, None, *unit)
             }
         };
-        Some(Line { row: self.name.clone(), ours, peer, ratio, unit, bar: self.bar, floor })
+        Some(Line { row: self.name.clone(), ours, peer, ratio, unit, target: self.target, roofline })
     }
 }
 
 impl Machine {
-    /// What the machine does in its better moment of two.
-    pub fn or(self, other: Self) -> Self {
+    /// Returns the better rates of two measurements.
+    pub fn max(self, other: Self) -> Self {
         Self { operations: self.operations.max(other.operations), bytes: self.bytes.max(other.bytes) }
     }
 
-    /// Items per second if nothing took time but what they need; none if that is not known.
-    fn rate(self, needs: Needs) -> Option<f64> {
+    /// Returns the items per second if only the work that they need took time; `None` if that is not known.
+    fn roofline(self, needs: Needs) -> Option<f64> {
         let seconds = (needs.operations / self.operations).max(needs.bytes / self.bytes);
         (seconds > 0.0).then(|| seconds.recip())
     }
@@ -286,43 +281,44 @@ impl fmt::Display for Machine {
     }
 }
 
-impl Bar {
+impl Target {
     fn is_met(self, ratio: f64) -> bool {
         match self {
-            Self::AtLeast(bar) => ratio >= bar,
-            Self::AtMost(bar) => ratio <= bar,
+            Self::AtLeast(least) => ratio >= least,
+            Self::AtMost(most) => ratio <= most,
         }
     }
 }
 
-impl fmt::Display for Bar {
+impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Self::AtLeast(bar) => write!(f, "at least {bar:.2}"),
-            Self::AtMost(bar) => write!(f, "at most {bar:.2}"),
+            Self::AtLeast(least) => write!(f, "at least {least:.2}"),
+            Self::AtMost(most) => write!(f, "at most {most:.2}"),
         }
     }
 }
 
-/// The table of all lines, beside the other program.
+/// Returns the table of these lines, with the other program's name.
 pub fn render(peer: &str, lines: &[Line]) -> String {
     let cells = |line: &Line| {
-        let bar = line.bar.map(|bar| format!("{bar}: {}", if bar.is_met(line.ratio) { "met" } else { "MISSED" }));
+        let target =
+            line.target.map(|target| format!("{target}: {}", if target.is_met(line.ratio) { "met" } else { "MISSED" }));
         [
             line.row.clone(),
             line.unit.into(),
             three_digits(line.ours),
             or_dash(line.peer.map(three_digits)),
             format!("{:.2}", line.ratio),
-            or_dash(bar),
-            or_dash(line.floor.map(three_digits)),
+            or_dash(target),
+            or_dash(line.roofline.map(three_digits)),
         ]
     };
     let rows: Vec<_> = lines.iter().map(cells).collect();
-    markdown(["row", "unit", "ours", peer, "ratio", "asked for", "floor"], &rows)
+    markdown(["row", "unit", "slimclr", peer, "ratio", "target", "roofline"], &rows)
 }
 
-/// A number to three digits, or to the unit.
+/// Formats a number with three digits, or as an integer if that has more.
 fn three_digits(number: f64) -> String {
     let decimals = if number < 10.0 { 2 } else { usize::from(number < 100.0) };
     format!("{number:.decimals$}")
@@ -347,13 +343,13 @@ mod tests {
     #[test]
     fn rates_are_compared_round_by_round() {
         let job = Job::step(RESNET20, &[1.0]);
-        // The machine slows down in the second round, for both.
+        // The machine slows down in the second round, for both programs.
         let measured = [
-            series(Side::Theirs, &job, &[50.0, 20.0, 40.0], 0.0, None),
-            series(Side::Ours, &job, &[100.0, 30.0, 90.0], 0.5, None),
+            series(Side::Peer, &job, &[50.0, 20.0, 40.0], 0.0, None),
+            series(Side::Slimclr, &job, &[100.0, 30.0, 90.0], 0.5, None),
         ];
         let line = find("step-resnet20-1").line(&measured, MACHINE).unwrap();
-        assert_eq!((line.ours, line.peer, line.ratio, line.floor), (90.0, Some(40.0), 2.0, Some(200.0)));
+        assert_eq!((line.ours, line.peer, line.ratio, line.roofline), (90.0, Some(40.0), 2.0, Some(200.0)));
         assert!(find("peak-resnet20-1").line(&measured, MACHINE).is_none());
     }
 
@@ -361,69 +357,71 @@ mod tests {
     fn the_schedule_has_half_of_its_steps_at_one_width() {
         let (one, many) = (Job::step(RESNET50, &[1.0]), Job::step(RESNET50, &[1.0, 0.5]));
         let measured = [
-            series(Side::Ours, &one, &[8.0], 16.0, Some(200)),
-            series(Side::Ours, &many, &[4.0], 20.0, Some(220)),
-            series(Side::Theirs, &one, &[10.0], 0.0, Some(100)),
-            series(Side::Theirs, &many, &[2.5], 0.0, Some(300)),
+            series(Side::Slimclr, &one, &[8.0], 16.0, Some(200)),
+            series(Side::Slimclr, &many, &[4.0], 20.0, Some(220)),
+            series(Side::Peer, &one, &[10.0], 0.0, Some(100)),
+            series(Side::Peer, &many, &[2.5], 0.0, Some(300)),
         ];
         let line = find("schedule-2").line(&measured, MACHINE).unwrap();
-        assert_eq!((line.ours, line.peer, line.ratio, line.floor), (1.5, Some(2.5), 1.5, Some(1.125)));
-        assert!(!line.bar.unwrap().is_met(line.ratio) && line.bar.unwrap().is_met(1.18));
+        assert_eq!((line.ours, line.peer, line.ratio, line.roofline), (1.5, Some(2.5), 1.5, Some(1.125)));
+        assert!(!line.target.unwrap().is_met(line.ratio) && line.target.unwrap().is_met(1.18));
     }
 
     #[test]
-    fn memory_interference_and_recomputing_are_compared_with_our_own() {
+    fn memory_interference_and_recomputing_compare_slimclr_with_itself() {
         let (one, many) = (Job::step(RESNET50, &[1.0]), Job::step(RESNET50, &WIDTHS));
         let measured = [
-            series(Side::Ours, &one, &[], 0.0, Some(200)),
-            series(Side::Ours, &many, &[], 0.0, Some(220)),
-            series(Side::Theirs, &one, &[], 0.0, Some(100)),
-            series(Side::Theirs, &many, &[], 0.0, Some(300)),
+            series(Side::Slimclr, &one, &[], 0.0, Some(200)),
+            series(Side::Slimclr, &many, &[], 0.0, Some(220)),
+            series(Side::Peer, &one, &[], 0.0, Some(100)),
+            series(Side::Peer, &many, &[], 0.0, Some(300)),
         ];
         let line = find("memory-4").line(&measured, MACHINE).unwrap();
         assert_eq!((line.ours, line.peer, line.ratio), (1.1, Some(3.0), 1.1));
 
         let (without, with) = (Job::step(RESNET20, &WIDTHS), Job::observed_step(RESNET20, &WIDTHS));
         let measured = [
-            series(Side::Ours, &without, &[5.0, 6.0, 5.0], 0.0, None),
-            series(Side::Ours, &with, &[4.0, 5.0, 5.0], 0.0, None),
+            series(Side::Slimclr, &without, &[5.0, 6.0, 5.0], 0.0, None),
+            series(Side::Slimclr, &with, &[4.0, 5.0, 5.0], 0.0, None),
         ];
         let line = find("interference").line(&measured, MACHINE).unwrap();
         assert_eq!((line.ours, line.peer, line.ratio), (1.2, None, 1.2));
-        assert!(!line.bar.unwrap().is_met(1.06));
+        assert!(!line.target.unwrap().is_met(1.06));
 
         let (without, with) = (Job::step(RESNET50, &WIDTHS), Job::recomputing_step(RESNET50, &WIDTHS));
-        let measured =
-            [series(Side::Ours, &without, &[5.0], 0.0, Some(400)), series(Side::Ours, &with, &[4.0], 0.0, Some(200))];
+        let measured = [
+            series(Side::Slimclr, &without, &[5.0], 0.0, Some(400)),
+            series(Side::Slimclr, &with, &[4.0], 0.0, Some(200)),
+        ];
         let line = |name| find(name).line(&measured, MACHINE).unwrap();
         let (time, memory) = (line("recompute-time"), line("recompute-memory"));
         assert_eq!((time.ours, time.peer, memory.ours, memory.peer), (1.25, None, 0.5, None));
     }
 
     #[test]
-    fn a_job_of_several_rows_is_done_once() {
+    fn a_job_of_several_rows_is_measured_once() {
         let sets = sets("photo.jpg", "small.png");
         let names: Vec<&str> = sets.iter().flat_map(|set| &set.rows).map(|row| row.name.as_str()).collect();
         assert!(names.iter().enumerate().all(|(place, name)| !names[..place].contains(name)));
-        // One and four widths on both sides, and ours with interference measured.
+        // One and four widths in both programs, and slimclr with interference measured.
         assert_eq!(sets[0].jobs().len(), 5);
-        // Two, three and four widths beside one, and ours with activations recomputed.
+        // One to four widths in both programs, and slimclr with activations recomputed.
         assert_eq!(sets[1].jobs().len(), 9);
     }
 
     #[test]
-    fn the_table_says_what_is_missed() {
+    fn the_table_marks_missed_targets() {
         let line = Line {
             row: "step-resnet20-4".into(),
             ours: 84.25,
             peer: Some(117.3),
             ratio: 0.718,
             unit: "images/s",
-            bar: Some(Bar::AtLeast(1.0)),
-            floor: None,
+            target: Some(Target::AtLeast(1.0)),
+            roofline: None,
         };
         let table = render("PyTorch", std::slice::from_ref(&line));
-        let expected = "| step-resnet20-4 | images/s | 84.2 | 117     | 0.72  | at least 1.00: MISSED | –     |";
+        let expected = "| step-resnet20-4 | images/s | 84.2    | 117     | 0.72  | at least 1.00: MISSED | –        |";
         assert_eq!(table.lines().last(), Some(expected));
         let json = serde_json::to_value(line).unwrap();
         let expected = "{\"ours\":84.25,\"peer\":117.3,\"ratio\":0.718,\"row\":\"step-resnet20-4\"}";

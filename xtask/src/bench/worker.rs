@@ -1,4 +1,4 @@
-//! A program that measures what it is asked.
+//! A process that measures one job.
 
 use std::{
     fs,
@@ -12,51 +12,51 @@ use serde_json::{Map, Value};
 
 use super::job::Job;
 
-/// A program that has one job, which it does whenever it is asked; ours or PyTorch's.
+/// A process that measures its job each time that it reads the job from standard input.
 pub struct Worker {
     child: Child,
-    questions: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
+    stdin: ChildStdin,
+    stdout: Lines<BufReader<ChildStdout>>,
     job: Job,
-    /// What it is, in its words.
-    pub is: String,
-    /// Bytes in memory before it knew its job; where the system tells.
-    held: Option<u64>,
+    /// The program's name and version.
+    pub name: String,
+    /// Bytes in memory before it read its job, if the system reports them.
+    memory_before: Option<u64>,
 }
 
-/// How a program introduces itself.
+/// The first line that a program prints.
 #[derive(Deserialize)]
 struct Introduction {
     is: String,
 }
 
-/// One measurement.
+/// A measurement, as a program prints it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Answer {
+pub struct Measurement {
     seconds: f64,
     items: f64,
-    /// What an item cannot do without, where the program knows.
+    /// The least work for an item, if the program knows it.
     #[serde(default)]
     pub needs: Needs,
-    /// In which of several ways the job is done.
+    /// The variant of the job that the program chose.
     #[serde(default)]
     way: Map<String, Value>,
 }
 
-/// The least that a machine has to do for an item.
+/// The least work for an item.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
 pub struct Needs {
     /// Floating-point operations of convolutions and matrix products.
     pub operations: f64,
-    /// Bytes that go in and come out.
+    /// Bytes of inputs and outputs.
     pub bytes: f64,
 }
 
 impl Worker {
-    /// Starts a program that will do `job`.
+    /// Starts a program for `job`.
     ///
     /// # Errors
-    /// If it does not start.
+    /// If it does not start or prints no name.
     pub fn start(mut command: Command, job: Job) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command
@@ -64,34 +64,34 @@ impl Worker {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("{name} does not start"))?;
-        let (questions, answers) = child.stdin.take().zip(child.stdout.take()).context("pipes were asked for")?;
-        let answers = BufReader::new(answers).lines();
-        let mut worker = Self { child, questions, answers, job, is: name, held: None };
-        worker.is = worker.read::<Introduction>()?.is;
-        worker.held = worker.memory("VmRSS");
+        let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).context("the pipes are missing")?;
+        let stdout = BufReader::new(stdout).lines();
+        let mut worker = Self { child, stdin, stdout, job, name, memory_before: None };
+        worker.name = worker.read::<Introduction>()?.is;
+        worker.memory_before = worker.memory("VmRSS");
         Ok(worker)
     }
 
-    /// Measures once; the first time, the program prepares itself.
+    /// Measures once. The first time includes preparations, which are not measured.
     ///
     /// # Errors
-    /// If the program fails; it has said why.
-    pub fn measure(&mut self) -> Result<Answer> {
-        writeln!(self.questions, "{}", self.job.0).with_context(|| format!("{} has ended", self.is))?;
+    /// If the program fails; it has printed why.
+    pub fn measure(&mut self) -> Result<Measurement> {
+        writeln!(self.stdin, "{}", self.job.0).with_context(|| format!("{} has ended", self.name))?;
         self.read()
     }
 
-    /// The most bytes that the job has had in memory, without what the program had before it; where the system tells.
+    /// Returns the job's peak memory in bytes, without the memory of the program before it, if the system reports it.
     pub fn peak(&self) -> Option<u64> {
-        Some(self.memory("VmHWM")?.saturating_sub(self.held?))
+        Some(self.memory("VmHWM")?.saturating_sub(self.memory_before?))
     }
 
     fn read<T: DeserializeOwned>(&mut self) -> Result<T> {
-        let line = self.answers.next().ok_or_else(|| anyhow!("{} broke off: see its words above", self.is))??;
-        serde_json::from_str(&line).with_context(|| format!("{} answered '{line}'", self.is))
+        let line = self.stdout.next().ok_or_else(|| anyhow!("{} ended early: see its messages above", self.name))??;
+        serde_json::from_str(&line).with_context(|| format!("{} printed '{line}'", self.name))
     }
 
-    /// A field of Linux's account of the program, in bytes.
+    /// Returns a field of the process's status on Linux, in bytes.
     fn memory(&self, field: &str) -> Option<u64> {
         field_of(&fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?, field)
     }
@@ -99,30 +99,30 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-impl Answer {
-    /// Items per second.
+impl Measurement {
+    /// Returns the items per second.
     pub fn rate(&self) -> f64 {
         self.items / self.seconds
     }
 
-    /// The way in words, if there were several.
+    /// Returns the variant as text, if there were several.
     pub fn way(&self) -> Option<String> {
-        let words = self.way.iter().map(|(name, value)| match value {
+        let parts = self.way.iter().map(|(name, value)| match value {
             Value::Bool(true) => name.clone(),
             Value::Bool(false) => format!("not {name}"),
             value => format!("{name} {value}"),
         });
-        (!self.way.is_empty()).then(|| words.collect::<Vec<_>>().join(", "))
+        (!self.way.is_empty()).then(|| parts.collect::<Vec<_>>().join(", "))
     }
 }
 
-/// A field of a `/proc/PID/status`, in bytes.
+/// Returns a field of a `/proc/PID/status`, in bytes.
 fn field_of(status: &str, field: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -134,12 +134,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_may_leave_out_what_it_does_not_know() {
-        let answer: Answer = serde_json::from_str("{\"seconds\": 0.5, \"items\": 64}").unwrap();
-        assert_eq!((answer.rate(), answer.needs, answer.way()), (128.0, Needs::default(), None));
+    fn a_measurement_may_leave_out_needs_and_way() {
+        let measurement: Measurement = serde_json::from_str("{\"seconds\": 0.5, \"items\": 64}").unwrap();
+        assert_eq!((measurement.rate(), measurement.needs, measurement.way()), (128.0, Needs::default(), None));
         let line = "{\"seconds\": 2, \"items\": 1, \"way\": {\"chunk\": 64, \"joint\": false, \"last\": true}}";
-        let answer: Answer = serde_json::from_str(line).unwrap();
-        assert_eq!(answer.way().as_deref(), Some("chunk 64, not joint, last"));
+        let measurement: Measurement = serde_json::from_str(line).unwrap();
+        assert_eq!(measurement.way().as_deref(), Some("chunk 64, not joint, last"));
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_program_is_asked_by_lines() {
+    fn a_program_reads_its_job_from_standard_input() {
         let start = |script: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", script]);
@@ -160,11 +160,11 @@ mod tests {
         let script = "echo '{\"is\": \"a shell\"}'; read job; echo \"$job\" | grep -q multiply && \
                       echo '{\"seconds\": 2, \"items\": 6}'";
         let mut worker = start(script).unwrap();
-        assert_eq!(worker.is, "a shell");
+        assert_eq!(worker.name, "a shell");
         assert_eq!(worker.measure().unwrap().rate(), 3.0);
-        // It has ended, and says so however it is asked.
+        // The program has ended.
         assert!(worker.measure().unwrap_err().to_string().contains("a shell"));
         let error = start("echo Traceback").err().unwrap();
-        assert!(error.to_string().contains("answered 'Traceback'"), "{error}");
+        assert!(error.to_string().contains("printed 'Traceback'"), "{error}");
     }
 }

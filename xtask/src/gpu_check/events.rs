@@ -1,40 +1,40 @@
-//! What a run of `slimclr` left: its `events.jsonl`, and how it ended.
+//! The result of a run of `slimclr`: its `events.jsonl`, and how it ended.
 
 use serde::Deserialize;
 
-use super::process::{End, last_words};
+use super::process::{End, last_message};
 use crate::median::median;
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Debug, PartialEq)]
 pub enum Outcome {
-    /// It took the steps wanted of it.
+    /// It took all its steps.
     Ran(Log),
-    /// The program or the machine has no such device; in the program's words.
+    /// The program or the machine has no such device; with the program's message.
     Absent(String),
-    /// It broke off.
+    /// It failed, for this reason.
     Failed(String),
 }
 
-/// What a run logged.
+/// The events of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Log {
-    /// The device in use, in words.
+    /// The name of the device.
     pub adapter: String,
     /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
-/// A training step; the fields of the program's event that matter here.
+/// A training step, with the fields of the program's event that are used here.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Step {
-    /// Steps taken, this one included.
+    /// Steps taken, including this one.
     pub step: u64,
     /// Sum of `losses`.
     pub loss: f64,
     /// Each width's loss, widest first.
     pub losses: Vec<f64>,
-    /// Training images per second since the event before.
+    /// Training images per second since the previous event.
     pub images_per_second: f64,
 }
 
@@ -49,41 +49,41 @@ enum Event {
     Other,
 }
 
-/// The exit code with which the program refuses what it is asked, such as a device that it does not find.
+/// The exit code of the program if it refuses its options, such as a device that it does not find.
 const REFUSED: i32 = 2;
 
 impl Outcome {
-    /// From how the program ended, what it printed, the lines of its `events.jsonl`, and how many steps it
-    /// was to take.
+    /// Returns the result of a program that was to take `steps`, from how it ended, what it printed, and the lines of its
+    /// `events.jsonl`.
     ///
-    /// A device is absent only where the program refused before its run had started: one that starts and
-    /// then crashes, or computes something that is no number, is there and is broken.
-    pub fn new(end: End, words: &str, lines: &str, steps: u64) -> Self {
-        let said = last_words(words).unwrap_or("it printed nothing");
+    /// A device is absent only if the program refused it before the run started: if the run starts and then crashes, or
+    /// computes NaN, the device is present and broken.
+    pub fn new(end: End, output: &str, lines: &str, steps: u64) -> Self {
+        let message = last_message(output).unwrap_or("it printed nothing");
         match (end, Log::read(lines)) {
             (_, Err(error)) => Self::Failed(error),
-            (End::Code(REFUSED), Ok(None)) => Self::Absent(said.into()),
+            (End::Code(REFUSED), Ok(None)) => Self::Absent(message.into()),
             (End::Done | End::Code(0), Ok(Some(log))) if log.has_steps(steps) => Self::Ran(log.first(steps)),
             (end, Ok(log)) => {
                 let taken = log.map_or(0, |log| log.steps.len());
-                Self::Failed(format!("slimclr {end}, after {taken} steps: {said}"))
+                Self::Failed(format!("slimclr {end}, after {taken} steps: {message}"))
             }
         }
     }
 }
 
 impl Log {
-    /// Reads the lines of an `events.jsonl`; nothing if the run did not get as far as its start.
+    /// Reads the lines of an `events.jsonl`. Returns `None` if the run had not started.
     ///
     /// # Errors
-    /// If a line is no event.
+    /// If a line is not an event.
     pub fn read(lines: &str) -> Result<Option<Self>, String> {
         let (mut started, mut steps) = (None, Vec::new());
-        // A program that was killed may leave half a line.
+        // A program that was killed may leave an incomplete line.
         let whole = lines.rfind('\n').map_or("", |end| &lines[..end]);
         for (number, line) in (1..).zip(whole.lines()).filter(|(_, line)| !line.trim().is_empty()) {
             let event = serde_json::from_str(line)
-                .map_err(|error| format!("line {number} of events.jsonl cannot be read: {error}"))?;
+                .map_err(|error| format!("line {number} of events.jsonl is not an event: {error}"))?;
             match event {
                 Event::Started { device } => started = Some(device),
                 Event::Step(step) => steps.push(step),
@@ -93,20 +93,20 @@ impl Log {
         Ok(started.map(|adapter| Self { adapter, steps }))
     }
 
-    /// Whether at least this many steps are there.
+    /// Returns whether there are at least this many steps.
     pub fn has_steps(&self, steps: u64) -> bool {
         self.steps.len() as u64 >= steps
     }
 
-    /// The first `steps`: a run that is ended from outside takes some more.
+    /// Keeps the first `steps`: a run may take more before it is stopped.
     fn first(mut self, steps: u64) -> Self {
         self.steps.truncate(steps as usize);
         self
     }
 }
 
-/// Median of the images per second after a warm-up. Unlike the mean, it minds neither a step that waits for
-/// the disk nor a first event that still speaks of some steps of the warm-up.
+/// Returns the median of the images per second after a warm-up. Unlike the mean, it ignores a step that waits for the disk,
+/// and a first event that includes steps of the warm-up.
 pub fn median_rate(steps: &[Step], warmup: u64) -> Option<f64> {
     median(steps.iter().skip_while(|step| step.step <= warmup).map(|step| step.images_per_second))
 }
@@ -120,12 +120,12 @@ mod tests {
                         \"learning_rate\":0.06,\"images_per_second\":80.5}\n";
 
     #[test]
-    fn a_run_is_read_and_events_unknown_here_are_passed_over() {
+    fn other_events_are_ignored() {
         let lines = format!("{STARTED}{{\"event\":\"evaluated\",\"knn\":0.2}}\n{STEP}");
         let step = Step { step: 1, loss: 3.0, losses: vec![2.0, 1.0], images_per_second: 80.5 };
         let log = Log { adapter: "NVIDIA".into(), steps: vec![step] };
         assert_eq!(Outcome::new(End::Code(0), "", &lines, 1), Outcome::Ran(log.clone()));
-        // Steps beyond those wanted, the last of them cut short.
+        // More steps, and an incomplete line.
         let lines = format!("{lines}{STEP}{{\"event\":\"st");
         assert_eq!(Outcome::new(End::Done, "", &lines, 1), Outcome::Ran(log));
     }
@@ -139,26 +139,26 @@ mod tests {
         assert!(is_failure(End::Code(101), ""));
         assert!(is_failure(End::Signal(11), ""));
         assert!(is_failure(End::Code(0), ""));
-        // Ended too soon, though of its own will.
+        // It succeeded, but after too few steps.
         assert!(is_failure(End::Code(0), STARTED));
     }
 
     #[test]
-    fn a_loss_that_is_no_number_fails_with_its_line() {
+    fn a_loss_of_nan_fails_with_its_line() {
         let lines = format!("{STARTED}{}", STEP.replace("3.0", "null"));
-        let Outcome::Failed(why) = Outcome::new(End::Code(0), "", &lines, 1) else { panic!("not a failure") };
+        let Outcome::Failed(why) = Outcome::new(End::Code(0), "", &lines, 1) else { panic!("it did not fail") };
         assert!(why.contains("line 2"), "{why}");
     }
 
     #[test]
-    fn a_crash_is_told_with_the_steps_before_it() {
+    fn a_crash_is_reported_with_the_steps_before_it() {
         let lines = format!("{STARTED}{STEP}{STEP}{{\"event\":\"st");
-        let Outcome::Failed(why) = Outcome::new(End::Signal(9), "", &lines, 5) else { panic!("not a failure") };
+        let Outcome::Failed(why) = Outcome::new(End::Signal(9), "", &lines, 5) else { panic!("it did not fail") };
         assert!(why.contains("signal 9, after 2 steps"), "{why}");
     }
 
     #[test]
-    fn the_median_leaves_the_warm_up_out() {
+    fn the_median_ignores_the_warm_up() {
         let steps: Vec<Step> = [1.0, 2.0, 40.0, 20.0, 30.0, 10.0]
             .iter()
             .zip(1..)

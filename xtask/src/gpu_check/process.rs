@@ -1,4 +1,4 @@
-//! Running another program to its end, or to the end of its time.
+//! Runs of other programs with a time limit.
 
 use std::{
     fmt,
@@ -18,12 +18,12 @@ use crate::duration::HumanDuration;
 pub enum End {
     /// With this exit code.
     Code(i32),
-    /// By a signal, such as that of a segmentation fault.
+    /// By this signal, such as that of a segmentation fault.
     Signal(i32),
-    /// Ended by us, because it had done what it was wanted for.
+    /// Stopped because it was done.
     Done,
-    /// Ended by us, after this time.
-    Overtime(Duration),
+    /// Stopped after this time limit.
+    TimedOut(Duration),
 }
 
 impl fmt::Display for End {
@@ -31,8 +31,8 @@ impl fmt::Display for End {
         match self {
             Self::Code(code) => write!(f, "ended with exit code {code}"),
             Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
-            Self::Done => write!(f, "had done its work"),
-            Self::Overtime(limit) => write!(f, "had not ended within {}", HumanDuration(*limit)),
+            Self::Done => write!(f, "was stopped when it was done"),
+            Self::TimedOut(limit) => write!(f, "had not ended within {}", HumanDuration(*limit)),
         }
     }
 }
@@ -47,14 +47,14 @@ impl From<ExitStatus> for End {
     }
 }
 
-/// Runs `command`, with what it prints in the file `log`, until it `is_done`, for `limit` at most.
+/// Runs `command` until it ends or `is_done` returns true, for `limit` at most, and writes its output to the file `log`.
 ///
 /// # Errors
 /// If it does not start.
 pub fn finish(command: &mut Command, log: &Path, limit: Duration, is_done: impl Fn() -> bool) -> Result<End> {
     let stdout = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let stderr = stdout.try_clone()?;
-    // The last line of the log is shown as the reason for a failure: no colours, and no backtrace after it.
+    // No colours, and no backtrace at the end: the last line of the log is shown as the reason of a failure.
     command.env("NO_COLOR", "1").env("RUST_BACKTRACE", "0").env_remove("RUST_LIB_BACKTRACE");
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     let name = command.get_program().to_string_lossy().into_owned();
@@ -68,18 +68,17 @@ pub fn finish(command: &mut Command, log: &Path, limit: Duration, is_done: impl 
         if is_over || is_done() {
             child.kill()?;
             child.wait()?;
-            return Ok(if is_over { End::Overtime(limit) } else { End::Done });
+            return Ok(if is_over { End::TimedOut(limit) } else { End::Done });
         }
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// The last line that says something of a program's output: its error message, if it failed, without the
-/// word "error".
-pub fn last_words(output: &str) -> Option<&str> {
-    let says_something = |line: &&str| !line.is_empty() && !line.contains("RUST_BACKTRACE");
-    let line = output.lines().map(str::trim).rfind(says_something)?;
-    Some(["error: ", "Error: "].iter().find_map(|word| line.strip_prefix(word)).unwrap_or(line))
+/// Returns the last line of a program's output that is a message, without the prefix "error: ".
+pub fn last_message(output: &str) -> Option<&str> {
+    let is_message = |line: &&str| !line.is_empty() && !line.contains("RUST_BACKTRACE");
+    let line = output.lines().map(str::trim).rfind(is_message)?;
+    Some(["error: ", "Error: "].iter().find_map(|prefix| line.strip_prefix(prefix)).unwrap_or(line))
 }
 
 #[cfg(test)]
@@ -87,17 +86,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_words_of_a_panic_are_its_message() {
+    fn the_last_message_of_a_panic_is_its_reason() {
         let output = "\nthread 'main' panicked at src/main.rs:1:1:\nno such library\n\
                       note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n\n";
-        assert_eq!(last_words(output), Some("no such library"));
-        assert_eq!(last_words("step 1\nerror: no such device\n"), Some("no such device"));
-        assert_eq!(last_words("\n \n"), None);
+        assert_eq!(last_message(output), Some("no such library"));
+        assert_eq!(last_message("step 1\nerror: no such device\n"), Some("no such device"));
+        assert_eq!(last_message("\n \n"), None);
     }
 
     #[cfg(unix)]
     #[test]
-    fn every_end_is_told_from_the_others() {
+    fn every_end_is_recognised() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let end = |script: &str, limit| {
@@ -110,6 +109,6 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "out\nerr\n");
         assert_eq!(end("kill -9 $$", 60_000), End::Signal(9));
         assert_eq!(end("exec sleep 60 # done", 60_000), End::Done);
-        assert_eq!(end("exec sleep 60", 50), End::Overtime(Duration::from_millis(50)));
+        assert_eq!(end("exec sleep 60", 50), End::TimedOut(Duration::from_millis(50)));
     }
 }

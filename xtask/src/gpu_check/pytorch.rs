@@ -1,28 +1,28 @@
-//! The same training step in PyTorch, as the measure of our speed.
+//! The rates of the same training step in PyTorch.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::process::{End, last_words};
+use super::process::{End, last_message};
 
 /// PyTorch's rates on this machine.
 #[derive(Debug, PartialEq)]
 pub struct PyTorch {
     /// On the CPU.
     pub cpu: Rate,
-    /// On the GPU: PyTorch knows no Vulkan or WebGPU, so it is the measure for those too.
+    /// On CUDA; also compared with Vulkan and WebGPU, which PyTorch does not have.
     pub cuda: Rate,
 }
 
-/// A rate of PyTorch's, or why there is none.
+/// PyTorch's rate, or why there is none.
 #[derive(Debug, PartialEq)]
 pub enum Rate {
-    /// Nothing to compare it with.
-    NotAsked,
-    /// PyTorch is not there, has no such device, or failed; in Python's words.
-    None(String),
-    /// What was measured.
+    /// It was not measured, as there is nothing to compare it with.
+    NotMeasured,
+    /// PyTorch is not installed, has no such device, or failed; with Python's message.
+    Failed(String),
+    /// The measurement.
     Measured(Measured),
 }
 
@@ -32,9 +32,9 @@ pub struct Measured {
     /// Training images per second.
     pub images_per_second: f64,
     device: String,
-    /// Whether one backward pass for all widths was the faster way, or one for each.
+    /// Whether one backward pass for all widths was faster, or one for each width.
     backward: String,
-    /// Whether channels after the pixels were faster, or before them.
+    /// Whether `channels_last` was faster.
     channels_last: bool,
     version: String,
     threads: u64,
@@ -42,21 +42,21 @@ pub struct Measured {
 }
 
 impl Rate {
-    /// From how the Python program ended, and what it printed.
-    pub fn read(end: End, words: &str) -> Self {
-        let said = last_words(words).unwrap_or("it printed nothing");
-        match (end, serde_json::from_str(said)) {
+    /// Reads the rate from how the Python program ended and what it printed.
+    pub fn read(end: End, output: &str) -> Self {
+        let message = last_message(output).unwrap_or("it printed nothing");
+        match (end, serde_json::from_str(message)) {
             (End::Code(0), Ok(measured)) => Self::Measured(measured),
-            (End::Code(_), _) => Self::None(said.into()),
-            (end, _) => Self::None(format!("Python {end}: {said}")),
+            (End::Code(_), _) => Self::Failed(message.into()),
+            (end, _) => Self::Failed(format!("Python {end}: {message}")),
         }
     }
 
-    /// Images per second, where there is a figure.
+    /// Returns the images per second if they were measured.
     pub fn images_per_second(&self) -> Option<f64> {
         match self {
             Self::Measured(measured) => Some(measured.images_per_second),
-            Self::NotAsked | Self::None(_) => None,
+            Self::NotMeasured | Self::Failed(_) => None,
         }
     }
 }
@@ -70,7 +70,7 @@ impl fmt::Display for Measured {
         if device == "cpu" {
             write!(f, " with {threads} threads")?;
         }
-        write!(f, ", {backward}, {layout} (the fastest way)")?;
+        write!(f, ", {backward}, {layout} (the fastest variant)")?;
         if self.tf32 { f.write_str(", convolutions in TF32 as by default") } else { Ok(()) }
     }
 }
@@ -95,8 +95,11 @@ mod tests {
     }
 
     #[test]
-    fn without_pytorch_python_says_so() {
-        let words = "Traceback\nModuleNotFoundError: No module named 'torch'\n";
-        assert_eq!(Rate::read(End::Code(1), words), Rate::None("ModuleNotFoundError: No module named 'torch'".into()));
+    fn without_pytorch_the_reason_is_pythons_message() {
+        let output = "Traceback\nModuleNotFoundError: No module named 'torch'\n";
+        assert_eq!(
+            Rate::read(End::Code(1), output),
+            Rate::Failed("ModuleNotFoundError: No module named 'torch'".into())
+        );
     }
 }

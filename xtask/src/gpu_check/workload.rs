@@ -1,41 +1,41 @@
-//! What is timed: a training step at four widths, the same of ours and of PyTorch's.
+//! The workloads that are timed: training steps at four widths, the same in slimclr and in PyTorch.
 
 use std::fmt;
 
 use super::{CPU, GpuCheck};
 
-/// Keys in the queue of the CIFAR ResNet's step, as in the CIFAR-10 recipe.
+/// Keys in the queue of the CIFAR ResNet, as in the CIFAR-10 recipe.
 pub const CIFAR_QUEUE: u64 = 4096;
 
 /// A training step that is timed.
 pub struct Workload {
-    /// Kind of network, as both programs name it.
+    /// The kind of network, as both programs name it.
     backbone: &'static str,
     depth: usize,
     image_size: u64,
     batch: u64,
     queue: u64,
-    /// Convolutions and products in bfloat16, else all in 32 bits.
+    /// Whether convolutions and matrix products are in bf16; the rest is in f32.
     bf16: bool,
-    /// None if the CPU would take minutes a step.
+    /// `None` if the CPU would take minutes for a step.
     cpu: Option<Timing>,
     gpu: Timing,
 }
 
-/// Which steps of a run are timed, for our program and for PyTorch alike.
+/// The steps of a run that are timed, in both programs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timing {
     /// Steps before the timed ones.
     pub warmup: u64,
     /// Timed steps.
     pub steps: u64,
-    /// Steps between PyTorch's looks at the clock. Each makes the device finish, so a GPU, which runs behind
-    /// the program, must not be asked at every step; our program looks about four times a second.
+    /// Steps between two readings of the clock in PyTorch. Each reading waits for the device, which would slow down a GPU
+    /// at every step; slimclr reads the clock about four times a second.
     pub stretch: u64,
 }
 
 impl Workload {
-    /// All that are timed.
+    /// Returns all workloads.
     pub fn all(options: &GpuCheck) -> [Self; 2] {
         let &GpuCheck { depth, batch, gpu_steps, cpu_steps, .. } = options;
         let long_steps = gpu_steps.div_ceil(5);
@@ -63,34 +63,34 @@ impl Workload {
         ]
     }
 
-    /// How it is timed on this device, if it is.
+    /// Returns the steps to time on this device; `None` if it is not timed there.
     pub fn timing(&self, device: &str) -> Option<Timing> {
         if device == CPU { self.cpu } else { Some(self.gpu) }
     }
 
-    /// Whether every device can, so that one that fails at it is broken: not where it takes bf16 and much memory.
+    /// Returns whether every device must be able to run it; not all have bf16 and enough memory.
     pub fn is_for_all(&self) -> bool {
         self.cpu.is_some()
     }
 
-    /// In a word, for the names of files.
+    /// Returns a short name for files.
     pub fn slug(&self) -> String {
         format!("{}-{}", self.backbone, self.depth)
     }
 
-    /// What our program is asked for.
-    pub fn ours(&self) -> Vec<String> {
-        [self.network(), vec!["--precision".into(), self.precision().into()]].concat()
+    /// Returns the flags for slimclr.
+    pub fn slimclr_flags(&self) -> Vec<String> {
+        [self.network_flags(), vec!["--precision".into(), self.precision().into()]].concat()
     }
 
-    /// What PyTorch's program is asked for.
-    pub fn pytorchs(&self) -> Vec<String> {
+    /// Returns the flags for PyTorch's program.
+    pub fn pytorch_flags(&self) -> Vec<String> {
         let bf16 = self.bf16.then(|| "--bf16".into());
-        self.network().into_iter().chain(bf16).collect()
+        self.network_flags().into_iter().chain(bf16).collect()
     }
 
-    /// What both programs call by the same names.
-    fn network(&self) -> Vec<String> {
+    /// Returns the flags that both programs have.
+    fn network_flags(&self) -> Vec<String> {
         flat([
             ("--backbone", self.backbone.into()),
             ("--depth", self.depth.to_string()),
@@ -114,8 +114,8 @@ impl fmt::Display for Workload {
 }
 
 impl Timing {
-    /// What PyTorch's program is asked for.
-    pub fn pytorchs(&self) -> Vec<String> {
+    /// Returns the flags for PyTorch's program.
+    pub fn pytorch_flags(&self) -> Vec<String> {
         flat([
             ("--warmup", self.warmup.to_string()),
             ("--steps", self.steps.to_string()),
@@ -139,32 +139,32 @@ mod tests {
     };
 
     #[test]
-    fn both_programs_are_asked_for_the_same_network() {
+    fn both_programs_get_the_same_network() {
         let [cifar, resnet] = Workload::all(&options(&["--depth", "32", "--batch", "128"]));
         let small = "--backbone cifar --depth 32 --image-size 32 --batch 128 --queue 4096";
         assert_eq!(cifar.to_string(), "CIFAR ResNet-32, 32 pixels, batch 128, f32");
-        assert_eq!(cifar.ours().join(" "), format!("{small} --precision f32"));
-        assert_eq!(cifar.pytorchs().join(" "), small);
+        assert_eq!(cifar.slimclr_flags().join(" "), format!("{small} --precision f32"));
+        assert_eq!(cifar.pytorch_flags().join(" "), small);
         let large = "--backbone resnet --depth 50 --image-size 224 --batch 256 --queue 65536";
         assert_eq!(resnet.to_string(), "ResNet-50, 224 pixels, batch 256, bf16");
-        assert_eq!(resnet.ours().join(" "), format!("{large} --precision bf16"));
-        assert_eq!(resnet.pytorchs().join(" "), format!("{large} --bf16"));
+        assert_eq!(resnet.slimclr_flags().join(" "), format!("{large} --precision bf16"));
+        assert_eq!(resnet.pytorch_flags().join(" "), format!("{large} --bf16"));
     }
 
     #[test]
-    fn pytorchs_program_knows_every_flag() {
+    fn pytorchs_program_has_every_flag() {
         let folder = tempfile::tempdir().unwrap();
         let program = fs::read_to_string(unpack(folder.path()).unwrap().join(STEP)).unwrap();
         for workload in Workload::all(&options(&[])) {
-            let asked = [workload.pytorchs(), workload.gpu.pytorchs()].concat();
-            for flag in asked.iter().filter(|word| word.starts_with("--")) {
+            let flags = [workload.pytorch_flags(), workload.gpu.pytorch_flags()].concat();
+            for flag in flags.iter().filter(|word| word.starts_with("--")) {
                 assert!(program.contains(&format!("add_argument(\"{flag}\"")), "{flag}");
             }
         }
     }
 
     #[test]
-    fn long_steps_are_fewer_and_not_the_cpus() {
+    fn resnet_50_has_fewer_steps_and_none_on_the_cpu() {
         let [cifar, resnet] = Workload::all(&options(&["--gpu-steps", "100", "--cpu-steps", "3"]));
         assert_eq!(cifar.timing(CPU), Some(Timing { warmup: 2, steps: 3, stretch: 1 }));
         assert_eq!(cifar.timing("cuda:1"), Some(Timing { warmup: 20, steps: 100, stretch: 10 }));

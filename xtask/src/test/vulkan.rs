@@ -1,5 +1,5 @@
-//! The Vulkan driver under the tests on WebGPU: Mesa's lavapipe, which computes on the CPU and so is the
-//! same on every machine.
+//! The Vulkan driver for the tests on WebGPU: Mesa's lavapipe, which computes on the CPU and so gives the same results on
+//! every machine.
 
 use std::{
     env,
@@ -17,29 +17,29 @@ const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
 /// Folders in which the Vulkan loader looks for driver manifests.
 const MANIFESTS: [&str; 3] = ["usr/share/vulkan/icd.d", "usr/local/share/vulkan/icd.d", "etc/vulkan/icd.d"];
 
-/// Makes sure that there is a Vulkan driver, and says which.
+/// Installs a Vulkan driver if there is none. Returns a message that says which there is.
 ///
 /// # Errors
-/// If there is none and none can be installed from here.
-pub fn install() -> Result<String> {
+/// If there is none and apt cannot install it.
+pub fn install(stage: &str) -> Result<String> {
     if !cfg!(target_os = "linux") {
-        return Ok("nothing to install: WebGPU runs on the system's own graphics interface here".into());
+        return Ok("nothing to install: WebGPU uses the system's own graphics interface".into());
     }
-    // With these set, the loader knows the drivers that they name and no others.
+    // If one of these is set, the loader finds only the drivers that it names.
     let named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].into_iter().find_map(env::var_os);
     let find = || Vulkan::find(Path::new("/"), named.as_deref());
     let mut vulkan = find();
     if !vulkan.has_lavapipe() && apt::is_allowed() {
-        // A real driver serves the tests as well, so only its lack makes this an error.
-        match apt::install("system packages", &PACKAGES) {
+        // A GPU's driver will do, so this is an error only if there is none.
+        match apt::install(stage, &PACKAGES) {
             Ok(()) => vulkan = find(),
-            Err(error) => info("system packages", &format!("{error:#}")),
+            Err(error) => info(stage, &format!("{error:#}")),
         }
     }
-    vulkan.verdict()
+    vulkan.check()
 }
 
-/// What a machine has of Vulkan.
+/// The parts of Vulkan that are installed.
 #[derive(Debug, Default)]
 struct Vulkan {
     has_loader: bool,
@@ -48,8 +48,8 @@ struct Vulkan {
 }
 
 impl Vulkan {
-    /// Looks where Linux distributions put the loader and the drivers, below `root`; for drivers only among
-    /// those `named`, if any are.
+    /// Searches the folders below `root` where Linux distributions put the loader and the drivers. If drivers are
+    /// `named`, in a list of paths, only they count.
     fn find(root: &Path, named: Option<&OsStr>) -> Self {
         let mut drivers: Vec<PathBuf> = match named {
             Some(named) => env::split_paths(named).filter(|path| path.is_file()).collect(),
@@ -57,10 +57,10 @@ impl Vulkan {
         };
         drivers.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         drivers.sort();
-        // Libraries lie in one of these, or a level deeper in a folder named after the architecture.
+        // Libraries are in one of these, or in a folder in it that is named after the architecture.
         let libraries = ["usr/lib", "usr/lib64", "usr/local/lib"].map(|folder| root.join(folder));
-        let deeper = libraries.iter().flat_map(|folder| entries(folder));
-        let has_loader = libraries.iter().cloned().chain(deeper).any(|folder| folder.join("libvulkan.so.1").exists());
+        let nested = libraries.iter().flat_map(|folder| entries(folder));
+        let has_loader = libraries.iter().cloned().chain(nested).any(|folder| folder.join("libvulkan.so.1").exists());
         Self { has_loader, drivers }
     }
 
@@ -68,8 +68,11 @@ impl Vulkan {
         self.has_loader && self.drivers.iter().any(|driver| file_name(driver).starts_with("lvp_icd"))
     }
 
-    /// What the tests will run on.
-    fn verdict(&self) -> Result<String> {
+    /// Returns a message that names the driver that tests will use.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn check(&self) -> Result<String> {
         if self.has_lavapipe() {
             return Ok("Mesa's lavapipe is installed".into());
         }
@@ -77,20 +80,20 @@ impl Vulkan {
         if self.has_loader && !self.drivers.is_empty() {
             let drivers: Vec<_> = self.drivers.iter().map(|driver| file_name(driver)).collect();
             return Ok(format!(
-                "going on with the Vulkan driver that is there ({}); for Mesa's lavapipe, install {packages}",
+                "using the Vulkan driver that is installed ({}); for Mesa's lavapipe, install {packages}",
                 drivers.join(", ")
             ));
         }
         bail!(
             "the tests on WebGPU need a Vulkan driver, and there is none: install Mesa's, on Debian and Ubuntu \
-             with `sudo apt-get install --no-install-recommends {}`, elsewhere whatever brings libvulkan.so.1 \
+             with `sudo apt-get install --no-install-recommends {}`, elsewhere the packages of libvulkan.so.1 \
              and lavapipe",
             PACKAGES.join(" ")
         )
     }
 }
 
-/// What lies in a folder; nothing if it cannot be read.
+/// Returns the paths in a folder; none if it cannot be read.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
@@ -106,7 +109,7 @@ fn file_name(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    /// A machine with these files.
+    /// Makes a machine with these files.
     fn machine(files: &[&str]) -> Vulkan {
         let root = tempfile::tempdir().unwrap();
         for file in files {
@@ -131,13 +134,13 @@ mod tests {
     #[test]
     fn another_driver_will_do() {
         let vulkan = machine(&[LOADER, "etc/vulkan/icd.d/nvidia_icd.json"]);
-        assert!(vulkan.verdict().unwrap().contains("nvidia_icd.json"));
+        assert!(vulkan.check().unwrap().contains("nvidia_icd.json"));
     }
 
     #[test]
     fn without_a_driver_the_packages_are_named() {
         for files in [&[][..], &[LOADER], &["etc/vulkan/icd.d/nvidia_icd.json"]] {
-            let error = machine(files).verdict().unwrap_err().to_string();
+            let error = machine(files).check().unwrap_err().to_string();
             assert!(error.contains("mesa-vulkan-drivers libvulkan1"), "{error}");
         }
     }

@@ -1,4 +1,4 @@
-//! Binaryen's wasm-opt: the same module, smaller.
+//! Binaryen's wasm-opt, which makes modules smaller.
 
 use std::{
     fs,
@@ -21,10 +21,10 @@ const PACKAGES: npm::Packages = npm::Packages {
     lock: include_str!("package-lock.json"),
 };
 
-/// Debian 12's, which takes all that rustc 1.95 writes; older ones were not tried.
+/// The oldest version of wasm-opt, that of Debian 12: it reads what rustc 1.95 writes. Older ones are not tested.
 const OLDEST: u32 = 108;
 
-/// What rustc's modules make use of.
+/// The WebAssembly features that rustc's modules use.
 const FEATURES: [&str; 7] = [
     "--enable-bulk-memory",
     "--enable-multivalue",
@@ -35,44 +35,37 @@ const FEATURES: [&str; 7] = [
     "--enable-simd",
 ];
 
-/// wasm-opt, wherever it is.
+/// wasm-opt.
 pub struct Optimiser {
-    /// The program, and what comes before its own arguments.
+    /// The program, and the arguments before those of wasm-opt.
     program: Vec<PathBuf>,
 }
 
 impl Optimiser {
-    /// npm's, which is of the same version on every machine, else the one on the path.
+    /// Finds npm's wasm-opt, which has the same version on every machine, or else the one in `PATH`.
     ///
     /// # Errors
-    /// If there is none: what to install.
+    /// If there is none; the error says what to install.
     pub fn find() -> Result<Self> {
-        if npm::is_there() {
+        if npm::is_installed() {
             let program = PACKAGES.install(STAGE)?.join("node_modules/binaryen/bin/wasm-opt");
             return Ok(Self { program: vec!["node".into(), program] });
         }
         let found = Self { program: vec!["wasm-opt".into()] };
         match found.version() {
             Some(version) if version >= OLDEST => Ok(found),
-            Some(version) => bail!(
-                "there is no Node.js 20 or later with npm, and wasm-opt is of version {version}: install Node.js, or Binaryen \
-                 {OLDEST} or later"
-            ),
-            None => {
-                bail!(
-                    "there is neither Node.js 20 or later with npm nor wasm-opt: install Node.js, or Binaryen {OLDEST} or later"
-                )
-            }
+            Some(version) => bail!("{}, or Binaryen {OLDEST} or later: wasm-opt has version {version}", npm::ADVICE),
+            None => bail!("{}, or Binaryen {OLDEST} or later: there is no wasm-opt either", npm::ADVICE),
         }
     }
 
-    /// The module after the passes of `level`, such as `-Oz`, and without names.
+    /// Optimises a module at `level`, such as `-Oz`, and strips its names. Returns the path of the result.
     ///
     /// # Errors
-    /// If wasm-opt does not take the module.
+    /// If wasm-opt fails.
     pub fn optimise(&self, cache: &mut BuildCache, module: &Path, level: &str) -> Result<PathBuf> {
-        let bytes = fs::read(module).with_context(|| format!("{} cannot be read", module.display()))?;
-        let version = self.version().context("wasm-opt names no version")?.to_string();
+        let bytes = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
+        let version = self.version().context("wasm-opt prints no version")?.to_string();
         cache.get(&[b"wasm-opt", version.as_bytes(), level.as_bytes(), &bytes], |optimised| {
             info(STAGE, &format!("wasm-opt {level}: {:.1} MB", bytes.len() as f64 / 1e6));
             let mut command = self.command();
@@ -86,8 +79,8 @@ impl Optimiser {
         if !succeeds(command.arg("--version")) {
             return None;
         }
-        let words = String::from_utf8(self.command().arg("--version").output().ok()?.stdout).ok()?;
-        words.strip_prefix("wasm-opt version ")?.split_whitespace().next()?.parse().ok()
+        let version = String::from_utf8(self.command().arg("--version").output().ok()?.stdout).ok()?;
+        version.strip_prefix("wasm-opt version ")?.split_whitespace().next()?.parse().ok()
     }
 
     fn command(&self) -> Command {
