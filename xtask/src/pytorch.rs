@@ -1,4 +1,4 @@
-//! The Python programs that measure PyTorch. They travel inside this one, which may run where the sources are not.
+//! The Python programs that measure PyTorch. They are embedded in this one, which may run without the sources.
 
 use std::{
     fs,
@@ -9,14 +9,14 @@ use anyhow::{Context, Result};
 
 /// Times training steps: `cargo xtask gpu-check`.
 pub const STEP: &str = "step.py";
-/// Does what it is asked by lines: `cargo xtask bench`.
+/// Runs jobs that it reads from standard input: `cargo xtask bench`.
 pub const JOBS: &str = "jobs.py";
 /// Trains on CIFAR-10: `cargo xtask learn`.
 pub const LEARN: &str = "learn.py";
-/// Makes images to be augmented.
+/// Makes the images that augmentation is measured on.
 pub const IMAGES: &str = "images.py";
 
-/// The programs, and the network that they share.
+/// The programs, and the module that they share.
 const FILES: [(&str, &str); 5] = [
     ("slimmable.py", include_str!("pytorch/slimmable.py")),
     (STEP, include_str!("pytorch/step.py")),
@@ -25,10 +25,10 @@ const FILES: [(&str, &str); 5] = [
     (IMAGES, include_str!("pytorch/images.py")),
 ];
 
-/// Writes the programs to a new folder of `folder`, and returns it.
+/// Writes the programs to a new folder in `folder`. Returns its path.
 ///
 /// # Errors
-/// If nothing can be written there.
+/// If it cannot be written.
 pub fn unpack(folder: &Path) -> Result<PathBuf> {
     let folder = folder.join("pytorch");
     let write = || {

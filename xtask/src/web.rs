@@ -1,4 +1,4 @@
-//! `cargo xtask web`: the page that a browser opens, as a folder of files.
+//! `cargo xtask web`: the folder of files that a browser loads the page from.
 
 mod bindgen;
 mod budget;
@@ -25,18 +25,18 @@ use crate::{
 
 const STAGE: &str = "web";
 
-/// Make the browser's page, in `web` below cargo's target directory
+/// Make the page for browsers, in `web` in cargo's target directory
 ///
-/// Installs what it needs, or says what to install. `slimclr serve` opens the page; any server of static files will do.
-/// What did not change since the last time is not made again.
+/// Installs what it needs, or says what to install. `slimclr serve` opens the page; any server of static files can serve it.
+/// Parts that did not change since the last time are reused.
 #[derive(Args)]
 pub struct Web {}
 
 impl Web {
-    /// Makes the bundle and says how large it is.
+    /// Makes the bundle and prints its size.
     ///
     /// # Errors
-    /// If it cannot be made, or is larger than it may be.
+    /// If it cannot be made or is too large.
     pub fn run(self) -> Result<()> {
         let start = Instant::now();
         let folder = Tools::find()?.make()?;
@@ -45,7 +45,7 @@ impl Web {
     }
 }
 
-/// What makes the bundle.
+/// The programs that make the bundle.
 pub struct Tools {
     compiler: Compiler,
     bindgen: Bindgen,
@@ -53,18 +53,18 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Installs what is missing.
+    /// Finds the programs, after installing them if need be.
     ///
     /// # Errors
-    /// If something can neither be found nor installed from here.
+    /// If one is missing; the error says what to install.
     pub fn find() -> Result<Self> {
         Ok(Self { compiler: Compiler::find()?, optimiser: Optimiser::find()?, bindgen: Bindgen::find()? })
     }
 
-    /// Makes the bundle; returns its folder.
+    /// Makes the bundle. Returns its folder.
     ///
     /// # Errors
-    /// If something does not compile, or the bundle is larger than it may be.
+    /// If something does not compile, or the bundle is too large.
     pub fn make(&self) -> Result<PathBuf> {
         let target = target_directory()?;
         fs::create_dir_all(&target)?;
@@ -73,7 +73,7 @@ impl Tools {
         let mut cache = BuildCache::open(target.join("web.cache"))?;
         let compiled = self.compiler.compile()?;
         let mut bundle = Bundle::default();
-        // The page is small and waits for people; the worker computes.
+        // The page has to load quickly; the worker has to compute quickly.
         self.add_module(&mut bundle, &mut cache, &compiled.page, "page", "-Oz")?;
         self.add_module(&mut bundle, &mut cache, &compiled.worker, "slimclr_worker", "-O2")?;
         add_assets(&mut bundle)?;
@@ -100,7 +100,7 @@ impl Tools {
     }
 }
 
-/// What is in the bundle as it lies in the repository.
+/// Adds the files that the bundle has as they are in the repository.
 fn add_assets(bundle: &mut Bundle) -> Result<()> {
     let workspace = workspace();
     bundle.folder("", &workspace.join("web/page/static"))?;
@@ -115,7 +115,7 @@ fn add_assets(bundle: &mut Bundle) -> Result<()> {
         if source.exists() {
             bundle.file(path, source);
         } else {
-            info(STAGE, &format!("{} is not there, so the bundle has no {path}", source.display()));
+            info(STAGE, &format!("there is no {}, so the bundle has no {path}", source.display()));
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! wasm-bindgen: the JavaScript between a module and the browser.
+//! wasm-bindgen, which writes the JavaScript between a module and the browser.
 
 use std::{
     fs,
@@ -14,45 +14,45 @@ use crate::{
     process::{cargo, run, target_directory, workspace},
 };
 
-/// The program, of the version of the library that the modules were compiled with: any other refuses them.
+/// The program. It needs the version of the library that the modules were compiled with.
 pub struct Bindgen {
     program: PathBuf,
     version: String,
 }
 
 impl Bindgen {
-    /// The one on the path if it is of the right version, else one of our own, which cargo compiles once.
+    /// Finds the program in `PATH` if it has the right version, or else installs it beside cargo's builds.
     ///
     /// # Errors
-    /// If it does not compile.
+    /// If cargo cannot install it.
     pub fn find() -> Result<Self> {
-        let lock = fs::read_to_string(workspace().join("Cargo.lock")).context("Cargo.lock cannot be read")?;
-        let version = locked_version(&lock, "wasm-bindgen").context("Cargo.lock names no wasm-bindgen")?;
+        let lock = fs::read_to_string(workspace().join("Cargo.lock")).context("cannot read Cargo.lock")?;
+        let version = locked_version(&lock, "wasm-bindgen").context("Cargo.lock has no wasm-bindgen")?;
         let tools = target_directory()?.join("tools");
-        let own = tools.join("bin/wasm-bindgen");
-        for program in [Path::new("wasm-bindgen"), &own] {
+        let installed = tools.join("bin/wasm-bindgen");
+        for program in [Path::new("wasm-bindgen"), &installed] {
             if is_version(program, version) {
                 return Ok(Self { program: program.into(), version: version.into() });
             }
         }
-        info(STAGE, &format!("wasm-bindgen {version} is not there: cargo installs it, some five minutes, once"));
+        info(STAGE, &format!("cargo installs wasm-bindgen {version}: about five minutes, once"));
         fs::create_dir_all(&tools)?;
         let builds = tempfile::tempdir_in(&tools)?;
-        let installed = run(cargo()
+        let result = run(cargo()
             .args(["install", "wasm-bindgen-cli", "--force", "--version", version, "--root"])
             .arg(&tools)
             .arg("--target-dir")
             .arg(builds.path()));
-        installed.context("cargo cannot install wasm-bindgen-cli: see its words above")?;
-        Ok(Self { program: own, version: version.into() })
+        result.context("cargo cannot install wasm-bindgen-cli: see its messages above")?;
+        Ok(Self { program: installed, version: version.into() })
     }
 
-    /// A folder with `name.js`, `name_bg.wasm`, and `snippets` where there are any.
+    /// Returns a folder with `name.js`, `name_bg.wasm` and, if there are any, `snippets`.
     ///
     /// # Errors
-    /// If wasm-bindgen does not take the module.
+    /// If wasm-bindgen fails.
     pub fn bind(&self, cache: &mut BuildCache, module: &Path, name: &str) -> Result<PathBuf> {
-        let bytes = fs::read(module).with_context(|| format!("{} cannot be read", module.display()))?;
+        let bytes = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
         cache.get(&[b"bindgen", self.version.as_bytes(), name.as_bytes(), &bytes], |folder| {
             info(STAGE, &format!("wasm-bindgen: {name}"));
             let mut command = Command::new(&self.program);
@@ -63,11 +63,11 @@ impl Bindgen {
 }
 
 fn is_version(program: &Path, version: &str) -> bool {
-    let asked = Command::new(program).arg("--version").output();
-    asked.is_ok_and(|asked| asked.stdout.trim_ascii() == format!("wasm-bindgen {version}").as_bytes())
+    let output = Command::new(program).arg("--version").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == format!("wasm-bindgen {version}").as_bytes())
 }
 
-/// The version of a package in a `Cargo.lock`.
+/// Returns the version of a package in a `Cargo.lock`.
 fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
     let entry = format!("name = \"{package}\"\n");
     lock.split("[[package]]\n")
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_that_of_the_very_package() {
+    fn the_version_is_that_of_the_package_with_exactly_this_name() {
         let lock = "version = 4\n\n[[package]]\nname = \"wasm-bindgen-futures\"\nversion = \"0.4.1\"\n\n\
                     [[package]]\nname = \"wasm-bindgen\"\nversion = \"0.2.130\"\nsource = \"registry\"\n";
         assert_eq!(locked_version(lock, "wasm-bindgen"), Some("0.2.130"));

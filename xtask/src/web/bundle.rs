@@ -1,4 +1,4 @@
-//! The folder that is served: files, each with a compressed twin where that pays, and a list of them all.
+//! The folder that is served: files, compressed copies of some, and a list of them all.
 
 use std::{
     collections::BTreeMap,
@@ -13,31 +13,30 @@ use sha2::{Digest, Sha256};
 
 use super::build_cache::{self, BuildCache, hexadecimal};
 
-/// What brotli shortens; images and weights are as short as they get.
+/// The extensions of files that brotli makes smaller; images and weights stay as large.
 const COMPRESSIBLE: [&str; 9] = ["css", "html", "js", "json", "mjs", "svg", "wasm", "webmanifest", "wgsl"];
 
-/// The files of a bundle by their paths in it, with forward slashes.
+/// The source of each file, by its path in the bundle, with forward slashes.
 #[derive(Default)]
 pub struct Bundle {
     sources: BTreeMap<String, PathBuf>,
 }
 
-/// A file as the list has it.
+/// An entry of `files.json`.
 #[derive(Serialize)]
 pub struct Listed {
     pub path: String,
-    /// Its length.
     pub bytes: u64,
-    /// The length of its compressed twin `path.br`; null if it has none.
+    /// The size of the compressed copy `path.br`; null if there is none.
     pub brotli: Option<u64>,
-    /// Of its contents, in hexadecimal.
+    /// In hexadecimal.
     pub sha256: String,
 }
 
-/// What stands in `files.json`: all files but itself and the compressed twins.
+/// The contents of `files.json`: all files except itself and the compressed copies.
 #[derive(Serialize)]
 pub struct List {
-    /// Another one for any other contents.
+    /// A hash of all files.
     pub version: String,
     pub files: Vec<Listed>,
 }
@@ -48,12 +47,12 @@ impl Bundle {
         self.sources.insert(path.into(), source.into());
     }
 
-    /// Adds all that lies in a folder, and in the folders below it.
+    /// Adds all files in a folder and its subfolders.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the folder cannot be read.
     pub fn folder(&mut self, path: &str, source: &Path) -> Result<()> {
-        let entries = fs::read_dir(source).with_context(|| format!("{} cannot be read", source.display()))?;
+        let entries = fs::read_dir(source).with_context(|| format!("cannot read {}", source.display()))?;
         for entry in entries {
             let entry = entry?;
             let path = format!("{path}{}", entry.file_name().to_string_lossy());
@@ -66,8 +65,7 @@ impl Bundle {
         Ok(())
     }
 
-    /// Puts the files into `folder`, in place of what was there. Whoever serves it sees the old files until the new
-    /// ones are complete.
+    /// Replaces the contents of `folder` by the bundle, all files at once.
     ///
     /// # Errors
     /// If a file cannot be read or written.
@@ -76,7 +74,7 @@ impl Bundle {
         build_cache::remove(&next)?;
         let mut files = Vec::new();
         for (path, source) in &self.sources {
-            let contents = fs::read(source).with_context(|| format!("{} cannot be read", source.display()))?;
+            let contents = fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
             write(&next.join(path), &contents)?;
             let mut brotli = None;
             if COMPRESSIBLE.iter().any(|extension| path.rsplit('.').next() == Some(extension)) {
@@ -100,7 +98,7 @@ impl Bundle {
     }
 }
 
-/// At the highest quality, which takes minutes for the worker's module, and once.
+/// Compresses at the highest quality, which takes minutes for the worker's module, hence the cache.
 fn compress(cache: &mut BuildCache, contents: &[u8]) -> Result<Vec<u8>> {
     let compressed = cache.get(&[b"brotli", contents], |path| {
         let mut writer = brotli::CompressorWriter::new(fs::File::create(path)?, 1 << 16, 11, 24);
@@ -121,6 +119,6 @@ fn version(files: &[Listed]) -> String {
 }
 
 fn write(path: &Path, contents: &[u8]) -> Result<()> {
-    fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
-    fs::write(path, contents).with_context(|| format!("{} cannot be written", path.display()))
+    fs::create_dir_all(path.parent().context("a file has a folder")?)?;
+    fs::write(path, contents).with_context(|| format!("cannot write {}", path.display()))
 }

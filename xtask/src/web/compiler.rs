@@ -1,4 +1,4 @@
-//! What compiles Rust for the browser: rustup's own toolchain, else Debian's.
+//! The compiler of Rust for the browser: rustup's toolchain, or else Debian's.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,51 +17,55 @@ use crate::{
 
 const TRIPLE: &str = "wasm32-unknown-unknown";
 
-/// Leptos then has one type for all components' views, in place of code for each.
+/// Makes Leptos use one type for the views of all components, which is less code.
 const SMALLER_VIEWS: &str = r#"target.wasm32-unknown-unknown.rustflags = ["--cfg", "erase_components"]"#;
 
-/// Of Debian: a compiler new enough, its cargo, and the standard library's source.
+/// Debian's packages of a compiler that is new enough, its cargo, and the source of the standard library.
 const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
 /// A cargo that compiles for the browser.
 pub enum Compiler {
-    /// With the target's standard library.
+    /// rustup's, with the target's standard library.
     Rustup,
     /// Debian's, which has the standard library as source only, and no linker.
     Debian {
-        /// rustup's toolchain has one.
+        /// That of rustup's toolchain.
         linker: PathBuf,
     },
 }
 
-/// The two modules as they come from the compiler.
+/// The paths of the compiled modules.
 pub struct Compiled {
     pub page: PathBuf,
     pub worker: PathBuf,
 }
 
 impl Compiler {
-    /// The best one there is, installed where that can be done from here.
+    /// Finds a compiler, after installing it if need be.
     ///
     /// # Errors
-    /// If there is none: what to install.
+    /// If there is none; the error says what to install.
     pub fn find() -> Result<Self> {
         let Err(without_target) = rustup::WASM.install(STAGE) else {
             return Ok(Self::Rustup);
         };
-        info(STAGE, &format!("{without_target:#}; going on with Debian's {}", PACKAGES.join(", ")));
+        info(STAGE, &format!("{without_target:#}; trying Debian's {}", PACKAGES.join(", ")));
         if !has_debians() {
             ensure!(apt::is_allowed(), "{without_target:#}, or Debian's packages {}", PACKAGES.join(", "));
             apt::install(STAGE, &PACKAGES).with_context(|| format!("{without_target:#}"))?;
-            ensure!(has_debians(), "{} are installed, but /usr/bin/rustc is not theirs", PACKAGES.join(", "));
+            ensure!(
+                has_debians(),
+                "{} are installed, but /usr/bin/rustc belongs to another package",
+                PACKAGES.join(", ")
+            );
         }
         Ok(Self::Debian { linker: linker()? })
     }
 
-    /// Compiles page and worker; cargo says how far it has come.
+    /// Compiles page and worker.
     ///
-    /// Each by itself: in one call with the worker, the page would have all that the worker asks of Burn, above all its
-    /// GPU backend, megabytes that nothing in the page ever calls.
+    /// This takes two calls of cargo: in one, the page would get the features of Burn that the worker asks for, such as its
+    /// GPU backend, which are megabytes that the page never calls.
     ///
     /// # Errors
     /// If they do not compile.
@@ -75,7 +79,7 @@ impl Compiler {
     fn build(&self, package: &str, profile: &str, arguments: &[&str]) -> Result<()> {
         let mut command = self.cargo();
         run(command.args(["--profile", profile, "--target", TRIPLE, "--package", package]).args(arguments))
-            .with_context(|| format!("{package} cannot be built: see cargo's words above"))
+            .with_context(|| format!("{package} cannot be built: see cargo's messages above"))
     }
 
     fn cargo(&self) -> Command {
@@ -100,24 +104,24 @@ impl Compiler {
     }
 }
 
-/// Whether Debian's compiler has its standard library's source: that of the older package `rustc` has not.
+/// Returns whether Debian's compiler has the source of its standard library; that of the older package `rustc` has not.
 fn has_debians() -> bool {
     sysroot("/usr/bin/rustc").is_ok_and(|sysroot| sysroot.join("lib/rustlib/src/rust/library/std").is_dir())
         && Path::new("/usr/bin/cargo").exists()
 }
 
-/// rustup's linker for WebAssembly.
+/// Returns the path of rustup's linker for WebAssembly.
 fn linker() -> Result<PathBuf> {
     let host = Command::new("rustc").arg("-vV").output().context("rustc does not start")?;
     let host = String::from_utf8_lossy(&host.stdout).into_owned();
-    let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
+    let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc prints no host")?;
     let linker = sysroot("rustc")?.join("lib/rustlib").join(host).join("bin/rust-lld");
-    ensure!(linker.exists(), "no linker for {TRIPLE}: {} is missing", linker.display());
+    ensure!(linker.exists(), "there is no linker for {TRIPLE}: {} is missing", linker.display());
     Ok(linker)
 }
 
 fn sysroot(rustc: &str) -> Result<PathBuf> {
-    let asked = Command::new(rustc).args(["--print", "sysroot"]).output()?;
-    ensure!(asked.status.success(), "{rustc} names no sysroot");
-    Ok(String::from_utf8_lossy(&asked.stdout).trim().into())
+    let output = Command::new(rustc).args(["--print", "sysroot"]).output()?;
+    ensure!(output.status.success(), "{rustc} prints no sysroot");
+    Ok(String::from_utf8_lossy(&output.stdout).trim().into())
 }
