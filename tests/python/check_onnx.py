@@ -1,4 +1,4 @@
-"""Checks that ONNX Runtime computes from exports what the `slimclr` program computes; for the arguments, see exports.py.
+"""Checks that ONNX Runtime computes the same outputs from exports as `slimclr`. For the arguments, see exports.py.
 
 The networks are loaded with the lines of Python that their cards give.
 """

@@ -1,4 +1,4 @@
-"""Checks that torchvision computes from exports what the `slimclr` program computes; for the arguments, see exports.py.
+"""Checks that torchvision computes the same outputs from exports as `slimclr`. For the arguments, see exports.py.
 
 The networks are loaded with the lines of Python that their cards give.
 """

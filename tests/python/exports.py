@@ -1,7 +1,7 @@
 """The exports that a program checks: its arguments are `[EXPECTED.safetensors CARD.json]...`.
 
-EXPECTED holds `images`, `[batch, 3, height, width]`, and what the `slimclr` program computes for them: `features` and, of a
-classifier, `logits`.
+EXPECTED has `images`, `[batch, 3, height, width]`, and slimclr's outputs for them: `features` and, for a classifier,
+`logits`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Generates tensors as described in the README of `fixtures/parity`."""
+"""Generated tensors, as described in ../fixtures/parity/README.md."""
 
 import math
 
@@ -6,11 +6,11 @@ import numpy
 
 
 def fill(name, shape, salt):
-    """Returns the tensor `name`: a parameter of the authors' state dict, or an input."""
+    """The tensor `name`: an input, or the parameter of this name in the authors' state dict."""
     state = 0xCBF29CE484222325
     for byte in (salt + name).encode():
         state = (state ^ byte) * 0x100000001B3 % 2**64
-    # NumPy's unsigned integers wrap around, as SplitMix64 requires.
+    # NumPy's unsigned integers wrap around, as SplitMix64 needs.
     z = numpy.uint64(state) + numpy.arange(1, math.prod(shape) + 1, dtype=numpy.uint64) * numpy.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)

@@ -38,9 +38,10 @@ def save_state_dict(folder):
     state["scalar"] = torch.tensor(0.5)
     state["parameter"] = torch.nn.Parameter(torch.randn(4))
     # Objects that a reader has to skip: plain values, an optimizer's state, a module, a set.
-    others = {"epoch": 7, "best": 0.5, "optimizer": optimizer.state_dict(), "seed": 2**70, "device": torch.device("cpu")}
+    values = {"epoch": 7, "best": 0.5, "seed": 2**70, "device": torch.device("cpu")}
     torch.save(
-        {**others, "state_dict": state, "network": network, "tags": {"a"}}, os.path.join(folder, "state_dict.pth")
+        {**values, "optimizer": optimizer.state_dict(), "state_dict": state, "network": network, "tags": {"a"}},
+        os.path.join(folder, "state_dict.pth"),
     )
     floats = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
     save_file(

@@ -1,16 +1,15 @@
-"""Writes statistics of torchvision's MoCo v2 views over 10,000 draws, which the tests compare with this program's.
+"""Writes statistics of torchvision's views of MoCo v2, over 10,000 draws, for the tests of slimclr's.
 
     views.py ../../native/assets/cifar10-train.webp ../fixtures/views.json
 
-Each entry is `[mean, standard deviation]` over the draws, on images with values from 0 to 1:
+Each entry is `[mean, standard deviation]` over the draws, for images with values from 0 to 1:
 
-- `mean`, `spread`: mean and standard deviation of a view's pixels, 32 pixels wide, cycling through the first 100 embedded
-  images;
-- `grey`: 1 if the view's three channels are equal;
-- `area`, `flipped`: for crops and flips only, on an image whose red increases to the right and whose green increases
-  downwards: the product of the two slopes, relative to the whole image's, and 1 if red decreases to the right;
-- `detail`, `blurred`: for blur only, 64 pixels wide, on an image of one-pixel stripes: the standard deviation of its
-  pixels, and 1 if that is below 0.4 (without blur it is 0.5).
+- `mean`, `spread`: mean and standard deviation of the pixels of a view, 32 pixels wide, of one of 100 embedded images;
+- `grey`: whether its three channels are equal;
+- `area`, `flipped`: crops and flips only, of an image whose red grows from left to right and whose green grows
+  downwards: the product of the two slopes, relative to the whole image's, and whether red falls;
+- `detail`, `blurred`: blur only, of an image of one-pixel stripes, 64 pixels wide: the standard deviation of its pixels,
+  and whether that is below 0.4 (it is 0.5 without blur).
 """
 
 import json
@@ -25,7 +24,7 @@ DRAWS = 10_000
 
 
 def blur(image):
-    """Blurs as in the MoCo authors' code."""
+    """Blurs as MoCo's code does."""
     return image.filter(ImageFilter.GaussianBlur(radius=torch.empty(1).uniform_(0.1, 2.0).item()))
 
 

@@ -1,7 +1,8 @@
-"""Makes the images that augmentation is measured on: noise of all scales, like a photograph's, with some edges.
+"""Makes the images that augmentation is measured on: noise at all scales, as in photographs, with some edges.
 
-Writes a photograph, 500 x 375 pixels of JPEG, and an image as small as CIFAR's, 32 x 32 of PNG, under the two names
-given.
+    images.py PHOTOGRAPH.jpg SMALL.png
+
+PHOTOGRAPH has 500 x 375 pixels, SMALL 32 x 32, as in CIFAR.
 """
 
 import sys
@@ -16,7 +17,7 @@ picture = numpy.zeros((height, width, 3))
 for scale in (1, 2, 4, 8, 16, 32, 64, 128):
     coarse = random.normal(size=(height // scale + 2, width // scale + 2, 3))
     channels = [Image.fromarray(coarse[..., c].astype("f4")).resize((width, height), Image.BICUBIC) for c in range(3)]
-    # Amplitude that grows with scale, and channels that are much alike: so it is in photographs.
+    # As in photographs, the amplitude grows with the scale, and the channels are similar.
     layer = numpy.stack([numpy.asarray(channel) for channel in channels], axis=2)
     picture += scale**0.25 * (0.7 * layer.mean(axis=2, keepdims=True) + 0.3 * layer)
 picture /= picture.std()

@@ -1,9 +1,8 @@
-"""PyTorch's side of `cargo xtask bench`: a program that is asked by lines on standard input.
+"""PyTorch's program for `cargo xtask bench`. It has the protocol of slimclr's, `core/benches/against.rs`.
 
-It speaks as our side does, `core/benches/against.rs`: it says what it is, reads a job in JSON, does it once so that
-nothing is measured cold, and then answers each line, the first one included, by how long the job took this time.
-Where there are several ways to do a job, they are tried first, each in a process of its own so that the peak
-memory of this one is that of the fastest.
+It prints its name, reads a job in JSON from standard input, and runs it once without measuring. Then, for each line
+that it reads, the first one included, it measures the job and prints the time. If there are several variants of a job,
+it first tries each in a separate process, so that its own peak memory is that of the fastest.
 """
 
 import io
@@ -21,13 +20,13 @@ from torchvision.transforms import v2
 
 import slimmable
 
-LEAST = 0.5  # seconds that an answer is measured over, at least
+LEAST = 0.5  # seconds of a measurement, at least
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
 LARGEST_UNBLURRED = 32  # pixels
 
 
 def step(way, observe, recompute, **network):
-    """A training step of all widths, which is never asked to observe or to recompute; items are images."""
+    """A training step of all widths; items are images. `observe` and `recompute` are always false."""
     trainer = slimmable.Trainer(**network, **way)
     return network["batch"], trainer.step
 
@@ -46,13 +45,13 @@ def evaluate(way, backbone, depth, widths, batch, image_size, **_):
 
 
 def blur(image):
-    """Gaussian blur as in MoCo's own code, by Pillow."""
+    """Gaussian blur with Pillow, as in MoCo's code."""
     sigma = torch.empty(1).uniform_(0.1, 2.0).item()
     return image.filter(ImageFilter.GaussianBlur(radius=sigma))
 
 
 def augment(way, file, size, decode):
-    """MoCo v2 views of an image file on one core: two each time that it is decoded, or all of one decoding."""
+    """MoCo v2 views of an image file on one core. With `decode`, the file is decoded for every two views, else once."""
     torch.set_num_threads(1)
     view = v2.Compose(
         [
@@ -83,7 +82,7 @@ def augment(way, file, size, decode):
 
 
 def neighbours(way, bank, test, features, k):
-    """kNN among random features, in ten classes; items are test images."""
+    """kNN of random features in ten classes; items are test images."""
     images, labels = torch.randn(bank, features), torch.arange(bank) % 10
     queries = torch.randn(test, features)
 
@@ -105,7 +104,7 @@ def multiply(way, side):
 
 
 def copy(way, size):
-    """A copy from memory to memory; items are bytes that are read or written."""
+    """A copy in memory; items are bytes that are read or written."""
     source = torch.rand(size // 4)
     target = torch.empty_like(source)
     return 2 * size, lambda: target.copy_(source)
@@ -122,7 +121,7 @@ JOBS = dict(
 
 
 def measure(items, run):
-    """Does a job as often as takes long enough to be measured."""
+    """Repeats a job until it has taken LEAST seconds."""
     start = time.perf_counter()
     for times in itertools.count(1):
         run()
@@ -132,7 +131,7 @@ def measure(items, run):
 
 
 def trial(name, way, job):
-    """Items per second of one way to do a job."""
+    """Items per second of one variant of a job."""
     items, run = JOBS[name][0](way, **job)
     run()
     answer = measure(items, run)
@@ -140,11 +139,11 @@ def trial(name, way, job):
 
 
 def fastest(name, job):
-    """The best of the ways to do a job."""
+    """The fastest variant of a job."""
     ways = JOBS[name][1](job)
     if len(ways) == 1:
         return ways[0]
-    # A fork of this process, in which PyTorch has started no thread yet.
+    # Forking is safe: PyTorch has not started a thread in this process yet.
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
         rates = [pool.apply(trial, (name, way, job)) for way in ways]
     return ways[rates.index(max(rates))]

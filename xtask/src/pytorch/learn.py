@@ -1,7 +1,7 @@
-"""SlimCLR-MoCov2 on CIFAR-10 in plain PyTorch: what the same recipe learns, as the measure beside our own.
+"""SlimCLR-MoCov2 on CIFAR-10 in plain PyTorch, to compare slimclr's accuracy with.
 
-Reads the options as one JSON object from its first argument, trains, and prints a JSON line for each width before
-training and after each epoch: the kNN accuracy of the backbone's features.
+The argument has the options as a JSON object. Prints a line of JSON for each width before training and after each
+epoch: the kNN accuracy of the backbone's features.
 """
 
 import json
@@ -44,14 +44,14 @@ class TwoViews(torch.utils.data.Dataset):
 
 
 def read(files):
-    """Images and labels of CIFAR-10's binary batches."""
+    """The images and labels of CIFAR-10's binary batches."""
     records = np.concatenate([np.fromfile(file, np.uint8).reshape(-1, 3073) for file in files])
     pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return [Image.fromarray(image) for image in pixels], torch.from_numpy(records[:, 0].astype(np.int64))
 
 
 def rate(step, steps, options):
-    """The learning rate of a step: a linear warm-up, then half a cosine."""
+    """The learning rate of a step: linear warm-up, then cosine decay."""
     warm = round(options["warmup"] * steps)
     if step <= warm and warm > 0:
         return options["learning_rate"] * step / warm
@@ -67,7 +67,7 @@ def features(network, images, width):
 
 @torch.inference_mode()
 def knn(bank, labels, queries, answers):
-    """The fraction of `queries` that a vote of the nearest neighbours gets right."""
+    """The accuracy of kNN with votes weighted by similarity."""
     right = 0
     for chunk, of_chunk in zip(queries.split(500), answers.split(500)):
         similarities, nearest = (chunk @ bank.T).topk(NEIGHBOURS, dim=1)

@@ -1,4 +1,4 @@
-"""Slimmable networks and SlimCLR-MoCov2's training step in plain PyTorch, as the measure beside our own.
+"""Slimmable networks and SlimCLR-MoCov2's training step in plain PyTorch, to compare slimclr with.
 
 The step is that of the `slimclr` program: a slimmable ResNet with switchable batch norm and MoCo v2's head, keys
 from the momentum encoder at full width, InfoNCE over a queue, distillation from the full network, SGD.
@@ -22,7 +22,7 @@ LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.06, 0.9, 5e-4
 
 
 class SlimConv2d(nn.Conv2d):
-    """A convolution whose leading slice serves each width."""
+    """A convolution that uses the leading slice of its weight for each width."""
 
     def __init__(self, inputs, outputs, kernel, stride):
         super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
@@ -34,12 +34,12 @@ class SlimConv2d(nn.Conv2d):
 
 
 class SlimLinear(nn.Linear):
-    """A linear layer whose leading slice serves each width; `slim` false keeps all its outputs."""
+    """A linear layer that uses the leading slice of its weight for each width; all outputs unless `slim`."""
 
     def __init__(self, inputs, outputs, slim):
         super().__init__(inputs, outputs)
         self.slim = slim
-        # As the `slimclr` program: PyTorch's own deviation, of a normal distribution.
+        # As in `slimclr`: a normal distribution with the standard deviation of PyTorch's default.
         nn.init.normal_(self.weight, std=1.0 / math.sqrt(3 * inputs) if inputs < 2048 else 0.01)
         nn.init.zeros_(self.bias)
 
@@ -59,7 +59,7 @@ class SwitchableBatchNorm2d(nn.ModuleDict):
 
 
 def name(width):
-    """A width as a module's name, in which there may be no dot."""
+    """A width as the name of a module, which must not have a dot."""
     return str(width).replace(".", "_")
 
 
@@ -82,14 +82,14 @@ class BasicBlock(nn.Module):
         self.shortcut = ConvNorm(inputs, outputs, 1, stride, widths) if changes else None
 
     def forward(self, x, width):
-        # The authors' numbers need a ReLU before the sum too, where the usual block has none.
+        # The authors' block has a ReLU before the sum too.
         inner = F.relu(self.second(F.relu(self.first(x, width)), width))
         outer = x if self.shortcut is None else self.shortcut(x, width)
         return F.relu(inner + outer)
 
 
 class Bottleneck(nn.Module):
-    """ResNet v1.5's: the stride is on the 3x3, and the last norm starts at zero."""
+    """The bottleneck of ResNet v1.5: the 3x3 convolution has the stride, and the last norm starts at zero."""
 
     def __init__(self, inputs, middle, stride, widths):
         super().__init__()
@@ -152,12 +152,12 @@ class ResNet50(nn.Module):
 
 
 def build(backbone, depth, widths):
-    """A backbone by its kind, as the `slimclr` program names it, and its layers."""
+    """A backbone by its kind, as `slimclr` names it, and its depth."""
     if backbone == "resnet" and depth == 50:
         return ResNet50(widths)
     if backbone == "cifar" and depth >= 8 and depth % 6 == 2:
         return CifarResNet(depth, widths)
-    sys.exit(f"there is no backbone {backbone} with {depth} layers in PyTorch here")
+    sys.exit(f"no {backbone} of depth {depth} is implemented in PyTorch: use resnet of 50, or cifar of 6 n + 2")
 
 
 class Encoder(nn.Module):
@@ -177,15 +177,15 @@ class Encoder(nn.Module):
 
 
 def layout(channels_last):
-    """The order of an image's numbers in memory."""
+    """The memory format of images."""
     return torch.channels_last if channels_last else torch.contiguous_format
 
 
 class Trainer:
-    """Everything that training moves, with a batch of noise that is on the device already.
+    """The state of training, with a batch of noise on the device.
 
-    `joint` is one backward pass through the summed loss, or one per width; `bf16` computes convolutions and
-    products in 16 bits.
+    With `joint`, there is one backward pass through the summed loss, else one for each width. With `bf16`, convolutions
+    and matrix products are in bf16.
     """
 
     def __init__(
@@ -204,7 +204,7 @@ class Trainer:
     ):
         self.widths, self.joint, self.temperature = widths, joint, temperature
         self.autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16)
-        # Reweighting 5: the full network counts 1 + the sum of the other widths, the others 1.
+        # Reweighting 5: the weight of the full network is 1 + the sum of the other widths, that of the others 1.
         self.loss_weights = [1.0 + sum(self.widths[1:])] + [1.0] * (len(self.widths) - 1)
         self.query = Encoder(backbone, depth, widths).to(device, memory_format=layout(channels_last))
         self.key = copy.deepcopy(self.query).requires_grad_(False)
@@ -220,8 +220,10 @@ class Trainer:
         self.views = [view.to(memory_format=layout(channels_last)) for view in views]
 
     def step(self, views=None, slim=True):
-        """One training step on two views of a batch, the noise unless others are given; returns each width's weighted
-        loss. Only the full network is trained if not `slim`."""
+        """Takes a training step on two views of a batch, by default the noise. Returns each width's weighted loss.
+
+        Trains only the full network unless `slim`.
+        """
         query_views, key_views = self.views if views is None else views
         with torch.no_grad():
             keys, queries = list(self.key.parameters()), list(self.query.parameters())
@@ -254,7 +256,7 @@ class Trainer:
         return [loss.detach() for loss in losses]
 
     def loss(self, logits, teacher):
-        """InfoNCE; for a sub-network half of it, and half the distillation from the full network."""
+        """InfoNCE; for a sub-network, the mean of InfoNCE and distillation from the full network."""
         positives = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         contrast = F.cross_entropy(logits / self.temperature, positives)
         if teacher is None:
@@ -265,6 +267,6 @@ class Trainer:
 
 
 def ways(widths):
-    """The ways to take a step: which is fastest depends on the device."""
+    """The variants of a step; which is fastest depends on the device."""
     backwards = (True, False) if len(widths) > 1 else (False,)
     return [dict(joint=joint, channels_last=last) for joint, last in itertools.product(backwards, (True, False))]
