@@ -1,7 +1,7 @@
 //! Exchange with other programs.
 //!
-//! A plain `cargo test` reads the files in `tests/fixtures/pytorch`, which PyTorch wrote. `cargo xtask test` also runs the
-//! tests of [`onnx_runtime`], which need Python, and with `--pytorch` those of [`pytorch`].
+//! A plain `cargo test` reads the files in `tests/fixtures/pytorch`, which PyTorch wrote. `cargo xtask test` also runs
+//! the tests of [`onnx_runtime`], which need Python, and with `--pytorch` those of [`pytorch`].
 
 #[path = "parity/fill.rs"]
 mod fill;
@@ -288,8 +288,8 @@ mod pytorch {
         check_run("check_torchvision.py", config, widths);
     }
 
-    /// Exports a checkpoint of the authors' layout with a parity case's parameters, and compares the exports' outputs with
-    /// those of the authors' code.
+    /// Exports a checkpoint of the authors' layout with a parity case's parameters, and compares the exports' outputs
+    /// with those of the authors' code.
     #[track_caller]
     fn checkpoint_agrees(case: &str) {
         let case = env::var_os("SLIMCLR_PARITY_DIR").map_or_else(|| fixtures("parity"), PathBuf::from).join(case);

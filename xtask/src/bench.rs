@@ -27,15 +27,16 @@ use crate::{duration::HumanDuration, log::info};
 
 /// Compare speed and memory with another program
 ///
-/// Builds slimclr, installs the other program, and measures both, interleaved, on the same shapes. With PyTorch: training
-/// steps of the CIFAR ResNet-20 (batch 64, 32 pixels) and of ResNet-50 (batch 8, 224 pixels) at one width and more,
-/// evaluation at each width, augmentation on one core, kNN, peak memory. In a browser: the page's training step and that of
-/// TensorFlow.js, both in Chromium, without a GPU and on WebGPU (with a software renderer, the same on every machine).
+/// Builds slimclr, installs the other program, and measures both, interleaved, on the same shapes. With PyTorch:
+/// training steps of the CIFAR ResNet-20 (batch 64, 32 pixels) and of ResNet-50 (batch 8, 224 pixels) at one width and
+/// more, evaluation at each width, augmentation on one core, kNN, peak memory. In a browser: the page's training step
+/// and that of TensorFlow.js, both in Chromium, without a GPU and on WebGPU (with a software renderer, the same on
+/// every machine).
 ///
-/// Prints a table: medians, the median of the ratios of each round, the ratio's target, and the roofline, which is the value
-/// if only the necessary operations or bytes took time, at the rates measured on this machine. A ratio above 1 means that
-/// slimclr is better; but `schedule-*`, `memory-*`, `recompute-*` and `interference` compare slimclr with itself, and less is
-/// better.
+/// Prints a table: medians, the median of the ratios of each round, the ratio's target, and the roofline, which is the
+/// value if only the necessary operations or bytes took time, at the rates measured on this machine. A ratio above 1
+/// means that slimclr is better; but `schedule-*`, `memory-*`, `recompute-*` and `interference` compare slimclr with
+/// itself, and less is better.
 #[derive(Args)]
 #[command(group = ArgGroup::new("peer").required(true))]
 pub struct Bench {

@@ -35,16 +35,16 @@ use crate::{
 
 /// Compare every device's losses with the CPU's, and time training steps on each
 ///
-/// Builds nothing. Runs `slimclr` for a few steps on the CPU and on each device, and prints two tables. The first has the
-/// largest relative difference between a device's loss and the CPU's. The second has the images per second and, if Python
-/// has PyTorch, the ratio to PyTorch's (on CUDA, for all GPU devices): for a CIFAR ResNet in f32 and, on GPUs, for ResNet-50
-/// at 224 pixels, batch 256, in bf16.
+/// Builds nothing. Runs `slimclr` for a few steps on the CPU and on each device, and prints two tables. The first has
+/// the largest relative difference between a device's loss and the CPU's. The second has the images per second and, if
+/// Python has PyTorch, the ratio to PyTorch's (on CUDA, for all GPU devices): for a CIFAR ResNet in f32 and, on GPUs,
+/// for ResNet-50 at 224 pixels, batch 256, in bf16.
 ///
-/// The exit code is 1 if a device disagrees with the CPU or fails. A device that the machine does not have is no failure, nor
-/// is one that lacks bf16 or the memory for ResNet-50.
+/// The exit code is 1 if a device disagrees with the CPU or fails. A device that the machine does not have is no
+/// failure, nor is one that lacks bf16 or the memory for ResNet-50.
 ///
-/// On a machine without cargo, copy the two programs there and run `./xtask gpu-check`. To check CUDA, build slimclr with
-/// `--features cuda`.
+/// On a machine without cargo, copy the two programs there and run `./xtask gpu-check`. To check CUDA, build slimclr
+/// with `--features cuda`.
 #[derive(Args)]
 pub struct GpuCheck {
     /// The slimclr program [default: the one in the folder of this program, or else in the target directory]
@@ -61,7 +61,13 @@ pub struct GpuCheck {
     limit: u64,
 
     /// Steps to compare losses of
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Agreement")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(1..),
+        help_heading = "Agreement"
+    )]
     steps: u64,
     /// Largest relative difference of a loss at the first step, before differences accumulate
     #[arg(long, value_name = "FRACTION", default_value_t = 1e-3, help_heading = "Agreement")]
@@ -74,13 +80,31 @@ pub struct GpuCheck {
     #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Timing")]
     depth: usize,
     /// Images per step of the CIFAR ResNet
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(2..), help_heading = "Timing")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 512,
+        value_parser = clap::value_parser!(u64).range(2..),
+        help_heading = "Timing"
+    )]
     batch: u64,
     /// Steps timed on a GPU, after those in which kernels are compiled and tuned; a fifth of this for ResNet-50
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Timing")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u64).range(1..),
+        help_heading = "Timing"
+    )]
     gpu_steps: u64,
     /// Steps timed on the CPU
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Timing")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(1..),
+        help_heading = "Timing"
+    )]
     cpu_steps: u64,
     /// The Python to time PyTorch with
     #[arg(long, value_name = "PATH", default_value = "python3", help_heading = "Timing")]
@@ -215,7 +239,8 @@ impl<'a> Check<'a> {
         })
     }
 
-    /// Times a workload on the devices that agree. A device that fails at a workload for all devices is marked as failed.
+    /// Times a workload on the devices that agree. A device that fails at a workload for all devices is marked as
+    /// failed.
     fn time(&self, workload: &Workload, rows: &mut [Row]) -> Result<Speeds> {
         let mut slimclr = Vec::new();
         for row in rows.iter_mut().filter(|row| row.is_worth_timing()) {
@@ -260,8 +285,8 @@ impl<'a> Check<'a> {
 
     /// Runs the first `steps` of `slimclr pretrain` on `device`, with all widths from the first step on.
     ///
-    /// The run would last forever, and is stopped when it has logged its steps: at its end it would evaluate and write a
-    /// report.
+    /// The run would last forever, and is stopped when it has logged its steps: at its end it would evaluate and write
+    /// a report.
     fn pretrain(&self, purpose: &str, device: &str, steps: u64, arguments: &[String]) -> Result<Outcome> {
         let name = format!("{device}-{purpose}").replace(':', "-");
         let out = self.folder.join(&name);
@@ -294,8 +319,8 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Returns the path of the `slimclr` program: the one that the user named, or else the one in the folder of this program,
-/// where it is after a build or a copy of both, or else the one in the target directory.
+/// Returns the path of the `slimclr` program: the one that the user named, or else the one in the folder of this
+/// program, where it is after a build or a copy of both, or else the one in the target directory.
 fn program(asked: Option<&Path>) -> Result<PathBuf> {
     let file = format!("slimclr{}", env::consts::EXE_SUFFIX);
     let candidates: Vec<PathBuf> = match asked {
@@ -343,7 +368,8 @@ mod tests {
         assert!(error.to_string().contains("cuda"));
     }
 
-    /// A slimclr that refuses bf16 on WebGPU, is killed by the CIFAR ResNet on Vulkan, and has a software renderer as cuda:1.
+    /// A slimclr that refuses bf16 on WebGPU, is killed by the CIFAR ResNet on Vulkan, and has a software renderer as
+    /// cuda:1.
     #[cfg(unix)]
     const SLIMCLR: &str = r#"#!/bin/sh
 case "$*" in
@@ -364,15 +390,16 @@ mkdir "$2"
     #[cfg(unix)]
     const PYTORCH: &str = r#"#!/bin/sh
 case "$*" in *--bf16*) echo no memory; exit 1 ;; esac
-echo '{"images_per_second":40.0,"device":"GPU","backward":"joint","channels_last":true,"version":"2","threads":2,"tf32":false}'
+echo '{"images_per_second":40.0,"device":"GPU","backward":"joint","channels_last":true,"version":"2","threads":2,' \
+    '"tf32":false}'
 "#;
 
     #[cfg(unix)]
     #[test]
     fn a_device_fails_only_at_workloads_for_all_devices() {
         let folder = tempfile::tempdir().unwrap();
-        // Copied by another program: if this one wrote the file, a child of another thread could hold it open, and then it
-        // would not start.
+        // Copied by another program: if this one wrote the file, a child of another thread could hold it open, and then
+        // it would not start.
         let script = |name: &str, text: &str| {
             let (source, path) = (folder.path().join("source"), folder.path().join(name));
             fs::write(&source, text).unwrap();

@@ -25,10 +25,11 @@ const STAGE: &str = "learn";
 
 /// Compare the accuracy of the same recipe with plain PyTorch
 ///
-/// Trains a CIFAR ResNet with MoCo v2 on CIFAR-10, at one width and at four (slow start, distillation, reweighting), with
-/// several seeds, in this program and in PyTorch and torchvision: the same network, initialisation, images, augmentation,
-/// queue, optimiser and schedule. Prints the mean kNN accuracy of each width before training and after each epoch, with its
-/// standard error over the seeds. The exit code is 1 if a difference after training exceeds two standard errors.
+/// Trains a CIFAR ResNet with MoCo v2 on CIFAR-10, at one width and at four (slow start, distillation, reweighting),
+/// with several seeds, in this program and in PyTorch and torchvision: the same network, initialisation, images,
+/// augmentation, queue, optimiser and schedule. Prints the mean kNN accuracy of each width before training and after
+/// each epoch, with its standard error over the seeds. The exit code is 1 if a difference after training exceeds two
+/// standard errors.
 #[derive(Args)]
 pub struct Learn {
     /// The program to compare with

@@ -25,10 +25,10 @@ use clap::Parser;
 
 /// Tests, benchmarks and the web bundle of SlimCLR
 ///
-/// `cargo xtask test` must pass before a change is merged; it installs what it needs, or says what to install. `cargo xtask
-/// web` makes the page for browsers. `cargo xtask bench` compares speed with PyTorch and TensorFlow.js. `cargo xtask learn`
-/// compares the accuracy of the same recipe with PyTorch. `cargo xtask gpu-check` compares a GPU's losses and speed with the
-/// CPU's.
+/// `cargo xtask test` must pass before a change is merged; it installs what it needs, or says what to install. `cargo
+/// xtask web` makes the page for browsers. `cargo xtask bench` compares speed with PyTorch and TensorFlow.js. `cargo
+/// xtask learn` compares the accuracy of the same recipe with PyTorch. `cargo xtask gpu-check` compares a GPU's losses
+/// and speed with the CPU's.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", arg_required_else_help = true, disable_help_subcommand = true)]
 enum Task {

@@ -1,4 +1,4 @@
-//! Packages of npm, beside cargo's builds.
+//! Packages of npm, installed in cargo's target directory.
 
 use std::{
     fs,

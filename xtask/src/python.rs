@@ -1,4 +1,4 @@
-//! Virtual environments of Python, beside cargo's builds.
+//! Virtual environments of Python in cargo's target directory.
 
 use std::{
     fs,

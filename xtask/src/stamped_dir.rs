@@ -1,4 +1,4 @@
-//! Directories beside cargo's builds that are made once, and again when their ingredients change.
+//! Directories in cargo's target directory that are made once, and again when their ingredients change.
 
 use std::{
     fs::{self, File},

@@ -22,10 +22,11 @@ use crate::{
 
 /// Check formatting, lints and all tests
 ///
-/// Installs what they need. Runs all stages, the quick ones first, even after one has failed, and prints a table of their
-/// results. The exit code is 1 if a stage failed. A stage is left out where what it needs cannot be installed; on CI ($CI),
-/// that is a failure of formatting, lints and the web bundle. Everything is built in release mode, as the program itself is,
-/// so that one target directory serves both. Tests run under cargo-nextest if it is installed, else under `cargo test`.
+/// Installs what they need. Runs all stages, the quick ones first, even after one has failed, and prints a table of
+/// their results. The exit code is 1 if a stage failed. A stage is left out where what it needs cannot be installed; on
+/// CI ($CI), that is a failure of formatting, lints and the web bundle. Everything is built in release mode, as the
+/// program itself is, so that one target directory serves both. Tests run under cargo-nextest if it is installed, else
+/// under `cargo test`.
 #[derive(Args)]
 pub struct Test {
     /// Compare with PyTorch too, which downloads 3 GB once

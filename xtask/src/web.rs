@@ -27,8 +27,8 @@ const STAGE: &str = "web";
 
 /// Make the page for browsers, in `web` in cargo's target directory
 ///
-/// Installs what it needs, or says what to install. `slimclr serve` opens the page; any server of static files can serve it.
-/// Parts that did not change since the last time are reused.
+/// Installs what it needs, or says what to install. `slimclr serve` opens the page; any server of static files can
+/// serve it. Parts that did not change since the last time are reused.
 #[derive(Args)]
 pub struct Web {}
 

@@ -70,7 +70,8 @@ impl Job {
         Self(json!({ "evaluate": with(network, json!({ "widths": widths })) }))
     }
 
-    /// MoCo v2 views of an image file, `size` pixels wide. With `decode`, the file is decoded for every two views, else once.
+    /// MoCo v2 views of an image file, `size` pixels wide. With `decode`, the file is decoded for every two views, else
+    /// once.
     pub fn augment(file: &str, size: usize, decode: bool) -> Self {
         Self(json!({ "augment": { "file": file, "size": size, "decode": decode } }))
     }

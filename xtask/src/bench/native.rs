@@ -63,9 +63,11 @@ mod tests {
 
     #[test]
     fn cargo_names_the_executable() {
-        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"speed\"},\"executable\":\"/t/speed-1\"}\n\
-                        {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"against\"},\"executable\":\"/t/against-1\"}\n\
-                        {\"reason\":\"build-finished\",\"success\":true}\n";
+        let messages = r#"
+{"reason":"compiler-artifact","target":{"name":"speed"},"executable":"/t/speed-1"}
+{"reason":"compiler-artifact","target":{"name":"against"},"executable":"/t/against-1"}
+{"reason":"build-finished","success":true}
+"#;
         assert_eq!(executable(messages), Some("/t/against-1".into()));
         assert_eq!(executable("no JSON\n"), None);
     }

@@ -37,7 +37,8 @@ pub struct Row {
 enum Figure {
     /// Items per second, and the unit.
     Rate(Job, &'static str),
-    /// Time of `many` widths over that of `one`, under the published schedule: only the full width in half of the epochs.
+    /// Time of `many` widths over that of `one`, under the published schedule: only the full width in half of the
+    /// epochs.
     Schedule { one: Job, many: Job },
     /// Time of slimclr's job `with` over that of `without`.
     Time { without: Job, with: Job },

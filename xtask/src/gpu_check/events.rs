@@ -53,8 +53,8 @@ enum Event {
 const REFUSED: i32 = 2;
 
 impl Outcome {
-    /// Returns the result of a program that was to take `steps`, from how it ended, what it printed, and the lines of its
-    /// `events.jsonl`.
+    /// Returns the result of a program that was to take `steps`, from how it ended, what it printed, and the lines of
+    /// its `events.jsonl`.
     ///
     /// A device is absent only if the program refused it before the run started: if the run starts and then crashes, or
     /// computes NaN, the device is present and broken.
@@ -105,8 +105,8 @@ impl Log {
     }
 }
 
-/// Returns the median of the images per second after a warm-up. Unlike the mean, it ignores a step that waits for the disk,
-/// and a first event that includes steps of the warm-up.
+/// Returns the median of the images per second after a warm-up. Unlike the mean, it ignores a step that waits for the
+/// disk, and a first event that includes steps of the warm-up.
 pub fn median_rate(steps: &[Step], warmup: u64) -> Option<f64> {
     median(steps.iter().skip_while(|step| step.step <= warmup).map(|step| step.images_per_second))
 }

@@ -47,7 +47,8 @@ impl From<ExitStatus> for End {
     }
 }
 
-/// Runs `command` until it ends or `is_done` returns true, for `limit` at most, and writes its output to the file `log`.
+/// Runs `command` until it ends or `is_done` returns true, for `limit` at most, and writes its output to the file
+/// `log`.
 ///
 /// # Errors
 /// If it does not start.

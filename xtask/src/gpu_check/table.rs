@@ -158,11 +158,16 @@ mod tests {
     }
 
     fn measured(rate: f64) -> Rate {
-        let line = format!(
-            "{{\"images_per_second\":{rate},\"device\":\"cpu\",\"backward\":\"joint\",\"channels_last\":true,\"version\":\"2\",\
-             \"threads\":2,\"tf32\":false}}"
-        );
-        Rate::read(End::Code(0), &line)
+        let line = serde_json::json!({
+            "images_per_second": rate,
+            "device": "cpu",
+            "backward": "joint",
+            "channels_last": true,
+            "version": "2",
+            "threads": 2,
+            "tf32": false,
+        });
+        Rate::read(End::Code(0), &line.to_string())
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub struct Timing {
     pub warmup: u64,
     /// Timed steps.
     pub steps: u64,
-    /// Steps between two readings of the clock in PyTorch. Each reading waits for the device, which would slow down a GPU
-    /// at every step; slimclr reads the clock about four times a second.
+    /// Steps between two readings of the clock in PyTorch. Each reading waits for the device, which would slow down a
+    /// GPU at every step; slimclr reads the clock about four times a second.
     pub stretch: u64,
 }
 

@@ -1,5 +1,5 @@
-//! The Vulkan driver for the tests on WebGPU: Mesa's lavapipe, which computes on the CPU and so gives the same results on
-//! every machine.
+//! The Vulkan driver for the tests on WebGPU: Mesa's lavapipe, which computes on the CPU and so gives the same results
+//! on every machine.
 
 use std::{
     env,

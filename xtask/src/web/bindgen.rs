@@ -21,7 +21,7 @@ pub struct Bindgen {
 }
 
 impl Bindgen {
-    /// Finds the program in `PATH` if it has the right version, or else installs it beside cargo's builds.
+    /// Finds the program in `PATH` if it has the right version, or else installs it in cargo's target directory.
     ///
     /// # Errors
     /// If cargo cannot install it.
