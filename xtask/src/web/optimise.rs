@@ -54,8 +54,8 @@ impl Optimiser {
         let found = Self { program: vec!["wasm-opt".into()] };
         match found.version() {
             Some(version) if version >= OLDEST => Ok(found),
-            Some(version) => bail!("{}, or Binaryen {OLDEST} or later: wasm-opt has version {version}", npm::ADVICE),
-            None => bail!("{}, or Binaryen {OLDEST} or later: there is no wasm-opt either", npm::ADVICE),
+            Some(version) => bail!("{}, or Binaryen {OLDEST} or later (wasm-opt has version {version})", npm::ADVICE),
+            None => bail!("{}, or Binaryen {OLDEST} or later (there is no wasm-opt)", npm::ADVICE),
         }
     }
 
