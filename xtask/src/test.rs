@@ -214,3 +214,21 @@ fn test_page(bundle: Option<&Path>) -> Result<Outcome> {
         Tool::Missing(advice) => Ok(Outcome::LeftOut(advice)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::process::workspace;
+
+    /// A filter that matches no test would pass.
+    #[test]
+    fn the_filters_of_stages_name_modules_of_the_tests() {
+        let tests = fs::read_to_string(workspace().join("tests/interchange.rs")).unwrap();
+        for stage in [EXPORTS, PYTORCH] {
+            let module = stage.arguments.last().unwrap().strip_suffix("::").unwrap();
+            assert!(tests.contains(&format!("\nmod {module} {{\n")), "{module}");
+        }
+    }
+}
