@@ -34,7 +34,7 @@ use slimclr_core::{
 fn python(program: &str, arguments: &[PathBuf]) {
     let interpreter = env::var_os("SLIMCLR_PYTHON").expect("SLIMCLR_PYTHON names a Python: run `cargo xtask test`");
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/python").join(program);
-    // -B: writes no compiled files beside the sources.
+    // -B: no compiled files beside the sources.
     let output = Command::new(interpreter).arg("-B").arg(program).args(arguments).output().unwrap();
     let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     assert!(output.status.success(), "{stdout}{stderr}");

@@ -8,7 +8,7 @@ TOLERANCE = 1e-5
 
 
 def compare(what, found, expected):
-    """Exits with an error unless two arrays agree."""
+    """Ends the program unless two arrays agree."""
     if found.shape != expected.shape:
         sys.exit(f"{what}: shape {list(found.shape)} instead of {list(expected.shape)}")
     difference = numpy.linalg.norm(found - expected) / numpy.linalg.norm(expected)
