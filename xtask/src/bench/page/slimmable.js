@@ -1,14 +1,14 @@
-// SlimCLR-MoCov2's training step in TensorFlow.js, as the measure beside our own page: that of `xtask/src/pytorch/slimmable.py`, for
-// small images, with images as [n, h, w, channels] and weights as [h, w, inputs, outputs].
+// SlimCLR-MoCov2's training step in TensorFlow.js, for comparison with the page. It equals `xtask/src/pytorch/slimmable.py`
+// for small images, with images as [n, h, w, channels] and weights as [h, w, inputs, outputs].
 
 const KEY_MOMENTUM = 0.99;
 const TEMPERATURE = 0.2; // of InfoNCE
 const DISTILL_WEIGHT = 0.5;
-const DISTILL_TEMPERATURE = 5; // the teacher's and the student's
+const DISTILL_TEMPERATURE = 5; // of teacher and student
 const [LEARNING_RATE, MOMENTUM, WEIGHT_DECAY] = [0.06, 0.9, 5e-4];
 const [NORM_MOMENTUM, NORM_EPSILON] = [0.1, 1e-5];
 
-/** A convolution whose leading slice serves each width, and one complete batch norm per width. */
+/** A convolution, of which each width uses the leading slice, and a batch norm for each width. */
 class ConvNorm {
   constructor(inputs, outputs, kernel, stride, widths) {
     Object.assign(this, { outputs, kernel, stride });
@@ -40,7 +40,7 @@ class ConvNorm {
   }
 }
 
-/** A linear layer whose leading slice serves each width; `slim` false keeps all its outputs. */
+/** A linear layer, of which each width uses the leading slice; with `slim` false, all outputs. */
 class Linear {
   constructor(inputs, outputs, slim) {
     Object.assign(this, { outputs, slim });
@@ -59,7 +59,7 @@ class Linear {
   }
 }
 
-/** The CIFAR ResNet's block; with a ReLU before the sum too, as in the authors' numbers. */
+/** The CIFAR ResNet's block, with another ReLU before the sum, as in the authors' code. */
 class Block {
   constructor(inputs, outputs, stride, widths) {
     this.first = new ConvNorm(inputs, outputs, 3, stride, widths);
@@ -108,34 +108,34 @@ class Encoder {
   }
 }
 
-/** Rows of length 1. */
+/** Normalises the rows of a matrix. */
 function normalised(x) {
   return tf.div(x, tf.sqrt(tf.sum(tf.square(x), 1, true)));
 }
 
-/** The same numbers, through which no gradient passes. */
+/** Returns the same values without gradient. */
 const detached = (x) => tf.customGrad((x) => ({ value: tf.clone(x), gradFunc: (dy) => tf.zerosLike(dy) }))(x);
 
-/** InfoNCE; for a sub-network half of it, and half the distillation from the full network. */
+/** InfoNCE for the full network; for a sub-network the mean of InfoNCE and distillation from the full network. */
 function lossOf(logits, teacher) {
   const positives = tf.slice(tf.logSoftmax(tf.div(logits, TEMPERATURE)), [0, 0], [logits.shape[0], 1]);
-  const contrast = tf.neg(tf.mean(positives));
-  if (!teacher) return contrast;
+  const infoNce = tf.neg(tf.mean(positives));
+  if (!teacher) return infoNce;
   const student = tf.logSoftmax(tf.div(logits, DISTILL_TEMPERATURE));
   const distillation = tf.mul(tf.mean(tf.sum(tf.mul(teacher, student), 1)), -(DISTILL_TEMPERATURE ** 2));
-  return tf.add(tf.mul(contrast, 1 - DISTILL_WEIGHT), tf.mul(distillation, DISTILL_WEIGHT));
+  return tf.add(tf.mul(infoNce, 1 - DISTILL_WEIGHT), tf.mul(distillation, DISTILL_WEIGHT));
 }
 
 /**
- * Everything that training moves, with a batch of noise that is on the device already. `joint` is one backward pass
- * through the summed loss, or one per width.
+ * The training state, with a batch of noise on the device. With `joint`, there is one backward pass through the summed
+ * loss, otherwise one per width.
  */
 globalThis.Trainer = class {
   constructor(network, joint) {
     const { widths, batch, image_size, queue, dim } = network;
     Object.assign(this, { widths, joint });
     const others = widths.slice(1).reduce((sum, width) => sum + width, 0);
-    // Reweighting 5: the full network counts 1 + the sum of the other widths, the others 1.
+    // Reweighting 5: the full network's weight is 1 + the sum of the other widths, the others' is 1.
     this.weights = widths.map((_, place) => (place === 0 ? 1 + others : 1));
     this.query = new Encoder(network);
     this.key = new Encoder(network);
@@ -146,7 +146,7 @@ globalThis.Trainer = class {
     this.views = [0, 1].map(() => tf.randomNormal([batch, image_size, image_size, 3]));
   }
 
-  /** One training step; returns its loss, read from the device. */
+  /** Takes a training step; returns its loss, read from the device. */
   async step() {
     const loss = tf.tidy(() => {
       this.key.parameters().forEach((parameter, place) => {
@@ -169,7 +169,7 @@ globalThis.Trainer = class {
     return read;
   }
 
-  /** Loss and gradients of all widths. */
+  /** Returns the loss and the gradients of all widths. */
   gradients(keys) {
     let teacher;
     const lossAt = (width, place) => {

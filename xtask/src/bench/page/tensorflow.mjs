@@ -1,26 +1,26 @@
-// TensorFlow.js' side of `cargo xtask bench --browser`: a step of `slimmable.js` on an empty page.
+// TensorFlow.js in `cargo xtask bench --browser`: a step of `slimmable.js` on an empty page.
 
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
-import { answer } from "./answers.mjs";
-import { open } from "./place.mjs";
+import { open } from "./page.mjs";
+import { serve } from "./stdio.mjs";
 
 const packages = createRequire(`${process.env.SLIMCLR_TENSORFLOW}/`);
 const SCRIPTS = ["@tensorflow/tfjs/dist/tf.min.js", "@tensorflow/tfjs-backend-webgpu/dist/tf-backend-webgpu.min.js"];
 const STEP = fileURLToPath(new URL("slimmable.js", import.meta.url));
 const { version } = packages("@tensorflow/tfjs/package.json");
-/** By device; WebGL is the older way to a GPU, and may be the faster one. The WASM backend cannot train convolutions. */
+/** Backends to try for each device. WebGL may be faster than WebGPU. The WASM backend cannot train convolutions. */
 const BACKENDS = { cpu: ["cpu"], webgpu: ["webgpu", "webgl"] };
 
-/** An empty page with TensorFlow.js. */
-async function laboratory(device) {
+/** Opens an empty page and loads TensorFlow.js. */
+async function openPage(device) {
   const page = await open(device, () => ({ contentType: "text/html", body: "<!doctype html>" }));
   for (const path of [...SCRIPTS.map(packages.resolve), STEP]) await page.addScriptTag({ path });
   return page;
 }
 
-/** Seconds of a step. */
+/** Takes a step; returns its seconds. */
 const step = (page) =>
   page.evaluate(async () => {
     const start = performance.now();
@@ -28,7 +28,7 @@ const step = (page) =>
     return (performance.now() - start) / 1000;
   });
 
-/** Makes a trainer in the page; false if the browser does not have the backend. */
+/** Creates a trainer in the page; returns `false` if the browser lacks the backend. */
 const build = (page, network, { backend, joint }) =>
   page.evaluate(
     async ([network, backend, joint]) => {
@@ -39,12 +39,12 @@ const build = (page, network, { backend, joint }) =>
     [network, backend, joint],
   );
 
-await answer(`TensorFlow.js ${version}`, async ({ device, ...network }) => {
+await serve(`TensorFlow.js ${version}`, async ({ device, ...network }) => {
   const joints = network.widths.length > 1 ? [true, false] : [true];
   const tried = [];
   for (const backend of BACKENDS[device]) {
     for (const joint of joints) {
-      const [page, way] = [await laboratory(device), { backend, joint }];
+      const [page, way] = [await openPage(device), { backend, joint }];
       if (await build(page, network, way)) {
         await step(page);
         tried.push({ page, way, seconds: await step(page) });
