@@ -1,4 +1,4 @@
-// The browser: Debian's Chromium, with SwiftShader's WebGPU or without any.
+// Starts Chromium, with SwiftShader's WebGPU or without WebGPU.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 const packages = createRequire(`${process.env.SLIMCLR_BROWSER_PACKAGES}/`);
 const { chromium } = packages("playwright-core");
 
-/** The path of axe's script. */
+/** The path of axe-core's script. */
 export const axe = packages.resolve("axe-core/axe.min.js");
 
 const QUIET = [
@@ -17,7 +17,7 @@ const QUIET = [
   "--disable-sync",
   "--no-first-run",
 ];
-/** SwiftShader computes on the CPU, so it is the same on every machine, and slow. */
+/** SwiftShader runs on the CPU: slow, but the same on every machine. */
 const WEBGPU = [
   "--enable-unsafe-webgpu",
   "--use-webgpu-adapter=swiftshader",
@@ -26,7 +26,7 @@ const WEBGPU = [
 ];
 const NO_WEBGPU = ["--disable-features=WebGPU", "--disable-gpu"];
 
-/** A camera that films a moving pattern. */
+/** A fake camera with a moving pattern. */
 const CAMERA = ["--use-fake-device-for-media-stream"];
 
 /** Starts a browser. */
@@ -37,10 +37,7 @@ export function launch({ webgpu = false, camera = false } = {}) {
   });
 }
 
-/**
- * Opens a page of its own context, ends it after the test, and fails the test if the page's code has thrown an error
- * that it did not tell the user.
- */
+/** Opens a page in a new context and closes it after the test. Fails the test if the page has thrown an uncaught error. */
 export async function open(test, browser, address, options = {}) {
   const context = await browser.newContext({ acceptDownloads: true, viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
@@ -54,7 +51,7 @@ export async function open(test, browser, address, options = {}) {
   return page;
 }
 
-/** What a click on `control` saves, as bytes. */
+/** Clicks on `control` and returns the file that it downloads. */
 export async function download(page, control) {
   const [saved] = await Promise.all([page.waitForEvent("download"), control.click()]);
   const chunks = [];
@@ -62,14 +59,14 @@ export async function download(page, control) {
   return { name: saved.suggestedFilename(), bytes: Buffer.concat(chunks) };
 }
 
-/** Waits until `read` gives `wanted`. */
-export async function expect(read, wanted, timeout = 30_000) {
+/** Waits until `read` returns `expected`. */
+export async function expect(read, expected, timeout = 30_000) {
   const until = Date.now() + timeout;
-  let seen;
+  let actual;
   do {
-    seen = await read().catch((error) => error.message);
-    if (seen === wanted) return;
+    actual = await read().catch((error) => error.message);
+    if (actual === expected) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   } while (Date.now() < until);
-  assert.equal(seen, wanted);
+  assert.equal(actual, expected);
 }

@@ -1,4 +1,4 @@
-// A small CIFAR-10: random blots, the same for everybody.
+// A small data set in CIFAR-10's format: pseudo-random blobs, the same in every run.
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ const SIDE = 32;
 const PLANE = SIDE * SIDE;
 const RECORD = 1 + 3 * PLANE;
 
-/** Numbers in 0..1 that look random (Mulberry32). */
+/** Pseudo-random numbers from 0 to 1 (Mulberry32). */
 function* numbers(seed) {
   for (;;) {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -18,7 +18,7 @@ function* numbers(seed) {
   }
 }
 
-/** A batch in CIFAR-10's binary format. The classes take turns. */
+/** Returns a batch in CIFAR-10's binary format, with interleaved classes. */
 export function batch(images, seed) {
   const random = numbers(seed);
   const next = () => random.next().value;
@@ -30,15 +30,15 @@ export function batch(images, seed) {
       const [height, x, y, size] = [next(), SIDE * next(), SIDE * next(), 4 + 8 * next()];
       for (let pixel = 0; pixel < PLANE; pixel += 1) {
         const [dx, dy] = [(pixel % SIDE) - x, Math.floor(pixel / SIDE) - y];
-        const blot = height * Math.exp(-(dx * dx + dy * dy) / (2 * size * size));
-        records[at++] = Math.round(255 * (0.2 + 0.6 * blot + 0.2 * next()));
+        const blob = height * Math.exp(-(dx * dx + dy * dy) / (2 * size * size));
+        records[at++] = Math.round(255 * (0.2 + 0.6 * blob + 0.2 * next()));
       }
     }
   }
   return records;
 }
 
-/** Writes a folder of training and test images; returns the files' paths. */
+/** Writes training and test images to a folder; returns the files' paths. */
 export async function write(folder, training, test) {
   await mkdir(folder, { recursive: true });
   const files = { "data_batch_1.bin": batch(training, 1), "test_batch.bin": batch(test, 2) };
@@ -46,13 +46,13 @@ export async function write(folder, training, test) {
   return Object.keys(files).map((name) => join(folder, name));
 }
 
-/** The PNG of an image of a batch. */
+/** Encodes an image of a batch as PNG. */
 export function png(batch, image) {
   const planes = batch.subarray(image * RECORD + 1, (image + 1) * RECORD);
   const rows = Buffer.alloc(SIDE * (1 + 3 * SIDE));
   for (let pixel = 0; pixel < PLANE; pixel += 1) {
     const [x, y] = [pixel % SIDE, Math.floor(pixel / SIDE)];
-    // Every row begins with its filter: none.
+    // The first byte of each row is its filter: none.
     for (let colour = 0; colour < 3; colour += 1) rows[y * (1 + 3 * SIDE) + 1 + 3 * x + colour] = planes[colour * PLANE + pixel];
   }
   const header = Buffer.alloc(13);

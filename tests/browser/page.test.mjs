@@ -1,4 +1,4 @@
-// What holds of the page as a whole: offline, by keyboard, for screen readers, on small screens, in the dark.
+// The page as a whole: offline use, keyboard, accessibility, small screens, dark mode.
 
 import assert from "node:assert/strict";
 import { mkdir, readFile } from "node:fs/promises";
@@ -8,7 +8,7 @@ import { after, test } from "node:test";
 import { axe, expect, launch, open } from "./browser.mjs";
 import * as images from "./images.mjs";
 import * as program from "./program.mjs";
-import { TINY, TrainRoom, link } from "./room.mjs";
+import { TINY, TrainPage, link } from "./train-page.mjs";
 
 const BROWSER = await launch();
 after(() => BROWSER.close());
@@ -16,14 +16,14 @@ after(() => BROWSER.close());
 const PICTURES = process.env.SLIMCLR_PICTURES;
 await mkdir(PICTURES, { recursive: true });
 
-const ROOMS = ["train", "widths", "lesson"];
+const ROUTES = ["train", "widths", "lesson"];
 const READY = {
   train: (page) => page.getByRole("button", { name: "Start", exact: true }).waitFor(),
   widths: (page) => page.getByRole("heading", { name: /Nearest neighbours/ }).waitFor({ timeout: 90_000 }),
   lesson: (page) => page.getByRole("navigation", { name: "Steps of the lesson" }).waitFor(),
 };
 
-test("the page works without its server once it was loaded", async (t) => {
+test("once loaded, the page works offline", async (t) => {
   const { address, stop } = await program.serve(t);
   const page = await open(t, BROWSER, `${address}#widths?device=cpu`);
   await READY.widths(page);
@@ -32,8 +32,8 @@ test("the page works without its server once it was loaded", async (t) => {
     () =>
       page.evaluate(async () => {
         const { files } = await (await fetch("files.json")).json();
-        const kept = await Promise.all(files.map(({ path }) => caches.match(path === "index.html" ? "./" : path)));
-        return files.filter((_, at) => !kept[at]).map(({ path }) => path).filter((path) => path !== "sw.js").join(" ");
+        const cached = await Promise.all(files.map(({ path }) => caches.match(path === "index.html" ? "./" : path)));
+        return files.filter((_, at) => !cached[at]).map(({ path }) => path).filter((path) => path !== "sw.js").join(" ");
       }),
     "",
     60_000,
@@ -43,54 +43,54 @@ test("the page works without its server once it was loaded", async (t) => {
   await page.reload();
   await READY.widths(page);
   await page.goto(link(address, { ...TINY, epochs: "1" }));
-  const room = new TrainRoom(page);
-  await room.take(await images.write(await program.folder(t), 16, 10));
-  await room.button("Start").click();
-  await room.state("finished");
+  const train = new TrainPage(page);
+  await train.chooseFiles(await images.write(await program.folder(t), 16, 10));
+  await train.button("Start").click();
+  await train.waitForState("finished");
 });
 
-test("a run is begun, paused and stepped by keyboard alone", async (t) => {
+test("a run starts, pauses and steps by keyboard alone", async (t) => {
   const { address } = await program.serve(t);
   const page = await open(t, BROWSER, link(address, { ...TINY, epochs: "2000" }));
-  const room = new TrainRoom(page);
-  await room.take(await images.write(await program.folder(t), 16, 10));
+  const train = new TrainPage(page);
+  await train.chooseFiles(await images.write(await program.folder(t), 16, 10));
   const focused = () => page.evaluate(() => document.activeElement?.textContent?.trim());
   const names = [];
   while (!names.includes("Start")) {
     await page.keyboard.press("Tab");
     names.push(await focused());
-    assert.ok(names.length < 100, `no way to Start by Tab: ${names.join(", ")}`);
+    assert.ok(names.length < 100, `Tab does not reach Start: ${names.join(", ")}`);
   }
   await page.keyboard.press("Enter");
-  await room.passes(1);
+  await train.waitForStepAfter(1);
   await page.keyboard.press("Enter");
-  await room.state("paused");
-  // The shortcuts are for whoever is at no control.
+  await train.waitForState("paused");
+  // The shortcuts work while no control has the focus.
   await page.evaluate(() => document.activeElement.blur());
   await page.keyboard.press("Space");
-  await room.state("training");
+  await train.waitForState("training");
   await page.keyboard.press("Space");
-  await room.state("paused");
+  await train.waitForState("paused");
   await page.waitForTimeout(500);
-  const before = await room.steps();
+  const before = await train.steps();
   await page.keyboard.press(".");
-  await room.passes(before);
-  assert.equal(await room.steps(), before + 1);
+  await train.waitForStepAfter(before);
+  assert.equal(await train.steps(), before + 1);
 });
 
-test("the address holds the state and brings it back", async (t) => {
+test("the address stores and restores the options", async (t) => {
   const { address } = await program.serve(t);
   const page = await open(t, BROWSER, address);
-  await page.getByLabel("Batch").fill("16");
-  await page.getByLabel("Batch").blur();
+  await page.getByLabel("Batch size").fill("16");
+  await page.getByLabel("Batch size").blur();
   await page.getByRole("switch", { name: "Distillation" }).uncheck();
   await expect(async () => /batch=16/.test(page.url()) && /distill=none/.test(page.url()), true);
   const other = await open(t, BROWSER, page.url());
-  await expect(() => other.getByLabel("Batch").inputValue(), "16");
+  await expect(() => other.getByLabel("Batch size").inputValue(), "16");
   assert.equal(await other.getByRole("switch", { name: "Distillation" }).isChecked(), false);
 });
 
-test("the lesson goes from step to step", async (t) => {
+test("the lesson has five steps", async (t) => {
   const { address } = await program.serve(t);
   const page = await open(t, BROWSER, `${address}#lesson`);
   const titles = new Set();
@@ -105,19 +105,19 @@ test("the lesson goes from step to step", async (t) => {
   assert.ok((await page.locator(".lesson math").count()) > 3, "formulas");
 });
 
-for (const room of ROOMS) {
+for (const route of ROUTES) {
   for (const colorScheme of ["light", "dark"]) {
-    test(`the room ${room}, ${colorScheme}: nothing to scroll sideways, nothing that axe finds`, async (t) => {
+    test(`${route}, ${colorScheme}: no horizontal scrolling, no accessibility violations`, async (t) => {
       const { address } = await program.serve(t);
-      const page = await open(t, BROWSER, `${address}#${room}?device=cpu`, { colorScheme });
-      await READY[room](page);
-      if (room === "train") await trainABit(t, page);
+      const page = await open(t, BROWSER, `${address}#${route}?device=cpu`, { colorScheme });
+      await READY[route](page);
+      if (route === "train") await trainBriefly(t, page);
       for (const width of [1280, 390]) {
         await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
         await page.waitForTimeout(500);
-        const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.ok(over <= 0, `${over} pixels too wide at ${width}`);
-        await page.screenshot({ path: join(PICTURES, `${room}-${width}-${colorScheme}.png`), fullPage: true });
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.ok(overflow <= 0, `${overflow} pixels too wide at ${width}`);
+        await page.screenshot({ path: join(PICTURES, `${route}-${width}-${colorScheme}.png`), fullPage: true });
       }
       await page.evaluate(await readFile(axe, "utf8"));
       const { violations } = await page.evaluate(() => window.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
@@ -127,17 +127,17 @@ for (const room of ROOMS) {
   }
 }
 
-/** So that there are figures to be seen. */
-async function trainABit(t, page) {
-  const room = new TrainRoom(page);
+/** Trains until there are figures. */
+async function trainBriefly(t, page) {
+  const train = new TrainPage(page);
   await page.goto(link(page.url().split("#")[0], { ...TINY, interference: "true", epochs: "4", evaluate_every: "1", slow_start: "0.25" }));
-  await room.take(await images.write(await program.folder(t), 64, 20));
-  await room.button("Start").click();
-  await room.state("finished");
+  await train.chooseFiles(await images.write(await program.folder(t), 64, 20));
+  await train.button("Start").click();
+  await train.waitForState("finished");
   await page.locator(".figure svg").first().waitFor();
 }
 
-test("how soon something is seen", async (t) => {
+test("the first paint is measured", async (t) => {
   const { address } = await program.serve(t);
   const page = await open(t, BROWSER, address);
   await READY.train(page);

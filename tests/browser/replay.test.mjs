@@ -1,4 +1,4 @@
-// Runs of the native program in the page: recorded ones, and one that trains meanwhile.
+// Runs of the native program in the page: recorded, and live from the server.
 
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
@@ -32,7 +32,7 @@ async function nativeRun(t, options = {}) {
   return program.pretrain(t, { ...CONFIG, ...options }, data);
 }
 
-test("a recorded run is replayed and scrubbed through", async (t) => {
+test("a recorded run is replayed and scrubbed", async (t) => {
   const run = await nativeRun(t);
   const { address } = await program.serve(t);
   const page = await open(t, BROWSER, address);
@@ -53,14 +53,13 @@ test("a recorded run is replayed and scrubbed through", async (t) => {
   await page.getByRole("button", { name: "Start", exact: true }).waitFor();
 });
 
-test("a file that is no recording is refused in a sentence", async (t) => {
+test("a file that is not a recording is rejected with a message", async (t) => {
   const { address } = await program.serve(t);
   const page = await open(t, BROWSER, address);
-  const place = await program.folder(t);
-  const file = join(place, "events.jsonl");
-  await writeFile(file, "these are\nno events\n");
+  const file = join(await program.folder(t), "events.jsonl");
+  await writeFile(file, "these are\nnot events\n");
   await page.getByLabel("Open events.jsonl…").setInputFiles(file);
-  await page.getByRole("alert").filter({ hasText: "holds no events" }).waitFor();
+  await page.getByRole("alert").filter({ hasText: "contains no events" }).waitFor();
   await page.getByRole("button", { name: "Start", exact: true }).waitFor();
 });
 
@@ -73,14 +72,13 @@ test("a recording with damaged lines is replayed without them", async (t) => {
   await writeFile(file, `${events}{"event":"st`);
   await page.getByLabel("Open events.jsonl…").setInputFiles(file);
   await expect(() => page.getByRole("slider").first().getAttribute("aria-valuetext"), "step 8 of 8");
-  await page.getByRole("alert").filter({ hasText: "1 line is no event" }).waitFor();
+  await page.getByRole("alert").filter({ hasText: "skipped 1 line" }).waitFor();
 });
 
-test("a native training streams into the page that slimclr serve shows", async (t) => {
+test("slimclr serve streams a native run into the page", async (t) => {
   const data = await program.folder(t);
   await images.write(data, 64, 20);
-  const place = await program.folder(t);
-  const { run, done } = await program.startPretraining(place, { ...CONFIG, epochs: 100, data });
+  const { run, done } = await program.startPretraining(await program.folder(t), { ...CONFIG, epochs: 100, data });
   const { address } = await program.serve(t, run);
   const page = await open(t, BROWSER, address);
   const live = page.getByRole("group", { name: "Live from the server" });

@@ -1,6 +1,6 @@
-// Safetensors: a header in JSON, then the tensors' bytes.
+// Safetensors files: a JSON header, then the tensors' bytes.
 
-/** The metadata and the tensors of a file; those of 32-bit floats with their values. */
+/** Returns the metadata and the tensors of a file; only 32-bit float tensors have values. */
 export function read(bytes) {
   const length = Number(bytes.readBigUInt64LE(0));
   const { __metadata__: metadata, ...entries } = JSON.parse(bytes.subarray(8, 8 + length).toString());
@@ -12,7 +12,7 @@ export function read(bytes) {
   return { metadata, tensors };
 }
 
-/** A file of one tensor of zeros. */
+/** Returns a file with one tensor of zeros. */
 export function ofZeros(name, shape) {
   const bytes = 4 * shape.reduce((product, side) => product * side, 1);
   const header = Buffer.from(JSON.stringify({ [name]: { dtype: "F32", shape, data_offsets: [0, bytes] } }));

@@ -1,11 +1,11 @@
-// The room for training, as somebody uses it.
+// The page for training, as a user operates it.
 
 import { download, expect } from "./browser.mjs";
 import { lines } from "./program.mjs";
 
-/** A network of the fewest layers that there are, at a rate so low that its losses differ from step to step to the end. */
+/** Options of the smallest network, with a learning rate so low that the loss still changes in the last step. */
 export const TINY = {
-  // The first, since it sets what the others are at first.
+  // Comes first, because it sets the defaults of the others.
   method: "mocov2",
   widths: "1,0.5",
   multiplier: "0.25",
@@ -19,13 +19,12 @@ export const TINY = {
   device: "cpu",
 };
 
-/** The address of the room with these options. */
+/** Returns the address of the page with these options. */
 export function link(address, options) {
   return `${address}#train?${new URLSearchParams(options)}`;
 }
 
-/** The room of a page. */
-export class TrainRoom {
+export class TrainPage {
   constructor(page) {
     this.page = page;
     this.card = page.getByRole("article").first();
@@ -36,24 +35,24 @@ export class TrainRoom {
     return this.page.getByRole("button", { name, exact: true });
   }
 
-  /** Chooses files to train on. */
-  async take(files) {
+  /** Chooses the files to train on. */
+  async chooseFiles(files) {
     await this.page.getByLabel("Files…").setInputFiles(files);
   }
 
-  /** Waits until the run is in a state: training, paused, finished, broken off, not begun. */
-  async state(state, timeout = 60_000) {
+  /** Waits for a state of the run: not started, training, paused, finished, failed. */
+  async waitForState(state, timeout = 60_000) {
     await expect(() => this.card.locator(".state").textContent(), state, timeout);
   }
 
-  /** Steps taken. */
+  /** Returns the number of steps taken. */
   async steps() {
     const facts = await this.card.locator(".facts").textContent();
     return Number(facts.match(/step (\d+) of/)[1]);
   }
 
-  /** Waits until more than so many steps were taken. */
-  async passes(steps, timeout = 60_000) {
+  /** Waits until more than `steps` steps were taken. */
+  async waitForStepAfter(steps, timeout = 60_000) {
     await this.page.waitForFunction(
       (steps) => {
         const facts = document.querySelector(".card .facts")?.textContent ?? "";
@@ -64,7 +63,7 @@ export class TrainRoom {
     );
   }
 
-  /** The events so far, as the page saves them. */
+  /** Returns the events so far, as the page saves them. */
   async events() {
     return lines((await download(this.page, this.button("Events"))).bytes.toString());
   }
