@@ -1,17 +1,17 @@
-// Starts the page's code, or says in one line what it needs.
+// Starts the page's code, or shows why it cannot run.
 const boot = document.getElementById("boot");
 // (func (result v128) i32.const 0 i8x16.splat i8x16.popcnt)
 const simd = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11]);
 
 document.querySelector(".skip").addEventListener("click", (event) => {
-  // The part after the # names a room, so that the link cannot work by itself.
+  // The part after the # is the route, so the browser cannot follow the link itself.
   event.preventDefault();
   document.getElementById("main").focus();
 });
 
 if (!globalThis.WebAssembly || !WebAssembly.validate(simd)) {
   boot.className = "problem";
-  boot.textContent = "This browser has no 128-bit WebAssembly: open the page in Chrome or Edge 91, Firefox 89, Safari 16.4, or later.";
+  boot.textContent = "This browser has no WebAssembly SIMD: open the page in Chrome or Edge 91, Firefox 89, Safari 16.4, or later.";
 } else {
   try {
     const page = await import("./page.js");
@@ -23,6 +23,6 @@ if (!globalThis.WebAssembly || !WebAssembly.validate(simd)) {
 }
 
 if ("serviceWorker" in navigator) {
-  // Without it the page needs the network, and nothing else is lost.
+  // If this fails, the page only loses its offline mode.
   navigator.serviceWorker.register("sw.js").catch(() => {});
 }
