@@ -1,4 +1,4 @@
-// The worker's first message is its compiled code; all others are for the code itself.
+// The first message is the compiled module; all later ones are for the Rust code.
 import init, { start } from "./slimclr_worker.js";
 
 const waiting = [];

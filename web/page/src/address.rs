@@ -1,20 +1,20 @@
-//! The page's address: the room after the `#`, and after a `?` the options that differ from the defaults.
+//! The page's address: the route after the `#`, and after a `?` the options that differ from the defaults.
 //!
-//! `#train?batch=64&distill=none` is a link that anybody can be sent. Rooms read their options with [`Address::options`]
-//! and write them with [`Address::set_options`]; both concern their own room, shown or not.
+//! `#train?batch=64&distill=none` is a link that can be shared. A route reads its options with [`Address::options`] and
+//! writes them with [`Address::set_options`], whether or not it is shown.
 
 use leptos::{ev, prelude::*};
 use wasm_bindgen::JsValue;
 use web_sys::UrlSearchParams;
 
-/// Whether the address asks for the run that the server streams: `?live`, as the program prints it.
+/// Returns whether the address asks for the run that the server streams: `?live`, as `slimclr serve` prints it.
 pub fn is_live() -> bool {
-    location().search().is_ok_and(|query| query.trim_start_matches('?').split('&').any(|word| word == "live"))
+    location().search().is_ok_and(|query| query.trim_start_matches('?').split('&').any(|key| key == "live"))
 }
 
-/// A room of the page.
+/// A route of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room {
+pub enum Route {
     /// Training.
     Train,
     /// Trained networks at every width.
@@ -23,11 +23,11 @@ pub enum Room {
     Lesson,
 }
 
-impl Room {
-    /// All of them, as they stand in the navigation.
+impl Route {
+    /// All routes, in the order of the navigation.
     pub const ALL: [Self; 3] = [Self::Train, Self::Widths, Self::Lesson];
 
-    /// Its name in the address.
+    /// Returns the name in the address.
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -36,7 +36,7 @@ impl Room {
         }
     }
 
-    /// Its name on the page.
+    /// Returns the title on the page.
     pub fn title(self) -> &'static str {
         match self {
             Self::Train => "Train",
@@ -46,88 +46,90 @@ impl Room {
     }
 }
 
-/// A room's options, as they stand in the address.
+/// A route's options as key and value.
 pub type Options = Vec<(String, String)>;
 
-/// Where the page is; a handle, to be had by `expect_context`.
+/// A handle to the page's address, provided as context.
 #[derive(Clone, Copy)]
 pub struct Address {
-    room: RwSignal<Room>,
-    /// Of each room.
+    route: RwSignal<Route>,
+    /// Options of each route.
     options: [RwSignal<Options>; 3],
 }
 
 impl Address {
-    /// Reads the address, now and whenever somebody changes it.
+    /// Reads the address, now and whenever it changes.
     pub fn read() -> Self {
-        let address =
-            Self { room: RwSignal::new(Room::Train), options: std::array::from_fn(|_| RwSignal::new(Options::new())) };
-        address.take();
-        let listening = window_event_listener(ev::hashchange, move |_| address.take());
-        on_cleanup(move || listening.remove());
+        let address = Self {
+            route: RwSignal::new(Route::Train),
+            options: std::array::from_fn(|_| RwSignal::new(Options::new())),
+        };
+        address.update();
+        let listener = window_event_listener(ev::hashchange, move |_| address.update());
+        on_cleanup(move || listener.remove());
         address
     }
 
-    /// The room that is shown.
-    pub fn room(self) -> RwSignal<Room> {
-        self.room
+    /// Returns the route that is shown.
+    pub fn route(self) -> RwSignal<Route> {
+        self.route
     }
 
-    /// A room's options; they change where somebody else than the room changes them, too.
-    pub fn options(self, room: Room) -> RwSignal<Options> {
-        self.options[room as usize]
+    /// Returns a route's options. They also change when the user edits the address.
+    pub fn options(self, route: Route) -> RwSignal<Options> {
+        self.options[route as usize]
     }
 
-    /// Writes a room's options down; a page that is left comes back with them.
-    pub fn set_options(self, room: Room, options: Options) {
-        if self.options(room).with_untracked(|before| *before != options) {
-            self.options(room).set(options);
+    /// Writes a route's options to the address, so that a reload restores them.
+    pub fn set_options(self, route: Route, options: Options) {
+        if self.options(route).with_untracked(|before| *before != options) {
+            self.options(route).set(options);
             self.write();
         }
     }
 
-    /// The link to a room with the options that it has.
-    pub fn link(self, room: Room) -> String {
-        self.options(room).with(|options| link(room, options))
+    /// Returns the link to a route with its current options.
+    pub fn link(self, route: Route) -> String {
+        self.options(route).with(|options| link(route, options))
     }
 
-    /// A room named without options has those that it had.
-    fn take(self) {
+    /// Reads the browser's address. A route without options keeps its current ones.
+    fn update(self) {
         let hash = location().hash().unwrap_or_default();
         let (name, options) =
             hash.trim_start_matches('#').split_once('?').unwrap_or((hash.trim_start_matches('#'), ""));
-        let Some(room) = Room::ALL.into_iter().find(|room| room.name() == name) else { return };
-        self.room.set(room);
+        let Some(route) = Route::ALL.into_iter().find(|route| route.name() == name) else { return };
+        self.route.set(route);
         let options = parse(options);
-        if !options.is_empty() && self.options(room).with_untracked(|before| *before != options) {
-            self.options(room).set(options);
+        if !options.is_empty() && self.options(route).with_untracked(|before| *before != options) {
+            self.options(route).set(options);
         }
         self.write();
     }
 
     fn write(self) {
-        let room = self.room.get_untracked();
-        let link = self.options(room).with_untracked(|options| link(room, options));
+        let route = self.route.get_untracked();
+        let link = self.options(route).with_untracked(|options| link(route, options));
         if location().hash().ok().as_deref() != Some(&link) {
-            // Refused only where a page may have no history; then the address stays as it was.
+            // Fails only where pages may not change their history; the address then stays as it is.
             let _ =
                 window().history().and_then(|history| history.replace_state_with_url(&JsValue::NULL, "", Some(&link)));
         }
     }
 }
 
-/// The link to a room with these options.
-pub fn link(room: Room, options: &Options) -> String {
+/// Returns the link to a route with these options.
+pub fn link(route: Route, options: &Options) -> String {
     let Ok(query) = UrlSearchParams::new() else { return String::new() };
     options.iter().for_each(|(key, value)| query.append(key, value));
     let query = String::from(query.to_string());
     let mark = if query.is_empty() { "" } else { "?" };
-    format!("#{}{mark}{query}", room.name())
+    format!("#{}{mark}{query}", route.name())
 }
 
 fn parse(query: &str) -> Options {
     let Ok(query) = UrlSearchParams::new_with_str(query) else { return Options::new() };
     let pairs = query.entries().into_iter().flatten().map(|pair| js_sys::Array::from(&pair));
-    let word = |value: JsValue| value.as_string().unwrap_or_default();
-    pairs.map(|pair| (word(pair.get(0)), word(pair.get(1)))).collect()
+    let text = |value: JsValue| value.as_string().unwrap_or_default();
+    pairs.map(|pair| (text(pair.get(0)), text(pair.get(1)))).collect()
 }

@@ -1,4 +1,4 @@
-//! Files that the page gives.
+//! Saves files and figures to the user's downloads.
 
 use js_sys::{Array, Promise};
 use leptos::prelude::{document, set_timeout, window};
@@ -9,31 +9,31 @@ use web_sys::{
     Blob, BlobPropertyBag, CanvasRenderingContext2d, HtmlAnchorElement, HtmlCanvasElement, HtmlImageElement, Url,
 };
 
-/// Pixels of a PNG for each unit of the drawing, so that it stays sharp on a projector.
+/// PNG pixels per SVG unit, so that figures stay sharp on a projector.
 const PIXELS: f64 = 2.0;
 
-/// Saves a file of some text or bytes.
+/// Saves text or bytes as a file of the given MIME type.
 ///
 /// # Errors
-/// If the browser refuses to, in its words.
-pub fn save(name: &str, contents: &JsValue, kind: &str) -> Result<(), JsValue> {
-    give(name, &Blob::new_with_buffer_source_sequence_and_options(&Array::of1(contents), &of_kind(kind))?)
+/// If the browser refuses.
+pub fn save(name: &str, contents: &JsValue, mime: &str) -> Result<(), JsValue> {
+    offer(name, &Blob::new_with_buffer_source_sequence_and_options(&Array::of1(contents), &blob_options(mime))?)
 }
 
-/// Saves a drawing.
+/// Saves a drawing as an SVG file.
 ///
 /// # Errors
-/// If the browser refuses to, in its words.
+/// If the browser refuses.
 pub fn save_svg(name: &str, svg: &str) -> Result<(), JsValue> {
     save(&format!("{name}.svg"), &svg.into(), "image/svg+xml")
 }
 
-/// Saves a drawing as pixels.
+/// Saves a drawing as a PNG file.
 ///
 /// # Errors
-/// If the browser cannot draw it, in its words.
+/// If the browser cannot render it.
 pub async fn save_png(name: &str, svg: &str) -> Result<(), JsValue> {
-    let blob = Blob::new_with_str_sequence_and_options(&Array::of1(&svg.into()), &of_kind("image/svg+xml"))?;
+    let blob = Blob::new_with_str_sequence_and_options(&Array::of1(&svg.into()), &blob_options("image/svg+xml"))?;
     let address = Url::create_object_url_with_blob(&blob)?;
     let image = HtmlImageElement::new()?;
     image.set_src(&address);
@@ -48,19 +48,19 @@ pub async fn save_png(name: &str, svg: &str) -> Result<(), JsValue> {
     context.draw_image_with_html_image_element_and_dw_and_dh(&image, 0.0, 0.0, width, height)?;
     let pixels = JsFuture::from(Promise::new(&mut |resolve, _| {
         let done = Closure::once_into_js(move |blob: JsValue| drop(resolve.call1(&JsValue::NULL, &blob)));
-        // A canvas that cannot be read calls nobody; ours holds nothing from elsewhere.
+        // Fails only for canvases with cross-origin content.
         let _ = canvas.to_blob(done.unchecked_ref());
     }));
-    give(&format!("{name}.png"), &pixels.await?.dyn_into()?)
+    offer(&format!("{name}.png"), &pixels.await?.dyn_into()?)
 }
 
-fn of_kind(kind: &str) -> BlobPropertyBag {
+fn blob_options(mime: &str) -> BlobPropertyBag {
     let options = BlobPropertyBag::new();
-    options.set_type(kind);
+    options.set_type(mime);
     options
 }
 
-fn give(name: &str, blob: &Blob) -> Result<(), JsValue> {
+fn offer(name: &str, blob: &Blob) -> Result<(), JsValue> {
     let address = Url::create_object_url_with_blob(blob)?;
     let anchor: HtmlAnchorElement = document().create_element("a")?.unchecked_into();
     anchor.set_href(&address);
@@ -69,7 +69,7 @@ fn give(name: &str, blob: &Blob) -> Result<(), JsValue> {
     body.append_child(&anchor)?;
     anchor.click();
     anchor.remove();
-    // The browser reads it after this.
+    // The browser reads the blob after the click returns.
     set_timeout(move || drop(Url::revoke_object_url(&address)), Duration::from_secs(60));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Files that the page is given: chosen, or dropped on it, with the folders they lie in.
+//! Files that the user chooses or drops, with their paths.
 
 use js_sys::{Array, Function, JsString, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
@@ -8,32 +8,32 @@ use web_sys::{
     HtmlInputElement,
 };
 
-/// A file with its path below the folder that was chosen or dropped, its name alone if none was.
-pub type Given = (String, File);
+/// A file and its path below the chosen or dropped folder; its name if it was not in a folder.
+pub type UserFile = (String, File);
 
-/// The files of an input, which is emptied so that the same ones can be chosen again.
-pub fn chosen(input: &HtmlInputElement) -> Vec<Given> {
+/// Returns the files of an input, and clears it so that the same files can be chosen again.
+pub fn take_chosen(input: &HtmlInputElement) -> Vec<UserFile> {
     let list = input.files();
     let files = list.iter().flat_map(|list| (0..list.length()).filter_map(|index| list.get(index)));
-    let given = files.map(|file| (below_folder(&path_in_folder(&file)).to_owned(), file)).collect();
+    let files = files.map(|file| (below_folder(&path_in_folder(&file)).to_owned(), file)).collect();
     input.set_value("");
-    given
+    files
 }
 
-/// The files that were dropped, and all those in folders that were. To be called while the event is handled; what it
-/// returns may take its time.
-pub fn dropped(transfer: &DataTransfer) -> impl Future<Output = Result<Vec<Given>, JsValue>> + use<> {
+/// Returns the dropped files, including those inside dropped folders. Call it while the event is handled; the future may
+/// be awaited later.
+pub fn dropped(transfer: &DataTransfer) -> impl Future<Output = Result<Vec<UserFile>, JsValue>> + use<> {
     let items = transfer.items();
     let entries = (0..items.length()).filter_map(|index| items.get(index)?.webkit_get_as_entry().ok()?);
-    // The browser forgets what was dropped after the event.
+    // The browser invalidates the items after the event.
     let entries: Vec<FileSystemEntry> = entries.collect();
     async move {
         let is_folder = matches!(entries.as_slice(), [only] if only.is_directory());
         let mut files = Vec::new();
-        let mut left = entries;
-        while let Some(entry) = left.pop() {
+        let mut pending = entries;
+        while let Some(entry) = pending.pop() {
             if entry.is_directory() {
-                left.extend(within(entry.unchecked_ref()).await?);
+                pending.extend(read_folder(entry.unchecked_ref()).await?);
             } else {
                 let file: File = file(entry.unchecked_ref()).await?.unchecked_into();
                 let path = entry.full_path();
@@ -46,10 +46,10 @@ pub fn dropped(transfer: &DataTransfer) -> impl Future<Output = Result<Vec<Given
     }
 }
 
-/// What a file holds, as text.
+/// Reads a file as text.
 ///
 /// # Errors
-/// If it cannot be read, in the browser's words.
+/// If the browser cannot read it.
 pub async fn text(file: &File) -> Result<String, JsValue> {
     let text: JsString = JsFuture::from(file.text()).await?.unchecked_into();
     Ok(text.into())
@@ -64,28 +64,28 @@ fn below_folder(path: &str) -> &str {
     path.split_once('/').map_or(path, |(_, below)| below)
 }
 
-/// All entries of a folder, which the browser tells in parts.
-async fn within(folder: &FileSystemDirectoryEntry) -> Result<Vec<FileSystemEntry>, JsValue> {
+/// Returns all entries of a folder; the browser reads them in batches.
+async fn read_folder(folder: &FileSystemDirectoryEntry) -> Result<Vec<FileSystemEntry>, JsValue> {
     let reader: FileSystemDirectoryReader = folder.create_reader();
     let mut entries = Vec::new();
     loop {
-        let part = called(|done, failed| {
+        let batch = await_callbacks(|done, failed| {
             reader.read_entries_with_callback_and_callback(done, failed).unwrap_or_else(|error| reject(failed, &error));
         });
-        let part: Array = part.await?.unchecked_into();
-        if part.length() == 0 {
+        let batch: Array = batch.await?.unchecked_into();
+        if batch.length() == 0 {
             return Ok(entries);
         }
-        entries.extend(part.iter().map(JsCast::unchecked_into));
+        entries.extend(batch.iter().map(JsCast::unchecked_into));
     }
 }
 
 async fn file(entry: &FileSystemFileEntry) -> Result<JsValue, JsValue> {
-    called(|done, failed| entry.file_with_callback_and_callback(done, failed)).await
+    await_callbacks(|done, failed| entry.file_with_callback_and_callback(done, failed)).await
 }
 
-/// What one of two callbacks is called with.
-async fn called(call: impl FnOnce(&Function, &Function)) -> Result<JsValue, JsValue> {
+/// Awaits an API that takes a success and an error callback.
+async fn await_callbacks(call: impl FnOnce(&Function, &Function)) -> Result<JsValue, JsValue> {
     let mut call = Some(call);
     let promise = Promise::new(&mut |done, failed| {
         if let Some(call) = call.take() {
@@ -96,6 +96,6 @@ async fn called(call: impl FnOnce(&Function, &Function)) -> Result<JsValue, JsVa
 }
 
 fn reject(failed: &Function, error: &JsValue) {
-    // A promise's own functions do not throw.
+    // A promise's reject function does not throw.
     let _ = failed.call1(&JsValue::NULL, error);
 }

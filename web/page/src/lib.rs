@@ -1,4 +1,4 @@
-//! The browser's page: controls, live figures, the lesson. It computes nothing of a network: its workers do.
+//! The page: controls, live figures, the lesson. All computation on networks happens in its workers.
 #![cfg(target_family = "wasm")]
 
 mod address;
@@ -6,12 +6,12 @@ mod app;
 mod download;
 mod fetch;
 mod files;
-mod lab;
 mod lesson;
-mod link;
 mod surface;
 mod train;
 mod widths;
+mod worker_code;
+mod worker_handle;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 

@@ -1,24 +1,24 @@
-// The loss surface on a canvas, by WebGPU: shaders/surface.wgsl, which the bundle has beside the page, draws it, and this
-// brings there what it needs.
+// Draws the loss landscape on a canvas with WebGPU and shaders/surface.wgsl, which the bundle has next to the page.
 
 const SAMPLES = 4;
-// Places of the scene's numbers that are the canvas' own: aspect, ink and paper.
+// Offsets in the scene of what depends on the canvas: aspect ratio, ink and paper colour.
 const ASPECT = 3, INK = 4, PAPER = 8;
-const BALL = 6 * 2 * 10 * 10, TUBE = 6 * 10, FACET = 6, BOX = 24;
+// Vertices of a sphere, of a tube segment, of a facet and of the frame.
+const SPHERE = 6 * 2 * 10 * 10, TUBE = 6 * 10, FACET = 6, FRAME = 24;
 
 // One device and its pipelines for all canvases, until it is lost.
 let gpu = null;
 
-/** Whether the browser offers WebGPU at all. */
-export function offered() {
+/** Whether the browser has WebGPU. */
+export function isSupported() {
   return Boolean(navigator.gpu);
 }
 
 async function open() {
   const adapter = await navigator.gpu?.requestAdapter();
-  if (!adapter) throw new Error("there is no graphics adapter for it");
+  if (!adapter) throw new Error("no graphics adapter was found");
   const shader = await fetch("surface.wgsl");
-  if (!shader.ok) throw new Error("its shader could not be fetched");
+  if (!shader.ok) throw new Error("the shader could not be loaded");
   const code = await shader.text();
   const device = await adapter.requestDevice();
   device.lost.then(() => { gpu = null; });
@@ -41,47 +41,49 @@ async function open() {
     ],
   });
   const layout = device.createPipelineLayout({ bindGroupLayouts: [group] });
-  // A rim is what sticks out behind: the far side of something a little larger.
-  const way = (vertex, rim) =>
-    pipeline(vertex, "paint_way", { topology: "triangle-list", cullMode: rim ? "front" : "back" }, { RIM: rim });
-  const [frame, surface, tubeRim, tube, ballRim, ball] = await Promise.all([
+  // An outline is the back faces of a slightly larger copy.
+  const path = (vertex, outline) =>
+    pipeline(vertex, "paint_path", { topology: "triangle-list", cullMode: outline ? "front" : "back" }, { OUTLINE: outline });
+  const [frame, surface, tubeOutline, tube, sphereOutline, sphere] = await Promise.all([
     pipeline("frame", "paint_frame", { topology: "line-list" }),
     pipeline("surface", "paint_surface", { topology: "triangle-list" }),
-    way("tube", true), way("tube", false), way("balls", true), way("balls", false),
+    path("tube", true), path("tube", false), path("spheres", true), path("spheres", false),
   ]);
-  return { device, format, group, frame, surface, tube: [tubeRim, tube], ball: [ballRim, ball] };
+  return { device, format, group, frame, surface, tube: [tubeOutline, tube], sphere: [sphereOutline, sphere] };
 }
 
-/** A surface on a canvas. `lost` is called once if the device is; the canvas stays as it is then. */
-export async function relief(canvas, scene, heights, way, lost) {
+/** Draws a surface on a canvas. `onLost` is called once if the device is lost; the canvas then keeps its last frame. */
+export async function render(canvas, scene, heights, path, onLost) {
   gpu ??= open().catch((error) => { gpu = null; throw error; });
-  return new Relief(await gpu, canvas, scene, heights, way, lost);
+  return new Renderer(await gpu, canvas, scene, heights, path, onLost);
 }
 
-class Relief {
-  constructor(gpu, canvas, scene, heights, way, lost) {
-    Object.assign(this, { gpu, canvas, scene, points: way.length / 2 });
+class Renderer {
+  constructor(gpu, canvas, scene, heights, path, onLost) {
+    Object.assign(this, { gpu, canvas, scene, points: path.length / 2 });
     const { device, format } = gpu;
     this.context = canvas.getContext("webgpu");
     this.context.configure({ device, format, alphaMode: "opaque" });
     const { UNIFORM, STORAGE, COPY_DST } = GPUBufferUsage;
-    this.buffers = [[scene, UNIFORM], [heights, STORAGE], [way.length ? way : new Float32Array(2), STORAGE]].map(([data, usage]) => {
+    // Empty buffers are invalid.
+    const points = path.length ? path : new Float32Array(2);
+    this.buffers = [[scene, UNIFORM], [heights, STORAGE], [points, STORAGE]].map(([data, usage]) => {
       const buffer = device.createBuffer({ size: data.byteLength, usage: usage | COPY_DST });
       device.queue.writeBuffer(buffer, 0, data);
       return buffer;
     });
     const entries = this.buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
     this.bindings = device.createBindGroup({ layout: gpu.group, entries });
-    this.resized = new ResizeObserver(() => this.redraw());
-    this.resized.observe(canvas);
-    this.dark = matchMedia("(prefers-color-scheme: dark)");
-    this.themed = () => this.redraw();
-    this.dark.addEventListener("change", this.themed);
-    device.lost.then(() => { if (!this.closed) lost(); });
+    this.resizeObserver = new ResizeObserver(() => this.redraw());
+    this.resizeObserver.observe(canvas);
+    this.darkMode = matchMedia("(prefers-color-scheme: dark)");
+    this.onThemeChange = () => this.redraw();
+    this.darkMode.addEventListener("change", this.onThemeChange);
+    device.lost.then(() => { if (!this.closed) onLost(); });
   }
 
-  /** Draws it from a yaw and a pitch, in radians, before the next picture. */
-  turn(yaw, pitch) {
+  /** Sets yaw and pitch of the view, in radians, and redraws at the next frame. */
+  rotate(yaw, pitch) {
     this.scene.set([yaw, pitch]);
     this.redraw();
   }
@@ -103,7 +105,7 @@ class Relief {
       }));
     }
     const style = getComputedStyle(canvas);
-    const [ink, paper] = [style.color, style.backgroundColor].map(colour);
+    const [ink, paper] = [style.color, style.backgroundColor].map(parseColour);
     scene[ASPECT] = width / height;
     scene.set(ink, INK);
     scene.set(paper, PAPER);
@@ -121,39 +123,39 @@ class Relief {
       depthStencilAttachment: { view: depths.createView(), depthClearValue: 1, depthLoadOp: "clear", depthStoreOp: "discard" },
     });
     pass.setBindGroup(0, this.bindings);
-    const show = (pipeline, corners, instances = 1) => {
+    const drawWith = (pipeline, vertices, instances = 1) => {
       pass.setPipeline(pipeline);
-      pass.draw(corners, instances);
+      pass.draw(vertices, instances);
     };
     const [columns, rows] = scene.subarray(12, 14), facets = scene[18], stride = scene[21];
-    show(this.gpu.frame, BOX);
-    show(this.gpu.surface, FACET * (columns - 1) * (rows - 1) * facets * facets);
-    for (const pipeline of this.points > 1 ? this.gpu.tube : []) show(pipeline, TUBE * (this.points - 1));
-    for (const pipeline of this.points ? this.gpu.ball : []) show(pipeline, BALL, 1 + (this.points - 1) / stride);
+    drawWith(this.gpu.frame, FRAME);
+    drawWith(this.gpu.surface, FACET * (columns - 1) * (rows - 1) * facets * facets);
+    for (const pipeline of this.points > 1 ? this.gpu.tube : []) drawWith(pipeline, TUBE * (this.points - 1));
+    for (const pipeline of this.points ? this.gpu.sphere : []) drawWith(pipeline, SPHERE, 1 + (this.points - 1) / stride);
     pass.end();
     device.queue.submit([commands.finish()]);
   }
 
-  /** The picture as a PNG file, sharp on a projector too. */
+  /** Returns the figure as a PNG file, at three times the canvas's resolution. */
   async png() {
-    // What was drawn can be read in the same task only.
+    // The canvas can only be read in the same task as it was drawn.
     this.draw(3);
     const blob = await new Promise((resolve) => this.canvas.toBlob(resolve));
     this.redraw();
-    if (!blob) throw new Error("the browser gave no picture");
+    if (!blob) throw new Error("the browser returned no image");
     return blob;
   }
 
   close() {
     this.closed = true;
-    this.resized.disconnect();
-    this.dark.removeEventListener("change", this.themed);
-    for (const it of [...this.buffers, ...(this.targets ?? [])]) it.destroy();
+    this.resizeObserver.disconnect();
+    this.darkMode.removeEventListener("change", this.onThemeChange);
+    for (const resource of [...this.buffers, ...(this.targets ?? [])]) resource.destroy();
     this.context.unconfigure();
   }
 }
 
-/** Red, green and blue from 0 to 1 of a computed colour, `rgb(…)`. */
-function colour(css) {
+/** Parses a computed colour, `rgb(…)`, into red, green and blue from 0 to 1. */
+function parseColour(css) {
   return css.match(/[\d.]+/g).slice(0, 3).map((channel) => channel / 255);
 }

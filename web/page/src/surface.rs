@@ -1,4 +1,4 @@
-//! The loss surface in three dimensions, by WebGPU. The heat maps of the report show the same where there is none.
+//! The loss landscape in 3D, drawn with WebGPU. The report's heat maps show the same data without it.
 
 use js_sys::{Float32Array, Promise};
 use leptos::{html, prelude::*};
@@ -10,126 +10,127 @@ use web_sys::{HtmlCanvasElement, KeyboardEvent, PointerEvent};
 
 use crate::{download, fetch};
 
-/// The relief's height, as a share of its diagonal.
+/// The surface's height, relative to its diagonal.
 const HEIGHT: f32 = 0.5;
-/// The radius of the weights' way, in the same unit.
+/// The radius of the training path, in the same unit.
 const RADIUS: f32 = 0.0075;
-/// The eye's distance, in the same unit: near, but all is seen from everywhere.
+/// The camera's distance, in the same unit: as near as possible with everything in view from all sides.
 const DISTANCE: f32 = 1.5;
-/// Facets along each direction, about: enough to look round.
+/// Approximate number of facets along each direction: enough for a smooth look.
 const FACETS: usize = 96;
 
-/// Radians for each pixel that a pointer is dragged.
+/// Radians per pixel of dragging.
 const BY_PIXEL: f32 = 0.008;
-/// Radians for each press of an arrow key.
+/// Radians per press of an arrow key.
 const BY_KEY: f32 = 0.12;
-/// Radians a second.
+/// Radians per second while rotating.
 const SPIN: f64 = 0.35;
 
 #[wasm_bindgen(module = "/src/surface.js")]
 extern "C" {
-    /// A relief on a canvas.
-    type Stage;
+    /// A surface on a canvas.
+    type Renderer;
 
-    fn offered() -> bool;
+    #[wasm_bindgen(js_name = isSupported)]
+    fn is_supported() -> bool;
 
     #[wasm_bindgen(catch)]
-    async fn relief(
+    async fn render(
         canvas: &HtmlCanvasElement,
         scene: &Float32Array,
         heights: &Float32Array,
-        way: &Float32Array,
-        lost: &Closure<dyn Fn()>,
+        path: &Float32Array,
+        on_lost: &Closure<dyn Fn()>,
     ) -> Result<JsValue, JsValue>;
 
     #[wasm_bindgen(method)]
-    fn turn(this: &Stage, yaw: f32, pitch: f32);
+    fn rotate(this: &Renderer, yaw: f32, pitch: f32);
 
     #[wasm_bindgen(method)]
-    fn png(this: &Stage) -> Promise;
+    fn png(this: &Renderer) -> Promise;
 
     #[wasm_bindgen(method)]
-    fn close(this: &Stage);
+    fn close(this: &Renderer);
 }
 
-/// A relief that is shown until it is dropped.
-struct Shown {
-    stage: Stage,
-    _lost: Closure<dyn Fn()>,
+/// A renderer that is closed when dropped.
+struct OpenRenderer {
+    renderer: Renderer,
+    _on_lost: Closure<dyn Fn()>,
 }
 
-impl Drop for Shown {
+impl Drop for OpenRenderer {
     fn drop(&mut self) {
-        self.stage.close();
+        self.renderer.close();
     }
 }
 
-/// Where the eye is, in radians.
+/// The direction of view, in radians.
 #[derive(Clone, Copy, PartialEq)]
-struct Turn {
+struct View {
     yaw: f32,
-    /// Above the horizon.
+    /// Angle above the horizon.
     pitch: f32,
 }
 
-impl Turn {
-    const FIRST: Self = Self { yaw: 0.6, pitch: 0.6 };
+impl View {
+    const INITIAL: Self = Self { yaw: 0.6, pitch: 0.6 };
 
-    fn by(self, yaw: f32, pitch: f32) -> Self {
+    fn rotated(self, yaw: f32, pitch: f32) -> Self {
         Self { yaw: self.yaw + yaw, pitch: (self.pitch + pitch).clamp(0.0, 1.5) }
     }
 
-    /// Where a key turns it to.
+    /// Returns the view after a key press; `None` if the key does nothing.
     fn by_key(self, key: &str) -> Option<Self> {
         match key {
-            "ArrowLeft" => Some(self.by(BY_KEY, 0.0)),
-            "ArrowRight" => Some(self.by(-BY_KEY, 0.0)),
-            "ArrowUp" => Some(self.by(0.0, BY_KEY)),
-            "ArrowDown" => Some(self.by(0.0, -BY_KEY)),
-            "Home" => Some(Self::FIRST),
+            "ArrowLeft" => Some(self.rotated(BY_KEY, 0.0)),
+            "ArrowRight" => Some(self.rotated(-BY_KEY, 0.0)),
+            "ArrowUp" => Some(self.rotated(0.0, BY_KEY)),
+            "ArrowDown" => Some(self.rotated(0.0, -BY_KEY)),
+            "Home" => Some(Self::INITIAL),
             _ => None,
         }
     }
 }
 
-/// The loss around the weights of the widest and of the narrowest network, which are turned together. Nothing without a
-/// landscape; one line where the browser cannot draw it.
+/// The loss landscapes of the widest and the narrowest network, which rotate together. A note replaces them where WebGPU
+/// is missing.
 #[component]
 pub fn SurfaceView(
-    /// The landscape.
+    /// The landscape; nothing is shown without one.
     landscape: Signal<Option<Landscape>>,
 ) -> impl IntoView {
-    let missing = RwSignal::new((!offered()).then(|| "this browser offers no WebGPU".to_owned()));
+    let unavailable = RwSignal::new((!is_supported()).then(|| "this browser has no WebGPU".to_owned()));
     let reliefs = Memo::new(move |_| landscape.with(|landscape| landscape.as_ref().and_then(relief::reliefs)));
     move || {
         let reliefs = reliefs.get()?;
-        Some(match missing.get() {
+        Some(match unavailable.get() {
             Some(why) => view! {
-                <p class="note">"No loss surface in three dimensions, for " {why} ": the heat maps show the same."</p>
+                <p class="note">"The loss landscape cannot be drawn in 3D: " {why} ". The heat maps show the same data."</p>
             }
             .into_any(),
-            None => figure(reliefs, missing).into_any(),
+            None => figure(reliefs, unavailable).into_any(),
         })
     }
 }
 
-fn figure(reliefs: Reliefs, missing: RwSignal<Option<String>>) -> impl IntoView {
-    let turn = RwSignal::new(Turn::FIRST);
+fn figure(reliefs: Reliefs, unavailable: RwSignal<Option<String>>) -> impl IntoView {
+    let view = RwSignal::new(View::INITIAL);
     let Reliefs { reliefs, steps, reading, ends: [low, high] } = reliefs;
-    let panels = reliefs.into_iter().map(|relief| view! { <Panel relief steps turn missing/> });
+    let panels = reliefs.into_iter().map(|relief| view! { <Panel relief steps view unavailable/> });
     view! {
-        <section class="figure surface" aria-label="The loss surface">
-            <header><h2>"The loss around the weights"</h2>{spin(turn)}</header>
+        <section class="figure surface" aria-label="Loss landscape in 3D">
+            <header><h2>"Loss landscape in 3D"</h2>{rotation_button(view)}</header>
             <div class="panels">{panels.collect_view()}</div>
             <p class="key" aria-hidden="true">
                 <span>"Loss " {low}</span><span class="ramp" style=ramp()></span><span>{high}</span>
             </p>
-            <p class="note">{reading} " Drag it, or use the arrow keys; Home turns it back."</p>
+            <p class="note">{reading} " Drag or use the arrow keys to rotate; Home resets the view."</p>
         </section>
     }
 }
 
-/// The colours as CSS has them.
+/// Returns the colour scale as CSS.
 fn ramp() -> String {
     let stops = relief::colours().map(|stop| {
         let [red, green, blue] = stop.map(|channel| (channel * 255.0).round());
@@ -138,136 +139,139 @@ fn ramp() -> String {
     format!("background: linear-gradient(to right, {})", stops.join(", "))
 }
 
-/// The switch that lets it turn by itself; there is none for who wants little motion.
-fn spin(turn: RwSignal<Turn>) -> Option<impl IntoView> {
-    let still = window().match_media("(prefers-reduced-motion: reduce)").ok().flatten();
-    let spins = RwSignal::new(false);
-    still.is_none_or(|still| !still.matches()).then(|| {
+/// A button that starts and stops the rotation; `None` for users who prefer reduced motion.
+fn rotation_button(view: RwSignal<View>) -> Option<impl IntoView> {
+    let reduced_motion = window().match_media("(prefers-reduced-motion: reduce)").ok().flatten();
+    let is_rotating = RwSignal::new(false);
+    reduced_motion.is_none_or(|query| !query.matches()).then(|| {
         let toggle = move |_| {
-            spins.update(|spins| *spins = !*spins);
-            if spins.get_untracked() {
-                go_on(spins, turn, None);
+            is_rotating.update(|is_rotating| *is_rotating = !*is_rotating);
+            if is_rotating.get_untracked() {
+                rotate_each_frame(is_rotating, view, None);
             }
         };
-        view! { <button type="button" class="quiet" aria-pressed=move || spins.get().to_string() on:click=toggle>"Spin"</button> }
+        let pressed = move || is_rotating.get().to_string();
+        view! { <button type="button" class="quiet" aria-pressed=pressed on:click=toggle>"Rotate"</button> }
     })
 }
 
-/// Turns it a little with every picture, until it is to stop or is gone.
-fn go_on(spins: RwSignal<bool>, turn: RwSignal<Turn>, last: Option<f64>) {
+/// Rotates the view at each animation frame while `is_rotating` is set.
+fn rotate_each_frame(is_rotating: RwSignal<bool>, view: RwSignal<View>, last: Option<f64>) {
     request_animation_frame(move || {
-        if spins.try_get_untracked() != Some(true) {
+        if is_rotating.try_get_untracked() != Some(true) {
             return;
         }
         let now = js_sys::Date::now();
-        // A page in the background is given no pictures.
+        // Background tabs get no frames, so the time since the last one may be long.
         let seconds = ((now - last.unwrap_or(now)) / 1000.0).min(0.1);
-        turn.update(|turn| *turn = turn.by((SPIN * seconds) as f32, 0.0));
-        go_on(spins, turn, Some(now));
+        view.update(|view| *view = view.rotated((SPIN * seconds) as f32, 0.0));
+        rotate_each_frame(is_rotating, view, Some(now));
     });
 }
 
 #[component]
-fn Panel(relief: Relief, steps: usize, turn: RwSignal<Turn>, missing: RwSignal<Option<String>>) -> impl IntoView {
-    let place = NodeRef::<html::Canvas>::new();
-    let shown = StoredValue::new_local(None::<Shown>);
-    let trouble = RwSignal::new(None::<String>);
+fn Panel(relief: Relief, steps: usize, view: RwSignal<View>, unavailable: RwSignal<Option<String>>) -> impl IntoView {
+    let canvas = NodeRef::<html::Canvas>::new();
+    let open = StoredValue::new_local(None::<OpenRenderer>);
+    let error = RwSignal::new(None::<String>);
     let width = relief.width;
-    let description = format!("{} Arrow keys turn it.", relief.description);
-    let redraw = move |Turn { yaw, pitch }| {
-        shown.with_value(|shown| shown.iter().for_each(|shown| shown.stage.turn(yaw, pitch)));
+    let description = format!("{} Arrow keys rotate it.", relief.description);
+    let redraw = move |View { yaw, pitch }| {
+        open.with_value(|open| open.iter().for_each(|open| open.renderer.rotate(yaw, pitch)));
     };
-    place.on_load(move |canvas| {
+    canvas.on_load(move |canvas| {
         spawn_local(async move {
-            match show(&canvas, &relief, steps, missing).await {
-                // Handed back, and closed, if the panel is gone by now.
-                Ok(stage) => drop(shown.try_set_value(Some(stage))),
-                Err(why) => drop(missing.try_set(Some(why))),
+            match open_renderer(&canvas, &relief, steps, unavailable).await {
+                // If the panel is gone, `try_set_value` returns the renderer, and dropping it closes it.
+                Ok(renderer) => drop(open.try_set_value(Some(renderer))),
+                Err(why) => drop(unavailable.try_set(Some(why))),
             }
-            if let Some(turn) = turn.try_get_untracked() {
-                redraw(turn);
+            if let Some(view) = view.try_get_untracked() {
+                redraw(view);
             }
         });
     });
-    Effect::new(move || redraw(turn.get()));
+    Effect::new(move || redraw(view.get()));
     let save = move |_| {
-        let Some(png) = shown.with_value(|shown| shown.as_ref().map(|shown| shown.stage.png())) else { return };
+        let Some(png) = open.with_value(|open| open.as_ref().map(|open| open.renderer.png())) else { return };
         spawn_local(async move {
             let saved = match JsFuture::from(png).await {
                 Ok(png) => download::save(&format!("surface-{width}.png"), &png, "image/png"),
                 Err(error) => Err(error),
             };
-            let why = saved.err().map(|error| format!("The picture could not be saved: {}.", fetch::words(error)));
-            drop(trouble.try_set(why));
+            let why = saved.err().map(|why| format!("The figure could not be saved ({}).", fetch::message(why)));
+            drop(error.try_set(why));
         });
     };
+    let save_label = format!("Save the loss landscape of width {width} as PNG");
     view! {
         <figure>
             <figcaption>
                 <strong>"Width " {width}</strong>
-                <button type="button" class="quiet" aria-label=format!("Save the surface of width {width} as PNG") on:click=save>"PNG"</button>
+                <button type="button" class="quiet" aria-label=save_label on:click=save>"PNG"</button>
             </figcaption>
             <canvas
-                node_ref=place tabindex="0" role="img" aria-label=description
-                on:pointerdown=grab
-                on:pointermove=move |event| drag(&event, turn)
-                on:keydown=move |event| press(&event, turn)
+                node_ref=canvas tabindex="0" role="img" aria-label=description
+                on:pointerdown=on_pointer_down
+                on:pointermove=move |event| on_pointer_move(&event, view)
+                on:keydown=move |event| on_key_down(&event, view)
             ></canvas>
-            <p class="problem" role="alert">{trouble}</p>
+            <p class="problem" role="alert">{error}</p>
         </figure>
     }
 }
 
-/// Draws a relief.
+/// Opens a renderer for one width's surface.
 ///
 /// # Errors
-/// Why there is none, as what “for” is followed by.
-async fn show(
+/// If WebGPU cannot draw it; the error completes "cannot be drawn: …".
+async fn open_renderer(
     canvas: &HtmlCanvasElement,
-    it: &Relief,
+    surface: &Relief,
     steps: usize,
-    missing: RwSignal<Option<String>>,
-) -> Result<Shown, String> {
-    let lost = Closure::new(move || drop(missing.try_set(Some("the graphics device was lost".into()))));
-    let [scene, heights, way] = [&scene(it, steps)[..], &it.heights, it.path.as_flattened()].map(Float32Array::from);
-    let stage = relief(canvas, &scene, &heights, &way, &lost).await.map_err(fetch::words)?;
-    Ok(Shown { stage: stage.unchecked_into(), _lost: lost })
+    unavailable: RwSignal<Option<String>>,
+) -> Result<OpenRenderer, String> {
+    let on_lost = Closure::new(move || drop(unavailable.try_set(Some("the graphics device was lost".into()))));
+    let [scene, heights, path] =
+        [&scene(surface, steps)[..], &surface.heights, surface.path.as_flattened()].map(Float32Array::from);
+    let renderer = render(canvas, &scene, &heights, &path, &on_lost).await.map_err(fetch::message)?;
+    Ok(OpenRenderer { renderer: renderer.unchecked_into(), _on_lost: on_lost })
 }
 
-/// What the shader calls `Scene`; what is the canvas' own is left to it.
-fn scene(relief: &Relief, steps: usize) -> Vec<f32> {
-    let [columns, rows] = relief.places;
+/// Returns the uniform buffer that the shader calls `Scene`. `surface.js` fills in what depends on the canvas.
+fn scene(surface: &Relief, steps: usize) -> Vec<f32> {
+    let [columns, rows] = surface.places;
     let facets = (FACETS / (columns.max(rows) - 1)).clamp(1, 8);
-    let own = 0.0;
-    let numbers = [
-        [Turn::FIRST.yaw, Turn::FIRST.pitch, DISTANCE, own],
-        [own; 4],
-        [own; 4],
-        [columns as f32, rows as f32, relief.sides[0], relief.sides[1]],
+    let of_canvas = 0.0;
+    let fields = [
+        [View::INITIAL.yaw, View::INITIAL.pitch, DISTANCE, of_canvas],
+        [of_canvas; 4],
+        [of_canvas; 4],
+        [columns as f32, rows as f32, surface.sides[0], surface.sides[1]],
         [HEIGHT, RADIUS, facets as f32, steps as f32],
-        [relief.path.len() as f32, STRIDE as f32, 0.0, 0.0],
+        [surface.path.len() as f32, STRIDE as f32, 0.0, 0.0],
     ];
     let colours = relief::colours().map(|[red, green, blue]| [red, green, blue, 1.0]);
-    numbers.into_iter().chain(colours).flatten().collect()
+    fields.into_iter().chain(colours).flatten().collect()
 }
 
-/// Lets a pointer that leaves the canvas drag on.
-fn grab(event: PointerEvent) {
+/// Captures the pointer, so that dragging continues outside the canvas.
+fn on_pointer_down(event: PointerEvent) {
     let canvas: HtmlCanvasElement = event_target(&event);
-    // It is refused for a pointer that is gone already.
+    // Fails only if the pointer was released already.
     let _ = canvas.set_pointer_capture(event.pointer_id());
 }
 
-fn drag(event: &PointerEvent, turn: RwSignal<Turn>) {
+fn on_pointer_move(event: &PointerEvent, view: RwSignal<View>) {
     if event.buttons() & 1 != 0 {
         let [right, down] = [event.movement_x(), event.movement_y()].map(|pixels| pixels as f32 * BY_PIXEL);
-        turn.update(|turn| *turn = turn.by(right, down));
+        view.update(|view| *view = view.rotated(right, down));
     }
 }
 
-fn press(event: &KeyboardEvent, turn: RwSignal<Turn>) {
-    if let Some(turned) = turn.get_untracked().by_key(&event.key()) {
+fn on_key_down(event: &KeyboardEvent, view: RwSignal<View>) {
+    if let Some(rotated) = view.get_untracked().by_key(&event.key()) {
         event.prevent_default();
-        turn.set(turned);
+        view.set(rotated);
     }
 }

@@ -1,65 +1,64 @@
-//! What the page and its worker say to each other: JSON with files or pixels attached.
+//! Messages between the page and its workers: JSON, with files or pixels attached.
 //!
-//! The page has a worker for each run, and one for looking at networks. Every worker begins with [`Request::Open`] and then
-//! obeys whatever it is asked; what takes long reports its [`Report::Progress`] and ends at [`Request::Cancel`].
+//! The page starts a worker for each run, and one for viewing trained networks. The first message to a worker is
+//! [`Request::Open`]. Long jobs report [`Report::Progress`]; [`Request::Cancel`] ends them.
 
 #[cfg(target_family = "wasm")]
-pub mod parcel;
+pub mod wire;
 
 use serde::{Deserialize, Serialize};
 use slimclr_network::profile::Profile;
 use slimclr_run::{command::Command, config::Config, event::Event, interference::landscape::Landscape};
 
-/// What the page asks of a worker.
+/// A message from the page to a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Take a device. Comes first; answered by [`Report::Ready`].
+    /// Opens a device. Comes first; answered by [`Report::Ready`].
     Open {
-        /// Which.
-        device: Choice,
+        /// The device to open.
+        device: DeviceChoice,
     },
-    /// Use these images from now on. Answered by [`Report::Images`].
+    /// Sets the images for all later requests. Answered by [`Report::Images`].
     Images(Images),
-    /// Train from scratch on the images, or go on from an attached checkpoint. Answered by [`Report::Event`]s, with
-    /// [`Report::Checkpoint`]s between them.
+    /// Trains from scratch, or from an attached checkpoint. Answered by [`Report::Event`]s and [`Report::Checkpoint`]s.
     ///
-    /// A checkpoint of another method gives its backbone to the new run, which goes on at its step.
+    /// If the checkpoint was trained with another method, only its backbone and its step number are used.
     Train {
         /// The options.
         config: Box<Config>,
-        /// Whether to wait before the first step.
+        /// Whether to pause before the first step.
         paused: bool,
     },
-    /// Pause, resume, take a single step, go on with other options, or stop.
-    Steer(Command),
-    /// The loss landscape of the run so far, from its latest checkpoint. Answered by [`Report::Landscape`].
-    Survey {
-        /// Places along each direction.
+    /// Pauses, resumes, single-steps, changes or stops the run.
+    Command(Command),
+    /// Computes the loss landscape around the run's latest checkpoint. Answered by [`Report::Landscape`].
+    Landscape {
+        /// Grid points along each direction.
         cells: usize,
     },
-    /// Look at the attached trained network: a checkpoint of ours, or one of the authors' PyTorch code. Answered by
+    /// Loads the attached trained network: a checkpoint of this program, or of the authors' PyTorch code. Answered by
     /// [`Report::Network`], then [`Report::Gallery`].
     Network {
         /// The file's name.
         name: String,
     },
-    /// Embed a picture at every width of the network. Answered by [`Report::Embedded`].
+    /// Embeds a picture at every width of the network. Answered by [`Report::Embedded`].
     Embed {
-        /// To tell answers apart.
+        /// Identifies the answer.
         id: u64,
-        /// What is attached, or which image of the test set is meant.
+        /// The kind of picture that is attached, or the sample to use.
         picture: Picture,
     },
-    /// End the survey or the gallery that is being computed.
+    /// Cancels the loss landscape or the gallery that is being computed.
     Cancel,
 }
 
-/// Where to compute.
+/// The device that the user chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Choice {
-    /// WebGPU where there is some, else the CPU.
+pub enum DeviceChoice {
+    /// WebGPU if available, else the CPU.
     #[default]
     Auto,
     /// WebGPU.
@@ -68,16 +67,15 @@ pub enum Choice {
     Cpu,
 }
 
-/// Images to train on and to evaluate with.
+/// Images to train and evaluate on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Images {
-    /// The bundle's sheets of CIFAR-10 images, attached as bytes: training, then test images.
+    /// The bundle's sprite sheets of CIFAR-10 images, attached as bytes: training images, then test images.
     Bundle,
-    /// Attached files (`File` or `Blob`), with their paths below the folder that was dropped: CIFAR-10's binary batches,
-    /// or images in a folder for each class.
+    /// Attached files (`File` or `Blob`): CIFAR-10's binary batches, or a folder of images for each class.
     Files {
-        /// One for each attachment.
+        /// The path of each attachment, relative to the dropped folder.
         paths: Vec<String>,
     },
 }
@@ -86,152 +84,152 @@ pub enum Images {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Picture {
-    /// A JPEG, PNG or WebP file, attached.
+    /// An attached JPEG, PNG or WebP file.
     File,
-    /// Pixels as a canvas has them, attached: 4 bytes each, row by row.
+    /// Attached pixels in RGBA order, row by row, as a canvas returns them.
     Rgba {
         /// In pixels.
         width: usize,
         /// In pixels.
         height: usize,
     },
-    /// One of the gallery's samples.
+    /// The index of one of the gallery's samples.
     Sample(usize),
 }
 
-/// What a worker tells the page.
+/// A message from a worker to the page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
-    /// The device is there.
+    /// The device is open.
     Ready {
-        /// In words, with the adapter: `WebGPU on …`, `CPU (WebAssembly, one thread)`.
+        /// The device and its adapter as text: `WebGPU on …`, `CPU (WebAssembly, one thread)`.
         device: String,
         /// Whether it is a GPU.
         gpu: bool,
-        /// Why it is not the one that was asked for.
+        /// Why the requested device is not used, if it is not.
         instead: Option<String>,
     },
-    /// The images can be used.
+    /// The images are ready.
     Images {
-        /// What they are, in words.
+        /// Their name, for the user.
         name: String,
-        /// The classes' names.
+        /// Class names.
         classes: Vec<String>,
-        /// Training images.
+        /// Number of training images.
         train: usize,
-        /// Test images.
+        /// Number of test images.
         test: usize,
-        /// Files that are no images, or not whole.
+        /// Number of files that are not images, or are damaged.
         skipped: usize,
     },
-    /// Something of the run.
+    /// An event of the run.
     Event(Event),
-    /// A checkpoint; attached as bytes.
+    /// A checkpoint of the run, attached as bytes.
     Checkpoint {
-        /// Steps that it has taken.
+        /// Steps taken.
         step: u64,
     },
-    /// How far the work that takes long has come.
+    /// Progress of a long job.
     Progress(Progress),
-    /// The loss around the run's weights.
+    /// The loss landscape of the run.
     Landscape(Landscape),
-    /// A trained network was read.
+    /// The trained network was read.
     Network {
         /// The file's name.
         name: String,
-        /// The architecture, in words.
+        /// The architecture, as text.
         architecture: String,
-        /// Steps that it was trained for, if the file tells.
+        /// Training steps, if the file records them.
         steps: Option<u64>,
-        /// Side of the images that it sees, in pixels.
+        /// Side of the network's input, in pixels.
         side: usize,
-        /// What each width costs, widest first.
+        /// Cost of each width, widest first.
         profile: Vec<Profile>,
     },
-    /// Where the network's widths see some training images. Attached: the images' pixels, 3 bytes each, image by image;
-    /// then those of the samples.
+    /// Training images as embedded at each width. Attached: their pixels in RGB order, image by image; then the pixels
+    /// of the samples.
     Gallery {
-        /// Side of all images, in pixels.
+        /// Side of every image, in pixels.
         side: usize,
-        /// The classes' names.
+        /// Class names.
         classes: Vec<String>,
         /// The class of each image.
         labels: Vec<u32>,
-        /// The class of each sample: a test image to choose.
+        /// The class of each sample; samples are test images that the user can choose.
         samples: Vec<u32>,
-        /// One for each width, widest first.
+        /// One map for each width, widest first.
         maps: Vec<Map>,
     },
-    /// What the network makes of a picture. Attached: the pixels that it saw, 3 bytes each; then for each width its
-    /// feature, of unit length, as the bytes of 32-bit floats, lowest first.
+    /// A picture as embedded at each width. Attached: the network's input as RGB pixels; then for each width the unit
+    /// feature vector as little-endian 32-bit floats.
     Embedded {
-        /// As it was asked for.
+        /// The `id` of the request.
         id: u64,
         /// One for each width, widest first.
         widths: Vec<Embedding>,
     },
-    /// Something went wrong; all else goes on.
+    /// A job failed. Everything else continues.
     Failed {
-        /// What was being done.
-        task: Task,
-        /// What is wrong and what to do, in a sentence.
+        /// The job that failed.
+        job: Job,
+        /// One sentence that says what is wrong and what to do.
         message: String,
     },
-    /// What was to be cancelled has ended.
+    /// A job ended because it was cancelled.
     Cancelled {
-        /// What was being done.
-        task: Task,
+        /// The cancelled job.
+        job: Job,
     },
 }
 
-/// How far something that takes long has come.
+/// Progress of a long job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// What is being done, as a gerund: `embedding the gallery`.
+    /// The job, as a gerund: `embedding the gallery`.
     pub what: String,
-    /// Of `total`.
+    /// Units done, out of `total`.
     pub done: usize,
     /// At least 1.
     pub total: usize,
 }
 
-/// Images on the two principal components of their features.
+/// The gallery's images on the two principal components of their features.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Map {
     /// The width.
     pub width: f64,
-    /// The place of each image of the gallery; turned so as to lie as near as possible to the full network's.
+    /// Coordinates of each image, rotated to match the full network's map as closely as possible.
     pub points: Vec<[f32; 2]>,
-    /// The share of the features' variance along each component.
+    /// Share of the features' variance along each component.
     pub explained: [f64; 2],
 }
 
-/// A picture in the embedding of one width.
+/// A picture as embedded at one width.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Embedding {
     /// The width.
     pub width: f64,
-    /// Milliseconds that one image takes: the median of several runs.
+    /// Milliseconds for one image: the median of several runs.
     pub milliseconds: f64,
-    /// Images of the gallery, nearest first, with the cosine of their features.
+    /// Nearest images of the gallery and their cosine similarity, nearest first.
     pub neighbours: Vec<(usize, f32)>,
-    /// The place on the width's map.
+    /// Coordinates on the width's [`Map`].
     pub at: [f32; 2],
 }
 
-/// What a worker may be busy with.
+/// The jobs of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Task {
-    /// Taking a device.
+pub enum Job {
+    /// Opening a device.
     Open,
     /// Reading images.
     Images,
-    /// Training; what was kept before stands.
+    /// Training. Earlier checkpoints stay valid if it fails.
     Train,
-    /// The loss landscape.
-    Survey,
+    /// Computing a loss landscape.
+    Landscape,
     /// Reading a network and embedding the gallery.
     Network,
     /// Embedding a picture.

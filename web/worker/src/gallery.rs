@@ -1,4 +1,4 @@
-//! A trained network and how each of its widths sees images: neighbours, maps, latency.
+//! A trained network and its embeddings at each width: nearest neighbours, maps, latency.
 
 use std::{cell::Cell, io::Cursor};
 
@@ -20,95 +20,95 @@ use slimclr_core::{
     profile::profile,
     train::Split,
 };
-use slimclr_protocol::{self as protocol, Embedding, Picture, Progress, Report, parcel};
+use slimclr_protocol::{self as protocol, Embedding, Picture, Progress, Report, wire};
 use thiserror::Error;
 use wasm_bindgen::JsValue;
 
 use crate::{
-    browser::{breathe, milliseconds, report, report_with},
+    browser::{milliseconds, report, report_with, yield_to_browser},
+    device::ComputeDevice,
     images::Dataset,
-    seat::Seat,
 };
 
-/// Most images in a gallery, and fewest.
+/// Fewest and most images in a gallery.
 const IMAGES: [u64; 2] = [50, 500];
-/// Multiply-accumulates that a gallery may cost: some seconds of a CPU.
+/// Most multiply-accumulates for a gallery: a few seconds of one CPU core.
 const COST: u64 = 1 << 34;
-/// Images that are embedded before the page is heard again.
+/// Images embedded before the worker yields to the browser.
 const CHUNK: usize = 10;
-/// Test images to choose from.
+/// Test images offered as samples.
 const SAMPLES: usize = 30;
-/// Images that are shown as neighbours.
+/// Nearest neighbours reported for a picture.
 const NEIGHBOURS: usize = 12;
-/// Runs that the latency is the median of.
+/// Runs that the median latency is taken of.
 const RUNS: usize = 5;
 
-/// Why a network or a picture cannot be used.
+/// Why a network or a picture cannot be embedded.
 #[derive(Debug, Error)]
 pub enum GalleryError {
-    /// Not a trained network.
+    /// The file is not a trained network.
     #[error(transparent)]
     Trained(#[from] TrainedError),
-    /// A network that cannot be built.
+    /// The network cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// An image file that is none.
+    /// The image file cannot be decoded.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A picture without pixels.
+    /// The picture has no pixels.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// A picture that cannot be cut to size.
+    /// The picture cannot be resized.
     #[error(transparent)]
     Augment(#[from] AugmentError),
-    /// An attachment that is none.
+    /// The attachment is missing.
     #[error("the picture did not arrive: choose it again")]
     Lost,
-    /// Images that cannot be decoded.
-    #[error("none of the images can be decoded, so there is nothing to compare with: use others")]
+    /// No gallery image can be decoded.
+    #[error("none of the gallery's images can be decoded: reload the page")]
     NoImages,
-    /// Weights that training has ruined.
-    #[error("the network's features are no finite numbers: its training has diverged; choose another")]
+    /// Features are NaN or infinite.
+    #[error("the network's features are NaN or infinite, so its training diverged: choose another network")]
     NotFinite,
     /// The device failed.
     #[error("the device failed: {0}; reload the page, or choose the CPU")]
     Device(#[from] ExecutionError),
 }
 
-/// A trained network among images that it has embedded.
+/// A trained network and the images it has embedded.
 pub struct Gallery {
     encoder: Encoder,
     parameters: Parameters,
-    seat: Seat,
-    sampler: Sampler,
+    device: ComputeDevice,
+    draw: Draw,
     side: usize,
     normalisation: Normalisation,
     samples: Vec<Image>,
-    /// One for each width.
-    walls: Vec<Wall>,
+    /// One for each width, widest first.
+    embedded: Vec<EmbeddedImages>,
 }
 
-/// The gallery as one width sees it.
-struct Wall {
-    /// Of unit length, one row an image.
+/// The gallery's images as embedded at one width.
+struct EmbeddedImages {
+    /// A unit vector for each image.
     features: Vec<Vec<f32>>,
     map: Map,
 }
 
 impl Gallery {
-    /// Reads a network from a file and embeds images of `dataset`, reporting both, while `wanted`. None if it was not any
-    /// more.
+    /// Reads a network from a file, embeds images of `dataset`, and reports both. Returns `None` if `wanted` is cleared
+    /// meanwhile.
     ///
     /// # Errors
-    /// If the file holds no network, no image can be decoded, or the device fails.
+    /// If the file is not a network, no image can be decoded, or the device fails.
     pub async fn open(
-        seat: &Seat,
+        device: &ComputeDevice,
         dataset: &Dataset,
         (name, bytes): (String, Vec<u8>),
         wanted: &Cell<bool>,
     ) -> Result<Option<Self>, GalleryError> {
         let trained = Trained::read(&name, bytes)?;
-        let (encoder, parameters) = trained.load(&seat.device)?;
+        let (encoder, parameters) = trained.load(&device.burn)?;
         let config = trained.options();
         let side = config.image_size;
         let profile = profile(&encoder, side);
@@ -129,46 +129,47 @@ impl Gallery {
         let mut gallery = Self {
             encoder,
             parameters,
-            seat: seat.clone(),
+            device: device.clone(),
             draw,
             side,
             normalisation,
             samples: Vec::new(),
-            walls: Vec::new(),
+            embedded: Vec::new(),
         };
         let count = (COST / cost.max(1)).clamp(IMAGES[0], IMAGES[1]) as usize;
-        let Some((shown, features)) = gallery.embed_all(dataset, count, wanted).await? else { return Ok(None) };
+        let Some((pixels, features)) = gallery.embed_all(dataset, count, wanted).await? else { return Ok(None) };
         let labels = features.first().map(|features| features.labels.clone()).unwrap_or_default();
-        let maps = gallery.hang(features).await?;
+        let maps = gallery.store(features).await?;
         let mut sample_labels = Vec::new();
         let mut sample_pixels = Vec::new();
-        for index in dataset.some(Split::Test, SAMPLES) {
+        for index in dataset.sample(Split::Test, SAMPLES) {
             let Some(image) = dataset.image(Split::Test, index).await else { continue };
-            sample_pixels.extend(gallery.seen(&gallery.pixels(&image)?));
+            sample_pixels.extend(gallery.to_rgb(&gallery.input(&image)?));
             sample_labels.push(dataset.label(Split::Test, index));
             gallery.samples.push(image);
         }
-        let hung = Report::Gallery { side, classes: dataset.classes.clone(), labels, samples: sample_labels, maps };
-        report_with(&hung, &[&shown, &sample_pixels]);
+        let complete = Report::Gallery { side, classes: dataset.classes.clone(), labels, samples: sample_labels, maps };
+        report_with(&complete, &[&pixels, &sample_pixels]);
         Ok(Some(gallery))
     }
 
-    /// Features of about `count` training images, with the pixels that the network saw; none if not `wanted` any more.
+    /// Embeds at most `count` training images; returns their RGB pixels as the network sees them, and their features at
+    /// each width. Returns `None` if `wanted` is cleared.
     async fn embed_all(
         &mut self,
         dataset: &Dataset,
         count: usize,
         wanted: &Cell<bool>,
     ) -> Result<Option<(Vec<u8>, Vec<Features>)>, GalleryError> {
-        let places = dataset.some(Split::Train, count);
-        let mut shown = Vec::new();
+        let indices = dataset.sample(Split::Train, count);
+        let mut rgb = Vec::new();
         let mut chunks = Vec::new();
-        for chunk in places.chunks(CHUNK) {
+        for chunk in indices.chunks(CHUNK) {
             let mut images = Vec::with_capacity(CHUNK);
             for index in chunk {
                 let Some(image) = dataset.image(Split::Train, *index).await else { continue };
-                let pixels = self.pixels(&image)?;
-                shown.extend(self.seen(&pixels));
+                let pixels = self.input(&image)?;
+                rgb.extend(self.to_rgb(&pixels));
                 images.push((*index, dataset.label(Split::Train, *index), pixels));
             }
             if !images.is_empty() {
@@ -176,83 +177,83 @@ impl Gallery {
             }
         }
         let total = chunks.len();
-        let mut extractor = Extractor::new(&self.encoder, &mut self.parameters, &self.seat.device);
+        let mut extractor = Extractor::new(&self.encoder, &mut self.parameters, &self.device.burn);
         for (done, chunk) in chunks.into_iter().enumerate() {
             report(&Report::Progress(Progress { what: "embedding the gallery".into(), done, total }));
-            breathe().await;
+            yield_to_browser().await;
             if !wanted.get() {
                 return Ok(None);
             }
             extractor.add(chunk);
         }
         let features = extractor.finish().ok_or(GalleryError::NoImages)?;
-        Ok(Some((shown, features)))
+        Ok(Some((rgb, features)))
     }
 
-    /// Keeps each width's features, and maps them.
-    async fn hang(&mut self, features: Vec<Features>) -> Result<Vec<protocol::Map>, GalleryError> {
+    /// Stores each width's features and returns their maps.
+    async fn store(&mut self, features: Vec<Features>) -> Result<Vec<protocol::Map>, GalleryError> {
         let mut maps: Vec<protocol::Map> = Vec::new();
         let mut full: Vec<[f64; 2]> = Vec::new();
         for (features, width) in features.into_iter().zip(self.encoder.layout().widths().iter()) {
             let features = rows(features.normalized()).await?;
             let mut map = Map::new(&features);
-            let places = |map: &Map| features.iter().map(|feature| map.place(feature)).collect::<Vec<_>>();
-            let mut points = places(&map);
+            let project = |map: &Map| features.iter().map(|feature| map.place(feature)).collect::<Vec<_>>();
+            let mut points = project(&map);
             if full.is_empty() {
                 full = points.clone();
             } else {
                 map = map.turned_towards(&points, &full);
-                points = places(&map);
+                points = project(&map);
             }
             maps.push(protocol::Map {
                 width,
-                points: points.into_iter().map(narrowed).collect(),
+                points: points.into_iter().map(to_f32).collect(),
                 explained: map.explained,
             });
-            self.walls.push(Wall { features, map });
+            self.embedded.push(EmbeddedImages { features, map });
         }
         Ok(maps)
     }
 
-    /// Embeds a picture at every width, and reports it.
+    /// Embeds a picture at every width and reports the result.
     ///
     /// # Errors
-    /// If it is no picture, or the device fails.
+    /// If the picture cannot be decoded, or the device fails.
     pub async fn embed(&mut self, id: u64, picture: Picture, attached: &[JsValue]) -> Result<(), GalleryError> {
         let image = self.picture(picture, attached)?;
-        let pixels = self.pixels(&image)?;
-        let seen = self.seen(&pixels);
+        let pixels = self.input(&image)?;
+        let rgb = self.to_rgb(&pixels);
         let images = TensorData::new(pixels, [1, 3, self.side, self.side]);
-        let images = Tensor::<4>::from_data(images, &self.seat.device);
-        let mut widths = Vec::with_capacity(self.walls.len());
-        let mut embedded = Vec::with_capacity(self.walls.len());
+        let images = Tensor::<4>::from_data(images, &self.device.burn);
+        let mut widths = Vec::with_capacity(self.embedded.len());
+        let mut attached_features = Vec::with_capacity(self.embedded.len());
         for (index, width) in self.encoder.layout().widths().iter().enumerate() {
             let mut times = Vec::with_capacity(RUNS);
             let mut feature = Vec::new();
             for _ in 0..RUNS {
-                let began = milliseconds();
-                let mut pass = Forward::new(&mut self.parameters, index, Mode::Eval);
-                let features = normalize(pass.features(&self.encoder, images.clone()));
+                let start = milliseconds();
+                let mut pass = Pass::new(&mut self.parameters, index, Mode::Eval);
+                let features = normalize(self.encoder.features(images.clone(), &mut pass));
                 feature = rows(features).await?.pop().unwrap_or_default();
-                times.push(milliseconds() - began);
+                times.push(milliseconds() - start);
             }
             times.sort_by(f64::total_cmp);
-            let wall = &self.walls[index];
+            let gallery = &self.embedded[index];
             widths.push(Embedding {
                 width,
                 milliseconds: times[RUNS / 2],
-                neighbours: wall.nearest(&feature),
-                at: narrowed(wall.map.place(&feature)),
+                neighbours: gallery.nearest(&feature),
+                at: to_f32(gallery.map.place(&feature)),
             });
-            embedded.push(feature.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+            attached_features.push(feature.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
         }
-        let attached: Vec<&[u8]> = std::iter::once(&seen).chain(&embedded).map(Vec::as_slice).collect();
+        let attached: Vec<&[u8]> = std::iter::once(&rgb).chain(&attached_features).map(Vec::as_slice).collect();
         report_with(&Report::Embedded { id, widths }, &attached);
         Ok(())
     }
 
     fn picture(&self, picture: Picture, attached: &[JsValue]) -> Result<Image, GalleryError> {
-        let bytes = || attached.first().and_then(parcel::bytes).ok_or(GalleryError::Lost);
+        let bytes = || attached.first().and_then(wire::bytes).ok_or(GalleryError::Lost);
         match picture {
             Picture::Sample(index) => self.samples.get(index).cloned().ok_or(GalleryError::Lost),
             Picture::File => Ok(decode::decode(Cursor::new(bytes()?))?),
@@ -263,27 +264,27 @@ impl Gallery {
         }
     }
 
-    /// The image as the network takes it.
-    fn pixels(&self, image: &Image) -> Result<Vec<f32>, AugmentError> {
-        self.sampler.centre(&mut Augmenter::new(), image)
+    /// Returns the centre crop of an image as network input, `[3, side, side]`, normalised.
+    fn input(&self, image: &Image) -> Result<Vec<f32>, AugmentError> {
+        self.draw.centre(&mut Augmenter::new(), image)
     }
 
-    /// What the network takes, as pixels that people can look at.
-    fn seen(&self, pixels: &[f32]) -> Vec<u8> {
+    /// Converts network input back to RGB pixels.
+    fn to_rgb(&self, pixels: &[f32]) -> Vec<u8> {
         let plane = self.side * self.side;
         let Normalisation { mean, std } = self.normalisation;
-        let value = |place: usize| {
+        let rgb = |place: usize| {
             (0..3).map(move |channel| {
                 let intensity = pixels[channel * plane + place] * std[channel] + mean[channel];
                 (intensity * 255.0).round().clamp(0.0, 255.0) as u8
             })
         };
-        (0..plane).flat_map(value).collect()
+        (0..plane).flat_map(rgb).collect()
     }
 }
 
-impl Wall {
-    /// The images whose features have the greatest cosine with this one.
+impl EmbeddedImages {
+    /// Returns the images whose features have the highest cosine similarity with `feature`, highest first.
     fn nearest(&self, feature: &[f32]) -> Vec<(usize, f32)> {
         let cosine = |other: &Vec<f32>| feature.iter().zip(other).map(|(a, b)| a * b).sum::<f32>();
         let mut all: Vec<(usize, f32)> = self.features.iter().map(cosine).enumerate().collect();
@@ -293,7 +294,7 @@ impl Wall {
     }
 }
 
-/// A network in words.
+/// Describes an architecture.
 fn architecture(config: &EncoderConfig) -> String {
     let channels = if config.multiplier == 1.0 { String::new() } else { format!(" x{}", config.multiplier) };
     match config.backbone {
@@ -303,7 +304,10 @@ fn architecture(config: &EncoderConfig) -> String {
     }
 }
 
-/// The rows of a matrix, on the host.
+/// Reads a matrix back as rows.
+///
+/// # Errors
+/// If the device fails, or a value is NaN or infinite.
 async fn rows(matrix: Tensor<2>) -> Result<Vec<Vec<f32>>, GalleryError> {
     let [_, columns] = matrix.dims();
     let values: Vec<f32> = matrix.into_data_async().await?.iter().collect();
@@ -313,6 +317,6 @@ async fn rows(matrix: Tensor<2>) -> Result<Vec<Vec<f32>>, GalleryError> {
     Ok(values.chunks_exact(columns.max(1)).map(<[f32]>::to_vec).collect())
 }
 
-fn narrowed(point: [f64; 2]) -> [f32; 2] {
+fn to_f32(point: [f64; 2]) -> [f32; 2] {
     point.map(|coordinate| coordinate as f32)
 }

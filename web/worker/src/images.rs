@@ -1,104 +1,89 @@
-//! Images that the page hands over, and the training loop's home among them.
+//! The labelled images that the page sends.
 
-use std::{
-    cell::{OnceCell, RefCell},
-    collections::BTreeMap,
-    io::Cursor,
-    rc::Rc,
-};
+use std::io::Cursor;
 
 use burn::tensor::Device;
 use js_sys::Uint8Array;
 use slimclr_core::{
-    augment::{AugmentError, Augmenter, Normalisation, epoch_order},
-    config::Config,
-    data::{
-        DataError,
-        batch::{HostBatch, LabelledImages},
-        cifar10, decode, folder,
-        sampler::Sampler,
-        sprite_sheet,
-    },
+    augment::{AugmentError, Normalisation, epoch_order},
+    data::{DataError, cifar10, file, folder, sheet},
     image::Image,
     kernel::views::DeviceImages,
-    method::Batch,
-    train::{Artifact, Host, Split},
+    train::Split,
 };
-use slimclr_protocol::{Images, Report, parcel};
+use slimclr_protocol::{Images, Report, wire};
 use thiserror::Error;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::Blob;
 
-use crate::browser::{breathe, milliseconds};
+use crate::browser::yield_to_browser;
 
-/// Images that evaluation looks at in each split: enough to see a trend, few enough not to hold up training.
-const EVALUATED: [usize; 2] = [1000, 500];
-/// Images that are evaluated before the page is heard again.
+/// Files checked before the worker yields to the browser.
 const CHUNK: usize = 20;
-/// Bytes of a file that tell whether it is an image.
+/// Bytes at the start of a file that hold an image's header.
 const HEADER: i32 = 1 << 18;
 
 /// Why images cannot be used.
 #[derive(Debug, Error)]
 pub enum ImagesError {
-    /// A file that is not what its name says.
+    /// A file's contents do not match its name.
     #[error("{path}: {error}")]
     File {
-        /// Its path in what was dropped.
+        /// Its path below the dropped folder.
         path: String,
-        /// What is wrong.
+        /// Why it cannot be read.
         error: DataError,
     },
-    /// A file that the browser does not hand out.
+    /// The browser refuses to read the file.
     #[error("{0} cannot be read: drop it again")]
     Unreadable(String),
-    /// An attachment that is none.
+    /// An attachment is missing.
     #[error("the images did not arrive: reload the page")]
     Lost,
-    /// Nothing to train on.
+    /// There is nothing to train on.
     #[error(
-        "these are no training images: drop a folder with one sub-folder of JPEG, PNG or WebP images for each class, or \
+        "no training images found: drop a folder with one sub-folder of JPEG, PNG or WebP images for each class, or \
          CIFAR-10's data_batch_1.bin and test_batch.bin"
     )]
-    None,
-    /// Nothing to evaluate with.
-    #[error("there are no test images: add a folder 'val' beside 'train', or at least 10 images a class")]
+    NoTrain,
+    /// There is nothing to evaluate on.
+    #[error("there are no test images: add a folder 'val' beside 'train', or at least 10 images per class")]
     NoTest,
-    /// Damaged one and all.
+    /// Every image is damaged.
     #[error("none of the training images can be decoded: drop others")]
     Undecodable,
-    /// An image of no size.
+    /// An image cannot be resized.
     #[error(transparent)]
     Augment(#[from] AugmentError),
 }
 
-/// Labelled images, some to train on and some to test with.
+/// Labelled images in a training and a test split.
 pub struct Dataset {
-    /// What they are, in words.
+    /// Their name, for the user.
     pub name: String,
-    /// The classes' names.
+    /// Class names.
     pub classes: Vec<String>,
-    /// Mean and deviation of their channels.
+    /// Mean and standard deviation of the channels.
     pub normalisation: Normalisation,
-    /// Files that were left out.
+    /// Number of files that are not images, or are damaged.
     skipped: usize,
     train: Source,
     test: Source,
 }
 
 enum Source {
-    /// Decoded, with their classes.
+    /// Decoded images and their classes.
     Memory(Vec<(Image, u32)>),
-    /// With the browser, decoded when they are wanted.
+    /// Files and their classes, decoded on demand.
     Files(Vec<(Blob, u32)>),
 }
 
 impl Dataset {
-    /// The images that are attached.
+    /// Reads the attached images.
     ///
     /// # Errors
-    /// If they are none that can be used.
+    /// If they cannot be read, or a split is empty.
     pub async fn open(images: &Images, attached: &[JsValue]) -> Result<Self, ImagesError> {
         match images {
             Images::Bundle => Self::bundle(attached),
@@ -118,14 +103,14 @@ impl Dataset {
     fn bundle(attached: &[JsValue]) -> Result<Self, ImagesError> {
         let [train, test] = attached else { return Err(ImagesError::Lost) };
         let tiles = |sheet: &JsValue| {
-            let bytes = parcel::bytes(sheet).ok_or(ImagesError::Lost)?;
+            let bytes = wire::bytes(sheet).ok_or(ImagesError::Lost)?;
             let error = |error| ImagesError::File { path: "the bundled images".into(), error };
             sprite_sheet::tiles(&bytes).map(Source::Memory).map_err(error)
         };
         Ok(Self::of_cifar10("a CIFAR-10 subset", tiles(train)?, tiles(test)?))
     }
 
-    /// CIFAR-10's binary batches; every tenth image of a class is held out if there are none for testing.
+    /// Reads CIFAR-10's binary batches. Without a test batch, holds out every tenth image of a class.
     async fn cifar10(files: Vec<(String, Blob)>) -> Result<Self, ImagesError> {
         let [mut train, mut test] = [Vec::new(), Vec::new()];
         for (path, file) in files.iter().filter(|(path, _)| is_batch(path)) {
@@ -156,7 +141,7 @@ impl Dataset {
         }
     }
 
-    /// A folder with a sub-folder for each class, perhaps below `train` and `val`.
+    /// Reads a folder with a sub-folder for each class, optionally below `train` and `val`.
     async fn folder(files: Vec<(String, Blob)>) -> Result<Self, ImagesError> {
         let mut images: Vec<(Vec<String>, Blob)> = files
             .into_iter()
@@ -186,7 +171,7 @@ impl Dataset {
                     _ => skipped += 1,
                 }
                 if number.is_multiple_of(CHUNK) {
-                    breathe().await;
+                    yield_to_browser().await;
                 }
             }
             usable
@@ -194,7 +179,7 @@ impl Dataset {
         let mut train = labelled(train).await;
         let mut test = labelled(test).await;
         if train.is_empty() {
-            return Err(ImagesError::None);
+            return Err(ImagesError::NoTrain);
         }
         if test.is_empty() {
             test = folder::hold_out(&mut train);
@@ -212,7 +197,7 @@ impl Dataset {
         })
     }
 
-    /// What the page is told of them.
+    /// Describes the images to the page.
     pub fn report(&self) -> Report {
         Report::Images {
             name: self.name.clone(),
@@ -223,7 +208,7 @@ impl Dataset {
         }
     }
 
-    /// Images in a split.
+    /// Returns the number of images in a split.
     pub fn len(&self, split: Split) -> usize {
         match self.split(split) {
             Source::Memory(images) => images.len(),
@@ -231,7 +216,7 @@ impl Dataset {
         }
     }
 
-    /// The class of the image at `index`.
+    /// Returns the class of the image at `index`.
     pub fn label(&self, split: Split, index: usize) -> u32 {
         match self.split(split) {
             Source::Memory(images) => images[index].1,
@@ -239,7 +224,7 @@ impl Dataset {
         }
     }
 
-    /// The image at `index`, unless its file is damaged.
+    /// Returns the image at `index`, or `None` if its file is damaged.
     pub async fn image(&self, split: Split, index: usize) -> Option<Image> {
         match self.split(split) {
             Source::Memory(images) => Some(images[index].0.clone()),
@@ -247,19 +232,22 @@ impl Dataset {
         }
     }
 
-    /// The training images on `device`, if it is a GPU that has room for them.
-    fn upload(&self, device: &Device) -> Option<DeviceImages> {
+    /// Copies the training images to `device`, if it is a GPU with enough memory.
+    pub fn upload(&self, device: &Device) -> Option<DeviceImages> {
         match &self.train {
             Source::Memory(images) => DeviceImages::on_gpu(images.iter().map(|(image, _)| image), device),
             Source::Files(_) => None,
         }
     }
 
-    /// The training image at `index`, or the next one that can be decoded, with its place.
-    async fn decodable(&self, index: usize) -> Result<(usize, Image), ImagesError> {
+    /// Returns the training image at `index` with its index, or the next one that can be decoded.
+    ///
+    /// # Errors
+    /// If none can be decoded.
+    pub async fn decodable(&self, index: usize) -> Result<(usize, Image), ImagesError> {
         let images = self.len(Split::Train);
-        for further in 0..images {
-            let index = (index + further) % images;
+        for offset in 0..images {
+            let index = (index + offset) % images;
             if let Some(image) = self.image(Split::Train, index).await {
                 return Ok((index, image));
             }
@@ -267,14 +255,14 @@ impl Dataset {
         Err(ImagesError::Undecodable)
     }
 
-    /// The places of at most `count` images of a split, at random but always the same: an even stride would keep step with
-    /// classes that take turns.
-    pub fn some(&self, split: Split, count: usize) -> Vec<usize> {
-        let mut places: Vec<usize> =
-            epoch_order(0, 0, self.len(split)).into_iter().map(|place| place as usize).collect();
-        places.truncate(count);
-        places.sort_unstable();
-        places
+    /// Returns the indices of at most `count` images of a split. They are random but always the same; a fixed stride
+    /// would miss classes if the classes are interleaved.
+    pub fn sample(&self, split: Split, count: usize) -> Vec<usize> {
+        let mut indices: Vec<usize> =
+            epoch_order(0, 0, self.len(split)).into_iter().map(|index| index as usize).collect();
+        indices.truncate(count);
+        indices.sort_unstable();
+        indices
     }
 
     fn split(&self, split: Split) -> &Source {
@@ -285,12 +273,12 @@ impl Dataset {
     }
 }
 
-/// Whether it is one of CIFAR-10's binary files.
+/// Returns whether a path names one of CIFAR-10's binary batches.
 fn is_batch(path: &str) -> bool {
     path.ends_with(".bin") && path.contains("batch")
 }
 
-/// Takes off the folder that was dropped, and those around the images.
+/// Removes the leading folders that all images share.
 fn without_common_root(images: &mut [(Vec<String>, Blob)]) {
     while let Some(((first, _), rest)) = images.split_first()
         && first.len() > 2
@@ -313,103 +301,4 @@ async fn decode(file: &Blob) -> Option<Image> {
 async fn has_usable_header(file: &Blob) -> bool {
     let Ok(header) = file.slice_with_i32_and_i32(0, HEADER) else { return false };
     read(&header).await.is_some_and(|bytes| decode::has_usable_header(Cursor::new(bytes)))
-}
-
-/// What a run has kept; in memory, as a worker has nothing else.
-#[derive(Debug, Default)]
-pub struct Kept {
-    /// The latest checkpoint.
-    pub checkpoint: Option<Vec<u8>>,
-    /// The encoder after so many steps.
-    pub snapshots: BTreeMap<u64, Vec<u8>>,
-    gradients: BTreeMap<u64, Vec<u8>>,
-}
-
-/// The [`Host`] of the training loop in a worker.
-pub struct Hearth {
-    dataset: Rc<Dataset>,
-    sampler: Sampler,
-    augmenter: Augmenter,
-    /// The places of the training and of the test images that evaluation looks at.
-    evaluated: [Vec<usize>; 2],
-    /// The training images on the device of the run, if it is a GPU that has room for them; not known before the first
-    /// batch.
-    on_device: OnceCell<Option<DeviceImages>>,
-    kept: Rc<RefCell<Kept>>,
-}
-
-impl Hearth {
-    /// A home for the run that `config` describes, which keeps its files in `kept`.
-    pub fn new(dataset: Rc<Dataset>, config: &Config, kept: Rc<RefCell<Kept>>) -> Self {
-        let [bank, test] = EVALUATED;
-        Self {
-            sampler: Sampler::new(config, dataset.normalisation),
-            augmenter: Augmenter::new(),
-            evaluated: [dataset.some(Split::Train, bank), dataset.some(Split::Test, test)],
-            dataset,
-            on_device: OnceCell::new(),
-            kept,
-        }
-    }
-}
-
-impl Host for Hearth {
-    type Error = ImagesError;
-
-    fn images(&self) -> usize {
-        self.dataset.len(Split::Train)
-    }
-
-    fn normalisation(&self) -> Normalisation {
-        self.dataset.normalisation
-    }
-
-    fn now(&self) -> f64 {
-        milliseconds() / 1e3
-    }
-
-    async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, ImagesError> {
-        breathe().await;
-        if let Some(images) = self.on_device.get_or_init(|| self.dataset.upload(device)) {
-            return Ok(Batch::on_device(&self.sampler, images, step, |index| self.dataset.label(Split::Train, index)));
-        }
-        let (epoch, batch) = self.sampler.batch(step, self.images());
-        let mut pixels = self.sampler.buffers();
-        let mut labels = Vec::with_capacity(batch.len());
-        for (index, slots) in batch.into_iter().zip(self.sampler.slots(&mut pixels)) {
-            let (decoded, image) = self.dataset.decodable(index as usize).await?;
-            self.sampler.view(&mut self.augmenter, &image, (epoch, index), slots)?;
-            labels.push(self.dataset.label(Split::Train, decoded));
-        }
-        Ok(Batch::from_host(HostBatch { pixels, labels }, self.sampler.size(), device))
-    }
-
-    async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<LabelledImages>, ImagesError> {
-        breathe().await;
-        let Some(places) = self.evaluated[usize::from(split == Split::Test)].chunks(CHUNK).nth(chunk) else {
-            return Ok(None);
-        };
-        let mut images = Vec::with_capacity(CHUNK);
-        for index in places {
-            if let Some(image) = self.dataset.image(split, *index).await {
-                let pixels = self.sampler.centre(&mut self.augmenter, &image)?;
-                images.push((*index, self.dataset.label(split, *index), pixels));
-            }
-        }
-        Ok(Some(self.sampler.labelled(images)))
-    }
-
-    async fn save(&mut self, what: Artifact, file: Vec<u8>) -> Result<(), ImagesError> {
-        let mut kept = self.kept.borrow_mut();
-        match what {
-            Artifact::Checkpoint => kept.checkpoint = Some(file),
-            Artifact::Snapshot(step) => drop(kept.snapshots.insert(step, file)),
-            Artifact::Gradients(step) => drop(kept.gradients.insert(step, file)),
-        }
-        Ok(())
-    }
-
-    async fn gradients(&mut self, step: u64) -> Result<Option<Vec<u8>>, ImagesError> {
-        Ok(self.kept.borrow().gradients.get(&step).cloned())
-    }
 }

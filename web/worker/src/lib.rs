@@ -1,27 +1,28 @@
-//! The browser's trainer: the core and Burn in a Web Worker, so that the page never freezes. It obeys
+//! The trainer in the browser: the core and Burn in a Web Worker, so that the page never freezes. It handles
 //! [`Request`](slimclr_protocol::Request)s and answers with [`Report`](slimclr_protocol::Report)s.
 #![cfg(target_family = "wasm")]
 
 mod browser;
-mod desk;
+mod device;
 mod gallery;
+mod host;
 mod images;
-mod seat;
-mod survey;
+mod landscape;
+mod requests;
 mod training;
 
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
-/// Begins to obey messages, those that are `waiting` first.
+/// Starts to handle messages, those in `waiting` first.
 #[wasm_bindgen]
 pub fn start(waiting: Array) {
-    // The page tells the user that the worker is no more, and why.
+    // The page shows the user that the worker has crashed, and why.
     std::panic::set_hook(Box::new(|panic| {
-        let words = panic.payload_as_str().unwrap_or("it failed without a word");
-        browser::post(&JsValue::from_str(&format!("fatal: {words}")), &Array::new());
+        let message = panic.payload_as_str().unwrap_or("it crashed without a message");
+        browser::post(&JsValue::from_str(&format!("fatal: {message}")), &Array::new());
     }));
     let inbox = browser::inbox(&waiting);
-    spawn_local(desk::Desk::default().obey(inbox));
+    spawn_local(requests::RequestHandler::default().run(inbox));
 }

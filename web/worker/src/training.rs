@@ -19,39 +19,40 @@ use slimclr_core::{
     method::{Objective, Trainer},
     train::{Run, Split},
 };
-use slimclr_protocol::{Report, Task};
+use slimclr_protocol::{Job, Report};
 use thiserror::Error;
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
-    browser::{failed, report, report_with},
-    images::{Dataset, Hearth, Kept},
-    seat::Seat,
+    browser::{report, report_failure, report_with},
+    device::ComputeDevice,
+    host::{BrowserHost, SavedFiles},
+    images::Dataset,
 };
 
-/// Why a run cannot begin.
+/// Why a run cannot start.
 #[derive(Debug, Error)]
 pub enum TrainingError {
-    /// Options that no run can have, or not on these images.
+    /// The options are invalid, or do not fit the images.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A checkpoint that is none.
+    /// The checkpoint cannot be read.
     #[error("the checkpoint cannot be used: {0}")]
     Checkpoint(#[from] CheckpointError),
-    /// A checkpoint of another network.
+    /// The checkpoint is of another network.
     #[error("the checkpoint is of another network: {0}")]
     Mismatch(#[from] MismatchError),
-    /// Options of another precision than the device has.
-    #[error("{0} does not compute in this precision: choose 32 bits")]
+    /// The device does not support the precision.
+    #[error("{0} does not support this precision: set precision=f32 in the page's address")]
     Precision(String),
 }
 
-/// A run that goes on, or has ended. Dropped, it ends at once.
+/// A run, active or finished. Dropping it ends the run.
 pub struct Training {
     /// Its images.
     pub dataset: Rc<Dataset>,
-    /// What it has kept.
-    pub kept: Rc<RefCell<Kept>>,
+    /// The files it has saved.
+    pub saved: Rc<RefCell<SavedFiles>>,
     config: RefCell<Config>,
     commands: UnboundedSender<Command>,
     task: AbortHandle,
@@ -64,12 +65,12 @@ impl Drop for Training {
 }
 
 impl Training {
-    /// Begins to train from scratch, or from a checkpoint's state, and reports all that happens.
+    /// Starts training, from scratch or from a checkpoint, and reports every event.
     ///
     /// # Errors
     /// If options, checkpoint and images do not fit.
-    pub fn begin(
-        seat: &Seat,
+    pub fn start(
+        device: &ComputeDevice,
         dataset: Rc<Dataset>,
         config: Config,
         checkpoint: Option<&[u8]>,
@@ -77,72 +78,72 @@ impl Training {
     ) -> Result<Self, TrainingError> {
         let config = config.for_classes(dataset.classes.len());
         config.check()?;
-        config.schedule(dataset.len(Split::Train))?;
-        if !config.precision.is_supported_by(&seat.device) {
-            return Err(TrainingError::Precision(seat.name.clone()));
+        config.timetable(dataset.len(Split::Train))?;
+        if !config.precision.is_supported_by(&device.burn) {
+            return Err(TrainingError::Precision(device.name.clone()));
         }
         let state = match checkpoint {
-            Some(bytes) => continued(&config, bytes, &seat.device)?,
-            None => Trainer::new(&config, built(&config)?, &seat.device),
+            Some(bytes) => resume(&config, bytes, &device.burn)?,
+            None => Trainer::new(&config, build_encoder(&config)?, &device.burn),
         };
-        let kept = Rc::<RefCell<Kept>>::default();
-        let (commands, asked) = unbounded();
+        let saved = Rc::<RefCell<SavedFiles>>::default();
+        let (commands, inbox) = unbounded();
         if paused {
-            commands.unbounded_send(Command::Pause).expect("the run listens");
+            commands.unbounded_send(Command::Pause).expect("the receiver is in scope");
         }
-        let hearth = Hearth::new(dataset.clone(), &config, kept.clone());
-        let run = Run::new(config.clone(), state, (seat.device.clone(), seat.name.clone()), hearth, asked);
-        let (task, handle) = abortable(follow(run, kept.clone()));
+        let host = BrowserHost::new(dataset.clone(), &config, saved.clone());
+        let run = Run::new(config.clone(), state, (device.burn.clone(), device.name.clone()), host, inbox);
+        let (task, handle) = abortable(report_events(run, saved.clone()));
         spawn_local(async {
-            // It ends by itself, or is dropped and aborted.
+            // The error says that the run was dropped, which needs no report.
             let _ = task.await;
         });
-        Ok(Self { dataset, kept, config: RefCell::new(config), commands, task: handle })
+        Ok(Self { dataset, saved, config: RefCell::new(config), commands, task: handle })
     }
 
-    /// Asks something of the run.
+    /// Sends a command to the run.
     ///
     /// # Errors
-    /// If it is a change that the run cannot make; it goes on as it was.
-    pub fn steer(&self, command: Command) -> Result<(), ConfigError> {
+    /// If the run cannot change to the new options; it then continues with the old ones.
+    pub fn send(&self, command: Command) -> Result<(), ConfigError> {
         if let Command::Change(config) = &command {
             self.config.borrow().check_change(config)?;
             self.config.replace((**config).clone());
         }
-        // A run that has ended hears nothing.
+        // Fails only after the run has ended.
         let _ = self.commands.unbounded_send(command);
         Ok(())
     }
 }
 
-/// The state that a checkpoint has reached; of a run with another method or other numbers, its backbone alone.
-fn continued(config: &Config, bytes: &[u8], device: &Device) -> Result<Trainer, TrainingError> {
+/// Restores the state of a checkpoint. If its method or network size differs from `config`, loads only its backbone.
+fn resume(config: &Config, bytes: &[u8], device: &Device) -> Result<Trainer, TrainingError> {
     let checkpoint = Checkpoint::read(bytes)?;
     if checkpoint.config().check_change(config).is_ok() {
         let state = checkpoint.resume(device)?;
         return Ok(Trainer { recipe: Objective::new(config, state.encoder.layout().widths()), ..state });
     }
     let weights = checkpoint.query(&checkpoint.encoder()?, device)?;
-    Ok(Trainer { steps: checkpoint.step(), ..Trainer::from_pretrained(config, built(config)?, &weights, device)? })
+    Ok(Trainer { steps: checkpoint.step(), ..Trainer::adopting(config, build_encoder(config)?, &weights, device)? })
 }
 
-fn built(config: &Config) -> Result<Encoder, ConfigError> {
+fn build_encoder(config: &Config) -> Result<Encoder, ConfigError> {
     Ok(config.encoder()?.build()?)
 }
 
-/// Trains to the end and reports what happens.
-async fn follow(run: Run<Hearth>, kept: Rc<RefCell<Kept>>) {
+/// Trains to the end and reports every event.
+async fn report_events(run: Run<BrowserHost>, saved: Rc<RefCell<SavedFiles>>) {
     let events = run.events();
     pin_mut!(events);
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                if let (Event::Checkpoint { step }, Some(bytes)) = (&event, &kept.borrow().checkpoint) {
+                if let (Event::Checkpoint { step }, Some(bytes)) = (&event, &saved.borrow().checkpoint) {
                     report_with(&Report::Checkpoint { step: *step }, &[bytes]);
                 }
                 report(&Report::Event(event));
             }
-            Err(error) => failed(Task::Train, error),
+            Err(error) => report_failure(Job::Train, error),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The third step: two gradients on the same weights.
+//! Step 3: two gradients on the same weights.
 
 use std::f64::consts::PI;
 
@@ -6,32 +6,29 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{Element, PointerEvent};
 
-use super::{Live, Step, dial::Dial};
+use super::{Live, Step, range_input::RangeInput};
 
-/// Pixels of a gradient of length 1, in a drawing of twice [`REACH`].
+/// SVG units for a gradient of length 1.
 const UNIT: f64 = 38.0;
-/// From the drawing's middle to its edge.
+/// SVG units from the centre to the edge.
 const REACH: f64 = 120.0;
-/// Lengths that the second gradient may have.
+/// Minimum and maximum length of the second gradient.
 const LENGTHS: [f64; 2] = [0.1, 2.0];
 
 pub const STEP: Step = Step {
-    title: "When gradients disagree",
+    title: "When gradients conflict",
     text: "lesson/interference.html",
     control: || view! { <Gradients/> }.into_any(),
     live: Some(Live {
-        watch: "A network with nothing against interference. Two figures: how long each width's gradient is, and the cosines between them.",
-        setup: || {
-            super::lab(
-                [&[("slow_start", "0"), ("distill", "none"), ("reweighting", "0")]],
-                &["learning_rate", "surgery"],
-                &["figure3", "cosines"],
-            )
-        },
+        watch: "A slimmable network without any of the techniques. The figures show the norm of each width’s gradient and the \
+                cosine between each pair.",
+        runs: &[&[("slow_start", "0"), ("distill", "none"), ("reweighting", "0")]],
+        controls: &["learning_rate", "surgery"],
+        figures: &["figure3", "cosines"],
     }),
 };
 
-/// A gradient in the plane.
+/// A two-dimensional gradient.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Arrow {
     x: f64,
@@ -58,7 +55,7 @@ impl Arrow {
         self.dot(self).sqrt()
     }
 
-    /// A line from the middle with a head of two strokes.
+    /// Returns the SVG path of an arrow from the origin.
     fn path(self) -> String {
         let (x, y) = (self.x * UNIT, -self.y * UNIT);
         let length = x.hypot(y);
@@ -73,7 +70,7 @@ impl Arrow {
     }
 }
 
-/// Two arrows, the second one to be dragged, and what a step along their sum does to each width.
+/// Two gradients, of which the second can be dragged, and how a step along their sum changes each width's loss.
 #[component]
 fn Gradients() -> impl IntoView {
     let (angle, length) = (RwSignal::new(60.0), RwSignal::new(1.0));
@@ -81,7 +78,7 @@ fn Gradients() -> impl IntoView {
     let sum = Signal::derive(move || Arrow::FIRST.plus(second.get()));
     let cosine = Signal::derive(move || second.get().dot(Arrow::FIRST) / second.get().length());
     let drag = move |event: PointerEvent| {
-        if let Some((to, held)) = pointed(&event)
+        if let Some((to, held)) = pointer(&event)
             && held
         {
             angle.set((to.y.atan2(to.x) * 180.0 / PI).round());
@@ -90,13 +87,13 @@ fn Gradients() -> impl IntoView {
     };
     let press = move |event: PointerEvent| {
         if let Some(drawing) = event.current_target() {
-            // Without the capture a fast pointer escapes; nothing worse.
+            // Without the capture, dragging ends at the edge.
             let _ = drawing.unchecked_ref::<Element>().set_pointer_capture(event.pointer_id());
         }
         drag(event);
     };
     let end = |arrow: Arrow| (arrow.x * UNIT, -arrow.y * UNIT);
-    // Where an arrow's name stands clear of its head.
+    // Places a label beyond an arrow's head.
     let beyond = move |arrow: Arrow| {
         let (x, y) = end(arrow);
         let longer = 1.0 + 20.0 / x.hypot(y).max(1.0);
@@ -104,14 +101,16 @@ fn Gradients() -> impl IntoView {
     };
     let label = move || {
         format!(
-            "Two gradients with an angle of {:.0} degrees between them, the second {:.2} times as long as the first, and their sum",
+            "Two gradients at an angle of {:.0} degrees, the second {:.2} times as long as the first, and their sum",
             angle.get().abs(),
             length.get()
         )
     };
     view! {
-        <svg class="arrows" role="img" aria-label=label viewBox=format!("{} {} {} {}", -REACH, -REACH, 2.0 * REACH, 2.0 * REACH)
-            on:pointerdown=press on:pointermove=drag>
+        <svg
+            class="arrows" role="img" aria-label=label on:pointerdown=press on:pointermove=drag
+            viewBox=format!("{} {} {} {}", -REACH, -REACH, 2.0 * REACH, 2.0 * REACH)
+        >
             <circle class="unit" r=UNIT/>
             <path class="sum" d=move || sum.get().path()/>
             <path class="first" d=Arrow::FIRST.path()/>
@@ -121,8 +120,8 @@ fn Gradients() -> impl IntoView {
             <text class="second" x=move || beyond(second.get()).0 y=move || beyond(second.get()).1>"g₂"</text>
             <text class="sum" x=move || beyond(sum.get()).0 y=move || beyond(sum.get()).1>"g₁ + g₂"</text>
         </svg>
-        <Dial label="Angle of g₂" value=angle min=-180.0 max=180.0 step=1.0 digits=0 unit="°"/>
-        <Dial label="Length of g₂" value=length min=LENGTHS[0] max=LENGTHS[1] step=0.05 digits=2/>
+        <RangeInput label="Angle of g₂" value=angle min=-180.0 max=180.0 step=1.0 digits=0 unit="°"/>
+        <RangeInput label="Length of g₂" value=length min=LENGTHS[0] max=LENGTHS[1] step=0.05 digits=2/>
         <p class="verdict" role="status">
             <strong>{move || format!("cos φ = {}", number(cosine.get()))}</strong>
             {move || if cosine.get() < -0.005 { " (conflict)" } else { "" }}
@@ -134,32 +133,32 @@ fn Gradients() -> impl IntoView {
     }
 }
 
-/// What the step does to one width's loss.
+/// The change of one width's loss.
 #[component]
 fn Effect(name: &'static str, gain: Signal<f64>) -> impl IntoView {
-    let words = move || match rounded(gain.get()) {
+    let change = move || match rounded(gain.get()) {
         gain if gain > 0.0 => "loss falls",
         gain if gain < 0.0 => "loss rises",
-        _ => "loss stays",
+        _ => "loss is unchanged",
     };
     view! {
         <dt>{name}</dt>
-        <dd class:worse=move || rounded(gain.get()) < 0.0>{words}", ΔL ≈ "{move || number(-gain.get())}" η"</dd>
+        <dd class:worse=move || rounded(gain.get()) < 0.0>{change}", ΔL ≈ "{move || number(-gain.get())}" η"</dd>
     }
 }
 
-/// As it is written, with a minus sign instead of a hyphen.
+/// Formats a number with a minus sign instead of a hyphen.
 fn number(value: f64) -> String {
     format!("{:.2}", rounded(value)).replace('-', "−")
 }
 
-/// To the two digits that are shown, without a negative zero.
+/// Rounds to the two decimals that are shown, without a negative zero.
 fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0 + 0.0
 }
 
-/// Where in the plane the pointer is, and whether it is pressed.
-fn pointed(event: &PointerEvent) -> Option<(Arrow, bool)> {
+/// Returns the pointer's position in the plane, and whether its button is pressed.
+fn pointer(event: &PointerEvent) -> Option<(Arrow, bool)> {
     let drawing: Element = event.current_target()?.dyn_into().ok()?;
     let frame = drawing.get_bounding_client_rect();
     let along = |at: i32, start: f64, extent: f64| ((f64::from(at) - start) / extent * 2.0 - 1.0) * REACH / UNIT;

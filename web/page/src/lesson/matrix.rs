@@ -1,16 +1,16 @@
-//! The drawing of a layer's weight, a square for each entry, over which the steps lay slices.
+//! A drawing of a layer's weight matrix, with slices highlighted.
 
 use leptos::prelude::*;
 
-/// Side of an entry in the drawing's units.
+/// Side of an entry in SVG units.
 const ENTRY: usize = 10;
 
-/// A weight of `rows` times `columns` entries, with slices laid over it.
+/// A weight matrix of `rows` × `columns` entries; `children` are drawn on it.
 #[component]
 pub fn Matrix(
     rows: usize,
     columns: usize,
-    /// What the drawing shows, for those who do not see it.
+    /// A description for screen readers.
     #[prop(into)]
     label: Signal<String>,
     children: Children,
@@ -19,7 +19,10 @@ pub fn Matrix(
     let across: String = (1..rows).map(|row| format!("M0 {}h{width}", row * ENTRY)).collect();
     let down: String = (1..columns).map(|column| format!("M{} 0v{height}", column * ENTRY)).collect();
     view! {
-        <svg class="matrix" role="img" aria-label=label viewBox=format!("-1 -1 {} {}", width + 2, height + 2) style:width=format!("calc({columns}.2 * var(--entry))")>
+        <svg
+            class="matrix" role="img" aria-label=label viewBox=format!("-1 -1 {} {}", width + 2, height + 2)
+            style:width=format!("calc({columns}.2 * var(--entry))")
+        >
             <rect class="ground" width=width height=height/>
             {children()}
             <path class="entries" d=across + &down/>
@@ -28,14 +31,14 @@ pub fn Matrix(
     }
 }
 
-/// The leading `rows` times `columns` entries; it grows and shrinks with them.
+/// Highlights the leading `rows` × `columns` entries.
 #[component]
 pub fn Slice(#[prop(into)] rows: Signal<usize>, #[prop(into)] columns: Signal<usize>) -> impl IntoView {
     let extent = |entries: Signal<usize>| move || format!("{}px", entries.get() * ENTRY);
     view! { <rect class="slice" style:width=extent(columns) style:height=extent(rows)/> }
 }
 
-/// A text in the middle of the entry at `row` and `column`.
+/// Writes a text into the entry at `row` and `column`.
 #[component]
 pub fn Entry(row: usize, column: usize, #[prop(into)] text: Signal<String>) -> impl IntoView {
     let middle = |index: usize| index * ENTRY + ENTRY / 2;

@@ -1,9 +1,9 @@
-//! The lesson: five steps, each with some sentences, a question to answer by trying, and what to try it with.
+//! The lesson: five steps, each with a text, a question, and a control or a training to answer it with.
 
-mod dial;
 mod interference;
 mod matrix;
 mod probe;
+mod range_input;
 mod sharing;
 mod slimmable;
 mod techniques;
@@ -14,111 +14,131 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{Element, HtmlElement};
 
 use crate::{
-    address::{self, Address},
+    address::{self, Address, Route},
     fetch,
-    lab::{Lab, Options, Setup},
+    train::{Options, RunsView, Workspace},
 };
 
 /// The steps in order.
 static STEPS: [Step; 5] = [slimmable::STEP, sharing::STEP, interference::STEP, techniques::STEP, probe::STEP];
-/// The option in the address that says which step is shown, from 1.
-const OPTION: &str = "step";
-/// What has other uses for the arrow keys.
-const CONTROLS: &str = "input, select, textarea, button, summary, [role=slider]";
+/// The key in the address that names the step, counted from 1.
+const STEP_KEY: &str = "step";
+/// Elements that use the arrow keys themselves.
+const USE_ARROWS: &str = "input, select, textarea, button, summary, [role=slider]";
 
 /// A step of the lesson.
 struct Step {
     title: &'static str,
-    /// Where in the bundle its text is, a question to be answered by trying, and what should have been seen.
+    /// The path in the bundle of the text, with the question and its answer.
     text: &'static str,
-    /// What to try it with.
+    /// The control to try.
     control: fn() -> AnyView,
-    /// A training to watch.
+    /// A training to watch, if the step has one.
     live: Option<Live>,
 }
 
-/// A training beside a step.
+/// A training to watch in a step.
 struct Live {
-    /// What to watch.
+    /// What to look at.
     watch: &'static str,
-    setup: fn() -> Setup,
+    /// For each run, the options that differ from the defaults.
+    runs: &'static [&'static [(&'static str, &'static str)]],
+    /// Keys of the options that have a control.
+    controls: &'static [&'static str],
+    /// Names of the report's figures to show.
+    figures: &'static [&'static str],
 }
 
-/// The room: one step at a time.
+/// The page of the lesson, which shows one step at a time.
 #[component]
-pub fn Room() -> impl IntoView {
+pub fn LessonPage() -> impl IntoView {
     let address: Address = expect_context();
-    let step = Memo::new(move |_| address.options(address::Room::Lesson).with(step_of));
+    let step = Memo::new(move |_| address.options(Route::Lesson).with(step_of));
     let go = move |to: usize| {
         if to < STEPS.len() && to != step.get_untracked() {
-            address.set_options(address::Room::Lesson, options_of(to));
-            request_animation_frame(move || read_on(to));
+            address.set_options(Route::Lesson, options_of(to));
+            request_animation_frame(move || focus_heading(to));
         }
     };
-    let turn = move |event: KeyboardEvent| {
-        let elsewhere = event.target().and_then(|target| target.dyn_into::<Element>().ok()?.closest(CONTROLS).ok()?);
-        if elsewhere.is_some() || event.alt_key() || event.ctrl_key() || event.meta_key() {
+    let back = move || go(step.get_untracked().wrapping_sub(1));
+    let next = move || go(step.get_untracked() + 1);
+    let on_key = move |event: KeyboardEvent| {
+        let uses_arrows =
+            event.target().and_then(|target| target.dyn_into::<Element>().ok()?.closest(USE_ARROWS).ok()?);
+        if uses_arrows.is_some() || event.alt_key() || event.ctrl_key() || event.meta_key() {
             return;
         }
         match event.key().as_str() {
-            "ArrowRight" => go(step.get_untracked() + 1),
-            "ArrowLeft" => go(step.get_untracked().wrapping_sub(1)),
+            "ArrowRight" => next(),
+            "ArrowLeft" => back(),
             _ => {}
         }
     };
     view! {
-        <section class="lesson" aria-label="Lesson" on:keydown=turn>
+        <section class="lesson" aria-label="Lesson" on:keydown=on_key>
             <nav aria-label="Steps of the lesson">
                 <ol>
                     {STEPS.iter().enumerate().map(|(index, Step { title, .. })| {
                         let current = move || (step.get() == index).then_some("step");
-                        view! { <li><a href=address::link(address::Room::Lesson, &options_of(index)) aria-current=current>{*title}</a></li> }
+                        let link = address::link(Route::Lesson, &options_of(index));
+                        view! { <li><a href=link aria-current=current>{*title}</a></li> }
                     }).collect_view()}
                 </ol>
             </nav>
-            {(0..STEPS.len()).map(|index| view! { <Page index step/> }).collect_view()}
+            {(0..STEPS.len()).map(|index| view! { <StepView index step/> }).collect_view()}
             <p class="turn">
-                <button type="button" disabled=move || step.get() == 0 on:click=move |_| go(step.get_untracked().wrapping_sub(1))>"← Back"</button>
-                <button type="button" disabled=move || step.get() + 1 == STEPS.len() on:click=move |_| go(step.get_untracked() + 1)>"Next →"</button>
+                <button type="button" disabled=move || step.get() == 0 on:click=move |_| back()>"← Back"</button>
+                <button type="button" disabled=move || step.get() + 1 == STEPS.len() on:click=move |_| next()>"Next →"</button>
             </p>
         </section>
     }
 }
 
-/// A step's page: built when it is first shown, and from then on kept, so that a training goes on.
+/// A step. It is built on the first visit and then kept, so that its training continues in the background.
 #[component]
-fn Page(index: usize, step: Memo<usize>) -> impl IntoView {
+fn StepView(index: usize, step: Memo<usize>) -> impl IntoView {
     let shown = Memo::new(move |_| step.get() == index);
     let visited = Memo::new(move |before| shown.get() || before.copied().unwrap_or(false));
     let Step { title, text, control, live } = &STEPS[index];
-    let page = move || {
+    let content = move || {
         let prose = RwSignal::new(String::new());
         spawn_local(async move {
-            let unread =
+            let failed =
                 |why| format!("<p class=\"problem\">The text could not be loaded ({why}): reload the page.</p>");
-            prose.set(fetch::text(text).await.unwrap_or_else(unread));
+            prose.set(fetch::text(text).await.unwrap_or_else(failed));
         });
         view! {
             <h1 tabindex="-1"><span class="number">{format!("{} of {}", index + 1, STEPS.len())}</span>{*title}</h1>
             <div class="prose" inner_html=prose></div>
-            <div class="control" role="group" aria-label="To try">{control()}</div>
-            {live.as_ref().map(|Live { watch, setup }| view! {
-                <section class="live" aria-label="Live">
-                    <h2>"Watch it in a training"</h2>
-                    <p>{*watch}</p>
-                    <Lab setup=setup()/>
-                </section>
-            })}
+            <div class="control" role="group" aria-label="Try it">{control()}</div>
+            {live.as_ref().map(training)}
         }
     };
-    view! { <article id=id(index) hidden=move || !shown.get()>{move || visited.get().then(page)}</article> }
+    view! { <article id=id(index) hidden=move || !shown.get()>{move || visited.get().then(content)}</article> }
 }
 
-/// Goes on reading at a step's heading.
-fn read_on(step: usize) {
+fn training(live: &'static Live) -> impl IntoView {
+    let workspace = Workspace::new(live.runs.iter().map(|changed| options_with(changed)).collect());
+    view! {
+        <section class="live" aria-label="Live">
+            <h2>"Watch it in a training"</h2>
+            <p>{live.watch}</p>
+            <RunsView workspace controls=live.controls figures=live.figures/>
+        </section>
+    }
+}
+
+/// Returns the default options with these changes.
+fn options_with(changed: &[(&str, &str)]) -> Options {
+    let changed = changed.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Options::read(&Options::default(), &changed)
+}
+
+/// Moves the keyboard focus to a step's heading.
+fn focus_heading(step: usize) {
     let heading = document().query_selector(&format!("#{} h1", id(step))).ok().flatten();
     if let Some(heading) = heading.and_then(|heading| heading.dyn_into::<HtmlElement>().ok()) {
-        // Only a courtesy to those who read by keyboard.
+        // A failure only leaves the focus where it was.
         let _ = heading.focus();
     }
 }
@@ -127,24 +147,12 @@ fn id(step: usize) -> String {
     format!("lesson-{}", step + 1)
 }
 
-/// The step that the options name, from 0; the first where they name none.
+/// Returns the step that the options name, counted from 0; the first by default.
 fn step_of(options: &address::Options) -> usize {
-    let named = options.iter().find(|(key, _)| key == OPTION).and_then(|(_, number)| number.parse::<usize>().ok());
+    let named = options.iter().find(|(key, _)| key == STEP_KEY).and_then(|(_, number)| number.parse::<usize>().ok());
     named.map_or(0, |number| number.clamp(1, STEPS.len()) - 1)
 }
 
 fn options_of(step: usize) -> address::Options {
-    vec![(OPTION.to_owned(), (step + 1).to_string())]
-}
-
-/// The lab of a step: runs with these options changed, few controls and figures.
-fn lab<const N: usize>(
-    runs: [&[(&str, &str)]; N],
-    controls: &'static [&'static str],
-    figures: &'static [&'static str],
-) -> Setup {
-    let named =
-        |options: &[(&str, &str)]| options.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-    let runs = runs.iter().map(|options| Options::read(&Options::default(), &named(options))).collect();
-    Setup { runs, controls: Some(controls), figures: Some(figures), whole: false }
+    vec![(STEP_KEY.to_owned(), (step + 1).to_string())]
 }

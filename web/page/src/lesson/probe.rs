@@ -1,18 +1,18 @@
-//! The fifth step: how widths are compared, and why each has a probe of its own.
+//! Step 5: how widths are evaluated, and why each has its own probe.
 
 use std::f64::consts::TAU;
 
 use leptos::prelude::*;
 
-use super::{Live, Step, dial::Dial};
+use super::{Live, Step, range_input::RangeInput};
 
-/// Images that are drawn.
+/// Number of images in the plot.
 const IMAGES: usize = 150;
-/// From the drawing's middle to its edges, in standard deviations of the narrow network's feature.
+/// Half the plot's width and height, in standard deviations of the narrow network's feature.
 const REACH: [f64; 2] = [3.2, 5.0];
-/// Units of the drawing in one of them.
+/// SVG units per standard deviation.
 const SCALE: f64 = 30.0;
-/// The golden ratio's fractional part, which spreads points evenly.
+/// The fractional part of the golden ratio, for a low-discrepancy sequence of angles.
 const GOLDEN: f64 = 0.618_033_988_749_895;
 
 pub const STEP: Step = Step {
@@ -20,26 +20,29 @@ pub const STEP: Step = Step {
     text: "lesson/probe.html",
     control: || view! { <Layers/> }.into_any(),
     live: Some(Live {
-        watch: "After each epoch the test images are classified at every width by their nearest neighbours among the training images. Compare with the untrained network’s.",
-        setup: || super::lab([&[]], &["widths"], &["accuracy"]),
+        watch: "After each epoch, kNN classifies the test images at every width by their nearest training images. Compare with the \
+                accuracy of the untrained network.",
+        runs: &[&[]],
+        controls: &["widths"],
+        figures: &["accuracy"],
     }),
 };
 
-/// Images by the feature that the narrow network has and the answer, and what two layers make of the feature.
+/// A plot of the target against the narrow network's feature, with the fits of the shared and of a separate layer.
 ///
-/// The answer is `x₁ + b x₂` of two features of variance 1. The narrow network has `x₁` alone.
+/// The target is `x₁ + b x₂`, of two features with variance 1. The narrow network has only `x₁`.
 #[component]
 fn Layers() -> impl IntoView {
-    let (correlation, rest) = (RwSignal::new(0.6_f64), RwSignal::new(1.0_f64));
+    let (correlation, coefficient) = (RwSignal::new(0.6_f64), RwSignal::new(1.0_f64));
     let shared = 1.0;
-    let own = Signal::derive(move || shared + correlation.get() * rest.get());
+    let own = Signal::derive(move || shared + correlation.get() * coefficient.get());
     let errors = [
-        Signal::derive(move || rest.get().powi(2)),
-        Signal::derive(move || (1.0 - correlation.get().powi(2)) * rest.get().powi(2)),
+        Signal::derive(move || coefficient.get().powi(2)),
+        Signal::derive(move || (1.0 - correlation.get().powi(2)) * coefficient.get().powi(2)),
     ];
-    let answer = move |[first, second]: [f64; 2]| {
+    let target = move |[first, second]: [f64; 2]| {
         let correlated = correlation.get() * first + (1.0 - correlation.get().powi(2)).sqrt() * second;
-        first + rest.get() * correlated
+        first + coefficient.get() * correlated
     };
     let line = |slope: f64| {
         let x = REACH[0].min(REACH[1] / slope.abs().max(1e-9));
@@ -48,35 +51,47 @@ fn Layers() -> impl IntoView {
     let [width, height] = REACH.map(|reach| reach * SCALE);
     let label = move || {
         format!(
-            "The answer against the narrow network’s feature: {IMAGES} images, the line of the shared layer with slope 1, and that of the network’s own with slope {:.2}",
+            "The target against the narrow network’s feature for {IMAGES} images. The shared layer’s line has slope 1, the \
+             separate layer’s line has slope {:.2}.",
             own.get()
         )
     };
     view! {
-        <svg class="layers" role="img" aria-label=label viewBox=format!("{} {} {} {}", -width, -height, 2.0 * width, 2.0 * height)>
+        <svg
+            class="layers" role="img" aria-label=label
+            viewBox=format!("{} {} {} {}", -width, -height, 2.0 * width, 2.0 * height)
+        >
             <path class="axes" d=format!("M{} 0h{}M0 {}v{}", -width, 2.0 * width, -height, 2.0 * height)/>
             {(0..IMAGES).map(|index| {
                 let image = normal(index);
-                view! { <circle class="image" r="1.8" cx=image[0] * SCALE cy=move || -answer(image) * SCALE/> }
+                view! { <circle class="image" r="1.8" cx=image[0] * SCALE cy=move || -target(image) * SCALE/> }
             }).collect_view()}
             <path class="shared" d=line(shared)/>
             <path class="own" d=move || line(own.get())/>
             <text class="axis" x=width - 4.0 y="-5" text-anchor="end">"feature x₁"</text>
-            <text class="axis" x="5" y=12.0 - height>"answer"</text>
+            <text class="axis" x="5" y=12.0 - height>"target y"</text>
         </svg>
-        <Dial label="Correlation of the features" value=correlation min=-0.9 max=0.9 step=0.1 digits=1/>
-        <Dial label="What the rest says" value=rest min=0.0 max=1.5 step=0.1 digits=1/>
+        <RangeInput label="Correlation of x₁ and x₂" value=correlation min=-0.9 max=0.9 step=0.1 digits=1/>
+        <RangeInput label="Coefficient b of x₂" value=coefficient min=0.0 max=1.5 step=0.1 digits=1/>
         <table>
-            <thead><tr><th scope="col">"Layer of the narrow network"</th><th scope="col">"Slope"</th><th scope="col">"Squared error"</th></tr></thead>
+            <thead><tr>
+                <th scope="col">"Layer of the narrow network"</th><th scope="col">"Slope"</th><th scope="col">"Squared error"</th>
+            </tr></thead>
             <tbody>
-                <tr class="shared"><th scope="row">"its part of the shared one"</th><td>"1.00"</td><td>{move || format!("{:.2}", errors[0].get())}</td></tr>
-                <tr class="own"><th scope="row">"its own"</th><td>{move || format!("{:.2}", own.get())}</td><td>{move || format!("{:.2}", errors[1].get())}</td></tr>
+                <tr class="shared">
+                    <th scope="row">"slice of the shared layer"</th><td>"1.00"</td>
+                    <td>{move || format!("{:.2}", errors[0].get())}</td>
+                </tr>
+                <tr class="own">
+                    <th scope="row">"separate layer"</th><td>{move || format!("{:.2}", own.get())}</td>
+                    <td>{move || format!("{:.2}", errors[1].get())}</td>
+                </tr>
             </tbody>
         </table>
     }
 }
 
-/// The `index`-th of some points that are spread like two independent normal variables.
+/// Returns the `index`-th of [`IMAGES`] points that are distributed like two independent normal variables.
 fn normal(index: usize) -> [f64; 2] {
     let radius = (-2.0 * ((index as f64 + 0.5) / IMAGES as f64).ln()).sqrt();
     let (sine, cosine) = (TAU * (index as f64 * GOLDEN).fract()).sin_cos();

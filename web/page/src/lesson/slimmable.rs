@@ -1,14 +1,14 @@
-//! The first step: what a width is.
+//! Step 1: what a width is.
 
 use leptos::prelude::*;
 
 use super::{
     Step,
-    dial::Dial,
     matrix::{Matrix, Slice},
+    range_input::RangeInput,
 };
 
-/// Channels of the layers that are drawn.
+/// Output channels of both layers.
 const CHANNELS: usize = 16;
 /// Channels of an image.
 const COLOURS: usize = 3;
@@ -20,40 +20,47 @@ pub const STEP: Step = Step {
     live: None,
 };
 
-/// A first and an inner layer's weights, of which a slider chooses the slice.
+/// The weights of a first and an inner layer, with a slider for the width.
 #[component]
 fn Widths() -> impl IntoView {
     let width = RwSignal::new(1.0);
     let channels = Signal::derive(move || (CHANNELS as f64 * width.get()) as usize);
     let label = |what: &'static str, columns: Signal<usize>| {
-        Signal::derive(move || format!("{what}: {} rows and {} columns are in use", channels.get(), columns.get()))
+        Signal::derive(move || format!("{what}: {} rows and {} columns are used", channels.get(), columns.get()))
     };
     let colours = Signal::stored(COLOURS);
     view! {
-        <Dial label="Width" value=width min=0.1 max=1.0 step=0.05 digits=2/>
+        <RangeInput label="Width" value=width min=0.1 max=1.0 step=0.05 digits=2/>
         <div class="layers">
             <figure>
                 <Matrix rows=CHANNELS columns=COLOURS label=label("First layer", colours)>
                     <Slice rows=channels columns=colours/>
                 </Matrix>
-                <figcaption>"First layer"<Kept kept=Signal::derive(move || channels.get() * COLOURS) of=CHANNELS * COLOURS/></figcaption>
+                <figcaption>
+                    "First layer"<Used used=Signal::derive(move || channels.get() * COLOURS) total=CHANNELS * COLOURS/>
+                </figcaption>
             </figure>
             <figure>
                 <Matrix rows=CHANNELS columns=CHANNELS label=label("Inner layer", channels)>
                     <Slice rows=channels columns=channels/>
                 </Matrix>
-                <figcaption>"Inner layer"<Kept kept=Signal::derive(move || channels.get().pow(2)) of=CHANNELS.pow(2)/></figcaption>
+                <figcaption>
+                    "Inner layer"<Used used=Signal::derive(move || channels.get().pow(2)) total=CHANNELS.pow(2)/>
+                </figcaption>
             </figure>
         </div>
         <p role="status">{move || format!("⌊{CHANNELS} · {:.2}⌋ = {} channels", width.get(), channels.get())}</p>
     }
 }
 
-/// How many weights of all are in use.
+/// The number of weights in use, and their share.
 #[component]
-fn Kept(kept: Signal<usize>, of: usize) -> impl IntoView {
+fn Used(used: Signal<usize>, total: usize) -> impl IntoView {
+    let percent = move || 100.0 * used.get() as f64 / total as f64;
     view! {
-        <span class="kept">{move || format!("{} of {of} weights, {:.0}\u{a0}%", kept.get(), 100.0 * kept.get() as f64 / of as f64)}</span>
-        <span class="share" aria-hidden="true"><span class="bar" style:width=move || format!("{}%", 100 * kept.get() / of)></span></span>
+        <span class="used">{move || format!("{} of {total} weights, {:.0}\u{a0}%", used.get(), percent())}</span>
+        <span class="share" aria-hidden="true">
+            <span class="bar" style:width=move || format!("{:.0}%", percent())></span>
+        </span>
     }
 }

@@ -1,4 +1,4 @@
-//! What a camera sees, looked at several times a second.
+//! The webcam's picture, embedded several times a second.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{HtmlCanvasElement, HtmlVideoElement, MediaStream, MediaStreamConstraints, MediaStreamTrack};
 
 use super::{
-    look::{Chosen, Look},
     pixels,
+    viewer::{ChosenPicture, Viewer},
 };
 
 /// Side of the square that the network is given, in pixels.
 const SIDE: u32 = 128;
-/// Between two looks, if the worker is as fast.
+/// Time between two pictures, if the worker is fast enough.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// The camera's picture with its switch. It stops when it is not shown any more.
+/// The webcam's picture with a start button. The webcam stops when the page shows another route.
 #[component]
-pub fn Camera(look: Look, here: Signal<bool>) -> impl IntoView {
+pub fn Camera(viewer: Viewer, is_shown: Signal<bool>) -> impl IntoView {
     let stream = RwSignal::new_local(None::<MediaStream>);
-    let trouble = RwSignal::new(None::<&'static str>);
+    let error = RwSignal::new(None::<&'static str>);
     let video = NodeRef::<html::Video>::new();
     let stop = move || {
         if let Some(stream) = stream.try_update(Option::take).flatten() {
@@ -30,13 +30,13 @@ pub fn Camera(look: Look, here: Signal<bool>) -> impl IntoView {
         }
     };
     let start = move |_| {
-        trouble.set(None);
+        error.set(None);
         spawn_local(async move {
             match open().await {
-                // The room may have been left while the question stood open.
-                Ok(opened) if stream.is_disposed() || !here.get_untracked() => end(&opened),
+                // The user may have left the page before answering the browser's prompt.
+                Ok(opened) if stream.is_disposed() || !is_shown.get_untracked() => end(&opened),
                 Ok(opened) => stream.set(Some(opened)),
-                Err(words) => drop(trouble.try_set(Some(words))),
+                Err(message) => drop(error.try_set(Some(message))),
             }
         });
     };
@@ -46,17 +46,17 @@ pub fn Camera(look: Look, here: Signal<bool>) -> impl IntoView {
         }
     });
     Effect::new(move || {
-        if !here.get() {
+        if !is_shown.get() {
             stop();
         }
     });
     let canvas = pixels::canvas(SIDE);
-    let looking = set_interval_with_handle(
+    let timer = set_interval_with_handle(
         move || {
-            let seeing = stream.with_untracked(Option::is_some) && !look.is_waiting();
-            let frame = || square(&video.get_untracked()?, canvas.as_ref()?);
-            if let Some(rgba) = seeing.then(frame).flatten() {
-                look.show(Chosen::Square { what: "the webcam", side: SIDE, rgba });
+            let can_embed = stream.with_untracked(Option::is_some) && !viewer.is_waiting();
+            let frame = || centre_square(&video.get_untracked()?, canvas.as_ref()?);
+            if let Some(rgba) = can_embed.then(frame).flatten() {
+                viewer.show(ChosenPicture::Square { caption: "the webcam", side: SIDE, rgba });
             }
         },
         EVERY,
@@ -64,27 +64,30 @@ pub fn Camera(look: Look, here: Signal<bool>) -> impl IntoView {
     .ok();
     on_cleanup(move || {
         stop();
-        if let Some(looking) = looking {
-            looking.clear();
+        if let Some(timer) = timer {
+            timer.clear();
         }
     });
     let on = move || stream.read().is_some();
     view! {
         <div class="camera">
-            <video node_ref=video autoplay playsinline muted aria-label="What the webcam sees" hidden=move || !on()></video>
+            <video node_ref=video autoplay playsinline muted aria-label="Webcam picture" hidden=move || !on()></video>
             <Show when=on fallback=move || view! { <button type="button" on:click=start>"Start the webcam"</button> }>
                 <button type="button" on:click=move |_| stop()>"Stop the webcam"</button>
             </Show>
-            <p class="note">"The square in the middle is looked at, here in the page; nothing is sent anywhere."</p>
-            <p class="problem" role="alert">{trouble}</p>
+            <p class="note">"Embeds the central square of each frame. No frame leaves this page."</p>
+            <p class="problem" role="alert">{error}</p>
         </div>
     }
 }
 
-/// Asks for the camera.
+/// Asks the browser for the webcam.
+///
+/// # Errors
+/// If there is none, or access is denied; the error is a message for the user.
 async fn open() -> Result<MediaStream, &'static str> {
-    const NONE: &str = "This browser gives the page no webcam: choose an image file instead.";
-    // Absent where the page did not come over a secure connection.
+    const NONE: &str = "This browser gives pages no access to a webcam: choose an image file instead.";
+    // Undefined unless the page was loaded over a secure connection.
     let devices = window().navigator().media_devices().ok().filter(|devices| !devices.is_undefined()).ok_or(NONE)?;
     let constraints = MediaStreamConstraints::new();
     constraints.set_video(&JsValue::TRUE);
@@ -94,10 +97,10 @@ async fn open() -> Result<MediaStream, &'static str> {
         let name = js_sys::Reflect::get(&error, &"name".into()).ok().and_then(|name| name.as_string());
         match name.as_deref() {
             Some("NotAllowedError") => {
-                "The webcam was refused: allow it in the browser’s address bar, or choose an image file."
+                "Access to the webcam was denied: allow it in the address bar, or choose an image file."
             }
-            Some("NotFoundError") => "There is no webcam: choose an image file or draw something.",
-            _ => "The webcam cannot be used: another program may have it.",
+            Some("NotFoundError") => "No webcam was found: choose an image file or draw a picture.",
+            _ => "The webcam cannot be opened: another program may be using it.",
         }
     })
 }
@@ -106,8 +109,8 @@ fn end(stream: &MediaStream) {
     stream.get_tracks().iter().for_each(|track| track.unchecked_into::<MediaStreamTrack>().stop());
 }
 
-/// The square in the middle of what the video shows; none before it shows anything.
-fn square(video: &HtmlVideoElement, canvas: &HtmlCanvasElement) -> Option<Uint8Array> {
+/// Returns the central square of the current frame as RGBA pixels; `None` before the first frame.
+fn centre_square(video: &HtmlVideoElement, canvas: &HtmlCanvasElement) -> Option<Uint8Array> {
     let (width, height) = (f64::from(video.video_width()), f64::from(video.video_height()));
     let side = width.min(height);
     if side == 0.0 {

@@ -1,16 +1,16 @@
-//! A picture that is drawn by hand.
+//! A picture that the user draws.
 
 use leptos::{ev, html, prelude::*};
 use web_sys::HtmlCanvasElement;
 
 use super::{
-    look::{Chosen, Look},
     pixels,
+    viewer::{ChosenPicture, Viewer},
 };
 
 /// Side of the drawing, in pixels.
 const SIDE: u32 = 256;
-/// The paints, with their names.
+/// Colours and their names.
 const PAINTS: [(&str, &str); 8] = [
     ("#000000", "black"),
     ("#ffffff", "white"),
@@ -22,9 +22,9 @@ const PAINTS: [(&str, &str); 8] = [
     ("#8a8f98", "grey"),
 ];
 
-/// A canvas with brushes.
+/// A canvas to draw on, with its tools.
 #[component]
-pub fn Drawing(look: Look) -> impl IntoView {
+pub fn Drawing(viewer: Viewer) -> impl IntoView {
     let canvas = NodeRef::<html::Canvas>::new();
     let paint = RwSignal::new(0);
     let size = RwSignal::new(16.0);
@@ -32,7 +32,7 @@ pub fn Drawing(look: Look) -> impl IntoView {
     let show = move || {
         let drawn = canvas.get_untracked().and_then(|canvas| pixels::read(&canvas));
         if let Some(rgba) = drawn {
-            look.show(Chosen::Square { what: "the drawing", side: SIDE, rgba: rgba.as_slice().into() });
+            viewer.show(ChosenPicture::Square { caption: "the drawing", side: SIDE, rgba: rgba.as_slice().into() });
         }
     };
     let fill = move |colour: &str| {
@@ -45,17 +45,17 @@ pub fn Drawing(look: Look) -> impl IntoView {
     canvas.on_load(move |_| fill("#ffffff"));
     let stroke = move |event: &ev::PointerEvent| {
         let Some(canvas) = canvas.get_untracked() else { return };
-        let to = place(event, &canvas);
+        let to = position(event, &canvas);
         let from = last.get_value().unwrap_or(to);
         last.set_value(Some(to));
         line(&canvas, from, to, PAINTS[paint.get_untracked()].0, size.get_untracked());
-        if !look.is_waiting() {
+        if !viewer.is_waiting() {
             show();
         }
     };
     let press = move |event: ev::PointerEvent| {
         if let Some(canvas) = canvas.get_untracked() {
-            // Without the capture a line ends at the edge; nothing worse.
+            // Without the capture, a stroke ends at the edge.
             let _ = canvas.set_pointer_capture(event.pointer_id());
         }
         last.set_value(None);
@@ -68,21 +68,26 @@ pub fn Drawing(look: Look) -> impl IntoView {
     };
     view! {
         <div class="drawing">
-            <canvas node_ref=canvas width=SIDE height=SIDE aria-label="A place to draw with mouse, pen or finger"
+            <canvas node_ref=canvas width=SIDE height=SIDE aria-label="Canvas to draw on with mouse, pen or finger"
                 on:pointerdown=press on:pointermove=drag on:pointerup=move |_| show()></canvas>
             <div class="brushes">
                 <fieldset class="paints">
                     <legend>"Colour"</legend>
                     {PAINTS.into_iter().enumerate().map(|(index, (colour, name))| view! {
                         <label title=name>
-                            <input type="radio" name="paint" aria-label=name prop:checked=move || paint.get() == index on:change=move |_| paint.set(index)/>
+                            <input
+                                type="radio" name="paint" aria-label=name
+                                prop:checked=move || paint.get() == index on:change=move |_| paint.set(index)
+                            />
                             <span style:background=colour></span>
                         </label>
                     }).collect_view()}
                 </fieldset>
-                <label class="dial"><span>"Brush"</span>
-                    <input type="range" min="4" max="64" step="4" prop:value=move || size.get().to_string()
-                        on:input:target=move |event| if let Ok(chosen) = event.target().value().parse() { size.set(chosen) }/>
+                <label class="range-input"><span>"Brush size"</span>
+                    <input
+                        type="range" min="4" max="64" step="4" prop:value=move || size.get().to_string()
+                        on:input:target=move |event| if let Ok(chosen) = event.target().value().parse() { size.set(chosen) }
+                    />
                 </label>
                 <p class="actions">
                     <button type="button" on:click=move |_| fill(PAINTS[paint.get_untracked()].0)>"Fill"</button>
@@ -93,8 +98,8 @@ pub fn Drawing(look: Look) -> impl IntoView {
     }
 }
 
-/// Where on the canvas the pointer is, in its pixels.
-fn place(event: &ev::PointerEvent, canvas: &HtmlCanvasElement) -> [f64; 2] {
+/// Returns the pointer's position in canvas pixels.
+fn position(event: &ev::PointerEvent, canvas: &HtmlCanvasElement) -> [f64; 2] {
     let frame = canvas.get_bounding_client_rect();
     let along = |at: i32, start: f64, extent: f64| (f64::from(at) - start) / extent.max(1.0) * f64::from(SIDE);
     [along(event.client_x(), frame.left(), frame.width()), along(event.client_y(), frame.top(), frame.height())]

@@ -1,4 +1,4 @@
-//! The gallery on the two principal components of its features, with the picture's place among it.
+//! The embedding map: the gallery and the picture on two principal components of the features.
 
 use std::sync::Arc;
 
@@ -9,27 +9,27 @@ use web_sys::Element;
 
 use super::{
     cost::percents,
-    look::{Look, Network},
-    mark::{self, Mark},
+    marker::{self, Marker},
+    viewer::{Network, Viewer},
 };
 
-/// From the drawing's middle to its edges.
+/// Half the drawing's width and height.
 const REACH: [f64; 2] = [200.0, 130.0];
-/// What is left free at the edges.
+/// Free margin at the edges.
 const MARGIN: f64 = 10.0;
-/// Neighbours that are ringed.
-const RINGED: usize = 12;
-/// How near the pointer must come to an image.
+/// Number of neighbours marked with a circle.
+const CIRCLED: usize = 12;
+/// Largest distance from the pointer to the image that it selects.
 const NEAR: f64 = 12.0;
 
-/// A width's map, fitted into the drawing.
+/// A map scaled to fit the drawing.
 struct Fit<'a> {
     map: &'a Map,
     scale: f64,
 }
 
 impl<'a> Fit<'a> {
-    fn of(map: &'a Map) -> Self {
+    fn new(map: &'a Map) -> Self {
         let fits = |axis: usize| {
             let furthest =
                 map.points.iter().map(|point| f64::from(point[axis].abs())).fold(f64::MIN_POSITIVE, f64::max);
@@ -38,12 +38,12 @@ impl<'a> Fit<'a> {
         Self { map, scale: fits(0).min(fits(1)) }
     }
 
-    /// The place of an image of the gallery.
+    /// Returns the position of a gallery image.
     fn image(&self, image: usize) -> [f64; 2] {
         self.map.points.get(image).map_or([0.0; 2], |point| self.place(*point))
     }
 
-    /// In the drawing, at its edge if it lies outside.
+    /// Converts map coordinates to a position in the drawing, clamped to its edges.
     fn place(&self, point: [f32; 2]) -> [f64; 2] {
         let [x, y] = [0, 1].map(|axis| {
             let reach = REACH[axis] - MARGIN / 2.0;
@@ -53,49 +53,52 @@ impl<'a> Fit<'a> {
     }
 }
 
-fn moved([x, y]: [f64; 2]) -> String {
+fn translate([x, y]: [f64; 2]) -> String {
     format!("translate({x:.1}px,{y:.1}px)")
 }
 
-/// The map at the width that is shown, with its legend.
+/// The map of the width that is shown, with its legend.
 #[component]
-pub fn MapPanel(look: Look) -> impl IntoView {
-    let chosen = RwSignal::new(None::<u32>);
-    let pointed = RwSignal::new(None::<usize>);
+pub fn MapPanel(viewer: Viewer) -> impl IntoView {
+    let highlighted = RwSignal::new(None::<u32>);
+    let hovered = RwSignal::new(None::<usize>);
     let caption = move || {
-        let network = look.network.get()?;
-        let map = network.maps.get(look.width.get())?;
-        let under = pointed.get().map(|image| {
+        let network = viewer.network.get()?;
+        let map = network.maps.get(viewer.width.get())?;
+        let image = hovered.get().map(|image| {
             view! { <img src=network.images.url(image) alt=""/>{network.label(image).1.to_owned()} }.into_any()
         });
-        let explained = format!("The components explain {} of the variance.", percents(map.explained));
-        Some(under.unwrap_or_else(|| explained.into_any()))
+        let explained = format!("The two components explain {} of the variance.", percents(map.explained));
+        Some(image.unwrap_or_else(|| explained.into_any()))
     };
     view! {
         <section class="panel map" aria-labelledby="map-title">
-            <h2 id="map-title">"Embedding map at width " {move || look.width_name()}</h2>
-            {move || look.network.get().map(|network| view! { <Drawing look network=network.clone() chosen pointed/><Legend network chosen/> })}
+            <h2 id="map-title">"Embedding map at width " {move || viewer.width_name()}</h2>
+            {move || viewer.network.get().map(|network| view! {
+                <Drawing viewer network=network.clone() highlighted hovered/>
+                <Legend network highlighted/>
+            })}
             <p class="caption">{caption}</p>
         </section>
     }
 }
 
-/// The drawing itself. Its points stay the same elements from width to width, so that they can move.
+/// The drawing. Its elements stay the same from width to width, so that their movement can be animated.
 #[component]
 fn Drawing(
-    look: Look,
+    viewer: Viewer,
     network: Arc<Network>,
-    chosen: RwSignal<Option<u32>>,
-    pointed: RwSignal<Option<usize>>,
+    highlighted: RwSignal<Option<u32>>,
+    hovered: RwSignal<Option<usize>>,
 ) -> impl IntoView {
     let network = StoredValue::new(network);
-    let width = move || look.width.get();
-    // One fit for all the points of a width.
-    let places = Memo::new(move |_| {
+    let width = move || viewer.width.get();
+    // Computed once per width, not once per image.
+    let positions = Memo::new(move |_| {
         let width = width();
         network.with_value(|network| {
             let Some(map) = network.maps.get(width) else { return Vec::new() };
-            let fit = Fit::of(map);
+            let fit = Fit::new(map);
             (0..map.points.len()).map(|image| fit.image(image)).collect()
         })
     });
@@ -105,70 +108,80 @@ fn Drawing(
             .with_value(|network| (0..network.labels.len()).filter(|image| network.labels[*image] == class).collect())
     };
     let picture = move || {
-        let (seen, width) = (look.seen.get()?, width());
-        let at = seen.widths.get(width)?.at;
-        network.with_value(|network| Some(moved(Fit::of(network.maps.get(width)?).place(at))))
+        let (embedded, width) = (viewer.embedded.get()?, width());
+        let at = embedded.widths.get(width)?.at;
+        network.with_value(|network| Some(translate(Fit::new(network.maps.get(width)?).place(at))))
     };
     let neighbour = move |rank: usize| {
-        let image = look.seen.get()?.widths.get(width())?.neighbours.get(rank)?.0;
-        places.with(|places| places.get(image).map(|at| moved(*at)))
+        let image = viewer.embedded.get()?.widths.get(width())?.neighbours.get(rank)?.0;
+        positions.with(|positions| positions.get(image).map(|at| translate(*at)))
     };
     let find = move |event: ev::PointerEvent| {
-        let at = event.current_target().and_then(|drawing| inside(&event, drawing.unchecked_ref()));
-        let nearest = at.and_then(|at| places.with_untracked(|places| nearest(places, at)));
-        if pointed.get_untracked() != nearest {
-            pointed.set(nearest);
+        let at = event.current_target().and_then(|drawing| pointer(&event, drawing.unchecked_ref()));
+        let nearest = at.and_then(|at| positions.with_untracked(|positions| nearest(positions, at)));
+        if hovered.get_untracked() != nearest {
+            hovered.set(nearest);
         }
     };
     let label = move || {
         let shown = network.with_value(|network| network.labels.len());
         format!(
-            "{shown} images of the gallery on two components, at width {}. The legend and the list of neighbours say in words what it shows.",
-            look.width_name()
+            "{shown} gallery images on two principal components, at width {}. The list of nearest neighbours shows the \
+             same as text.",
+            viewer.width_name()
         )
     };
+    let visibility = move || if picture().is_some() { "visible" } else { "hidden" };
     view! {
-        <svg role="img" aria-label=label viewBox=format!("{} {} {} {}", -REACH[0], -REACH[1], 2.0 * REACH[0], 2.0 * REACH[1])
-            on:pointermove=find on:pointerleave=move |_| pointed.set(None)>
+        <svg
+            role="img" aria-label=label on:pointermove=find on:pointerleave=move |_| hovered.set(None)
+            viewBox=format!("{} {} {} {}", -REACH[0], -REACH[1], 2.0 * REACH[0], 2.0 * REACH[1])
+        >
             {(0..classes).map(|class| {
-                let faded = move || chosen.get().is_some_and(|chosen| chosen != class);
+                let faded = move || highlighted.get().is_some_and(|highlighted| highlighted != class);
                 view! {
-                    <g class:faded=faded fill=format!("var(--k{})", mark::colour(class))>
-                        {of_class(class).into_iter().map(|image| view! {
-                            <path class="image" d=mark::shape(class) style:transform=move || places.with(|places| places.get(image).map(|at| moved(*at)))/>
+                    <g class:faded=faded fill=format!("var(--k{})", marker::colour(class))>
+                        {of_class(class).into_iter().map(|image| {
+                            let at = move || positions.with(|positions| positions.get(image).map(|at| translate(*at)));
+                            view! { <path class="image" d=marker::shape(class) style:transform=at/> }
                         }).collect_view()}
                     </g>
                 }
             }).collect_view()}
-            {(0..RINGED).map(|rank| view! {
-                <circle class="near" r="7" style:transform=move || neighbour(rank) visibility=move || if neighbour(rank).is_some() { "visible" } else { "hidden" }/>
+            {(0..CIRCLED).map(|rank| {
+                let visibility = move || if neighbour(rank).is_some() { "visible" } else { "hidden" };
+                view! { <circle class="near" r="7" style:transform=move || neighbour(rank) visibility=visibility/> }
             }).collect_view()}
-            <g class="picture" style:transform=picture visibility=move || if picture().is_some() { "visible" } else { "hidden" }>
+            <g class="picture" style:transform=picture visibility=visibility>
                 <path class="halo" d="M-11 0H11M0 -11V11"/><path d="M-11 0H11M0 -11V11"/><circle r="6"/>
             </g>
         </svg>
     }
 }
 
-/// The classes' signs; each picks its class out.
+/// The class markers, as buttons that highlight their class.
 #[component]
-fn Legend(network: Arc<Network>, chosen: RwSignal<Option<u32>>) -> impl IntoView {
+fn Legend(network: Arc<Network>, highlighted: RwSignal<Option<u32>>) -> impl IntoView {
     let classes = (0..).zip(network.classes.clone()).map(|(class, name)| {
-        let is_chosen = move || chosen.get() == Some(class);
-        let toggle = move |_| chosen.update(|chosen| *chosen = if *chosen == Some(class) { None } else { Some(class) });
-        view! { <li><button type="button" aria-pressed=move || is_chosen().to_string() on:click=toggle><Mark class/>{name}</button></li> }
+        let is_pressed = move || (highlighted.get() == Some(class)).to_string();
+        let toggle = move |_| highlighted.update(|now| *now = if *now == Some(class) { None } else { Some(class) });
+        view! { <li><button type="button" aria-pressed=is_pressed on:click=toggle><Marker class/>{name}</button></li> }
     });
     view! {
-        <ul class="legend" aria-label="Classes; press one to pick it out on the map">{classes.collect_view()}</ul>
+        <ul class="legend" aria-label="Classes; press one to highlight it on the map">{classes.collect_view()}</ul>
         <p class="key">
-            <svg class="mark" viewBox="-12 -12 24 24" aria-hidden="true"><g class="picture"><path d="M-11 0H11M0 -11V11"/><circle r="6"/></g></svg>"the picture "
-            <svg class="mark" viewBox="-9 -9 18 18" aria-hidden="true"><circle class="near" r="7"/></svg>"its nearest neighbours"
+            <svg class="marker" viewBox="-12 -12 24 24" aria-hidden="true">
+                <g class="picture"><path d="M-11 0H11M0 -11V11"/><circle r="6"/></g>
+            </svg>
+            "the picture "
+            <svg class="marker" viewBox="-9 -9 18 18" aria-hidden="true"><circle class="near" r="7"/></svg>
+            "its nearest neighbours"
         </p>
     }
 }
 
-/// Where in the drawing the pointer is.
-fn inside(event: &ev::PointerEvent, drawing: &Element) -> Option<[f64; 2]> {
+/// Returns the pointer's position in the drawing.
+fn pointer(event: &ev::PointerEvent, drawing: &Element) -> Option<[f64; 2]> {
     let frame = drawing.get_bounding_client_rect();
     let along = |at: i32, start: f64, extent: f64| (f64::from(at) - start) / extent * 2.0 - 1.0;
     let (x, y) =
@@ -176,34 +189,34 @@ fn inside(event: &ev::PointerEvent, drawing: &Element) -> Option<[f64; 2]> {
     (x.is_finite() && y.is_finite()).then_some([x * REACH[0], y * REACH[1]])
 }
 
-/// The place nearest to a point, if one is near.
-fn nearest(places: &[[f64; 2]], [x, y]: [f64; 2]) -> Option<usize> {
-    let distances = places.iter().map(|place| (place[0] - x).hypot(place[1] - y)).enumerate();
+/// Returns the image nearest to a point, if it is within [`NEAR`].
+fn nearest(positions: &[[f64; 2]], [x, y]: [f64; 2]) -> Option<usize> {
+    let distances = positions.iter().map(|at| (at[0] - x).hypot(at[1] - y)).enumerate();
     let (image, distance) = distances.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
     (distance < NEAR).then_some(image)
 }
 
-/// The map at a width as a drawing of its own, on white.
-pub fn sheet(look: Look) -> Option<String> {
-    let (network, width) = (look.network.get_untracked()?, look.width.get_untracked());
+/// Returns the map of the width that is shown as an SVG file on white.
+pub fn svg(viewer: Viewer) -> Option<String> {
+    let (network, width) = (viewer.network.get_untracked()?, viewer.width.get_untracked());
     let map = network.maps.get(width)?;
-    let fit = Fit::of(map);
-    let sign = |class: u32, [x, y]: [f64; 2]| {
-        let (shape, colour) = (mark::shape(class), mark::ON_WHITE[mark::colour(class)]);
+    let fit = Fit::new(map);
+    let marker = |class: u32, [x, y]: [f64; 2]| {
+        let (shape, colour) = (marker::shape(class), marker::ON_WHITE[marker::colour(class)]);
         format!(r#"<path d="{shape}" transform="translate({x:.1} {y:.1})" fill="{colour}"/>"#)
     };
-    let images = (0..).zip(&network.labels).map(|(image, class)| sign(*class, fit.image(image)));
-    let picture = look.seen.get_untracked().and_then(|seen| {
-        let [x, y] = fit.place(seen.widths.get(width)?.at);
+    let images = (0..).zip(&network.labels).map(|(image, class)| marker(*class, fit.image(image)));
+    let picture = viewer.embedded.get_untracked().and_then(|embedded| {
+        let [x, y] = fit.place(embedded.widths.get(width)?.at);
         Some(format!(r##"<path d="M-11 0H11M0 -11V11M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0z" transform="translate({x:.1} {y:.1})" fill="none" stroke="#000" stroke-width="2"/>"##))
     });
     let legend = (0..).zip(&network.classes).map(|(class, name)| {
         let y = -REACH[1] + 14.0 + 15.0 * f64::from(class);
-        format!(r#"{}<text x="{}" y="{}">{name}</text>"#, sign(class, [REACH[0] + 12.0, y]), REACH[0] + 22.0, y + 4.0)
+        format!(r#"{}<text x="{}" y="{}">{name}</text>"#, marker(class, [REACH[0] + 12.0, y]), REACH[0] + 22.0, y + 4.0)
     });
     let body: String = images.chain(picture).chain(legend).collect();
     Some(format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="1040" height="580" viewBox="-208 -138 520 290" font-family="sans-serif" font-size="10"><rect x="-208" y="-138" width="520" height="290" fill="#fff"/>{body}<text x="-200" y="144">width {}; the components explain {} of the variance</text></svg>"##,
+        r##"<svg xmlns="http://www.w3.org/2000/svg" width="1040" height="580" viewBox="-208 -138 520 290" font-family="sans-serif" font-size="10"><rect x="-208" y="-138" width="520" height="290" fill="#fff"/>{body}<text x="-200" y="144">width {}; the two components explain {} of the variance</text></svg>"##,
         map.width,
         percents(map.explained)
     ))

@@ -1,62 +1,62 @@
-//! The room where trained networks are looked at: the same weights at every width, on a picture of one's choice.
+//! Switching widths: a trained network embeds a picture with the same weights at every width.
 
 mod camera;
 mod cost;
 mod drawing;
-mod file;
-mod look;
+mod export;
+mod file_input;
 mod map;
-mod mark;
+mod marker;
 mod neighbours;
+mod network;
 mod picture;
 mod pixels;
-mod record;
-mod source;
+mod viewer;
 
 use leptos::prelude::*;
-use slimclr_protocol::Choice;
+use slimclr_protocol::DeviceChoice;
 
 use crate::{
-    address::{self, Address, Options},
-    link::WorkerCode,
+    address::{Address, Options, Route},
+    worker_code::WorkerCode,
 };
-use look::{Chosen, Look};
+use viewer::{ChosenPicture, Viewer};
 
-/// The room.
+/// The page for switching widths. Width, sample and device are part of the address.
 #[component]
-pub fn Room() -> impl IntoView {
+pub fn WidthsPage() -> impl IntoView {
     let address: Address = expect_context();
-    let options = address.options(address::Room::Widths);
-    let look = Look::new(expect_context::<WorkerCode>());
-    let (device, sample, asked) = (RwSignal::new(Choice::Auto), RwSignal::new(0), RwSignal::new(None));
+    let options = address.options(Route::Widths);
+    let viewer = Viewer::new(expect_context::<WorkerCode>());
+    let (device, sample, named_width) = (RwSignal::new(DeviceChoice::Auto), RwSignal::new(0), RwSignal::new(None));
     let read = move |options: &Options| {
-        change(device, device_of(options));
-        change(sample, option(options, "sample").unwrap_or(0));
-        change(asked, option::<f64>(options, "width"));
+        set_if_changed(device, device_of(options));
+        set_if_changed(sample, option(options, "sample").unwrap_or(0));
+        set_if_changed(named_width, option::<f64>(options, "width"));
     };
     options.with_untracked(read);
 
     Effect::new(move || options.with(read));
-    Effect::new(move || look.open(device.get()));
-    Effect::new(move || look.show(Chosen::Sample(sample.get())));
+    Effect::new(move || viewer.open(device.get()));
+    Effect::new(move || viewer.show(ChosenPicture::Sample(sample.get())));
     Effect::new(move || {
-        let index = look.network.with(|network| {
-            let asked = asked.get()?;
-            network.as_ref()?.profile.iter().position(|of| of.width == asked)
+        let index = viewer.network.with(|network| {
+            let named = named_width.get()?;
+            network.as_ref()?.profile.iter().position(|cost| cost.width == named)
         });
         if let Some(index) = index {
-            change(look.width, index);
+            set_if_changed(viewer.width, index);
         }
     });
     Effect::new(move || {
         let mut options = Options::new();
-        if look.network.with(Option::is_some) {
-            options.push(("width".to_owned(), look.width_name()));
+        if viewer.network.with(Option::is_some) {
+            options.push(("width".to_owned(), viewer.width_name()));
             options.push(("sample".to_owned(), sample.get().to_string()));
             if let Some(name) = name_of(device.get()) {
                 options.push(("device".to_owned(), name.to_owned()));
             }
-            address.set_options(address::Room::Widths, options);
+            address.set_options(Route::Widths, options);
         }
     });
 
@@ -64,47 +64,53 @@ pub fn Room() -> impl IntoView {
         <section class="widths" aria-labelledby="widths-title">
             <header>
                 <h1 id="widths-title">"Switch widths"</h1>
-                <p>"One trained network, run at any of its widths: the same weights, nothing is loaded anew. Choose a picture, then slide."</p>
+                <p>"One trained network runs at every width with the same weights. Choose a picture, then move the slider."</p>
             </header>
             <div class="choices">
-                <source::NetworkPanel look device/>
-                <picture::PicturePanel look sample/>
+                <network::NetworkPanel viewer device/>
+                <picture::PicturePanel viewer sample/>
             </div>
-            <Show when=move || look.network.with(Option::is_some)>
-                <cost::WidthPanel look/>
+            <Show when=move || viewer.network.with(Option::is_some)>
+                <cost::WidthPanel viewer/>
                 <div class="views">
-                    <neighbours::NeighbourPanel look/>
-                    <map::MapPanel look/>
+                    <neighbours::NeighbourPanel viewer/>
+                    <map::MapPanel viewer/>
                 </div>
-                <cost::Table look/>
-                <record::Downloads look/>
+                <cost::Table viewer/>
+                <export::Downloads viewer/>
             </Show>
         </section>
     }
 }
 
-/// Sets a signal that has another value.
-fn change<T: PartialEq + Send + Sync + 'static>(signal: RwSignal<T>, value: T) {
+/// Sets a signal, unless it already has the value.
+fn set_if_changed<T: PartialEq + Send + Sync + 'static>(signal: RwSignal<T>, value: T) {
     if signal.with_untracked(|before| *before != value) {
         signal.set(value);
     }
 }
 
-/// The value of an option, if it is there and can be read.
+/// Parses an option; `None` if it is missing or invalid.
 fn option<T: std::str::FromStr>(options: &Options, name: &str) -> Option<T> {
     options.iter().find(|(key, _)| key == name)?.1.parse().ok()
 }
 
-/// The devices to choose from, with their names in the address; the first is the default.
-const DEVICES: [(Choice, &str, &str); 3] =
-    [(Choice::Auto, "auto", "Automatic"), (Choice::Webgpu, "webgpu", "WebGPU"), (Choice::Cpu, "cpu", "CPU")];
+/// The devices with their names in the address and on the page. The first is the default.
+const DEVICES: [(DeviceChoice, &str, &str); 3] = [
+    (DeviceChoice::Auto, "auto", "Automatic"),
+    (DeviceChoice::Webgpu, "webgpu", "WebGPU"),
+    (DeviceChoice::Cpu, "cpu", "CPU"),
+];
 
-fn device_of(options: &Options) -> Choice {
+fn device_of(options: &Options) -> DeviceChoice {
     let name: Option<String> = option(options, "device");
-    DEVICES.iter().find(|(_, known, _)| name.as_deref() == Some(known)).map_or(Choice::Auto, |(device, ..)| *device)
+    DEVICES
+        .iter()
+        .find(|(_, known, _)| name.as_deref() == Some(known))
+        .map_or(DeviceChoice::Auto, |(device, ..)| *device)
 }
 
-/// The name in the address; none of the default.
-fn name_of(device: Choice) -> Option<&'static str> {
+/// Returns a device's name in the address; `None` for the default.
+fn name_of(device: DeviceChoice) -> Option<&'static str> {
     DEVICES[1..].iter().find(|(known, ..)| *known == device).map(|(_, name, _)| *name)
 }

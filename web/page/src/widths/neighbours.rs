@@ -1,46 +1,49 @@
-//! The picture as the network sees it, and the images of the gallery that it finds most alike.
+//! The picture as the network sees it, and its nearest neighbours in the gallery.
 
 use leptos::prelude::*;
 
 use super::{
-    look::{Look, Network, Seen},
-    mark::Mark,
+    marker::Marker,
+    viewer::{EmbeddedPicture, Network, Viewer},
 };
 
-/// Neighbours that are shown.
+/// Number of neighbours to show.
 const SHOWN: usize = 12;
 
 /// The picture and its nearest neighbours at the width that is shown.
 #[component]
-pub fn NeighbourPanel(look: Look) -> impl IntoView {
+pub fn NeighbourPanel(viewer: Viewer) -> impl IntoView {
     view! {
         <section class="panel neighbours" aria-labelledby="neighbours-title">
-            <h2 id="neighbours-title">"Nearest neighbours at width " {move || look.width_name()}</h2>
+            <h2 id="neighbours-title">"Nearest neighbours at width " {move || viewer.width_name()}</h2>
             {move || {
-                let (seen, network) = (look.seen.get()?, look.network.get()?);
-                let url = seen.pixels.url(0);
+                let (embedded, network) = (viewer.embedded.get()?, viewer.network.get()?);
+                let url = embedded.pixels.url(0);
+                let description = format!("The network’s input: {}", embedded.caption);
                 Some(view! {
-                    <div class="seen">
-                        <figure><img src=url alt=format!("The picture as the network sees it: {}", seen.what)/><figcaption>{seen.what.clone()}</figcaption></figure>
-                        <p role="status">{verdict(&network, &seen, look.width.get())}</p>
+                    <div class="input">
+                        <figure>
+                            <img src=url alt=description/><figcaption>{embedded.caption.clone()}</figcaption>
+                        </figure>
+                        <p role="status">{summary(&network, &embedded, viewer.width.get())}</p>
                     </div>
-                    <ol>{neighbours(&network, &seen, look.width.get())}</ol>
+                    <ol>{neighbours(&network, &embedded, viewer.width.get())}</ol>
                 })
             }}
         </section>
     }
 }
 
-fn neighbours(network: &Network, seen: &Seen, width: usize) -> impl IntoView + use<> {
-    let nearest = seen.widths.get(width).map_or(&[][..], |embedding| &embedding.neighbours);
+fn neighbours(network: &Network, embedded: &EmbeddedPicture, width: usize) -> impl IntoView + use<> {
+    let nearest = embedded.widths.get(width).map_or(&[][..], |embedding| &embedding.neighbours);
     let items = nearest.iter().take(SHOWN).map(|&(image, cosine)| {
         let (class, name) = network.label(image);
-        let same = seen.class == Some(class);
+        let same = embedded.class == Some(class);
         view! {
             <li>
                 <img src=network.images.url(image) alt=""/>
                 {same.then(|| view! { <span class="tick">"✓"<span class="unseen">" same class"</span></span> })}
-                <span class="class"><Mark class/>{name.to_owned()}</span>
+                <span class="class"><Marker class/>{name.to_owned()}</span>
                 <span class="cosine">{format!("{cosine:.3}")}</span>
             </li>
         }
@@ -48,18 +51,22 @@ fn neighbours(network: &Network, seen: &Seen, width: usize) -> impl IntoView + u
     items.collect_view()
 }
 
-/// What the neighbours say, in a sentence.
-fn verdict(network: &Network, seen: &Seen, width: usize) -> String {
-    let Some(embedding) = seen.widths.get(width) else { return String::new() };
+/// Summarises the neighbours' classes in a sentence.
+fn summary(network: &Network, embedded: &EmbeddedPicture, width: usize) -> String {
+    let Some(embedding) = embedded.widths.get(width) else { return String::new() };
     let shown = &embedding.neighbours[..embedding.neighbours.len().min(SHOWN)];
-    let counted = |class: u32| shown.iter().filter(|(image, _)| network.label(*image).0 == class).count();
-    match seen.class {
-        Some(class) => format!("{} of {} have its class, {}.", counted(class), shown.len(), network.class(class)),
+    let count = |class: u32| shown.iter().filter(|(image, _)| network.label(*image).0 == class).count();
+    match embedded.class {
+        Some(class) => {
+            format!("{} of {} neighbours have its class, {}.", count(class), shown.len(), network.class(class))
+        }
         None => {
-            // The nearer of two classes with as many.
+            // Reversed, because `max_by_key` returns the last of several maxima, and the nearest should win.
             let most =
-                shown.iter().rev().map(|(image, _)| network.label(*image)).max_by_key(|(class, _)| counted(*class));
-            most.map_or(String::new(), |(class, name)| format!("{} of {} are: {name}.", counted(class), shown.len()))
+                shown.iter().rev().map(|(image, _)| network.label(*image)).max_by_key(|(class, _)| count(*class));
+            most.map_or(String::new(), |(class, name)| {
+                format!("{} of {} neighbours are of class {name}.", count(class), shown.len())
+            })
         }
     }
 }

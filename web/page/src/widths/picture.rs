@@ -1,4 +1,4 @@
-//! Which picture is looked at: a sample, a file, what a camera sees, or a drawing.
+//! The choice of the picture: a sample, a file, the webcam or a drawing.
 
 use js_sys::Uint8Array;
 use leptos::{ev, prelude::*};
@@ -6,10 +6,10 @@ use leptos::{ev, prelude::*};
 use super::{
     camera::Camera,
     drawing::Drawing,
-    file::{self, FilePlace},
-    look::{Chosen, Look},
+    file_input::{self, FileInput},
+    viewer::{ChosenPicture, Viewer},
 };
-use crate::address::{self, Address};
+use crate::address::{Address, Route};
 
 /// Where pictures come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,27 +27,27 @@ const SOURCES: [(Source, &str); 4] = [
     (Source::Drawing, "Drawing"),
 ];
 
-/// The picture's source, and what belongs to the one that is chosen.
+/// The choice of the source, and the source's own controls.
 #[component]
-pub fn PicturePanel(look: Look, sample: RwSignal<usize>) -> impl IntoView {
+pub fn PicturePanel(viewer: Viewer, sample: RwSignal<usize>) -> impl IntoView {
     let source = RwSignal::new(Source::Sample);
     let address: Address = expect_context();
-    let here = Signal::derive(move || address.room().get() == address::Room::Widths);
-    let take = Callback::new(move |(name, bytes): (String, Uint8Array)| {
+    let is_shown = Signal::derive(move || address.route().get() == Route::Widths);
+    let show = Callback::new(move |(name, bytes): (String, Uint8Array)| {
         source.set(Source::File);
-        look.show(Chosen::File { name, bytes });
+        viewer.show(ChosenPicture::File { name, bytes });
     });
-    let turn_to = move |to: Source| {
+    let switch_to = move |to: Source| {
         source.set(to);
         if to == Source::Sample {
-            look.show(Chosen::Sample(sample.get_untracked()));
+            viewer.show(ChosenPicture::Sample(sample.get_untracked()));
         }
     };
-    let fail = Callback::new(move |words| look.picture_trouble.set(Some(words)));
+    let fail = Callback::new(move |message| viewer.picture_error.set(Some(message)));
     let paste = window_event_listener(ev::paste, move |event| {
         let pasted = event.clipboard_data().and_then(|data| data.files()?.get(0));
-        if let Some(image) = pasted.filter(|_| here.get_untracked()) {
-            file::read(image, take, fail);
+        if let Some(image) = pasted.filter(|_| is_shown.get_untracked()) {
+            file_input::read(image, show, fail);
         }
     });
     on_cleanup(move || paste.remove());
@@ -57,17 +57,26 @@ pub fn PicturePanel(look: Look, sample: RwSignal<usize>) -> impl IntoView {
             <fieldset class="sources">
                 <legend class="unseen">"Where the picture comes from"</legend>
                 {SOURCES.map(|(this, name)| view! {
-                    <label><input type="radio" name="source" prop:checked=move || source.get() == this on:change=move |_| turn_to(this)/>{name}</label>
+                    <label>
+                        <input
+                            type="radio" name="source"
+                            prop:checked=move || source.get() == this on:change=move |_| switch_to(this)
+                        />
+                        {name}
+                    </label>
                 })}
             </fieldset>
-            <p class="problem" role="alert">{look.picture_trouble}</p>
+            <p class="problem" role="alert">{viewer.picture_error}</p>
             {move || match source.get() {
-                Source::Sample => view! { <Samples look sample/> }.into_any(),
+                Source::Sample => view! { <Samples viewer sample/> }.into_any(),
                 Source::File => view! {
-                    <FilePlace label="Drop, paste or choose an image (JPEG, PNG, WebP)" accept="image/jpeg,image/png,image/webp" on_file=take on_trouble=fail/>
+                    <FileInput
+                        label="Drop, paste or choose an image (JPEG, PNG, WebP)"
+                        accept="image/jpeg,image/png,image/webp" on_file=show on_error=fail
+                    />
                 }.into_any(),
-                Source::Camera => view! { <Camera look here/> }.into_any(),
-                Source::Drawing => view! { <Drawing look/> }.into_any(),
+                Source::Camera => view! { <Camera viewer is_shown/> }.into_any(),
+                Source::Drawing => view! { <Drawing viewer/> }.into_any(),
             }}
         </section>
     }
@@ -75,14 +84,17 @@ pub fn PicturePanel(look: Look, sample: RwSignal<usize>) -> impl IntoView {
 
 /// Test images to choose from.
 #[component]
-fn Samples(look: Look, sample: RwSignal<usize>) -> impl IntoView {
+fn Samples(viewer: Viewer, sample: RwSignal<usize>) -> impl IntoView {
     let choices = move || {
-        let network = look.network.get()?;
+        let network = viewer.network.get()?;
         let choices = network.sample_labels.iter().enumerate().map(|(index, class)| {
             let name = format!("{} {}", network.class(*class), index + 1);
             view! {
                 <label>
-                    <input type="radio" name="sample" prop:checked=move || sample.get() == index on:change=move |_| sample.set(index)/>
+                    <input
+                        type="radio" name="sample"
+                        prop:checked=move || sample.get() == index on:change=move |_| sample.set(index)
+                    />
                     <img src=network.samples.url(index) alt=name.clone() title=name/>
                 </label>
             }

@@ -1,28 +1,28 @@
-//! Square images as the worker sends them.
+//! Square images, and canvases to convert them.
 
 use leptos::prelude::*;
 use wasm_bindgen::{Clamped, JsCast};
 use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, ImageData};
 
-/// Square images of one size, one after the other, 3 bytes a pixel.
+/// Square RGB images of the same size, one after the other.
 pub struct Pixels {
     bytes: Vec<u8>,
     side: usize,
 }
 
 impl Pixels {
-    /// Images of `side` pixels.
+    /// Wraps images with sides of `side` pixels.
     pub fn new(bytes: Vec<u8>, side: usize) -> Self {
         Self { bytes, side }
     }
 
-    /// A single square image.
+    /// Wraps a single image.
     pub fn one(bytes: Vec<u8>) -> Self {
         let side = (bytes.len() / 3).isqrt();
         Self { bytes, side }
     }
 
-    /// The address of one of the images, for an `img`; none if there is no such image.
+    /// Returns an image as a data URL; `None` if the index is out of range.
     pub fn url(&self, image: usize) -> Option<String> {
         let size = 3 * self.side * self.side;
         let pixels = self.bytes.get(image * size..(image + 1) * size)?;
@@ -34,7 +34,7 @@ impl Pixels {
     }
 }
 
-/// A square canvas beside the page.
+/// Creates a square canvas that is not part of the page.
 pub fn canvas(side: u32) -> Option<HtmlCanvasElement> {
     let canvas: HtmlCanvasElement = document().create_element("canvas").ok()?.dyn_into().ok()?;
     canvas.set_width(side);
@@ -42,12 +42,12 @@ pub fn canvas(side: u32) -> Option<HtmlCanvasElement> {
     Some(canvas)
 }
 
-/// What draws on a canvas.
+/// Returns a canvas's 2D context.
 pub fn context(canvas: &HtmlCanvasElement) -> Option<CanvasRenderingContext2d> {
     canvas.get_context("2d").ok()??.dyn_into().ok()
 }
 
-/// What a square canvas shows, 4 bytes a pixel.
+/// Returns the RGBA pixels of a square canvas.
 pub fn read(canvas: &HtmlCanvasElement) -> Option<Vec<u8>> {
     let side = f64::from(canvas.width());
     Some(context(canvas)?.get_image_data(0.0, 0.0, side, side).ok()?.data().0)

@@ -1,112 +1,115 @@
-//! The options of a run, as the page sets them and as they stand in its address.
+//! The options of a run, as the page's controls and address set them.
 
 use serde_json::{Map, Number, Value};
-use slimclr_protocol::Choice;
-use slimclr_run::{config::Config, config::ConfigError, method::MethodKind};
+use slimclr_core::{
+    config::{Config, ConfigError},
+    method::Method,
+};
+use slimclr_protocol::DeviceChoice;
 
 use crate::address;
 
-/// The device's key; all others are those of [`Config`].
+/// The key of the device; all other keys are fields of [`Config`].
 pub const DEVICE: &str = "device";
-/// The method's key: its recipe decides what the others are at first.
+/// The key of the method, which determines the defaults of the others.
 pub const METHOD: &str = "method";
 
-/// What a run is begun with.
+/// The options that a run starts with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// What to train, and how.
+    /// The configuration.
     pub config: Config,
-    /// Where.
-    pub device: Choice,
+    /// The device.
+    pub device: DeviceChoice,
 }
 
-/// An option that cannot be as it is, and why.
+/// An invalid option.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
-    /// Its key.
+    /// The option's key.
     pub key: &'static str,
-    /// A sentence.
+    /// Why it is invalid, for the user.
     pub message: String,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { config: recipe(MethodKind::Simclr), device: Choice::Auto }
+        Self { config: defaults(Method::Simclr), device: DeviceChoice::Auto }
     }
 }
 
-/// What goes with a method, in a network small enough to be watched.
+/// Returns the defaults for a method, with a network that trains fast enough to watch.
 ///
-/// A run begins with SimCLR: it has no queue whose first filling would raise the loss, and of the methods without labels it
-/// learns most in the first minute. The rate and the queue are lower than the preset's, as the batch is: at 0.06, and with a
-/// third of all images in the queue, MoCo's loss rises again.
-fn recipe(method: MethodKind) -> Config {
+/// The page starts with SimCLR: it has no queue, which raises MoCo's loss while it fills, and it learns most in the first
+/// minute among the methods without labels. The learning rate and the queue are smaller than the preset's because the
+/// batch is: at 0.06, and with a third of all images in the queue, MoCo's loss rises again.
+fn defaults(method: Method) -> Config {
     let mini = Config::mini();
-    let recipe = match method {
-        MethodKind::Mocov2 | MethodKind::Simclr => Config { method, learning_rate: 0.02, ..mini.clone() },
-        MethodKind::Supervised => mini.clone().with_supervised(),
-        // LARS takes steps in proportion to the weights: in as few as these, a higher rate than the preset's.
-        MethodKind::Mocov3 => Config { learning_rate: 1.2, knn: mini.knn, ..Config::cifar10_mocov3() },
+    let base = match method {
+        Method::Mocov2 | Method::Simclr => Config { method, learning_rate: 0.02, ..mini.clone() },
+        Method::Supervised => mini.clone().with_supervised(),
+        // LARS's steps are proportional to the weights. So few steps need a higher rate than the preset's.
+        Method::Mocov3 => Config { learning_rate: 1.2, knn: mini.knn, ..Config::cifar10_mocov3() },
     };
     Config {
         depth: mini.depth,
         multiplier: 1.0,
         image_size: mini.image_size,
-        // The paper's hidden layers would be most of this network.
+        // The paper's hidden layers would have most of this network's parameters.
         hidden: 256,
         batch: 32,
         queue: 256,
         epochs: 10.0,
         evaluate_every: 1.0,
-        // What a worker that dies takes with it is little.
+        // Often, so that little is lost if the worker crashes.
         checkpoint_every: 0.25,
         interference: true,
-        ..recipe
+        ..base
     }
 }
 
 impl Options {
-    /// What goes with another method, for the same network, batch and length.
-    pub fn with_method(&self, method: MethodKind) -> Self {
+    /// Returns the defaults for a method, with the same network, batch, queue, epochs and seed.
+    pub fn with_method(&self, method: Method) -> Self {
         let Config { depth, multiplier, batch, queue, epochs, seed, .. } = self.config;
         let widths = self.config.widths.clone();
-        let config = Config { depth, multiplier, batch, queue, epochs, seed, widths, ..recipe(method) };
+        let config = Config { depth, multiplier, batch, queue, epochs, seed, widths, ..defaults(method) };
         Self { config, device: self.device }
     }
 
-    /// An option as text; empty if there is no such one.
+    /// Returns an option as text; empty if the key is unknown.
     pub fn get(&self, key: &str) -> String {
-        match self.plain(key) {
-            Some(Value::Array(items)) => items.iter().map(in_words).collect::<Vec<_>>().join(","),
-            Some(value) => in_words(&value),
+        match self.value(key) {
+            Some(Value::Array(items)) => items.iter().map(to_text).collect::<Vec<_>>().join(","),
+            Some(value) => to_text(&value),
             None => String::new(),
         }
     }
 
-    /// Sets an option, and those that follow from it.
+    /// Sets an option, and those that depend on it.
     ///
     /// # Errors
-    /// If the text says nothing that the option could be; then all is as before.
+    /// If the text is not a value of the option; then nothing changes.
     pub fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
         let text = text.trim();
-        let before = self.plain(key).ok_or_else(|| format!("There is no option {key}."))?;
+        let before = self.value(key).ok_or_else(|| format!("Unknown option {key}."))?;
         let number = |text: &str| number(text).ok_or_else(|| format!("{text:?} is not a number."));
         let value = match before {
-            Value::Number(_) if text.is_empty() => return Err("A number is missing.".into()),
+            Value::Number(_) if text.is_empty() => return Err("Enter a number.".into()),
             Value::Number(_) => number(text)?,
             Value::Bool(_) => Value::Bool(text == "true"),
             Value::Array(_) => Value::Array(text.split(',').map(number).collect::<Result<_, _>>()?),
             _ => Value::String(text.to_owned()),
         };
         if key == DEVICE {
-            self.device = serde_json::from_value(value).map_err(|_| format!("There is no device {text:?}."))?;
+            self.device = serde_json::from_value(value).map_err(|_| format!("Unknown device {text:?}."))?;
             return Ok(());
         }
-        let mut all = self.all();
+        let mut all = self.values();
         all.insert(key.to_owned(), value);
         let config: Config = serde_json::from_value(Value::Object(all)).map_err(|_| match before {
-            Value::Number(_) => "A whole number, 0 or more, is needed.".to_owned(),
-            _ => format!("{text:?} is not possible here."),
+            Value::Number(_) => "Enter a whole number, 0 or more.".to_owned(),
+            _ => format!("{text:?} is not a valid value."),
         })?;
         *self = if config.method == self.config.method {
             Self { config, device: self.device }
@@ -114,18 +117,18 @@ impl Options {
             self.with_method(config.method)
         };
         if key == "batch" && self.config.batch > 0 {
-            // The queue is replaced batch by batch.
-            let keys = recipe(MethodKind::Mocov2).queue;
+            // Each step replaces one batch of the queue, so its length must be a multiple of the batch.
+            let keys = defaults(Method::Mocov2).queue;
             self.config.queue = self.config.batch * (keys / self.config.batch).max(1);
         }
         Ok(())
     }
 
-    /// The options in which it differs from `base`, in an order in which [`Options::read`] comes to the same.
+    /// Returns the options that differ from `base`, in an order from which [`Options::read`] restores them.
     pub fn differences(&self, base: &Self) -> address::Options {
         let mut base = base.clone();
-        let all = self.all();
-        // What follows from the method and the batch is then no difference any more.
+        let all = self.values();
+        // Method and batch come first: options that follow from them are then no differences.
         let first = [METHOD, "batch", DEVICE].into_iter();
         let keys = first.chain(all.keys().map(String::as_str).filter(|key| ![METHOD, "batch", DEVICE].contains(key)));
         let mut differences = address::Options::new();
@@ -138,7 +141,7 @@ impl Options {
         differences
     }
 
-    /// `base` with the options that an address names; whatever makes no sense there is passed over.
+    /// Returns `base` with the options that an address names. Invalid ones are ignored.
     pub fn read(base: &Self, named: &address::Options) -> Self {
         let mut options = base.clone();
         for (key, value) in named {
@@ -147,28 +150,28 @@ impl Options {
         options
     }
 
-    /// What no run can have, as far as can be told without images.
+    /// Returns the first invalid option. Constraints that depend on the images are not checked.
     pub fn problem(&self) -> Option<Problem> {
-        self.config.check().err().map(|error| Problem { key: key(&error), message: format!("{error}.") })
+        self.config.check().err().map(|error| Problem { key: key_of(&error), message: format!("{error}.") })
     }
 
-    fn plain(&self, key: &str) -> Option<Value> {
+    fn value(&self, key: &str) -> Option<Value> {
         match key {
             DEVICE => serde_json::to_value(self.device).ok(),
-            key => self.all().remove(key),
+            key => self.values().remove(key),
         }
     }
 
-    fn all(&self) -> Map<String, Value> {
+    fn values(&self) -> Map<String, Value> {
         match serde_json::to_value(&self.config) {
-            Ok(Value::Object(all)) => all,
+            Ok(Value::Object(values)) => values,
             _ => Map::new(),
         }
     }
 }
 
-/// The control at which an error is to be told.
-pub fn key(error: &ConfigError) -> &'static str {
+/// Returns the key of the control that shows an error.
+pub fn key_of(error: &ConfigError) -> &'static str {
     match error {
         ConfigError::Range { key, .. } => key,
         ConfigError::Width(_) => "widths",
@@ -190,10 +193,10 @@ fn number(text: &str) -> Option<Value> {
     Some(Value::Number(number))
 }
 
-fn in_words(value: &Value) -> String {
+fn to_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        // A whole number without a point, whatever its type.
+        // Writes 1.0 as 1.
         Value::Number(number) if number.is_f64() => {
             number.as_f64().map(|number| number.to_string()).unwrap_or_default()
         }

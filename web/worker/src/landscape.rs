@@ -1,4 +1,4 @@
-//! The loss landscape of a run, from its latest checkpoint and what it was on the way.
+//! The loss landscape of a run, from its latest checkpoint and its snapshots.
 
 use std::{cell::Cell, ops::ControlFlow};
 
@@ -13,61 +13,67 @@ use slimclr_protocol::{Progress, Report};
 use thiserror::Error;
 
 use crate::{
-    browser::{breathe, report},
-    images::{Hearth, ImagesError, Kept},
-    seat::Seat,
+    browser::{report, yield_to_browser},
+    device::ComputeDevice,
+    host::{BrowserHost, SavedFiles},
+    images::ImagesError,
     training::Training,
 };
 
-/// Images that losses are averaged over, unless the batch is smaller.
+/// Images that the losses are averaged over, unless the batch is smaller.
 const IMAGES: usize = 64;
 
-/// Why there is no landscape.
+/// Why a landscape cannot be computed.
 #[derive(Debug, Error)]
-pub enum SurveyError {
-    /// Too early.
-    #[error("the run has no checkpoint yet, around whose weights the loss could be computed: let it train an epoch")]
-    TooEarly,
-    /// Measuring was off.
-    #[error("the run keeps no snapshots of its weights: switch on the measurement of interference")]
+pub enum Error {
+    /// There is no checkpoint yet.
+    #[error("the run has no checkpoint yet: let it train for an epoch")]
+    NoCheckpoint,
+    /// The run saves no snapshots.
+    #[error("the run saves no snapshots: set interference=true in the page's address and train again")]
     NoSnapshots,
-    /// What was kept is damaged.
+    /// A saved file is damaged.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// Images cannot be had any more.
+    /// The images cannot be read.
     #[error(transparent)]
     Images(#[from] ImagesError),
     /// The options do not fit the images.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// As the core says.
+    /// The computation failed or was cancelled.
     #[error(transparent)]
     Landscape(#[from] LandscapeError),
 }
 
-/// Computes the landscape of the full and the narrowest network while `wanted`.
+/// Computes the landscapes of the widest and the narrowest network while `wanted` is set.
 ///
 /// # Errors
-/// If the run has kept nothing yet, something fails, or it is not wanted any more.
-pub async fn survey(seat: &Seat, run: &Training, cells: usize, wanted: &Cell<bool>) -> Result<Landscape, SurveyError> {
+/// If the run has saved nothing yet, the computation fails, or `wanted` is cleared.
+pub async fn compute(
+    device: &ComputeDevice,
+    run: &Training,
+    cells: usize,
+    wanted: &Cell<bool>,
+) -> Result<Landscape, Error> {
     let (bytes, snapshots) = {
-        let Kept { checkpoint, snapshots, .. } = &*run.kept.borrow();
-        (checkpoint.clone().ok_or(SurveyError::TooEarly)?, snapshots.values().cloned().collect::<Vec<_>>())
+        let SavedFiles { checkpoint, snapshots, .. } = &*run.saved.borrow();
+        (checkpoint.clone().ok_or(Error::NoCheckpoint)?, snapshots.values().cloned().collect::<Vec<_>>())
     };
     if snapshots.is_empty() {
-        return Err(SurveyError::NoSnapshots);
+        return Err(Error::NoSnapshots);
     }
     let checkpoint = Checkpoint::read(&bytes)?;
     let config = checkpoint.config();
     let schedule = config.schedule(run.dataset.len(Split::Train))?;
     let images = IMAGES.min(config.batch);
-    let mut hearth = Hearth::new(run.dataset.clone(), config, Default::default());
+    let mut host = BrowserHost::new(run.dataset.clone(), config, Default::default());
     let mut batches = Vec::new();
-    for step in schedule.unseen(images, config.batch) {
-        batches.push(hearth.batch(step, &seat.device).await?);
+    for step in timetable.unseen(images, config.batch) {
+        batches.push(host.batch(step, &device.burn).await?);
     }
-    let trainer = checkpoint.resume(&seat.device)?;
-    let mut surveyor = Surveyor::new(trainer, &batches, images, schedule.steps_per_epoch);
+    let trainer = checkpoint.resume(&device.burn)?;
+    let mut surveyor = Surveyor::new(trainer, &batches, images, timetable.steps_per_epoch);
     let count = snapshots.len();
     for snapshot in snapshots {
         surveyor.add(Snapshot::read(&snapshot, &Device::flex())?)?;
@@ -79,7 +85,7 @@ pub async fn survey(seat: &Seat, run: &Training, cells: usize, wanted: &Cell<boo
     let on_losses = async |losses: usize| {
         computed.set(computed.get() + losses);
         report(&Report::Progress(Progress { what: "computing losses".into(), done: computed.get(), total }));
-        breathe().await;
+        yield_to_browser().await;
         if wanted.get() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let mut surfaces = Vec::with_capacity(widths.len());

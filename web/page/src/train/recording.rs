@@ -1,13 +1,13 @@
-//! The view of recordings: a slider over their steps.
+//! The view of recorded runs: a slider over their steps, and each run's status.
 
 use leptos::prelude::*;
 
-use super::{card::Numbers, playback::Playback};
+use super::{card::StatusTable, playback::Playback};
 
-/// The slider, and each recording in numbers.
+/// The slider and the recordings' status.
 #[component]
 pub fn Recording(
-    /// What is looked at.
+    /// The recordings.
     playback: Playback,
 ) -> impl IntoView {
     let last = Memo::new(move |_| playback.last());
@@ -17,12 +17,12 @@ pub fn Recording(
         let at = value.parse().ok().filter(|at| *at < last.get_untracked());
         playback.seek(at);
     };
-    let toggle = move |_| if playback.plays.get_untracked() { playback.pause() } else { playback.play() };
-    let what = move || if playback.is_live.get() { "Live from the server" } else { "Recording" };
+    let toggle = move |_| if playback.is_playing.get_untracked() { playback.pause() } else { playback.play() };
+    let kind = move || if playback.is_live.get() { "Live from the server" } else { "Recording" };
     view! {
-        <div class="transport" role="group" aria-label=what>
+        <div class="transport" role="group" aria-label=kind>
             <button type="button" class="main" on:click=toggle>
-                {move || if playback.plays.get() { "Pause" } else { "Play" }}
+                {move || if playback.is_playing.get() { "Pause" } else { "Play" }}
             </button>
             <label class="slider">
                 <span>{move || format!("Step {} of {}", at(), last.get())}</span>
@@ -41,10 +41,10 @@ pub fn Recording(
             <button type="button" on:click=move |_| playback.close()>"Close"</button>
         </div>
         <div class="cards">
-            <For each=move || playback.tracks.get() key=|track| track.name let:track>
+            <For each=move || playback.recordings.get() key=|events| events.name let:events>
                 <article class="card">
-                    <header><h3>{track.name}</h3><span class="state">{what}</span></header>
-                    <Numbers track/>
+                    <header><h3>{events.name}</h3><span class="state">{kind}</span></header>
+                    <StatusTable events/>
                 </article>
             </For>
         </div>

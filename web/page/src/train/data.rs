@@ -1,4 +1,4 @@
-//! The images that are trained on.
+//! The images to train on.
 
 use leptos::prelude::*;
 use slimclr_protocol::Images;
@@ -6,7 +6,7 @@ use wasm_bindgen::JsValue;
 
 use crate::fetch;
 
-/// The bundle's sheets of training and test images.
+/// The bundle's sprite sheets of training and test images.
 const SHEETS: [&str; 2] = ["images/train.webp", "images/test.webp"];
 
 /// Where the images come from.
@@ -15,37 +15,35 @@ pub enum Source {
     /// The bundle.
     #[default]
     Bundle,
-    /// The user's files, with their paths below what was dropped or chosen.
+    /// The user's files, with their paths below the dropped or chosen folder.
     Files(Vec<(String, JsValue)>),
 }
 
-/// The choice of images, for all runs of a lab; a handle to it.
+/// A handle to the images of a workspace.
 #[derive(Clone, Copy)]
 pub struct Data {
-    /// What is chosen.
+    /// The chosen source.
     pub source: RwSignal<Source, LocalStorage>,
 }
 
 impl Data {
-    /// The bundle's images.
+    /// Chooses the bundle's images.
     pub fn new() -> Self {
         Self { source: RwSignal::new_local(Source::Bundle) }
     }
 
-    /// The request for them, and what is attached to it.
+    /// Returns the request for these images, with its attachments.
     ///
     /// # Errors
-    /// If the bundle's images cannot be fetched, in a sentence.
+    /// If the bundle's images cannot be fetched; the error is a message for the user.
     pub async fn request(self) -> Result<(Images, Vec<JsValue>), String> {
         match self.source.get_untracked() {
             Source::Bundle => {
                 let mut sheets = Vec::new();
                 for sheet in SHEETS {
-                    let bytes = fetch::bytes(sheet).await;
-                    let why = |why| {
-                        format!("The images of this page cannot be fetched ({why}): try again, or choose your own.")
-                    };
-                    sheets.push(bytes.map_err(why)?.into());
+                    let error =
+                        |why| format!("This page’s images could not be loaded ({why}): try again, or choose your own.");
+                    sheets.push(fetch::bytes(sheet).await.map_err(error)?.into());
                 }
                 Ok((Images::Bundle, sheets))
             }
@@ -56,13 +54,13 @@ impl Data {
         }
     }
 
-    /// Where they come from, in words.
-    pub fn in_words(self) -> String {
+    /// Describes the source to the user.
+    pub fn description(self) -> String {
         self.source.with(|source| match source {
-            Source::Bundle => "CIFAR-10 images of this page".to_owned(),
+            Source::Bundle => "This page’s CIFAR-10 images".to_owned(),
             Source::Files(files) => match files.as_slice() {
                 [(path, _)] => path.clone(),
-                files => format!("{} files of yours", files.len()),
+                files => format!("{} of your files", files.len()),
             },
         })
     }

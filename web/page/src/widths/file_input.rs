@@ -1,4 +1,4 @@
-//! Choosing a file: by a dialogue, or by dropping it on the place.
+//! A file input that also accepts dropped files.
 
 use js_sys::Uint8Array;
 use leptos::{ev, prelude::*};
@@ -7,18 +7,18 @@ use web_sys::File;
 
 use crate::files;
 
-/// A place for one file. `on_file` has its name and its bytes, `on_trouble` why it cannot be read, in a sentence.
+/// An input for one file. `on_file` receives its name and bytes, `on_error` an error message for the user.
 #[component]
-pub fn FilePlace(
+pub fn FileInput(
     label: &'static str,
     accept: &'static str,
     on_file: Callback<(String, Uint8Array)>,
-    on_trouble: Callback<String>,
+    on_error: Callback<String>,
 ) -> impl IntoView {
     let over = RwSignal::new(false);
     let take = move |file: Option<File>| {
         if let Some(file) = file {
-            read(file, on_file, on_trouble);
+            read(file, on_file, on_error);
         }
     };
     let drop = move |event: ev::DragEvent| {
@@ -31,21 +31,24 @@ pub fn FilePlace(
         over.set(true);
     };
     view! {
-        <label class="file-place" class:over=over on:drop=drop on:dragover=hover on:dragleave=move |_| over.set(false)>
+        <label
+            class="file-input" class:over=over
+            on:drop=drop on:dragover=hover on:dragleave=move |_| over.set(false)
+        >
             <span>{label}</span>
             <input type="file" class="unseen" accept=accept on:change:target=move |event| {
-                take(files::chosen(&event.target()).pop().map(|(_, file)| file));
+                take(files::take_chosen(&event.target()).pop().map(|(_, file)| file));
             }/>
         </label>
     }
 }
 
-/// Reads a file.
-pub fn read(file: File, on_file: Callback<(String, Uint8Array)>, on_trouble: Callback<String>) {
+/// Reads a file, and calls one of the callbacks.
+pub fn read(file: File, on_file: Callback<(String, Uint8Array)>, on_error: Callback<String>) {
     spawn_local(async move {
         match JsFuture::from(file.array_buffer()).await {
             Ok(buffer) => on_file.run((file.name(), Uint8Array::new(&buffer))),
-            Err(_) => on_trouble.run(format!("{} cannot be read: was it moved? Choose it again.", file.name())),
+            Err(_) => on_error.run(format!("{} could not be read. Choose it again.", file.name())),
         }
     });
 }

@@ -15,13 +15,13 @@ struct Field {
 }
 
 enum Input {
-    /// A number, at least and in steps of.
+    /// A number with its minimum and step.
     Number(&'static str, &'static str),
-    /// Values with their names.
+    /// Values and their names.
     Choice(&'static [(&'static str, &'static str)]),
     /// A checkbox for each width.
     Widths,
-    /// A switch for a technique, and how it is done.
+    /// A switch for a technique, and its variants.
     Technique { off: &'static str, on: &'static [(&'static str, &'static str)], about: &'static str },
 }
 
@@ -30,20 +30,20 @@ struct Group {
     fields: &'static [Field],
 }
 
-/// Those whose widest one always trains.
+/// The widths to choose from; width 1 always trains.
 const WIDTHS: [(&str, f64); 4] = [("1", 1.0), ("¾", 0.75), ("½", 0.5), ("¼", 0.25)];
 
 const GROUPS: [Group; 4] = [
     Group {
-        title: "Method",
+        title: "Objective",
         fields: &[Field {
             key: METHOD,
-            label: "Learns by",
+            label: "Method",
             input: Input::Choice(&[
                 ("mocov2", "MoCo v2"),
                 ("mocov3", "MoCo v3"),
                 ("simclr", "SimCLR"),
-                ("supervised", "Labels: supervised"),
+                ("supervised", "Supervised"),
             ]),
         }],
     },
@@ -56,7 +56,7 @@ const GROUPS: [Group; 4] = [
                 input: Input::Technique {
                     off: "0",
                     on: &[("0.5", "half of the run"), ("0.25", "a quarter of the run"), ("0.75", "three quarters")],
-                    about: "At first only the full network learns.",
+                    about: "Trains only the full network at first.",
                 },
             },
             Field {
@@ -65,14 +65,14 @@ const GROUPS: [Group; 4] = [
                 input: Input::Technique {
                     off: "none",
                     on: &[
-                        ("seed", "SEED: similarities"),
-                        ("inplace", "Soft embeddings"),
-                        ("mse_embeddings", "Embeddings, squared"),
-                        ("mse_logits", "Similarities, squared"),
-                        ("dkd", "Decoupled (DKD)"),
-                        ("atkd", "Normalised (ATKD)"),
+                        ("seed", "SEED (paper)"),
+                        ("inplace", "In-place"),
+                        ("mse_embeddings", "MSE of embeddings"),
+                        ("mse_logits", "MSE of logits"),
+                        ("dkd", "DKD"),
+                        ("atkd", "ATKD"),
                     ],
-                    about: "The full network teaches the others.",
+                    about: "The full network teaches the sub-networks.",
                 },
             },
             Field {
@@ -81,14 +81,14 @@ const GROUPS: [Group; 4] = [
                 input: Input::Technique {
                     off: "0",
                     on: &[
-                        ("5", "full takes all"),
-                        ("7", "full takes the next"),
-                        ("6", "cascade"),
-                        ("2", "by width"),
-                        ("1", "by share"),
-                        ("3", "by scaled share"),
+                        ("5", "1 + Σ others (paper)"),
+                        ("7", "1 + next width"),
+                        ("6", "1 + Σ narrower"),
+                        ("2", "width w"),
+                        ("1", "w / Σw"),
+                        ("3", "n · w / Σw"),
                     ],
-                    about: "The full network’s loss counts more.",
+                    about: "Gives wider networks a larger loss weight.",
                 },
             },
             Field {
@@ -97,7 +97,7 @@ const GROUPS: [Group; 4] = [
                 input: Input::Technique {
                     off: "none",
                     on: &[("pcgrad", "PCGrad"), ("cagrad", "CAGrad")],
-                    about: "Conflicting gradients are changed; not in the paper.",
+                    about: "Changes gradients that conflict; not in the paper.",
                 },
             },
         ],
@@ -108,7 +108,7 @@ const GROUPS: [Group; 4] = [
             Field { key: "widths", label: "Widths", input: Input::Widths },
             Field {
                 key: "depth",
-                label: "Layers",
+                label: "Depth",
                 input: Input::Choice(&[
                     ("8", "8"),
                     ("14", "14"),
@@ -128,7 +128,7 @@ const GROUPS: [Group; 4] = [
     Group {
         title: "Training",
         fields: &[
-            Field { key: "batch", label: "Batch", input: Input::Number("2", "1") },
+            Field { key: "batch", label: "Batch size", input: Input::Number("2", "1") },
             Field { key: "learning_rate", label: "Learning rate", input: Input::Number("0", "any") },
             Field { key: "epochs", label: "Epochs", input: Input::Number("0", "any") },
             Field { key: "seed", label: "Seed", input: Input::Number("0", "1") },
@@ -141,14 +141,14 @@ const GROUPS: [Group; 4] = [
     },
 ];
 
-/// All controls of a run, or those of the options named in `only`.
+/// The controls of a run: all, or those of the options in `only`.
 #[component]
 pub fn Controls(
-    /// Whose.
+    /// The run.
     run: Run,
-    /// What begins the controls' ids.
+    /// Prefix of the controls' element ids.
     id: String,
-    /// Keys of options; none for all.
+    /// Keys of options; `None` for all.
     only: Option<&'static [&'static str]>,
 ) -> impl IntoView {
     let shown = move |field: &&Field| only.is_none_or(|only| only.contains(&field.key));
@@ -172,7 +172,7 @@ pub fn Controls(
 fn control(field: &'static Field, run: Run, id: &str) -> AnyView {
     let id = format!("{id}-{}", field.key);
     let control = match &field.input {
-        Input::Number(least, step) => number(field, run, &id, least, step),
+        Input::Number(min, step) => number(field, run, &id, min, step),
         Input::Choice(values) => choice(field, run, &id, values),
         Input::Widths => widths(field, run),
         Input::Technique { off, on, about } => technique(field, run, &id, off, on, about),
@@ -188,7 +188,7 @@ fn control(field: &'static Field, run: Run, id: &str) -> AnyView {
     .into_any()
 }
 
-/// What is wrong with an option.
+/// Returns why an option is invalid.
 fn problem(key: &'static str, run: Run) -> Memo<Option<String>> {
     Memo::new(move |_| {
         run.problem.with(|problem| Some(problem.as_ref().filter(|problem| problem.key == key)?.message.clone()))
@@ -199,14 +199,14 @@ fn value(key: &'static str, run: Run) -> Memo<String> {
     Memo::new(move |_| run.options.with(|options| options.get(key)))
 }
 
-fn number(field: &'static Field, run: Run, id: &str, least: &'static str, step: &'static str) -> AnyView {
+fn number(field: &'static Field, run: Run, id: &str, min: &'static str, step: &'static str) -> AnyView {
     let Field { key, label, .. } = *field;
     let (value, problem) = (value(key, run), problem(key, run));
     let invalid = move || if problem.with(Option::is_some) { "true" } else { "false" };
     view! {
         <label for=id.to_owned()>{label}</label>
         <input
-            id=id.to_owned() type="number" inputmode="decimal" min=least step=step prop:value=value
+            id=id.to_owned() type="number" inputmode="decimal" min=min step=step prop:value=value
             aria-invalid=invalid aria-describedby=format!("{id}-problem")
             disabled=move || run.is_fixed(key)
             on:change=move |event| run.set(key, &event_target_value(&event))
@@ -224,7 +224,7 @@ fn choice(field: &'static Field, run: Run, id: &str, values: &'static [(&'static
     .into_any()
 }
 
-/// A list to choose from; a value that is not in it, from the address, stands at its end.
+/// A drop-down list. A value from the address that is not in the list is added at its end.
 fn select(key: &'static str, run: Run, id: &str, values: &'static [(&'static str, &'static str)]) -> AnyView {
     let value = value(key, run);
     let other = move || {
@@ -238,7 +238,8 @@ fn select(key: &'static str, run: Run, id: &str, values: &'static [(&'static str
             prop:value=value on:change=move |event| run.set(key, &event_target_value(&event))
         >
             {values.iter().map(|(listed, name)| {
-                view! { <option value=*listed selected=move || value.with(|value| value == listed)>{*name}</option> }.into_any()
+                let selected = move || value.with(|value| value == listed);
+                view! { <option value=*listed selected=selected>{*name}</option> }.into_any()
             }).collect::<Vec<_>>()}
             {other}
         </select>
@@ -250,9 +251,9 @@ fn widths(field: &'static Field, run: Run) -> AnyView {
     let key = field.key;
     let has = move |width: f64| run.options.with(|options| options.config.widths.contains(&width));
     let toggle = move |width: f64, on: bool| {
-        let kept =
+        let chosen =
             WIDTHS.iter().map(|(_, other)| *other).filter(|other| if *other == width { on } else { has(*other) });
-        run.set(key, &kept.map(|width| width.to_string()).collect::<Vec<_>>().join(","));
+        run.set(key, &chosen.map(|width| width.to_string()).collect::<Vec<_>>().join(","));
     };
     view! {
         <span class="label">{field.label}</span>
@@ -279,19 +280,19 @@ fn technique(
     run: Run,
     id: &str,
     off: &'static str,
-    ways: &'static [(&'static str, &'static str)],
+    variants: &'static [(&'static str, &'static str)],
     about: &'static str,
 ) -> AnyView {
     let Field { key, label, .. } = *field;
     let value = value(key, run);
     let is_on = move || value.with(|value| value != off);
-    // What the method's recipe has, or else the first way.
-    let usual = move || {
-        let of_recipe = run.options.with_untracked(|options| options.with_method(options.config.method).get(key));
-        if of_recipe == off { ways[0].0.to_owned() } else { of_recipe }
+    // The method's default variant, or else the first.
+    let default_variant = move || {
+        let default = run.options.with_untracked(|options| options.with_method(options.config.method).get(key));
+        if default == off { variants[0].0.to_owned() } else { default }
     };
-    let toggle = move |on: bool| if on { run.set(key, &usual()) } else { run.set(key, off) };
-    let select_id = format!("{id}-how");
+    let toggle = move |on: bool| if on { run.set(key, &default_variant()) } else { run.set(key, off) };
+    let select_id = format!("{id}-variant");
     let (about_id, described) = (format!("{id}-about"), format!("{id}-about"));
     view! {
         <label class="switch">
@@ -301,10 +302,10 @@ fn technique(
             />
             <span>{label}</span>
         </label>
-        <div class="how">
+        <div class="variant">
             {move || is_on().then(|| view! {
-                <label class="unseen" for=select_id.clone()>{format!("{label}: how")}</label>
-                {select(key, run, &select_id, ways)}
+                <label class="unseen" for=select_id.clone()>{format!("{label} variant")}</label>
+                {select(key, run, &select_id, variants)}
             })}
         </div>
         <p class="about" id=about_id>{about}</p>

@@ -1,46 +1,46 @@
-//! What the figures draw: the events of a run, wherever they come from.
+//! The events of a run, live or recorded, as the figures draw them.
 
 use leptos::prelude::*;
 use slimclr_report::Report;
 use slimclr_run::{event::Evaluated, event::Event, event::Started, event::Step, interference::landscape::Landscape};
 
-/// A run's events, and how many of them are shown; a handle to them.
+/// A handle to a run's events, all or up to a step.
 #[derive(Clone, Copy)]
-pub struct Track {
+pub struct RunEvents {
     /// The run's name.
     pub name: RwSignal<String>,
-    /// All that has happened.
-    pub events: RwSignal<Vec<Event>>,
-    /// The loss around its weights, where it was computed.
+    /// All events.
+    pub list: RwSignal<Vec<Event>>,
+    /// The loss landscape, if it was computed.
     pub landscape: RwSignal<Option<Landscape>>,
-    /// The step up to which it is shown; none for all.
+    /// The last step that is shown; `None` for all.
     pub until: RwSignal<Option<u64>>,
 }
 
-impl Track {
-    /// A run of which nothing is known yet.
+impl RunEvents {
+    /// Creates a run without events.
     pub fn new(name: &str) -> Self {
         Self {
             name: RwSignal::new(name.to_owned()),
-            events: RwSignal::new(Vec::new()),
+            list: RwSignal::new(Vec::new()),
             landscape: RwSignal::new(None),
             until: RwSignal::new(None),
         }
     }
 
-    /// Forgets what happened.
+    /// Removes events and landscape.
     pub fn clear(self) {
-        self.events.set(Vec::new());
+        self.list.set(Vec::new());
         self.landscape.set(None);
     }
 
-    /// Looks at the events that are shown.
-    pub fn with_shown<T>(self, look: impl FnOnce(&[Event]) -> T) -> T {
+    /// Calls `read` with the events that are shown.
+    pub fn with_shown<T>(self, read: impl FnOnce(&[Event]) -> T) -> T {
         let until = self.until.get();
-        self.events.with(|events| look(&events[..shown(events, until)]))
+        self.list.with(|events| read(&events[..count_until(events, until)]))
     }
 
-    /// What is shown of it, for the figures.
+    /// Returns what is shown of the run, for the figures.
     pub fn report(self) -> Report {
         Report {
             name: self.name.get(),
@@ -50,55 +50,55 @@ impl Track {
         }
     }
 
-    /// Where it stands.
-    pub fn standing(self) -> Option<Standing> {
-        self.with_shown(Standing::read)
+    /// Returns the status at the last step that is shown; `None` before the run has started.
+    pub fn status(self) -> Option<Status> {
+        self.with_shown(Status::read)
     }
 }
 
-/// Events until one is of a later step.
-fn shown(events: &[Event], until: Option<u64>) -> usize {
+/// Returns the number of events up to a step.
+fn count_until(events: &[Event], until: Option<u64>) -> usize {
     let until = until.unwrap_or(u64::MAX);
     events.iter().position(|event| event.step() > until).unwrap_or(events.len())
 }
 
-/// Where a run stands, in numbers.
+/// The status of a run at a step.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Standing {
+pub struct Status {
     /// Steps taken.
     pub step: u64,
     /// Steps of the whole run.
     pub steps: u64,
-    /// Epochs passed.
+    /// The fractional epoch.
     pub epoch: f64,
-    /// Steps of an epoch.
+    /// Steps per epoch.
     pub steps_per_epoch: u64,
-    /// The device, in words.
+    /// The device, for the user.
     pub device: String,
-    /// Training images a second.
-    pub speed: Option<f64>,
+    /// Training images per second.
+    pub images_per_second: Option<f64>,
     /// The learning rate.
-    pub rate: Option<f64>,
-    /// Whether the sub-networks do not train yet.
-    pub slow: bool,
-    /// Each width, widest first.
-    pub widths: Vec<AtWidth>,
+    pub learning_rate: Option<f64>,
+    /// Whether slow start still excludes the sub-networks.
+    pub is_slow_start: bool,
+    /// The widths, widest first.
+    pub widths: Vec<WidthStatus>,
 }
 
-/// Where a width stands.
+/// The status of one width.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AtWidth {
-    /// Which.
+pub struct WidthStatus {
+    /// The width.
     pub width: f64,
-    /// Its latest loss; none before it trains.
+    /// The latest loss; `None` before the width trains.
     pub loss: Option<f64>,
-    /// The fraction that its nearest neighbours get right, at the latest evaluation.
+    /// The latest kNN accuracy, from 0 to 1.
     pub knn: Option<f64>,
-    /// The same at the evaluation before training.
-    pub knn_at_first: Option<f64>,
+    /// The kNN accuracy before training.
+    pub knn_untrained: Option<f64>,
 }
 
-impl Standing {
+impl Status {
     fn read(events: &[Event]) -> Option<Self> {
         let Started { config, device, images, step, steps, steps_per_epoch, .. } = Event::latest_start(events)?;
         let changed = events.iter().rev().find_map(|event| match event {
@@ -124,8 +124,8 @@ impl Standing {
         };
         let at_width = |(at, width): (usize, &f64)| {
             let (first, last): (Option<&Evaluated>, _) = of_width(*width);
-            let knn_at_first = first.filter(|first| first.step == 0).map(|first| first.knn);
-            AtWidth { width: *width, loss: loss(at), knn: last.map(|last: &Evaluated| last.knn), knn_at_first }
+            let knn_untrained = first.filter(|first| first.step == 0).map(|first| first.knn);
+            WidthStatus { width: *width, loss: loss(at), knn: last.map(|last: &Evaluated| last.knn), knn_untrained }
         };
         Some(Self {
             step,
@@ -133,9 +133,9 @@ impl Standing {
             epoch: step as f64 / (*steps_per_epoch).max(1) as f64,
             steps_per_epoch: *steps_per_epoch,
             device: device.clone(),
-            speed: latest.map(|step| step.images_per_second),
-            rate: latest.map(|step| step.learning_rate),
-            slow: step < slow_until && config.widths.len() > 1,
+            images_per_second: latest.map(|step| step.images_per_second),
+            learning_rate: latest.map(|step| step.learning_rate),
+            is_slow_start: step < slow_until && config.widths.len() > 1,
             widths: config.widths.iter().enumerate().map(at_width).collect(),
         })
     }

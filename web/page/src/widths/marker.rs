@@ -1,4 +1,4 @@
-//! The sign of a class: a shape and a colour, so that nobody needs to tell colours apart.
+//! Class markers: a shape and a colour each, so that classes can be told apart without colour vision.
 
 use leptos::prelude::*;
 
@@ -16,24 +16,26 @@ const SHAPES: [&str; 10] = [
     "M-2 -4.6h4v9.2h-4z",
 ];
 
-/// Colours on white, after Paul Tol's *muted* scheme for colour-blind eyes; the page has them as `--k0` and so on.
+/// Colours on white, after Paul Tol's colour-blind safe scheme *muted*. `widths.css` defines the same as `--k0` to `--k9`.
 pub const ON_WHITE: [&str; 10] =
     ["#332288", "#117733", "#cc6677", "#2f94c4", "#8a8a1f", "#882255", "#259882", "#aa4499", "#b98a0f", "#6b7280"];
 
-/// The shape of a class; classes beyond the tenth begin again.
+/// Returns the shape of a class; shapes repeat after the tenth class.
 pub fn shape(class: u32) -> &'static str {
     SHAPES[class as usize % SHAPES.len()]
 }
 
-/// The number of a class's colour.
+/// Returns the index of a class's colour.
 pub fn colour(class: u32) -> usize {
     class as usize % ON_WHITE.len()
 }
 
-/// The sign of a class in a line of text.
+/// A class marker in a line of text.
 #[component]
-pub fn Mark(class: u32) -> impl IntoView {
+pub fn Marker(class: u32) -> impl IntoView {
     view! {
-        <svg class="mark" viewBox="-6 -6 12 12" aria-hidden="true"><path d=shape(class) fill=format!("var(--k{})", colour(class))/></svg>
+        <svg class="marker" viewBox="-6 -6 12 12" aria-hidden="true">
+            <path d=shape(class) fill=format!("var(--k{})", colour(class))/>
+        </svg>
     }
 }

@@ -1,0 +1,203 @@
+//! A run's card: its status in numbers, its buttons and downloads.
+
+use leptos::prelude::*;
+use slimclr_core::event::Event;
+use slimclr_protocol::Progress;
+
+use super::{
+    run::{LandscapeJob, Run, State},
+    run_events::{RunEvents, Status, WidthStatus},
+};
+use crate::{download, fetch};
+
+/// A run's progress, and loss and accuracy of each width.
+#[component]
+pub fn StatusTable(
+    /// The run.
+    events: RunEvents,
+) -> impl IntoView {
+    let status = Memo::new(move |_| events.status());
+    move || status.get().map(status_table)
+}
+
+fn status_table(status: Status) -> impl IntoView {
+    let Status { step, steps, epoch, steps_per_epoch, device, is_slow_start, widths, .. } = status;
+    let speed = status.images_per_second.map(|speed| format!("{} images/s", three_digits(speed)));
+    let rate = status.learning_rate.map(|rate| format!("learning rate {}", three_digits(rate)));
+    let epochs = steps as f64 / steps_per_epoch.max(1) as f64;
+    let progress = format!("step {step} of {steps}, epoch {epoch:.1} of {epochs:.1}");
+    let facts: Vec<String> = [Some(progress), speed, rate, Some(device)].into_iter().flatten().collect();
+    view! {
+        <progress max=steps.to_string() value=step.to_string() aria-label="Steps taken"></progress>
+        <p class="facts">{facts.join(" · ")}</p>
+        {is_slow_start.then(|| view! { <p class="note">"Slow start: only the full network is training for now."</p> })}
+        <table class="numbers">
+            <thead><tr>
+                <th scope="col">"Width"</th>
+                <th scope="col">"Loss"</th>
+                <th scope="col">
+                    <abbr title="Accuracy on test images: each is classified by its nearest training images">"kNN"</abbr>
+                </th>
+                <th scope="col">"untrained"</th>
+            </tr></thead>
+            <tbody>{widths.into_iter().enumerate().map(row).collect::<Vec<_>>()}</tbody>
+        </table>
+    }
+}
+
+fn row((index, WidthStatus { width, loss, knn, knn_untrained }): (usize, WidthStatus)) -> AnyView {
+    let percent = |share: Option<f64>| share.map_or("–".into(), |share| format!("{:.1} %", 100.0 * share));
+    view! {
+        <tr>
+            <th scope="row"><span class=format!("swatch w{index}") aria-hidden="true"></span>{width}</th>
+            <td>{loss.map_or("–".into(), |loss| format!("{loss:.3}"))}</td>
+            <td>{percent(knn)}</td>
+            <td class="faint">{percent(knn_untrained)}</td>
+        </tr>
+    }
+    .into_any()
+}
+
+/// Formats a number with three significant digits.
+fn three_digits(value: f64) -> String {
+    let digits = (2 - value.abs().max(1e-12).log10().floor() as i32).max(0) as usize;
+    let text = format!("{value:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// A progress bar for a long job.
+fn progress_bar(Progress { what, done, total }: Progress) -> impl IntoView {
+    view! {
+        <label class="bar">
+            <span>{what}"…"</span>
+            <progress max=total.max(1).to_string() value=done.to_string()></progress>
+        </label>
+    }
+}
+
+/// A run that trains here.
+#[component]
+pub fn Card(
+    /// The run.
+    run: Run,
+    /// Whether it is the only run, and needs no buttons besides those for all runs.
+    #[prop(into)]
+    is_single: Signal<bool>,
+    /// Whether to offer downloads and the loss landscape.
+    full: bool,
+) -> impl IntoView {
+    let name = run.events.name;
+    let state = move || run.state.with(State::name);
+    let has_failed = move || run.state.with(|state| *state == State::Failed);
+    // Screen readers announce each epoch, not each step.
+    let epoch = Memo::new(move |_| run.events.status().map(|status| status.epoch as u64));
+    let announcement = Memo::new(move |_| {
+        let epoch = epoch.get().map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
+        format!("{}: {}{epoch}.", name.get(), state())
+    });
+    let fallback = move || run.device.get()?.instead.map(|why| view! { <p class="note">{why}</p> });
+    let problem = move || run.problem.get().map(|problem| view! { <p class="problem">{problem.message}</p> });
+    let error = move || run.error.get().map(|error| view! { <div class="error" role="alert"><p>{error}</p></div> });
+    let skipped = move || {
+        let count = run.images.get().map(|images| images.skipped).filter(|count| *count > 0)?;
+        Some(view! { <p class="note">{format!("Skipped {count} files that are not images or are damaged.")}</p> })
+    };
+    view! {
+        <article class="card" aria-label=move || name.get()>
+            <header>
+                <h3>{name}</h3>
+                <span class="state" data-state=state>{state}</span>
+                {move || (!is_single.get()).then(|| buttons(run))}
+            </header>
+            {fallback}
+            {problem}
+            {error}
+            {move || has_failed().then(|| continue_button(run))}
+            {move || run.progress.get().map(progress_bar)}
+            {skipped}
+            <StatusTable events=run.events/>
+            <p class="unseen" role="status">{move || announcement.get()}</p>
+            {full.then(|| outputs(run))}
+        </article>
+    }
+}
+
+/// A button to continue a failed run from its latest checkpoint.
+fn continue_button(run: Run) -> impl IntoView {
+    let step = move || run.checkpoint.with(|checkpoint| checkpoint.as_ref().map(|checkpoint| checkpoint.step));
+    move || {
+        step().map(|step| {
+            view! {
+                <button type="button" on:click=move |_| run.continue_from_checkpoint()>
+                    {format!("Continue from step {step}")}
+                </button>
+            }
+        })
+    }
+}
+
+fn buttons(run: Run) -> impl IntoView {
+    let is_active = move || run.state.with(State::is_active);
+    view! {
+        <span class="buttons">
+            <button type="button" class="quiet" on:click=move |_| if is_active() { run.pause() } else { run.go() }>
+                {move || if is_active() { "Pause" } else { "Run" }}
+            </button>
+            <button type="button" class="quiet" on:click=move |_| run.step()>"Step"</button>
+        </span>
+    }
+}
+
+/// The run's files, and the button that computes its loss landscape.
+fn outputs(run: Run) -> impl IntoView {
+    let failed = move |error| run.error.set(Some(format!("The file could not be saved ({}).", fetch::message(error))));
+    let name = move |kind: &str| run.events.name.with_untracked(|name| format!("{}-{kind}", file_name(name)));
+    let save_weights = move |_| {
+        if let Some(checkpoint) = run.checkpoint.get_untracked() {
+            let name = name(&format!("step{}.safetensors", checkpoint.step));
+            download::save(&name, &checkpoint.bytes, "application/octet-stream").unwrap_or_else(failed);
+        }
+    };
+    let save_events = move |_| {
+        let lines = run.events.list.with_untracked(|events| lines(events));
+        download::save(&name("events.jsonl"), &lines.into(), "application/jsonl").unwrap_or_else(failed);
+    };
+    let no_weights = move || run.checkpoint.with(Option::is_none);
+    let no_events = move || run.events.list.with(Vec::is_empty);
+    let weights = move || match run.checkpoint.with(|checkpoint| checkpoint.as_ref().map(|checkpoint| checkpoint.step))
+    {
+        Some(step) => format!("Weights of step {step}"),
+        None => "Weights".into(),
+    };
+    let landscape = move || {
+        if run.landscape_job.get() == LandscapeJob::Idle {
+            let disabled = move || !run.can_compute_landscape();
+            let compute = move |_| run.compute_landscape();
+            view! {
+                <button type="button" class="quiet" disabled=disabled on:click=compute>"Compute the loss landscape"</button>
+            }
+            .into_any()
+        } else {
+            let cancel = move |_| run.cancel_landscape();
+            view! { <button type="button" class="quiet" on:click=cancel>"Cancel the loss landscape"</button> }
+                .into_any()
+        }
+    };
+    view! {
+        <p class="outputs">
+            <button type="button" class="quiet" disabled=no_weights on:click=save_weights>{weights}</button>
+            <button type="button" class="quiet" disabled=no_events on:click=save_events>"Events"</button>
+            {landscape}
+        </p>
+    }
+}
+
+fn lines(events: &[Event]) -> String {
+    events.iter().filter_map(|event| Some(serde_json::to_string(event).ok()? + "\n")).collect()
+}
+
+/// Returns a name that every file system accepts.
+fn file_name(name: &str) -> String {
+    let plain = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
+    plain.collect::<String>().split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+}

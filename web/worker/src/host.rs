@@ -1,0 +1,126 @@
+//! The training loop's host in a worker: it draws batches from the page's images and saves files in memory.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
+
+use burn::tensor::Device;
+use slimclr_core::{
+    augment::{Augmenter, Normalisation},
+    config::Config,
+    data::draw::Draw,
+    eval::features::Labelled,
+    kernel::views::DeviceImages,
+    method::Batch,
+    train::{Home, Keepsake, Split, Views},
+};
+
+use crate::{
+    browser::{milliseconds, yield_to_browser},
+    images::{Dataset, ImagesError},
+};
+
+/// Images evaluated in the training and the test split: enough to show a trend without delaying training much.
+const EVALUATED: [usize; 2] = [1000, 500];
+/// Images evaluated before the worker yields to the browser.
+const CHUNK: usize = 20;
+
+/// The files that a run has saved, in memory.
+#[derive(Debug, Default)]
+pub struct SavedFiles {
+    /// The latest checkpoint.
+    pub checkpoint: Option<Vec<u8>>,
+    /// Snapshots of the encoder, by step.
+    pub snapshots: BTreeMap<u64, Vec<u8>>,
+    gradients: BTreeMap<u64, Vec<u8>>,
+}
+
+/// The [`Home`] of the training loop in a worker.
+pub struct BrowserHost {
+    dataset: Rc<Dataset>,
+    draw: Draw,
+    augmenter: Augmenter,
+    /// Indices of the training and of the test images used for evaluation.
+    evaluated: [Vec<usize>; 2],
+    /// The training images on the GPU, if they fit. Set by the first batch.
+    on_device: OnceCell<Option<DeviceImages>>,
+    saved: Rc<RefCell<SavedFiles>>,
+}
+
+impl BrowserHost {
+    /// Creates the host of a run; its files go to `saved`.
+    pub fn new(dataset: Rc<Dataset>, config: &Config, saved: Rc<RefCell<SavedFiles>>) -> Self {
+        let [train, test] = EVALUATED;
+        Self {
+            draw: Draw::new(config, dataset.normalisation),
+            augmenter: Augmenter::new(),
+            evaluated: [dataset.sample(Split::Train, train), dataset.sample(Split::Test, test)],
+            dataset,
+            on_device: OnceCell::new(),
+            saved,
+        }
+    }
+}
+
+impl Home for BrowserHost {
+    type Error = ImagesError;
+
+    fn images(&self) -> usize {
+        self.dataset.len(Split::Train)
+    }
+
+    fn normalisation(&self) -> Normalisation {
+        self.dataset.normalisation
+    }
+
+    fn now(&self) -> f64 {
+        milliseconds() / 1e3
+    }
+
+    async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, ImagesError> {
+        yield_to_browser().await;
+        if let Some(images) = self.on_device.get_or_init(|| self.dataset.upload(device)) {
+            return Ok(self.draw.on_device(images, step, |index| self.dataset.label(Split::Train, index)));
+        }
+        let (epoch, batch) = self.draw.batch(step, self.images());
+        let mut pixels = self.draw.room();
+        let mut labels = Vec::with_capacity(batch.len());
+        for (index, places) in batch.into_iter().zip(self.draw.places(&mut pixels)) {
+            let (decoded, image) = self.dataset.decodable(index as usize).await?;
+            self.draw.view(&mut self.augmenter, &image, (epoch, index), places)?;
+            labels.push(self.dataset.label(Split::Train, decoded));
+        }
+        Ok(Views { pixels, labels }.to_device(self.draw.size(), device))
+    }
+
+    async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<Labelled>, ImagesError> {
+        yield_to_browser().await;
+        let Some(indices) = self.evaluated[usize::from(split == Split::Test)].chunks(CHUNK).nth(chunk) else {
+            return Ok(None);
+        };
+        let mut images = Vec::with_capacity(CHUNK);
+        for index in indices {
+            if let Some(image) = self.dataset.image(split, *index).await {
+                let pixels = self.draw.centre(&mut self.augmenter, &image)?;
+                images.push((*index, self.dataset.label(split, *index), pixels));
+            }
+        }
+        Ok(Some(self.draw.labelled(images)))
+    }
+
+    async fn keep(&mut self, what: Keepsake, file: Vec<u8>) -> Result<(), ImagesError> {
+        let mut saved = self.saved.borrow_mut();
+        match what {
+            Keepsake::Checkpoint => saved.checkpoint = Some(file),
+            Keepsake::Snapshot(step) => drop(saved.snapshots.insert(step, file)),
+            Keepsake::Gradients(step) => drop(saved.gradients.insert(step, file)),
+        }
+        Ok(())
+    }
+
+    async fn gradients(&mut self, step: u64) -> Result<Option<Vec<u8>>, ImagesError> {
+        Ok(self.saved.borrow().gradients.get(&step).cloned())
+    }
+}
