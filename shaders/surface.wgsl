@@ -1,7 +1,7 @@
 // The loss landscape around trained weights as a surface, with the training path on it.
 //
-// Positions are in grid cells along the plane's two directions. Between grid points the surface is a bicubic Catmull-Rom
-// spline. Only the losses and the path are uploaded; all vertices are computed here.
+// Positions are in grid cells along the plane's two directions. Between grid points the surface is a bicubic
+// Catmull-Rom spline. Only the losses and the path are uploaded; all vertices are computed here.
 
 struct Scene {
     /// The camera's yaw and pitch in radians, its distance, and the canvas's aspect ratio.
@@ -224,7 +224,8 @@ fn spheres(@builtin(vertex_index) index: u32, @builtin(instance_index) snapshot:
     return Fragment(to_clip(centre + radius(size) * normal), to_view(normal), 0.0, kind);
 }
 
-/// Paints path and spheres dark with a bright outline, so that they stand out on every colour; the first sphere is inverted.
+/// Paints path and spheres dark with a bright outline, so that they stand out on every colour. The first sphere is
+/// inverted.
 @fragment
 fn paint_path(fragment: Fragment) -> @location(0) vec4f {
     let dark = vec3f(0.08, 0.085, 0.12);

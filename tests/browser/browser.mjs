@@ -37,7 +37,7 @@ export function launch({ webgpu = false, camera = false } = {}) {
   });
 }
 
-/** Opens a page in a new context and closes it after the test. Fails the test if the page has thrown an uncaught error. */
+/** Opens a page in a new context and closes it after the test, which fails if the page has thrown an uncaught error. */
 export async function open(test, browser, address, options = {}) {
   const context = await browser.newContext({ acceptDownloads: true, viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();

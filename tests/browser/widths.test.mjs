@@ -26,7 +26,7 @@ async function openWidths(t, options) {
 
 const slider = (page) => page.getByRole("slider", { name: /Width/ });
 
-/** Returns the native program's unit feature vectors of the first test image in `folder`, at each width of the built-in network. */
+/** Returns the native program's unit feature vectors of the first test image in `folder`, at each width. */
 async function nativeFeatures(folder) {
   const { metadata } = safetensors.read(await readFile(NETWORK));
   const run = join(folder, "run");

@@ -20,8 +20,8 @@ pub fn take_chosen(input: &HtmlInputElement) -> Vec<UserFile> {
     files
 }
 
-/// Returns the dropped files, including those inside dropped folders. Call it while the event is handled; the future may
-/// be awaited later.
+/// Returns the dropped files, including those inside dropped folders. Call it while the event is handled; the future
+/// may be awaited later.
 pub fn dropped(transfer: &DataTransfer) -> impl Future<Output = Result<Vec<UserFile>, JsValue>> + use<> {
     let items = transfer.items();
     let entries = (0..items.length()).filter_map(|index| items.get(index)?.webkit_get_as_entry().ok()?);

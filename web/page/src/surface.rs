@@ -93,8 +93,8 @@ impl View {
     }
 }
 
-/// The loss landscapes of the widest and the narrowest network, which rotate together. A note replaces them where WebGPU
-/// is missing.
+/// The loss landscapes of the widest and the narrowest network, which rotate together. A note replaces them where
+/// WebGPU is missing.
 #[component]
 pub fn SurfaceView(
     /// The landscape; nothing is shown without one.
@@ -106,7 +106,9 @@ pub fn SurfaceView(
         let reliefs = reliefs.get()?;
         Some(match unavailable.get() {
             Some(why) => view! {
-                <p class="note">"The loss landscape cannot be drawn in 3D: " {why} ". The heat maps show the same data."</p>
+                <p class="note">
+                    "The loss landscape cannot be drawn in 3D: " {why} ". The heat maps show the same data."
+                </p>
             }
             .into_any(),
             None => figure(reliefs, unavailable).into_any(),

@@ -1,5 +1,5 @@
-// Caches the bundle, so that the page works offline. Online, the server's files are used, so that page and workers always
-// come from the same bundle.
+// Caches the bundle, so that the page works offline. Online, the server's files are used, so that page and workers
+// always come from the same bundle.
 
 const NAME = "slimclr-";
 

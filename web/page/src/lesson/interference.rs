@@ -20,8 +20,8 @@ pub const STEP: Step = Step {
     text: "lesson/interference.html",
     control: || view! { <Gradients/> }.into_any(),
     live: Some(Live {
-        watch: "A slimmable network without any of the techniques. The figures show the norm of each width’s gradient and the \
-                cosine between each pair.",
+        watch: "A slimmable network without any of the techniques. The figures show the norm of each width’s \
+                gradient and the cosine between each pair.",
         runs: &[&[("slow_start", "0"), ("distill", "none"), ("reweighting", "0")]],
         controls: &["learning_rate", "surgery"],
         figures: &["figure3", "cosines"],

@@ -62,6 +62,8 @@ pub fn LessonPage() -> impl IntoView {
     };
     let back = move || go(step.get_untracked().wrapping_sub(1));
     let next = move || go(step.get_untracked() + 1);
+    let is_first = move || step.get() == 0;
+    let is_last = move || step.get() + 1 == STEPS.len();
     let on_key = move |event: KeyboardEvent| {
         let uses_arrows =
             event.target().and_then(|target| target.dyn_into::<Element>().ok()?.closest(USE_ARROWS).ok()?);
@@ -87,8 +89,8 @@ pub fn LessonPage() -> impl IntoView {
             </nav>
             {(0..STEPS.len()).map(|index| view! { <StepView index step/> }).collect_view()}
             <p class="turn">
-                <button type="button" disabled=move || step.get() == 0 on:click=move |_| back()>"← Back"</button>
-                <button type="button" disabled=move || step.get() + 1 == STEPS.len() on:click=move |_| next()>"Next →"</button>
+                <button type="button" disabled=is_first on:click=move |_| back()>"← Back"</button>
+                <button type="button" disabled=is_last on:click=move |_| next()>"Next →"</button>
             </p>
         </section>
     }

@@ -20,8 +20,8 @@ pub const STEP: Step = Step {
     text: "lesson/probe.html",
     control: || view! { <Layers/> }.into_any(),
     live: Some(Live {
-        watch: "After each epoch, kNN classifies the test images at every width by their nearest training images. Compare with the \
-                accuracy of the untrained network.",
+        watch: "After each epoch, kNN classifies the test images at every width by their nearest training images. \
+                Compare with the accuracy of the untrained network.",
         runs: &[&[]],
         controls: &["widths"],
         figures: &["accuracy"],
@@ -51,8 +51,8 @@ fn Layers() -> impl IntoView {
     let [width, height] = REACH.map(|reach| reach * SCALE);
     let label = move || {
         format!(
-            "The target against the narrow network’s feature for {IMAGES} images. The shared layer’s line has slope 1, the \
-             separate layer’s line has slope {:.2}.",
+            "The target against the narrow network’s feature for {IMAGES} images. The shared layer’s line has slope 1, \
+             the separate layer’s line has slope {:.2}.",
             own.get()
         )
     };
@@ -75,7 +75,8 @@ fn Layers() -> impl IntoView {
         <RangeInput label="Coefficient b of x₂" value=coefficient min=0.0 max=1.5 step=0.1 digits=1/>
         <table>
             <thead><tr>
-                <th scope="col">"Layer of the narrow network"</th><th scope="col">"Slope"</th><th scope="col">"Squared error"</th>
+                <th scope="col">"Layer of the narrow network"</th>
+                <th scope="col">"Slope"</th><th scope="col">"Squared error"</th>
             </tr></thead>
             <tbody>
                 <tr class="shared">

@@ -22,7 +22,7 @@ pub fn RangeInput(
             <span>{label}</span>
             <input
                 type="range" min=min max=max step=step prop:value=move || value.get().to_string() aria-valuetext=text
-                on:input:target=move |event| if let Ok(chosen) = event.target().value().parse() { value.set(chosen) }
+                on:input:target=move |event| if let Ok(to) = event.target().value().parse() { value.set(to) }
             />
             <output>{text}</output>
         </label>

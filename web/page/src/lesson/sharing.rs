@@ -62,7 +62,8 @@ fn Sharing() -> impl IntoView {
             <tbody>
                 {WIDTHS.into_iter().enumerate().map(|(index, (_, name))| view! {
                     <tr>
-                        <th scope="row">{users(index, name)}</th><td>{share(index)}</td><td>{move || gradients(index)}</td>
+                        <th scope="row">{users(index, name)}</th>
+                        <td>{share(index)}</td><td>{move || gradients(index)}</td>
                     </tr>
                 }).collect_view()}
             </tbody>

@@ -16,9 +16,9 @@ pub const STEP: Step = Step {
     text: "lesson/techniques.html",
     control: || view! { <LossWeights/> }.into_any(),
     live: Some(Live {
-        watch: "Run A uses none of the techniques, run B all three. Start both, and compare gradient norms and accuracies of the same \
-                width. Accuracy differences below 3 points are noise. Losses are not comparable: B’s distillation loss is multiplied \
-                by 25, its squared temperature.",
+        watch: "Run A uses none of the techniques, run B all three. Start both, and compare gradient norms and \
+                accuracies of the same width. Accuracy differences below 3 points are noise. Losses are not \
+                comparable: B’s distillation loss is multiplied by 25, its squared temperature.",
         runs: &[
             &[("slow_start", "0"), ("distill", "none"), ("reweighting", "0")],
             &[("slow_start", "0.5"), ("distill", "seed"), ("reweighting", "5")],
@@ -62,20 +62,20 @@ fn LossWeights() -> impl IntoView {
         <table class="weights">
             <caption>"Loss weights of each width"</caption>
             <thead><tr>
-                <th scope="col">"Width"</th><th scope="col">"InfoNCE"</th><th scope="col">"KD"</th><th scope="col">"Share"</th>
+                <th scope="col">"Width"</th><th scope="col">"InfoNCE"</th>
+                <th scope="col">"KD"</th><th scope="col">"Share"</th>
             </tr></thead>
             <tbody>
                 {WIDTHS.into_iter().enumerate().map(|(index, width)| {
                     let share = move || 100.0 * weight(index) / total();
+                    let length = move || format!("{}%", share());
                     view! {
                         <tr>
                             <th scope="row">{width}</th>
                             <td>{move || format!("{:.1}", weight(index) - distilled(index))}</td>
                             <td>{move || format!("{:.1}", distilled(index))}</td>
                             <td>
-                                <span class="share">
-                                    <span class="bar" aria-hidden="true" style:width=move || format!("{}%", share())></span>
-                                </span>
+                                <span class="share"><span class="bar" aria-hidden="true" style:width=length></span></span>
                                 {move || format!("{:.0} %", share())}
                             </td>
                         </tr>

@@ -36,7 +36,7 @@ fn status_table(status: Status) -> impl IntoView {
                 <th scope="col">"Width"</th>
                 <th scope="col">"Loss"</th>
                 <th scope="col">
-                    <abbr title="Accuracy on test images: each is classified by its nearest training images">"kNN"</abbr>
+                    <abbr title="Accuracy on test images, classified by their nearest training images">"kNN"</abbr>
                 </th>
                 <th scope="col">"untrained"</th>
             </tr></thead>
@@ -174,7 +174,9 @@ fn outputs(run: Run) -> impl IntoView {
             let disabled = move || !run.can_compute_landscape();
             let compute = move |_| run.compute_landscape();
             view! {
-                <button type="button" class="quiet" disabled=disabled on:click=compute>"Compute the loss landscape"</button>
+                <button type="button" class="quiet" disabled=disabled on:click=compute>
+                    "Compute the loss landscape"
+                </button>
             }
             .into_any()
         } else {

@@ -115,8 +115,8 @@ impl Throttle {
         set_timeout(move || self.draw_when_visible(element, draw), Duration::from_millis(wait as u64));
     }
 
-    /// Draws at the next animation frame, or waits until the figures are visible. Background tabs get no frames; elements
-    /// of a hidden route have no offset parent.
+    /// Draws at the next animation frame, or waits until the figures are visible. Background tabs get no frames;
+    /// elements of a hidden route have no offset parent.
     fn draw_when_visible(self, element: NodeRef<html::Div>, draw: impl Fn() + Copy + 'static) {
         request_animation_frame(move || {
             let Some(Some(figures)) = element.try_get_untracked() else { return };

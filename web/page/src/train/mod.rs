@@ -51,8 +51,8 @@ pub fn TrainPage() -> impl IntoView {
     view! {
         <h1>"Train a slimmable network"</h1>
         <p class="lead">
-            "One network, four widths, shared weights. Watch it learn from unlabelled images, see where the widths’ gradients conflict, "
-            "and switch on the techniques that help."
+            "One network, four widths, shared weights. Watch it learn from unlabelled images, "
+            "see where the widths’ gradients conflict, and switch on the techniques that help."
         </p>
         <RunsView workspace full=true/>
     }

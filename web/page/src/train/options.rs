@@ -40,9 +40,9 @@ impl Default for Options {
 
 /// Returns the defaults for a method, with a network that trains fast enough to watch.
 ///
-/// The page starts with SimCLR: it has no queue, which raises MoCo's loss while it fills, and it learns most in the first
-/// minute among the methods without labels. The learning rate and the queue are smaller than the preset's because the
-/// batch is: at 0.06, and with a third of all images in the queue, MoCo's loss rises again.
+/// The page starts with SimCLR: it has no queue, which raises MoCo's loss while it fills, and among the methods without
+/// labels it learns most in the first minute. Learning rate and queue are smaller than the preset's because the batch
+/// is: at 0.06, and with a third of all images in the queue, MoCo's loss rises again.
 fn defaults(method: Method) -> Config {
     let mini = Config::mini();
     let base = match method {

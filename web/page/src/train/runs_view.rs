@@ -122,8 +122,12 @@ fn training(workspace: Workspace, full: bool) -> impl IntoView {
     let is_single = Signal::derive(move || !workspace.compares.get());
     view! {
         <div class="transport" role="group" aria-label="Training">
-            <button type="button" class="main" aria-keyshortcuts="Space" on:click=move |_| workspace.toggle()>{main}</button>
-            <button type="button" aria-keyshortcuts="." disabled=have_ended on:click=move |_| workspace.step()>"Step"</button>
+            <button type="button" class="main" aria-keyshortcuts="Space" on:click=move |_| workspace.toggle()>
+                {main}
+            </button>
+            <button type="button" aria-keyshortcuts="." disabled=have_ended on:click=move |_| workspace.step()>
+                "Step"
+            </button>
             <button type="button" disabled=move || !has_started() on:click=move |_| workspace.reset()>"Reset"</button>
             <span class="shortcuts"><kbd>"Space"</kbd>" start, pause "<kbd>"."</kbd>" step"</span>
             {loading(expect_context())}
@@ -208,9 +212,8 @@ fn unique_id(index: usize) -> String {
 fn run_selection(workspace: Workspace) -> impl IntoView {
     let tab = move |index: usize, name: &'static str| {
         let is_selected = move || (workspace.selected.get() == index).to_string();
-        view! {
-            <button type="button" aria-pressed=is_selected on:click=move |_| workspace.selected.set(index)>{name}</button>
-        }
+        let select = move |_| workspace.selected.set(index);
+        view! { <button type="button" aria-pressed=is_selected on:click=select>{name}</button> }
     };
     move || {
         if workspace.compares.get() {
@@ -252,10 +255,12 @@ fn sources(workspace: Workspace) -> impl IntoView {
             <p class="about" aria-live="polite">{images}</p>
             <div class="pickers">
                 <label class="picker">
-                    <input type="file" class="unseen" prop:webkitdirectory=true disabled=fixed on:change=open/>"Folder…"
+                    <input type="file" class="unseen" prop:webkitdirectory=true disabled=fixed on:change=open/>
+                    "Folder…"
                 </label>
                 <label class="picker">
-                    <input type="file" class="unseen" multiple accept=".bin,image/*" disabled=fixed on:change=open/>"Files…"
+                    <input type="file" class="unseen" multiple accept=".bin,image/*" disabled=fixed on:change=open/>
+                    "Files…"
                 </label>
                 {move || are_own().then(|| view! {
                     <button type="button" class="quiet" disabled=fixed on:click=reset>"Use this page’s"</button>
@@ -267,7 +272,8 @@ fn sources(workspace: Workspace) -> impl IntoView {
             <legend>"Recorded run"</legend>
             <div class="pickers">
                 <label class="picker">
-                    <input type="file" class="unseen" multiple accept=".jsonl,.json" on:change=open/>"Open events.jsonl…"
+                    <input type="file" class="unseen" multiple accept=".jsonl,.json" on:change=open/>
+                    "Open events.jsonl…"
                 </label>
             </div>
         </fieldset>

@@ -208,16 +208,26 @@ pub fn svg(viewer: Viewer) -> Option<String> {
     let images = (0..).zip(&network.labels).map(|(image, class)| marker(*class, fit.image(image)));
     let picture = viewer.embedded.get_untracked().and_then(|embedded| {
         let [x, y] = fit.place(embedded.widths.get(width)?.at);
-        Some(format!(r##"<path d="M-11 0H11M0 -11V11M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0z" transform="translate({x:.1} {y:.1})" fill="none" stroke="#000" stroke-width="2"/>"##))
+        let (shape, style) = (
+            "M-11 0H11M0 -11V11M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0z",
+            r##"fill="none" stroke="#000" stroke-width="2""##,
+        );
+        Some(format!(r#"<path d="{shape}" transform="translate({x:.1} {y:.1})" {style}/>"#))
     });
     let legend = (0..).zip(&network.classes).map(|(class, name)| {
         let y = -REACH[1] + 14.0 + 15.0 * f64::from(class);
         format!(r#"{}<text x="{}" y="{}">{name}</text>"#, marker(class, [REACH[0] + 12.0, y]), REACH[0] + 22.0, y + 4.0)
     });
     let body: String = images.chain(picture).chain(legend).collect();
+    let caption =
+        format!("width {}; the two components explain {} of the variance", map.width, percents(map.explained));
     Some(format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="1040" height="580" viewBox="-208 -138 520 290" font-family="sans-serif" font-size="10"><rect x="-208" y="-138" width="520" height="290" fill="#fff"/>{body}<text x="-200" y="144">width {}; the two components explain {} of the variance</text></svg>"##,
-        map.width,
-        percents(map.explained)
+        concat!(
+            r#"<svg xmlns="http://www.w3.org/2000/svg" width="1040" height="580" viewBox="-208 -138 520 290" "#,
+            r#"font-family="sans-serif" font-size="10">"#,
+            r##"<rect x="-208" y="-138" width="520" height="290" fill="#fff"/>"##,
+            r#"{}<text x="-200" y="144">{}</text></svg>"#,
+        ),
+        body, caption
     ))
 }

@@ -16,7 +16,7 @@ const SHAPES: [&str; 10] = [
     "M-2 -4.6h4v9.2h-4z",
 ];
 
-/// Colours on white, after Paul Tol's colour-blind safe scheme *muted*. `widths.css` defines the same as `--k0` to `--k9`.
+/// Colours on white, after Paul Tol's colour-blind safe scheme *muted*; in `widths.css`, they are `--k0` to `--k9`.
 pub const ON_WHITE: [&str; 10] =
     ["#332288", "#117733", "#cc6677", "#2f94c4", "#8a8a1f", "#882255", "#259882", "#aa4499", "#b98a0f", "#6b7280"];
 

@@ -64,7 +64,10 @@ pub fn WidthsPage() -> impl IntoView {
         <section class="widths" aria-labelledby="widths-title">
             <header>
                 <h1 id="widths-title">"Switch widths"</h1>
-                <p>"One trained network runs at every width with the same weights. Choose a picture, then move the slider."</p>
+                <p>
+                    "One trained network runs at every width with the same weights. "
+                    "Choose a picture, then move the slider."
+                </p>
             </header>
             <div class="choices">
                 <network::NetworkPanel viewer device/>

@@ -39,7 +39,9 @@ pub fn NetworkPanel(viewer: Viewer, device: RwSignal<DeviceChoice>) -> impl Into
             <div class="actions">
                 <button type="button" on:click=move |_| viewer.load_built_in()>"Built-in network"</button>
                 {address::is_live().then(|| view! {
-                    <button type="button" on:click=move |_| viewer.load_from(LIVE_CHECKPOINT)>"The run’s checkpoint"</button>
+                    <button type="button" on:click=move |_| viewer.load_from(LIVE_CHECKPOINT)>
+                        "The run’s checkpoint"
+                    </button>
                 })}
                 <FileInput
                     label="Drop or choose a checkpoint (.safetensors, .pth.tar)" accept=".safetensors,.tar,.pth,.pt"
@@ -87,7 +89,9 @@ fn ProgressBar(viewer: Viewer) -> impl IntoView {
             <p class="busy">
                 <span aria-hidden="true">{move || what.get().map(|what| format!("{}…", capitalized(&what)))}</span>
                 <progress aria-label=what max="1" value=share/>
-                <button type="button" hidden=move || !can_cancel.get() on:click=move |_| viewer.cancel()>"Cancel"</button>
+                <button type="button" hidden=move || !can_cancel.get() on:click=move |_| viewer.cancel()>
+                    "Cancel"
+                </button>
             </p>
         </Show>
     }

@@ -6,8 +6,8 @@ import { launch } from "../../../../tests/browser/browser.mjs";
 const ADDRESS = "http://localhost/";
 
 /**
- * Opens a page in a new browser, which has WebGPU if that is the device. `file(path)` returns the response for a path, as
- * Playwright's `fulfill` takes it; `link(address)` returns the address to open.
+ * Opens a page in a new browser, which has WebGPU if that is the device. `file(path)` returns the response for a path,
+ * as Playwright's `fulfill` takes it; `link(address)` returns the address to open.
  */
 export async function open(device, file, link = (address) => address) {
   const browser = await launch({ webgpu: device === "webgpu" });

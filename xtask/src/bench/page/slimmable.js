@@ -1,5 +1,6 @@
-// SlimCLR-MoCov2's training step in TensorFlow.js, for comparison with the page. It equals `xtask/src/pytorch/slimmable.py`
-// for small images, with images as [n, h, w, channels] and weights as [h, w, inputs, outputs].
+// SlimCLR-MoCov2's training step in TensorFlow.js, for comparison with the page. It equals
+// `xtask/src/pytorch/slimmable.py` for small images, with images as [n, h, w, channels] and weights as
+// [h, w, inputs, outputs].
 
 const KEY_MOMENTUM = 0.99;
 const TEMPERATURE = 0.2; // of InfoNCE

@@ -1,5 +1,5 @@
-// The benchmark protocol on standard input and output, as in `xtask/src/pytorch/jobs.py`: prints its name, reads a job as
-// JSON, runs it once to warm up, and then answers each line, including the first, with a measurement of the job.
+// The benchmark protocol on standard input and output, as in `xtask/src/pytorch/jobs.py`: prints its name, reads a job
+// as JSON, runs it once to warm up, and then answers each line, including the first, with a measurement of the job.
 
 import { createInterface } from "node:readline";
 
