@@ -273,9 +273,9 @@ impl Gallery {
     fn to_rgb(&self, pixels: &[f32]) -> Vec<u8> {
         let plane = self.side * self.side;
         let Normalisation { mean, std } = self.normalisation;
-        let rgb = |place: usize| {
+        let rgb = |pixel: usize| {
             (0..3).map(move |channel| {
-                let intensity = pixels[channel * plane + place] * std[channel] + mean[channel];
+                let intensity = pixels[channel * plane + pixel] * std[channel] + mean[channel];
                 (intensity * 255.0).round().clamp(0.0, 255.0) as u8
             })
         };

@@ -1,4 +1,4 @@
-//! A run as the page sees it. Each run trains in a worker of its own.
+//! A run as the page sees it. Each run has its own worker.
 
 use leptos::prelude::*;
 use slimclr_core::{config::Config, event::Event, train::Command};

@@ -91,8 +91,8 @@ async fn open() -> Result<MediaStream, &'static str> {
     let devices = window().navigator().media_devices().ok().filter(|devices| !devices.is_undefined()).ok_or(NONE)?;
     let constraints = MediaStreamConstraints::new();
     constraints.set_video(&JsValue::TRUE);
-    let asked = devices.get_user_media_with_constraints(&constraints).map_err(|_| NONE)?;
-    let answer = JsFuture::from(asked).await;
+    let request = devices.get_user_media_with_constraints(&constraints).map_err(|_| NONE)?;
+    let answer = JsFuture::from(request).await;
     answer.map(JsCast::unchecked_into).map_err(|error| {
         let name = js_sys::Reflect::get(&error, &"name".into()).ok().and_then(|name| name.as_string());
         match name.as_deref() {

@@ -40,11 +40,11 @@ impl<'a> Fit<'a> {
 
     /// Returns the position of a gallery image.
     fn image(&self, image: usize) -> [f64; 2] {
-        self.map.points.get(image).map_or([0.0; 2], |point| self.place(*point))
+        self.map.points.get(image).map_or([0.0; 2], |point| self.position(*point))
     }
 
     /// Converts map coordinates to a position in the drawing, clamped to its edges.
-    fn place(&self, point: [f32; 2]) -> [f64; 2] {
+    fn position(&self, point: [f32; 2]) -> [f64; 2] {
         let [x, y] = [0, 1].map(|axis| {
             let reach = REACH[axis] - MARGIN / 2.0;
             (f64::from(point[axis]) * self.scale).clamp(-reach, reach)
@@ -110,7 +110,7 @@ fn Drawing(
     let picture = move || {
         let (embedded, width) = (viewer.embedded.get()?, width());
         let at = embedded.widths.get(width)?.at;
-        network.with_value(|network| Some(translate(Fit::new(network.maps.get(width)?).place(at))))
+        network.with_value(|network| Some(translate(Fit::new(network.maps.get(width)?).position(at))))
     };
     let neighbour = move |rank: usize| {
         let image = viewer.embedded.get()?.widths.get(width())?.neighbours.get(rank)?.0;
@@ -207,7 +207,7 @@ pub fn svg(viewer: Viewer) -> Option<String> {
     };
     let images = (0..).zip(&network.labels).map(|(image, class)| marker(*class, fit.image(image)));
     let picture = viewer.embedded.get_untracked().and_then(|embedded| {
-        let [x, y] = fit.place(embedded.widths.get(width)?.at);
+        let [x, y] = fit.position(embedded.widths.get(width)?.at);
         let (shape, style) = (
             "M-11 0H11M0 -11V11M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0z",
             r##"fill="none" stroke="#000" stroke-width="2""##,

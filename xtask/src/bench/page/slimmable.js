@@ -88,8 +88,8 @@ class Encoder {
     this.blocks = [];
     let inputs = channels(0);
     for (let stage = 0; stage < 3; stage += 1) {
-      for (let place = 0; place < (depth - 2) / 6; place += 1) {
-        this.blocks.push(new Block(inputs, channels(stage), stage > 0 && place === 0 ? 2 : 1, widths));
+      for (let index = 0; index < (depth - 2) / 6; index += 1) {
+        this.blocks.push(new Block(inputs, channels(stage), stage > 0 && index === 0 ? 2 : 1, widths));
         inputs = channels(stage);
       }
     }
@@ -137,11 +137,11 @@ globalThis.Trainer = class {
     Object.assign(this, { widths, joint });
     const others = widths.slice(1).reduce((sum, width) => sum + width, 0);
     // Reweighting 5: the full network's weight is 1 + the sum of the other widths, the others' is 1.
-    this.weights = widths.map((_, place) => (place === 0 ? 1 + others : 1));
+    this.weights = widths.map((_, index) => (index === 0 ? 1 + others : 1));
     this.query = new Encoder(network);
     this.key = new Encoder(network);
     this.parameters = this.query.parameters();
-    this.key.parameters().forEach((parameter, place) => parameter.assign(this.parameters[place]));
+    this.key.parameters().forEach((parameter, index) => parameter.assign(this.parameters[index]));
     this.queue = tf.variable(normalised(tf.randomNormal([queue, dim])), false);
     this.optimizer = tf.train.momentum(LEARNING_RATE, MOMENTUM);
     this.views = [0, 1].map(() => tf.randomNormal([batch, image_size, image_size, 3]));
@@ -150,8 +150,8 @@ globalThis.Trainer = class {
   /** Takes a training step; returns its loss, read from the device. */
   async step() {
     const loss = tf.tidy(() => {
-      this.key.parameters().forEach((parameter, place) => {
-        parameter.assign(tf.add(tf.mul(parameter, KEY_MOMENTUM), tf.mul(this.parameters[place], 1 - KEY_MOMENTUM)));
+      this.key.parameters().forEach((parameter, index) => {
+        parameter.assign(tf.add(tf.mul(parameter, KEY_MOMENTUM), tf.mul(this.parameters[index], 1 - KEY_MOMENTUM)));
       });
       const keys = this.key.apply(this.views[1], this.widths[0]);
       const { value, grads } = this.gradients(keys);
@@ -160,8 +160,8 @@ globalThis.Trainer = class {
         grads[parameter.name] = tf.add(grads[parameter.name], tf.mul(parameter, WEIGHT_DECAY));
       }
       this.optimizer.applyGradients(grads);
-      const kept = tf.slice(this.queue, [0, 0], [this.queue.shape[0] - keys.shape[0], keys.shape[1]]);
-      this.queue.assign(tf.concat([keys, kept]));
+      const recent = tf.slice(this.queue, [0, 0], [this.queue.shape[0] - keys.shape[0], keys.shape[1]]);
+      this.queue.assign(tf.concat([keys, recent]));
       return value;
     });
     const [read] = await loss.data();
@@ -173,18 +173,18 @@ globalThis.Trainer = class {
   /** Returns the loss and the gradients of all widths. */
   gradients(keys) {
     let teacher;
-    const lossAt = (width, place) => {
+    const lossAt = (width, index) => {
       const query = this.query.apply(this.views[0], width);
       const positive = tf.sum(tf.mul(query, keys), 1, true);
       const logits = tf.concat([positive, tf.matMul(query, this.queue, false, true)], 1);
-      const loss = tf.mul(lossOf(logits, teacher), this.weights[place]);
+      const loss = tf.mul(lossOf(logits, teacher), this.weights[index]);
       teacher ??= tf.keep(detached(tf.softmax(tf.div(logits, DISTILL_TEMPERATURE))));
       return loss;
     };
     const sum = (a, b) => (a && b ? tf.add(a, b) : (a ?? b));
     const passes = this.joint
       ? [() => this.widths.map(lossAt).reduce(sum)]
-      : this.widths.map((width, place) => () => lossAt(width, place));
+      : this.widths.map((width, index) => () => lossAt(width, index));
     const [first, ...rest] = passes.map((pass) => tf.variableGrads(pass));
     for (const { value, grads } of rest) {
       first.value = sum(first.value, value);
