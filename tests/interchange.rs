@@ -21,11 +21,11 @@ use slimclr_core::{
     config::Config,
     encoder::{BackboneKind, Encoder, EncoderConfig},
     event::{Event, Started},
+    forward::{Forward, Mode},
     head::HeadKind,
     interchange::{pytorch::StateDict, trained::Trained},
     method::{Method, Trainer},
     parameter::Parameters,
-    pass::{Mode, Pass},
     width::Widths,
 };
 
@@ -108,14 +108,14 @@ impl Network {
         for width in widths {
             let card = export(&self.path, *width, folder.path());
             let index = self.encoder.layout().widths().position(*width).unwrap();
-            let mut pass = Pass::new(&mut self.parameters, index, Mode::Eval);
-            let features = self.encoder.features(images.clone(), &mut pass);
+            let mut pass = Forward::new(&mut self.parameters, index, Mode::Eval);
+            let features = pass.features(&self.encoder, images.clone());
             let mut tensors = vec![
                 ("images", images.dims().to_vec(), bytes(images.clone().flatten(0, 3))),
                 ("features", features.dims().to_vec(), bytes(features.flatten(0, 1))),
             ];
             if self.encoder.is_classifier() {
-                let logits = self.encoder.forward(images.clone(), &mut pass);
+                let logits = self.pass.predict(&encoder, images.clone());
                 tensors.push(("logits", logits.dims().to_vec(), bytes(logits.flatten(0, 1))));
             }
             let expected = folder.path().join(format!("expected-{width}.safetensors"));
@@ -203,7 +203,7 @@ fn bottlenecks() -> Config {
 }
 
 fn wider_classifier() -> Config {
-    Config { multiplier: 2.0, method: Method::Supervised, dim: 10, ..basic_blocks() }
+    Config { multiplier: 2.0, method: MethodKind::Supervised, dim: 10, ..basic_blocks() }
 }
 
 fn efficientnet_b0() -> Config {
@@ -211,7 +211,7 @@ fn efficientnet_b0() -> Config {
 }
 
 fn efficientnet_b0_classifier() -> Config {
-    Config { method: Method::Supervised, dim: 10, ..efficientnet_b0() }
+    Config { method: MethodKind::Supervised, dim: 10, ..efficientnet_b0() }
 }
 
 fn disjoint() -> Config {

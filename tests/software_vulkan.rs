@@ -71,7 +71,10 @@ fn moco_v2_agrees_with_the_cpu() {
 
 #[test]
 fn moco_v3_by_lars_agrees_with_the_cpu() {
-    check_webgpu(&Config { method: MethodKind::Mocov3, optimizer: OptimizerKind::Lars, clip_norm: 1.0, ..tiny() }, 1e-3);
+    check_webgpu(
+        &Config { method: MethodKind::Mocov3, optimizer: OptimizerKind::Lars, clip_norm: 1.0, ..tiny() },
+        1e-3,
+    );
 }
 
 #[test]

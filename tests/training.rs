@@ -210,8 +210,11 @@ fn an_accumulated_gradient_is_the_mean_of_its_parts() {
 
 #[test]
 fn recomputing_activations_changes_nothing() {
-    let cifar =
-        [MethodKind::Mocov2, MethodKind::Mocov3, MethodKind::Simclr].map(|method| Config { method, hidden: 16, ..config() });
+    let cifar = [MethodKind::Mocov2, MethodKind::Mocov3, MethodKind::Simclr].map(|method| Config {
+        method,
+        hidden: 16,
+        ..config()
+    });
     let resnet = Config { backbone: BackboneKind::Resnet, depth: 50, multiplier: 0.25, image_size: 32, ..config() };
     let efficientnet = Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], image_size: 32, ..config() };
     for config in cifar.into_iter().chain([resnet, efficientnet]) {

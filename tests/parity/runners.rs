@@ -11,7 +11,6 @@ use slimclr_core::{
     forward::{Forward, Mode},
     gradient::GradientSum,
     head::HeadKind,
-    layout::{Layout, ParameterId, ParameterSpec, Role, Shapes},
     interference::{magnitude::gradient_norms, surgery::Surgery},
     layout::{Layout, ParameterId, ParameterSpec, Role, Shapes},
     loss::{
@@ -25,7 +24,6 @@ use slimclr_core::{
     parameter::{Parameters, in_layout_shape},
     precision::Precision,
     profile::profile as profile_of,
-    schedule::{Decay, LrSchedule, cosine_momentum},
     schedule::{Decay, LrSchedule, cosine_momentum},
     width::{Channels, Widths},
 };

@@ -2,7 +2,7 @@
 
 use js_sys::{Float32Array, Promise};
 use leptos::{html, prelude::*};
-use slimclr_report::relief::{self, Relief, Reliefs, STRIDE};
+use slimclr_report::surface3d::{self, STRIDE, Surface3d, Surfaces3d};
 use slimclr_run::interference::landscape::Landscape;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -101,9 +101,9 @@ pub fn SurfaceView(
     landscape: Signal<Option<Landscape>>,
 ) -> impl IntoView {
     let unavailable = RwSignal::new((!is_supported()).then(|| "this browser has no WebGPU".to_owned()));
-    let reliefs = Memo::new(move |_| landscape.with(|landscape| landscape.as_ref().and_then(relief::reliefs)));
+    let surfaces = Memo::new(move |_| landscape.with(|landscape| landscape.as_ref().and_then(surface3d::surfaces)));
     move || {
-        let reliefs = reliefs.get()?;
+        let surfaces = surfaces.get()?;
         Some(match unavailable.get() {
             Some(why) => view! {
                 <p class="note">
@@ -111,15 +111,15 @@ pub fn SurfaceView(
                 </p>
             }
             .into_any(),
-            None => figure(reliefs, unavailable).into_any(),
+            None => figure(surfaces, unavailable).into_any(),
         })
     }
 }
 
-fn figure(reliefs: Reliefs, unavailable: RwSignal<Option<String>>) -> impl IntoView {
+fn figure(surfaces: Surfaces3d, unavailable: RwSignal<Option<String>>) -> impl IntoView {
     let view = RwSignal::new(View::INITIAL);
-    let Reliefs { reliefs, steps, reading, ends: [low, high] } = reliefs;
-    let panels = reliefs.into_iter().map(|relief| view! { <Panel relief steps view unavailable/> });
+    let Surfaces3d { surfaces, steps, reading, ends: [low, high] } = surfaces;
+    let panels = surfaces.into_iter().map(|surface| view! { <Panel surface steps view unavailable/> });
     view! {
         <section class="figure surface" aria-label="Loss landscape in 3D">
             <header><h2>"Loss landscape in 3D"</h2>{rotation_button(view)}</header>
@@ -134,7 +134,7 @@ fn figure(reliefs: Reliefs, unavailable: RwSignal<Option<String>>) -> impl IntoV
 
 /// Returns the colour scale as CSS.
 fn ramp() -> String {
-    let stops = relief::colours().map(|stop| {
+    let stops = surface3d::colours().map(|stop| {
         let [red, green, blue] = stop.map(|channel| (channel * 255.0).round());
         format!("rgb({red} {green} {blue})")
     });
@@ -172,18 +172,23 @@ fn rotate_each_frame(is_rotating: RwSignal<bool>, view: RwSignal<View>, last: Op
 }
 
 #[component]
-fn Panel(relief: Relief, steps: usize, view: RwSignal<View>, unavailable: RwSignal<Option<String>>) -> impl IntoView {
+fn Panel(
+    surface: Surface3d,
+    steps: usize,
+    view: RwSignal<View>,
+    unavailable: RwSignal<Option<String>>,
+) -> impl IntoView {
     let canvas = NodeRef::<html::Canvas>::new();
     let open = StoredValue::new_local(None::<OpenRenderer>);
     let error = RwSignal::new(None::<String>);
-    let width = relief.width;
-    let description = format!("{} Arrow keys rotate it.", relief.description);
+    let width = surface.width;
+    let description = format!("{} Arrow keys rotate it.", surface.description);
     let redraw = move |View { yaw, pitch }| {
         open.with_value(|open| open.iter().for_each(|open| open.renderer.rotate(yaw, pitch)));
     };
     canvas.on_load(move |canvas| {
         spawn_local(async move {
-            match open_renderer(&canvas, &relief, steps, unavailable).await {
+            match open_renderer(&canvas, &surface, steps, unavailable).await {
                 // If the panel is gone, `try_set_value` returns the renderer, and dropping it closes it.
                 Ok(renderer) => drop(open.try_set_value(Some(renderer))),
                 Err(why) => drop(unavailable.try_set(Some(why))),
@@ -229,7 +234,7 @@ fn Panel(relief: Relief, steps: usize, view: RwSignal<View>, unavailable: RwSign
 /// If WebGPU cannot draw it; the error completes "cannot be drawn: …".
 async fn open_renderer(
     canvas: &HtmlCanvasElement,
-    surface: &Relief,
+    surface: &Surface3d,
     steps: usize,
     unavailable: RwSignal<Option<String>>,
 ) -> Result<OpenRenderer, String> {
@@ -241,7 +246,7 @@ async fn open_renderer(
 }
 
 /// Returns the uniform buffer that the shader calls `Scene`. `surface.js` fills in what depends on the canvas.
-fn scene(surface: &Relief, steps: usize) -> Vec<f32> {
+fn scene(surface: &Surface3d, steps: usize) -> Vec<f32> {
     let [columns, rows] = surface.places;
     let facets = (FACETS / (columns.max(rows) - 1)).clamp(1, 8);
     let of_canvas = 0.0;
@@ -253,7 +258,7 @@ fn scene(surface: &Relief, steps: usize) -> Vec<f32> {
         [HEIGHT, RADIUS, facets as f32, steps as f32],
         [surface.path.len() as f32, STRIDE as f32, 0.0, 0.0],
     ];
-    let colours = relief::colours().map(|[red, green, blue]| [red, green, blue, 1.0]);
+    let colours = surface3d::colours().map(|[red, green, blue]| [red, green, blue, 1.0]);
     fields.into_iter().chain(colours).flatten().collect()
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::{ExecutionError, Tensor, TensorData};
 use slimclr_core::{
     augment::{AugmentError, Augmenter, Normalisation},
     config::Config,
-    data::{DataError, file, sampler::Sampler},
+    data::{DataError, decode, sampler::Sampler},
     encoder::{BackboneKind, BuildError, Encoder, EncoderConfig},
     eval::{
         features::{Extractor, Features},
@@ -80,7 +80,7 @@ pub struct Gallery {
     encoder: Encoder,
     parameters: Parameters,
     device: ComputeDevice,
-    draw: Draw,
+    sampler: Sampler,
     side: usize,
     normalisation: Normalisation,
     samples: Vec<Image>,
@@ -232,8 +232,8 @@ impl Gallery {
             let mut feature = Vec::new();
             for _ in 0..RUNS {
                 let start = milliseconds();
-                let mut pass = Pass::new(&mut self.parameters, index, Mode::Eval);
-                let features = normalize(self.encoder.features(images.clone(), &mut pass));
+                let mut pass = Forward::new(&mut self.parameters, index, Mode::Eval);
+                let features = normalize(pass.features(&self.encoder, images.clone()));
                 feature = rows(features).await?.pop().unwrap_or_default();
                 times.push(milliseconds() - start);
             }
@@ -266,7 +266,7 @@ impl Gallery {
 
     /// Returns the centre crop of an image as network input, `[3, side, side]`, normalised.
     fn input(&self, image: &Image) -> Result<Vec<f32>, AugmentError> {
-        self.draw.centre(&mut Augmenter::new(), image)
+        self.sampler.centre(&mut Augmenter::new(), image)
     }
 
     /// Converts network input back to RGB pixels.

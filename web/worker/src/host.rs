@@ -10,11 +10,13 @@ use burn::tensor::Device;
 use slimclr_core::{
     augment::{Augmenter, Normalisation},
     config::Config,
-    data::draw::Draw,
-    eval::features::Labelled,
+    data::{
+        batch::{HostBatch, LabelledImages},
+        sampler::Sampler,
+    },
     kernel::views::DeviceImages,
     method::Batch,
-    train::{Home, Keepsake, Split, Views},
+    train::{Artifact, Host, Split},
 };
 
 use crate::{
@@ -37,10 +39,10 @@ pub struct SavedFiles {
     gradients: BTreeMap<u64, Vec<u8>>,
 }
 
-/// The [`Home`] of the training loop in a worker.
+/// The [`Host`] of the training loop in a worker.
 pub struct BrowserHost {
     dataset: Rc<Dataset>,
-    draw: Draw,
+    sampler: Sampler,
     augmenter: Augmenter,
     /// Indices of the training and of the test images used for evaluation.
     evaluated: [Vec<usize>; 2],
@@ -54,7 +56,7 @@ impl BrowserHost {
     pub fn new(dataset: Rc<Dataset>, config: &Config, saved: Rc<RefCell<SavedFiles>>) -> Self {
         let [train, test] = EVALUATED;
         Self {
-            draw: Draw::new(config, dataset.normalisation),
+            sampler: Sampler::new(config, dataset.normalisation),
             augmenter: Augmenter::new(),
             evaluated: [dataset.sample(Split::Train, train), dataset.sample(Split::Test, test)],
             dataset,
@@ -64,7 +66,7 @@ impl BrowserHost {
     }
 }
 
-impl Home for BrowserHost {
+impl Host for BrowserHost {
     type Error = ImagesError;
 
     fn images(&self) -> usize {
@@ -82,20 +84,20 @@ impl Home for BrowserHost {
     async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, ImagesError> {
         yield_to_browser().await;
         if let Some(images) = self.on_device.get_or_init(|| self.dataset.upload(device)) {
-            return Ok(self.draw.on_device(images, step, |index| self.dataset.label(Split::Train, index)));
+            return Ok(Batch::on_device(&self.sampler, images, step, |index| self.dataset.label(Split::Train, index)));
         }
-        let (epoch, batch) = self.draw.batch(step, self.images());
-        let mut pixels = self.draw.room();
+        let (epoch, batch) = self.sampler.batch(step, self.images());
+        let mut pixels = self.sampler.buffers();
         let mut labels = Vec::with_capacity(batch.len());
-        for (index, places) in batch.into_iter().zip(self.draw.places(&mut pixels)) {
+        for (index, slots) in batch.into_iter().zip(self.sampler.slots(&mut pixels)) {
             let (decoded, image) = self.dataset.decodable(index as usize).await?;
-            self.draw.view(&mut self.augmenter, &image, (epoch, index), places)?;
+            self.sampler.view(&mut self.augmenter, &image, (epoch, index), slots)?;
             labels.push(self.dataset.label(Split::Train, decoded));
         }
-        Ok(Views { pixels, labels }.to_device(self.draw.size(), device))
+        Ok(Batch::from_host(HostBatch { pixels, labels }, self.sampler.size(), device))
     }
 
-    async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<Labelled>, ImagesError> {
+    async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<LabelledImages>, ImagesError> {
         yield_to_browser().await;
         let Some(indices) = self.evaluated[usize::from(split == Split::Test)].chunks(CHUNK).nth(chunk) else {
             return Ok(None);
@@ -103,19 +105,19 @@ impl Home for BrowserHost {
         let mut images = Vec::with_capacity(CHUNK);
         for index in indices {
             if let Some(image) = self.dataset.image(split, *index).await {
-                let pixels = self.draw.centre(&mut self.augmenter, &image)?;
+                let pixels = self.sampler.centre(&mut self.augmenter, &image)?;
                 images.push((*index, self.dataset.label(split, *index), pixels));
             }
         }
-        Ok(Some(self.draw.labelled(images)))
+        Ok(Some(self.sampler.labelled(images)))
     }
 
-    async fn keep(&mut self, what: Keepsake, file: Vec<u8>) -> Result<(), ImagesError> {
+    async fn save(&mut self, what: Artifact, file: Vec<u8>) -> Result<(), ImagesError> {
         let mut saved = self.saved.borrow_mut();
         match what {
-            Keepsake::Checkpoint => saved.checkpoint = Some(file),
-            Keepsake::Snapshot(step) => drop(saved.snapshots.insert(step, file)),
-            Keepsake::Gradients(step) => drop(saved.gradients.insert(step, file)),
+            Artifact::Checkpoint => saved.checkpoint = Some(file),
+            Artifact::Snapshot(step) => drop(saved.snapshots.insert(step, file)),
+            Artifact::Gradients(step) => drop(saved.gradients.insert(step, file)),
         }
         Ok(())
     }

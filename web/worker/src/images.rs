@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use js_sys::Uint8Array;
 use slimclr_core::{
     augment::{AugmentError, Normalisation, epoch_order},
-    data::{DataError, cifar10, file, folder, sheet},
+    data::{DataError, cifar10, decode, folder, sprite_sheet},
     image::Image,
     kernel::views::DeviceImages,
     train::Split,

@@ -69,11 +69,11 @@ pub async fn compute(
     let images = IMAGES.min(config.batch);
     let mut host = BrowserHost::new(run.dataset.clone(), config, Default::default());
     let mut batches = Vec::new();
-    for step in timetable.unseen(images, config.batch) {
+    for step in schedule.unseen(images, config.batch) {
         batches.push(host.batch(step, &device.burn).await?);
     }
     let trainer = checkpoint.resume(&device.burn)?;
-    let mut surveyor = Surveyor::new(trainer, &batches, images, timetable.steps_per_epoch);
+    let mut surveyor = Surveyor::new(trainer, &batches, images, schedule.steps_per_epoch);
     let count = snapshots.len();
     for snapshot in snapshots {
         surveyor.add(Snapshot::read(&snapshot, &Device::flex())?)?;

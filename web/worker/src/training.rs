@@ -78,7 +78,7 @@ impl Training {
     ) -> Result<Self, TrainingError> {
         let config = config.for_classes(dataset.classes.len());
         config.check()?;
-        config.timetable(dataset.len(Split::Train))?;
+        config.schedule(dataset.len(Split::Train))?;
         if !config.precision.is_supported_by(&device.burn) {
             return Err(TrainingError::Precision(device.name.clone()));
         }
@@ -121,10 +121,13 @@ fn resume(config: &Config, bytes: &[u8], device: &Device) -> Result<Trainer, Tra
     let checkpoint = Checkpoint::read(bytes)?;
     if checkpoint.config().check_change(config).is_ok() {
         let state = checkpoint.resume(device)?;
-        return Ok(Trainer { recipe: Objective::new(config, state.encoder.layout().widths()), ..state });
+        return Ok(Trainer { objective: Objective::new(config, state.encoder.layout().widths()), ..state });
     }
     let weights = checkpoint.query(&checkpoint.encoder()?, device)?;
-    Ok(Trainer { steps: checkpoint.step(), ..Trainer::adopting(config, build_encoder(config)?, &weights, device)? })
+    Ok(Trainer {
+        steps: checkpoint.step(),
+        ..Trainer::from_pretrained(config, build_encoder(config)?, &weights, device)?
+    })
 }
 
 fn build_encoder(config: &Config) -> Result<Encoder, ConfigError> {

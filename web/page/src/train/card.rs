@@ -1,8 +1,8 @@
 //! A run's card: its status in numbers, its buttons and downloads.
 
 use leptos::prelude::*;
-use slimclr_core::event::Event;
 use slimclr_protocol::Progress;
+use slimclr_run::event::Event;
 
 use super::{
     run::{LandscapeJob, Run, State},

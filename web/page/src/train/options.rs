@@ -1,11 +1,8 @@
 //! The options of a run, as the page's controls and address set them.
 
 use serde_json::{Map, Number, Value};
-use slimclr_core::{
-    config::{Config, ConfigError},
-    method::Method,
-};
 use slimclr_protocol::DeviceChoice;
+use slimclr_run::{config::Config, config::ConfigError, method::MethodKind};
 
 use crate::address;
 
@@ -34,7 +31,7 @@ pub struct Problem {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { config: defaults(Method::Simclr), device: DeviceChoice::Auto }
+        Self { config: defaults(MethodKind::Simclr), device: DeviceChoice::Auto }
     }
 }
 
@@ -43,13 +40,13 @@ impl Default for Options {
 /// The page starts with SimCLR: it has no queue, which raises MoCo's loss while it fills, and among the methods without
 /// labels it learns most in the first minute. Learning rate and queue are smaller than the preset's because the batch
 /// is: at 0.06, and with a third of all images in the queue, MoCo's loss rises again.
-fn defaults(method: Method) -> Config {
+fn defaults(method: MethodKind) -> Config {
     let mini = Config::mini();
     let base = match method {
-        Method::Mocov2 | Method::Simclr => Config { method, learning_rate: 0.02, ..mini.clone() },
-        Method::Supervised => mini.clone().with_supervised(),
+        MethodKind::Mocov2 | MethodKind::Simclr => Config { method, learning_rate: 0.02, ..mini.clone() },
+        MethodKind::Supervised => mini.clone().with_supervised(),
         // LARS's steps are proportional to the weights. So few steps need a higher rate than the preset's.
-        Method::Mocov3 => Config { learning_rate: 1.2, knn: mini.knn, ..Config::cifar10_mocov3() },
+        MethodKind::Mocov3 => Config { learning_rate: 1.2, knn: mini.knn, ..Config::cifar10_mocov3() },
     };
     Config {
         depth: mini.depth,
@@ -70,7 +67,7 @@ fn defaults(method: Method) -> Config {
 
 impl Options {
     /// Returns the defaults for a method, with the same network, batch, queue, epochs and seed.
-    pub fn with_method(&self, method: Method) -> Self {
+    pub fn with_method(&self, method: MethodKind) -> Self {
         let Config { depth, multiplier, batch, queue, epochs, seed, .. } = self.config;
         let widths = self.config.widths.clone();
         let config = Config { depth, multiplier, batch, queue, epochs, seed, widths, ..defaults(method) };
@@ -118,7 +115,7 @@ impl Options {
         };
         if key == "batch" && self.config.batch > 0 {
             // Each step replaces one batch of the queue, so its length must be a multiple of the batch.
-            let keys = defaults(Method::Mocov2).queue;
+            let keys = defaults(MethodKind::Mocov2).queue;
             self.config.queue = self.config.batch * (keys / self.config.batch).max(1);
         }
         Ok(())

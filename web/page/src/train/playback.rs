@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leptos::prelude::*;
-use slimclr_core::{event::Event, interference::landscape::Landscape};
+use slimclr_run::{event::Event, interference::landscape::Landscape};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{EventSource, MessageEvent};
 

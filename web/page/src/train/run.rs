@@ -1,8 +1,8 @@
 //! A run as the page sees it. Each run has its own worker.
 
 use leptos::prelude::*;
-use slimclr_core::{config::Config, event::Event, train::Command};
 use slimclr_protocol::{Job, Progress, Report, Request};
+use slimclr_run::{command::Command, config::Config, event::Event};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
@@ -351,7 +351,7 @@ impl Run {
             .images
             .with_untracked(|images| images.as_ref().map_or([0, 0], |images| [images.classes, images.train]));
         let config = self.options.with_untracked(|options| options.config.clone()).for_classes(classes);
-        if let Err(error) = config.timetable(images) {
+        if let Err(error) = config.schedule(images) {
             self.end_worker();
             self.problem.set(Some(Problem { key: key_of(&error), message: format!("{error}.") }));
             self.state.set(State::Idle);

@@ -21,7 +21,7 @@ pub fn WidthPanel(viewer: Viewer) -> impl IntoView {
         let network = viewer.network.get()?;
         Some(network.profile.iter().rev().map(|cost| view! { <span>{cost.width}</span> }).collect_view())
     };
-    let of_network = move |cost: fn(&slimclr_core::profile::Profile) -> f64| {
+    let of_network = move |cost: fn(&slimclr_network::profile::Profile) -> f64| {
         let network = viewer.network.get()?;
         Some([cost(network.profile.get(viewer.width.get())?), cost(network.profile.first()?)])
     };

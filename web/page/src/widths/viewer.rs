@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use js_sys::Uint8Array;
 use leptos::prelude::*;
-use slimclr_core::profile::Profile;
+use slimclr_network::profile::Profile;
 use slimclr_protocol::{DeviceChoice, Embedding, Images, Job, Map, Picture, Progress, Report, Request, wire};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
