@@ -24,7 +24,7 @@ use slimclr_core::{
     forward::{Forward, Mode},
     head::HeadKind,
     interchange::{pytorch::StateDict, trained::Trained},
-    method::{Method, Trainer},
+    method::{MethodKind, Trainer},
     parameter::Parameters,
     width::Widths,
 };
@@ -115,7 +115,7 @@ impl Network {
                 ("features", features.dims().to_vec(), bytes(features.flatten(0, 1))),
             ];
             if self.encoder.is_classifier() {
-                let logits = self.pass.predict(&encoder, images.clone());
+                let logits = pass.predict(&self.encoder, images.clone());
                 tensors.push(("logits", logits.dims().to_vec(), bytes(logits.flatten(0, 1))));
             }
             let expected = folder.path().join(format!("expected-{width}.safetensors"));

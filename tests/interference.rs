@@ -170,6 +170,16 @@ fn during_slow_start_only_the_full_network_has_a_gradient() {
 }
 
 #[test]
+fn width_gradients_are_unscaled_in_f16() {
+    let config = Config { precision: Precision::F16, ..config() };
+    let mut trainer = Trainer::new(&config, encoder(&config), &Device::flex());
+    let outcome = trainer.step(Batch::noise(&config, 0, &Device::flex()), PLAN);
+    let layout = trainer.encoder.layout();
+    let sum = padded(layout, &GradientSum::of(layout, &outcome.widths), |_| true);
+    assert_close(&sum, &padded(layout, &outcome.gradients, |_| true));
+}
+
+#[test]
 fn pcgrad_leaves_gradients_without_conflict_unchanged() {
     let encoder = encoder(&config());
     let layout = encoder.layout();

@@ -73,11 +73,14 @@ fn step(widths: &[f64]) -> usize {
         let (network, output) = launches(|| pass.predict(&encoder, batch.views[0].clone()));
         drop(output);
         let mut pass = Forward::tracked(&mut trainer.query, width, mode);
-        let (forward, output) = launches(|| task.output(&encoder, &mut pass));
-        let (loss, value) = launches(|| trainer.objective.loss(&output, &task.targets(), &wider, 1.0));
+        let (forward, output) = launches(|| trainer.method.output(&task, pass.predict_views(&encoder, &task.views)));
+        let (loss, value) = launches(|| {
+            let loss = trainer.method.loss(&output, &task.targets);
+            trainer.objective.weighted(loss, (&output, &teachers), &task.targets, 1.0)
+        });
         let (backward, slice_gradients) = launches(|| pass.gradients(value));
         gradients.push(WidthGradient::of(&layout, width, slice_gradients));
-        wider.push(output.detached());
+        teachers.push(output.detached());
         println!("{network:>6} network, {} logits, {loss} loss, {backward} backward", forward - network);
     }
     let (sum, gradients) = launches(|| GradientSum::of(&layout, &gradients));

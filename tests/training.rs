@@ -52,11 +52,11 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
 /// step.
 fn joint_gradients(trainer: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
     let [query_views, key_views] = [0, 1].map(|view| batch.views[view].clone());
-    let recipe = &trainer.recipe;
+    let objective = &trainer.objective;
     let mode = Mode::Train { splits: 1 };
     let mut key = trainer.key.clone().unwrap();
     let queue = trainer.queue.clone().unwrap().keys;
-    let keys = normalize(trainer.encoder.forward(key_views, &mut Forward::new(&mut key, 0, mode)));
+    let keys = normalize(Forward::new(&mut key, 0, mode).predict(&trainer.encoder, key_views));
 
     let layout = trainer.encoder.layout();
     let mut leaves = trainer.query.clone();
@@ -69,11 +69,11 @@ fn joint_gradients(trainer: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
     let (mut total, mut teachers): (Option<Tensor<1>>, _) = (None, Vec::new());
     for (width, weight) in objective.loss_weights.iter().enumerate() {
         let mut pass = Forward::new(&mut leaves, width, mode);
-        let embeddings = normalize(trainer.pass.predict(&encoder, query_views.clone()));
+        let embeddings = normalize(pass.predict(&trainer.encoder, query_views.clone()));
         let targets = Tensor::zeros([keys.dims()[0]], &keys.device());
         let logits = moco_logits(embeddings.clone(), keys.clone(), queue.clone());
         let output = Output { embeddings, logits };
-        let loss = method.method.loss(&output, &targets);
+        let loss = trainer.method.loss(&output, &targets);
         let loss = objective.weighted(loss, (&output, &teachers), &targets, *weight);
         total = Some(match total {
             Some(total) => total + loss,

@@ -96,7 +96,7 @@ pub fn backbone(case: &Value, dtype: DType) -> Differences {
     let images: Tensor<4> = input(salt, "input", field(case, "input"), dtype, &device);
     let outputs: BTreeMap<String, Stored> = field(case, "eval");
     for (index, width) in widths.iter().enumerate() {
-        let output = encoder.forward(images.clone(), &mut Forward::new(&mut parameters, index, Mode::Eval));
+        let output = Forward::new(&mut parameters, index, Mode::Eval).predict(&encoder, images.clone());
         let allowed = tolerance(Quantity::EvalOutput, variant, dtype);
         differences.tensor(&format!("eval output at {width}"), &output, &outputs[&key(width)], allowed);
     }
@@ -205,7 +205,7 @@ pub fn mocov3_loss(case: &Value, dtype: DType) -> Differences {
 fn contrastive_loss(
     case: &Value,
     dtype: DType,
-    method: Method,
+    method: &dyn Method,
     logits_and_targets: impl Fn(Tensor<2>, Tensor<2>) -> (Tensor<2>, Tensor<1, Int>),
 ) -> Differences {
     let (device, salt) = (Device::flex(), text(case, "salt"));

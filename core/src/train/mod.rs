@@ -234,7 +234,7 @@ impl<H: Host> Run<H> {
         schedule: &RunSchedule,
         emitter: &Emitter<H::Error>,
     ) -> Result<(), TrainError<H::Error>> {
-        let pending = std::mem::take(&mut log.steps);
+        let pending = mem::take(&mut log.steps);
         if pending.is_empty() {
             return Ok(());
         }

@@ -178,15 +178,15 @@ impl BatchMaker {
     /// Makes the views of `step`'s batch.
     fn batch(&self, step: u64) -> Result<HostBatch> {
         let (epoch, batch) = self.sampler.batch(step, self.dataset.len(Split::Train));
-        let mut pixels = self.sampler.room();
-        let places = self.sampler.places(&mut pixels);
+        let mut pixels = self.sampler.buffers();
+        let slots = self.sampler.slots(&mut pixels);
         let labels = self.pool.install(|| {
             slots
                 .into_par_iter()
                 .zip(batch)
-                .map_init(Augmenter::new, |augmenter, (places, index)| {
+                .map_init(Augmenter::new, |augmenter, (slots, index)| {
                     let (decoded, image) = self.decode_or_next(index as usize)?;
-                    self.sampler.view(augmenter, &image, (epoch, index), places)?;
+                    self.sampler.view(augmenter, &image, (epoch, index), slots)?;
                     anyhow::Ok(self.dataset.label(Split::Train, decoded))
                 })
                 .collect::<Result<_>>()

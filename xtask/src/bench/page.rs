@@ -29,9 +29,9 @@ pub fn against_tensorflow(chosen: impl FnOnce(Vec<Set>) -> Result<Vec<Set>>) -> 
         argument: Some(workspace().join("xtask/src/bench/page").join(name)),
         variables: chromium.variables().into_iter().chain([more]).collect(),
     };
-    let sides = Sides {
-        ours: program("slimclr.mjs", ("SLIMCLR_BUNDLE", bundle)),
-        theirs: program("tensorflow.mjs", ("SLIMCLR_TENSORFLOW", packages)),
+    let programs = Programs {
+        slimclr: program("slimclr.mjs", ("SLIMCLR_BUNDLE", bundle)),
+        peer: program("tensorflow.mjs", ("SLIMCLR_TENSORFLOW", packages)),
     };
     let remarks = "`cpu` is Chromium without a GPU, `webgpu` its software renderer SwiftShader.";
     Ok(Comparison { peer: "TensorFlow.js", sets, programs, has_roofline: false, remarks })
