@@ -81,14 +81,14 @@ const GROUPS: [Group; 4] = [
                 input: Input::Technique {
                     off: "0",
                     on: &[
-                        ("5", "1 + Σ others (paper)"),
-                        ("7", "1 + next width"),
-                        ("6", "1 + Σ narrower"),
-                        ("2", "width w"),
-                        ("1", "w / Σw"),
-                        ("3", "n · w / Σw"),
+                        ("5", "1 + Σ rest"),
+                        ("7", "1 + next"),
+                        ("6", "cascade"),
+                        ("2", "w"),
+                        ("1", "w / Σ w"),
+                        ("3", "n w / Σ w"),
                     ],
-                    about: "Gives wider networks a larger loss weight.",
+                    about: "Gives the full network’s loss a larger weight.",
                 },
             },
             Field {
