@@ -64,8 +64,7 @@ impl Compiler {
 
     /// Compiles page and worker.
     ///
-    /// This takes two calls of cargo: in one, the page would get the features of Burn that the worker asks for, such as
-    /// its GPU backend, which are megabytes that the page never calls.
+    /// Each has a profile of cargo: the page is built for size, the worker for speed.
     ///
     /// # Errors
     /// If they do not compile.
