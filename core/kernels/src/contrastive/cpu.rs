@@ -4,8 +4,10 @@ use std::mem::MaybeUninit;
 
 use burn::backend::flex::FlexTensor;
 
-use super::{at_least, par_collect_uninit, sums, tensor, values, vectorised};
-use crate::threads::map;
+use crate::{
+    cpu::{at_least, par_collect_uninit, sums, tensor, values, vectorised},
+    threads::map,
+};
 
 /// `e^x` for `x` up to 0, within two units in the last place: by Cephes' polynomial, which vectors can compute.
 #[inline(always)]

@@ -4,7 +4,7 @@ use std::{array, mem::MaybeUninit};
 
 use burn::backend::flex::FlexTensor;
 
-use super::{par_collect_uninit, tensor, values, vectorised};
+use crate::cpu::{par_collect_uninit, tensor, values, vectorised};
 
 /// Height and width of planes.
 #[derive(Clone, Copy)]

@@ -3,6 +3,10 @@
 //! Burn's CPU back end converts every activation to another layout and back, and computes a weight's
 //! gradient as a convolution with a kernel the size of the image. The form here reads the layout there is.
 
+mod cpu;
+#[cfg(feature = "webgpu")]
+mod gpu;
+
 use burn::{
     backend::{
         Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata,
@@ -17,7 +21,7 @@ use burn::{
     tensor::{Shape, Tensor, module, ops::ConvOptions},
 };
 
-use super::{cpu, threads};
+use crate::{cpu::is_f32, threads};
 
 /// Convolves `x`, `[batch, in, height, width]`, with `weight`, `[out, in / groups, kernel, kernel]`, padded by half
 /// the kernel: to `[batch, out, height / stride, width / stride]`, rounded up. How many groups there are, which see
@@ -185,10 +189,10 @@ impl<B: ConvBackend, C: CheckpointStrategy> ConvBackend for Autodiff<B, C> {
 
 impl ConvBackend for Flex {
     fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
-        if !cpu::is_f32(&x) {
+        if !is_f32(&x) {
             return plain::conv::<Self>(x, weight, stride);
         }
-        cpu::conv::forward(&x, &weight, stride)
+        cpu::forward(&x, &weight, stride)
     }
 
     fn conv_known(
@@ -207,10 +211,10 @@ impl ConvBackend for Flex {
         gradient: FloatTensor<Self>,
         stride: usize,
     ) -> FloatTensor<Self> {
-        if !cpu::is_f32(&x) {
+        if !is_f32(&x) {
             return plain::input_gradient::<Self>(x, weight, gradient, stride);
         }
-        cpu::conv::input_gradient(&x, &weight, &gradient, stride)
+        cpu::input_gradient(&x, &weight, &gradient, stride)
     }
 
     fn conv_weight_gradient(
@@ -219,10 +223,10 @@ impl ConvBackend for Flex {
         gradient: FloatTensor<Self>,
         stride: usize,
     ) -> FloatTensor<Self> {
-        if !cpu::is_f32(&x) {
+        if !is_f32(&x) {
             return plain::weight_gradient::<Self>(x, weight, gradient, stride);
         }
-        cpu::conv::weight_gradient(&x, &weight, &gradient, stride)
+        cpu::weight_gradient(&x, &weight, &gradient, stride)
     }
 
     fn conv_gradients(

@@ -4,7 +4,7 @@
 //! views are blurred. They are the CPU's within rounding: positions and weights are in 32 bits there.
 
 #[cfg(feature = "webgpu")]
-mod cube;
+mod gpu;
 
 use burn::{
     backend::{
@@ -15,7 +15,7 @@ use burn::{
 };
 
 #[cfg(feature = "webgpu")]
-use self::cube::room;
+use self::gpu::room;
 use slimclr_data::{
     augment::{Augmenter, Normalisation, ViewPlan},
     image::Image,

@@ -8,9 +8,11 @@ use std::{mem::MaybeUninit, ops::Range};
 
 use burn::backend::{Flex, flex::FlexTensor};
 
-use super::{at_least, par_collect_uninit, sums, tensor, values, vectorised, zip_map_inplace};
-use crate::norm::{Forward, Gradient};
-use crate::threads::map;
+use super::{Forward, Gradient};
+use crate::{
+    cpu::{at_least, par_collect_uninit, sums, tensor, values, vectorised, zip_map_inplace},
+    threads::map,
+};
 
 /// Batch, channels, pixels of a plane.
 #[derive(Clone, Copy)]

@@ -1,5 +1,8 @@
 //! Many tensors as parts of one, so that an operation over all of them is a single one.
 
+#[cfg(feature = "webgpu")]
+mod gpu;
+
 use std::{collections::BTreeMap, ops::Range};
 
 use burn::{
@@ -13,8 +16,7 @@ use burn::{
 
 use slimclr_network::layout::Place;
 
-use super::cpu;
-use crate::threads::for_each_chunk;
+use crate::{cpu, threads::for_each_chunk};
 
 /// Adds up `pieces`, `[out, in, height, width]` each, in one tensor of `length` values, each at its place, with zeros
 /// where there is none.
@@ -169,6 +171,8 @@ impl PackBackend for Flex {
 #[cfg(test)]
 mod tests {
     use burn::tensor::{DType, Device, Distribution};
+
+    use slimclr_network::layout::ALIGNMENT;
 
     use super::*;
 

@@ -3,6 +3,10 @@
 //! Burn's on the CPU looks at each pixel of each window on its own, and keeps where the largest were; here they are looked
 //! for again.
 
+mod cpu;
+#[cfg(feature = "webgpu")]
+mod gpu;
+
 use burn::{
     backend::{
         Autodiff, AutodiffBackend, Backend, Dispatch, Flex,
@@ -17,7 +21,7 @@ use burn::{
     tensor::{Tensor, module::max_pool2d, ops::MaxPoolOptions},
 };
 
-use super::cpu;
+use crate::cpu::is_f32;
 
 /// 3x3 max pooling of stride 2, padded by 1: of `[batch, channels, height, width]` to half the height and width, rounded
 /// up.
@@ -64,11 +68,11 @@ mod plain {
 
 impl PoolBackend for Flex {
     fn max_pool(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        if cpu::is_f32(&x) { cpu::pool::forward(&x) } else { plain::max_pool::<Self>(x) }
+        if is_f32(&x) { cpu::forward(&x) } else { plain::max_pool::<Self>(x) }
     }
 
     fn max_pool_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        if cpu::is_f32(&x) { cpu::pool::backward(&x, &gradient) } else { plain::backward::<Self>(x, gradient) }
+        if is_f32(&x) { cpu::backward(&x, &gradient) } else { plain::backward::<Self>(x, gradient) }
     }
 }
 

@@ -7,8 +7,8 @@ use burn::backend::{TensorMetadata, cubecl::dtype_to_storage_type, tensor::Float
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{ir::ElemType, prelude::*, server::CubeCountSelection};
 
-use super::{SMALL, SharedBuffer, values};
-use crate::conv::{ConvBackend, plain};
+use super::{ConvBackend, plain};
+use crate::gpu::{SMALL, SharedBuffer, values};
 
 /// Output channels that an invocation computes from one read of the input.
 const BLOCK: usize = 4;

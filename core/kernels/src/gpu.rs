@@ -4,31 +4,20 @@
 //! few of them are launched. They keep to what every browser grants: workgroups of 256 invocations, 16 kB of
 //! shared memory, eight buffers with that of the scalars. Sums run in one order, so a run repeats.
 
-mod contrastive;
-mod conv;
-mod norm;
-mod pack;
-mod sgd;
-
 use burn::tensor::{DType, Shape};
-use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
+use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{prelude::*, server::MemoryLayoutDescriptor};
 
-use super::pool::PoolBackend;
-
-/// Burn's own: it is one launch of a whole pass.
-impl PoolBackend for CubeBackend {}
-
 /// Invocations of a workgroup.
-const UNITS: usize = 256;
+pub const UNITS: usize = 256;
 
 /// Multiply-accumulates up to which a product is computed here, in one launch: some tenth of a millisecond on a GPU, about
 /// what the launches and copies take that it saves. Larger ones are Burn's.
-const SMALL: usize = 1 << 27;
+pub const SMALL: usize = 1 << 27;
 
 /// Both sums over a workgroup's invocations that have the same place among its `lanes`.
 #[cube]
-fn sum_up(first: f32, second: f32, #[comptime] lanes: usize) -> (f32, f32) {
+pub fn sum_up(first: f32, second: f32, #[comptime] lanes: usize) -> (f32, f32) {
     let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * UNITS));
     let unit = UNIT_POS as usize;
     shared[unit] = first;
@@ -50,18 +39,19 @@ fn sum_up(first: f32, second: f32, #[comptime] lanes: usize) -> (f32, f32) {
 }
 
 /// Whether there is a fused form for a tensor; other precisions take the plain one.
-fn is_f32(x: &CubeTensor) -> bool {
+pub fn is_f32(x: &CubeTensor) -> bool {
     x.dtype == DType::F32
 }
 
 /// Tensors of one shape, side by side in a buffer that a kernel binds as one.
-struct SharedBuffer {
-    tensors: Vec<CubeTensor>,
+pub struct SharedBuffer {
+    /// All of them.
+    pub tensors: Vec<CubeTensor>,
 }
 
 impl SharedBuffer {
     /// `count` tensors on the device of `like`, in its precision, with any values.
-    fn new(like: &CubeTensor, shape: Shape, count: usize) -> Self {
+    pub fn new(like: &CubeTensor, shape: Shape, count: usize) -> Self {
         let layout = MemoryLayoutDescriptor::contiguous(shape.clone(), like.dtype.size());
         let tensors = like.client.empty_tensors(vec![layout; count]).into_iter().map(|place| {
             let (client, device) = (like.client.clone(), like.device.clone());
@@ -71,18 +61,18 @@ impl SharedBuffer {
     }
 
     /// The buffer of all of them.
-    fn buffer(&self) -> BufferArg {
+    pub fn buffer(&self) -> BufferArg {
         whole_buffer(&self.tensors[0])
     }
 
     /// Values from one tensor to the next.
-    fn stride(&self) -> usize {
+    pub fn stride(&self) -> usize {
         self.tensors.get(1).map_or(0, place)
     }
 }
 
 /// The buffer that `tensor` has a part of.
-fn whole_buffer(tensor: &CubeTensor) -> BufferArg {
+pub fn whole_buffer(tensor: &CubeTensor) -> BufferArg {
     let mut whole = tensor.handle.clone();
     (whole.offset_start, whole.offset_end) = (None, None);
     let length = whole.size() as usize / tensor.dtype.size();
@@ -91,18 +81,18 @@ fn whole_buffer(tensor: &CubeTensor) -> BufferArg {
 }
 
 /// Whether both tensors have parts of one buffer.
-fn share_a_buffer(one: &CubeTensor, other: &CubeTensor) -> bool {
+pub fn share_a_buffer(one: &CubeTensor, other: &CubeTensor) -> bool {
     let [one, other] = [one, other].map(|tensor| tensor.handle.clone().binding().memory.id());
     one == other
 }
 
 /// Where `tensor` begins in its [`whole_buffer`], in values.
-fn place(tensor: &CubeTensor) -> usize {
+pub fn place(tensor: &CubeTensor) -> usize {
     tensor.handle.offset_start.unwrap_or(0) as usize / tensor.dtype.size()
 }
 
 /// The buffer of a contiguous tensor, which is copied if it is not.
-fn values(tensor: CubeTensor) -> BufferArg {
+pub fn values(tensor: CubeTensor) -> BufferArg {
     into_contiguous(tensor).into_buffer_arg()
 }
 

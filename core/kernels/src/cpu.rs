@@ -1,11 +1,5 @@
 //! Shared by the fused operations on CPUs: access to Burn's tensors, vectorised loops.
 
-pub mod contrastive;
-pub mod conv;
-pub mod norm;
-pub mod pool;
-pub mod sgd;
-
 use std::mem::MaybeUninit;
 
 use burn::{
@@ -47,7 +41,7 @@ pub fn at_least(x: f32, floor: f32) -> f32 {
 }
 
 /// Values, or partial sums, taken side by side: a few vectors, so that none waits for the one before.
-const LANES: usize = 64;
+pub const LANES: usize = 64;
 
 /// Sums, over slices of one length side by side, of both terms of each place, in an order that depends on nothing but
 /// their length.

@@ -2,8 +2,9 @@
 
 use burn::backend::flex::FlexTensor;
 
-use super::{LANES, values, zip_map_inplace};
 use slimclr_network::layout::ALIGNMENT;
+
+use crate::cpu::{LANES, values, zip_map_inplace};
 
 /// See [`sgd_step`](crate::sgd::descend).
 pub fn sgd_step(

@@ -6,8 +6,8 @@ use cubecl::{calculate_cube_count_elemwise, prelude::*};
 
 use slimclr_network::layout::ALIGNMENT;
 
-use super::{SharedBuffer, UNITS, is_f32};
-use crate::sgd::{SgdBackend, plain};
+use super::{SgdBackend, plain};
+use crate::gpu::{SharedBuffer, UNITS, is_f32};
 
 #[cube(launch_unchecked)]
 fn sgd_step(

@@ -3,6 +3,10 @@
 //! A cross-entropy's gradient with respect to the logits follows from what its value is made of, so the forward
 //! pass leaves it to the backward.
 
+mod cpu;
+#[cfg(feature = "webgpu")]
+mod gpu;
+
 use burn::{
     backend::{
         Autodiff, AutodiffBackend, Backend, Dispatch, Flex,
@@ -17,7 +21,7 @@ use burn::{
     tensor::{Int, Tensor},
 };
 
-use super::cpu;
+use crate::cpu::is_f32;
 
 /// Added to a norm before dividing by it, as PyTorch's `normalize` does.
 pub(super) const TINY: f64 = 1e-12;
@@ -188,11 +192,11 @@ impl ContrastBackend for Flex {
         targets: IntTensor<Self>,
         temperature: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        if !cpu::is_f32(&logits) {
+        if !is_f32(&logits) {
             return plain::cross_entropy::<Self>(logits, targets, temperature);
         }
         let targets: Vec<usize> = targets.into_data().iter::<i64>().map(|column| column as usize).collect();
-        cpu::contrastive::cross_entropy(&logits, &targets, temperature)
+        cpu::cross_entropy(&logits, &targets, temperature)
     }
 
     fn soft_cross_entropy(
@@ -201,10 +205,10 @@ impl ContrastBackend for Flex {
         of_student: f64,
         of_teacher: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        if !cpu::is_f32(&student) {
+        if !is_f32(&student) {
             return plain::soft_cross_entropy::<Self>(student, teacher, of_student, of_teacher);
         }
-        cpu::contrastive::soft_cross_entropy([&student, &teacher], [of_student, of_teacher])
+        cpu::soft_cross_entropy([&student, &teacher], [of_student, of_teacher])
     }
 }
 

@@ -1,5 +1,9 @@
 //! What moves all parameters at once: a step of gradient descent with momentum, and the momentum encoder's after it.
 
+mod cpu;
+#[cfg(feature = "webgpu")]
+mod gpu;
+
 use burn::{
     backend::{
         Autodiff, Backend, Dispatch, Flex, TensorMetadata, autodiff::checkpoint::strategy::CheckpointStrategy,
@@ -10,7 +14,7 @@ use burn::{
 
 use slimclr_network::layout::ALIGNMENT;
 
-use super::cpu;
+use crate::cpu::is_f32;
 
 /// Values and velocities, `[n]` each, after `v <- momentum v + g + decay p`, `p <- p - rate v`. Each [`ALIGNMENT`] values,
 /// of which `n` is a multiple, have a `decay` of their own. On the CPU, what nothing else holds is changed in place.
@@ -92,17 +96,17 @@ impl SgdBackend for Flex {
         momentum: f64,
         rate: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        if !cpu::is_f32(&values) {
+        if !is_f32(&values) {
             return plain::sgd_step::<Self>(values, velocities, gradient, decay, momentum, rate);
         }
-        cpu::sgd::sgd_step([values, velocities], &gradient, &decay, momentum as f32, rate as f32)
+        cpu::sgd_step([values, velocities], &gradient, &decay, momentum as f32, rate as f32)
     }
 
     fn ema(values: FloatTensor<Self>, target: FloatTensor<Self>, keep: f64) -> FloatTensor<Self> {
-        if !cpu::is_f32(&values) {
+        if !is_f32(&values) {
             return plain::ema::<Self>(values, target, keep);
         }
-        cpu::sgd::ema(values, &target, keep)
+        cpu::ema(values, &target, keep)
     }
 }
 

@@ -9,10 +9,10 @@ use burn::{
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{prelude::*, zspace::metadata::Metadata};
 
-use super::{UNITS, is_f32, place, share_a_buffer, whole_buffer};
 use slimclr_network::layout::Place;
 
-use crate::pack::{PackBackend, Pieces, plain, rows};
+use super::{PackBackend, Pieces, plain, rows};
+use crate::gpu::{UNITS, is_f32, place, share_a_buffer, whole_buffer};
 
 /// Buffers that a launch reads from: with the one it writes to and that of the scalars, as many as every browser grants.
 const BUFFERS: usize = 6;

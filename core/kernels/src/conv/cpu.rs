@@ -11,7 +11,7 @@ use std::{array, mem::MaybeUninit, ops::Range};
 use burn::backend::flex::FlexTensor;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::{copy, copy_rows, par_collect_uninit, tensor, values, vectorised};
+use crate::cpu::{copy, copy_rows, par_collect_uninit, tensor, values, vectorised};
 use crate::threads::{for_each_chunk, threads};
 
 /// Channels that are summed at once; a depthwise convolution has but one.

@@ -11,8 +11,8 @@ use burn::{
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{prelude::*, server::CubeCountSelection};
 
-use super::{SMALL, SharedBuffer, UNITS, is_f32, sum_up};
-use crate::contrastive::{ContrastBackend, TINY, plain};
+use super::{ContrastBackend, TINY, plain};
+use crate::gpu::{SMALL, SharedBuffer, UNITS, is_f32, sum_up};
 
 /// A row scaled to unit length, or, `backward`, the gradient of such a row's input.
 #[cube(launch_unchecked)]

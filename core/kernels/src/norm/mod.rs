@@ -4,6 +4,10 @@
 //! the CPU reads it twice forward and twice backward, on all cores. The sums of a channel run in one
 //! order whatever the number of threads, so a run repeats.
 
+mod cpu;
+#[cfg(feature = "webgpu")]
+mod gpu;
+
 use burn::{
     backend::{
         Autodiff, AutodiffBackend, Backend, Dispatch, Flex,
@@ -20,7 +24,7 @@ use burn::{
 
 use slimclr_network::visitor::Epilogue;
 
-use super::cpu;
+use crate::cpu::is_f32;
 
 /// Applies what follows a norm to its output `x`.
 fn apply(epilogue: Epilogue<Tensor<4>>, x: Tensor<4>) -> Tensor<4> {
@@ -468,8 +472,8 @@ impl NormBackend for Flex {
         epsilon: f64,
         relu: bool,
     ) -> Forward<Self> {
-        if cpu::is_f32(&x) {
-            cpu::norm::forward(&x, [&gamma, &beta], None, epsilon, relu)
+        if is_f32(&x) {
+            cpu::forward(&x, [&gamma, &beta], None, epsilon, relu)
         } else {
             plain::norm::<Self>(x, gamma, beta, epsilon, relu)
         }
@@ -483,8 +487,8 @@ impl NormBackend for Flex {
         epsilon: f64,
         relu: bool,
     ) -> Forward<Self> {
-        if cpu::is_f32(&x) {
-            cpu::norm::forward(&x, [&gamma, &beta], Some(&shortcut), epsilon, relu)
+        if is_f32(&x) {
+            cpu::forward(&x, [&gamma, &beta], Some(&shortcut), epsilon, relu)
         } else {
             plain::norm_add_relu::<Self>(x, gamma, beta, shortcut, epsilon, relu)
         }
@@ -496,8 +500,8 @@ impl NormBackend for Flex {
         shift: FloatTensor<Self>,
         relu: bool,
     ) -> FloatTensor<Self> {
-        if cpu::is_f32(&x) {
-            cpu::norm::affine(&x, [&scale, &shift], None, relu)
+        if is_f32(&x) {
+            cpu::affine(&x, [&scale, &shift], None, relu)
         } else {
             plain::affine::<Self>(x, scale, shift, relu)
         }
@@ -510,8 +514,8 @@ impl NormBackend for Flex {
         shortcut: FloatTensor<Self>,
         relu: bool,
     ) -> FloatTensor<Self> {
-        if cpu::is_f32(&x) {
-            cpu::norm::affine(&x, [&scale, &shift], Some(&shortcut), relu)
+        if is_f32(&x) {
+            cpu::affine(&x, [&scale, &shift], Some(&shortcut), relu)
         } else {
             plain::affine_add_relu::<Self>(x, scale, shift, shortcut, relu)
         }
@@ -527,8 +531,8 @@ impl NormBackend for Flex {
         epsilon: f64,
         relu: bool,
     ) -> Gradient<Self> {
-        if cpu::is_f32(&x) {
-            cpu::norm::backward(&x, [&gamma, &beta, &mean, &variance], &gradient, epsilon, relu)
+        if is_f32(&x) {
+            cpu::backward(&x, [&gamma, &beta, &mean, &variance], &gradient, epsilon, relu)
         } else {
             plain::norm_backward::<Self>(x, gamma, beta, mean, variance, gradient, epsilon, relu)
         }
@@ -545,13 +549,13 @@ impl NormBackend for Flex {
         epsilon: f64,
         relu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        if !cpu::is_f32(&x) {
+        if !is_f32(&x) {
             return plain::norm_add_relu_backward::<Self>(
                 x, output, gamma, beta, mean, variance, gradient, epsilon, relu,
             );
         }
-        let shortcut = cpu::norm::relu_backward(&output, gradient);
-        let (x, gamma, beta) = cpu::norm::backward(&x, [&gamma, &beta, &mean, &variance], &shortcut, epsilon, relu);
+        let shortcut = cpu::relu_backward(&output, gradient);
+        let (x, gamma, beta) = cpu::backward(&x, [&gamma, &beta, &mean, &variance], &shortcut, epsilon, relu);
         (x, gamma, beta, shortcut)
     }
 }

@@ -16,9 +16,9 @@ use burn_cubecl::{
 };
 use cubecl::prelude::*;
 
-use super::{SharedBuffer, UNITS, is_f32, place, share_a_buffer, sum_up, values, whole_buffer};
+use super::{Forward, Gradient, NormBackend, plain};
 use crate::{
-    norm::{Forward, Gradient, NormBackend, plain},
+    gpu::{SharedBuffer, UNITS, is_f32, place, share_a_buffer, sum_up, values, whole_buffer},
     pack::PackBackend,
 };
 
