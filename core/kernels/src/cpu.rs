@@ -76,37 +76,6 @@ pub fn sums<const N: usize>(slices: [&[f32]; N], term: impl Fn([f32; N]) -> [f32
     sums
 }
 
-/// Copies a row of pixels, which are too few to call for `memcpy`.
-#[inline(always)]
-pub fn copy<T: Copy>(source: &[T], target: &mut [T]) {
-    const FEW: usize = 8;
-    let ((source, last), (target, rest)) = (source.as_chunks::<FEW>(), target[..source.len()].as_chunks_mut::<FEW>());
-    target.iter_mut().zip(source).for_each(|(target, source)| *target = *source);
-    rest.iter_mut().zip(last).for_each(|(target, source)| *target = *source);
-}
-
-/// Copies rows of `width` pixels, of which the target's begin `pitch` apart.
-pub fn copy_rows(source: &[f32], width: usize, target: &mut [f32], pitch: usize) {
-    match width {
-        8 => copy_rows_of::<8>(source, target, pitch),
-        16 => copy_rows_of::<16>(source, target, pitch),
-        32 => copy_rows_of::<32>(source, target, pitch),
-        _ => {
-            for (source, target) in source.chunks_exact(width).zip(target.chunks_mut(pitch)) {
-                target[..width].copy_from_slice(source);
-            }
-        }
-    }
-}
-
-/// The same for rows that are copied in a few instructions.
-fn copy_rows_of<const WIDTH: usize>(source: &[f32], target: &mut [f32], pitch: usize) {
-    let rows = source.as_chunks::<WIDTH>().0;
-    for (source, target) in rows.iter().zip(target.chunks_mut(pitch)) {
-        *target.first_chunk_mut().expect("the target has room for each row") = *source;
-    }
-}
-
 /// Collects `count` values that `work` writes in chunks of `size`, as in [`for_each_chunk`], without clearing memory first.
 ///
 /// # Safety

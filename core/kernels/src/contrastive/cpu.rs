@@ -2,10 +2,15 @@
 
 use std::mem::MaybeUninit;
 
-use burn::backend::flex::FlexTensor;
+use burn::backend::{
+    Flex,
+    flex::FlexTensor,
+    tensor::{FloatTensor, IntTensor},
+};
 
+use super::{ContrastBackend, plain};
 use crate::{
-    cpu::{at_least, par_collect_uninit, sums, tensor, values, vectorised},
+    cpu::{at_least, is_f32, par_collect_uninit, sums, tensor, values, vectorised},
     threads::map,
 };
 
@@ -60,7 +65,7 @@ impl Softmax {
 }
 
 /// Mean cross-entropy of `logits`, `[n, c]`, over the temperature to the columns that are right, and its gradient.
-pub fn cross_entropy(logits: &FlexTensor, targets: &[usize], temperature: f64) -> (FlexTensor, FlexTensor) {
+fn cross_entropy(logits: &FlexTensor, targets: &[usize], temperature: f64) -> (FlexTensor, FlexTensor) {
     let logits = logits.to_contiguous();
     let [rows, columns] = logits.layout().shape().dims();
     let values = values(&logits);
@@ -96,7 +101,7 @@ pub fn cross_entropy(logits: &FlexTensor, targets: &[usize], temperature: f64) -
 
 /// Mean cross-entropy of the student's logits to the softmax of the teacher's, `[n, c]` each, over their temperatures, and
 /// the gradient of the student's.
-pub fn soft_cross_entropy(logits: [&FlexTensor; 2], temperatures: [f64; 2]) -> (FlexTensor, FlexTensor) {
+fn soft_cross_entropy(logits: [&FlexTensor; 2], temperatures: [f64; 2]) -> (FlexTensor, FlexTensor) {
     let [student, teacher] = logits.map(FlexTensor::to_contiguous);
     let [rows, columns] = student.layout().shape().dims();
     let (student, teacher) = (values(&student), values(&teacher));
@@ -136,6 +141,32 @@ pub fn soft_cross_entropy(logits: [&FlexTensor; 2], temperatures: [f64; 2]) -> (
     let gradient =
         unsafe { par_collect_uninit(student.len(), columns, || (), |(), number, gradient| write(number, gradient)) };
     (tensor(vec![loss as f32], [1]), tensor(gradient, [rows, columns]))
+}
+
+impl ContrastBackend for Flex {
+    fn cross_entropy(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        temperature: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if !is_f32(&logits) {
+            return plain::cross_entropy::<Self>(logits, targets, temperature);
+        }
+        let targets: Vec<usize> = targets.into_data().iter::<i64>().map(|column| column as usize).collect();
+        cross_entropy(&logits, &targets, temperature)
+    }
+
+    fn soft_cross_entropy(
+        student: FloatTensor<Self>,
+        teacher: FloatTensor<Self>,
+        of_student: f64,
+        of_teacher: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if !is_f32(&student) {
+            return plain::soft_cross_entropy::<Self>(student, teacher, of_student, of_teacher);
+        }
+        soft_cross_entropy([&student, &teacher], [of_student, of_teacher])
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,10 @@ use burn::{
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{prelude::*, server::CubeCountSelection};
 
-use super::{ContrastBackend, TINY, plain};
+use super::{
+    ContrastBackend,
+    plain::{self, TINY},
+};
 use crate::gpu::{SMALL, SharedBuffer, UNITS, is_f32, sum_up};
 
 /// A row scaled to unit length, or, `backward`, the gradient of such a row's input.

@@ -6,11 +6,14 @@
 
 use std::{mem::MaybeUninit, ops::Range};
 
-use burn::backend::{Flex, flex::FlexTensor};
+use burn::backend::{Flex, flex::FlexTensor, tensor::FloatTensor};
 
-use super::{Forward, Gradient};
+use super::{
+    NormBackend, plain,
+    types::{Forward, Gradient},
+};
 use crate::{
-    cpu::{at_least, par_collect_uninit, sums, tensor, values, vectorised, zip_map_inplace},
+    cpu::{at_least, is_f32, par_collect_uninit, sums, tensor, values, vectorised, zip_map_inplace},
     threads::map,
 };
 
@@ -97,7 +100,7 @@ fn line([gamma, beta, mean, variance]: [f32; 4], epsilon: f64) -> (f32, f32) {
 }
 
 /// Output, mean and biased variance. After the norm a ReLU, if there is one; then perhaps the shortcut and another.
-pub fn forward(
+fn forward(
     x: &FlexTensor,
     [gamma, beta]: [&FlexTensor; 2],
     shortcut: Option<&FlexTensor>,
@@ -133,12 +136,7 @@ pub fn forward(
 }
 
 /// `x * scale + shift`, channel by channel, and then what follows as for [`forward`].
-pub fn affine(
-    x: &FlexTensor,
-    [scale, shift]: [&FlexTensor; 2],
-    shortcut: Option<&FlexTensor>,
-    relu: bool,
-) -> FlexTensor {
+fn affine(x: &FlexTensor, [scale, shift]: [&FlexTensor; 2], shortcut: Option<&FlexTensor>, relu: bool) -> FlexTensor {
     let [x, scale, shift] = [x, scale, shift].map(FlexTensor::to_contiguous);
     let shortcut = shortcut.map(FlexTensor::to_contiguous);
     let (scale, shift) = (values(&scale), values(&shift));
@@ -195,7 +193,7 @@ fn let_through(output: f32, gradient: f32, ceiling: f32) -> f32 {
 }
 
 /// What a ReLU lets through of the gradient of its output.
-pub fn relu_backward(output: &FlexTensor, gradient: FlexTensor) -> FlexTensor {
+fn relu_backward(output: &FlexTensor, gradient: FlexTensor) -> FlexTensor {
     let [passed] = zip_map_inplace(
         [gradient],
         [output],
@@ -210,7 +208,7 @@ pub fn relu_backward(output: &FlexTensor, gradient: FlexTensor) -> FlexTensor {
 
 /// Gradients of the input, of gamma and of beta. What the ReLU held back follows from the input: that is a tensor less to
 /// read than by the output.
-pub fn backward(
+fn backward(
     x: &FlexTensor,
     [gamma, beta, mean, variance]: [&FlexTensor; 4],
     gradient: &FlexTensor,
@@ -276,4 +274,96 @@ pub fn backward(
     let (gamma_gradient, beta_gradient) = channels.into_iter().map(|(sums, _)| sums).unzip();
     let channels = [extent.channels];
     (tensor(x_gradient, shape), tensor(gamma_gradient, channels), tensor(beta_gradient, channels))
+}
+
+impl NormBackend for Flex {
+    fn norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> Forward<Self> {
+        if is_f32(&x) {
+            forward(&x, [&gamma, &beta], None, epsilon, relu)
+        } else {
+            plain::norm::<Self>(x, gamma, beta, epsilon, relu)
+        }
+    }
+
+    fn norm_add_relu(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> Forward<Self> {
+        if is_f32(&x) {
+            forward(&x, [&gamma, &beta], Some(&shortcut), epsilon, relu)
+        } else {
+            plain::norm_add_relu::<Self>(x, gamma, beta, shortcut, epsilon, relu)
+        }
+    }
+
+    fn affine(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        if is_f32(&x) { affine(&x, [&scale, &shift], None, relu) } else { plain::affine::<Self>(x, scale, shift, relu) }
+    }
+
+    fn affine_add_relu(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        if is_f32(&x) {
+            affine(&x, [&scale, &shift], Some(&shortcut), relu)
+        } else {
+            plain::affine_add_relu::<Self>(x, scale, shift, shortcut, relu)
+        }
+    }
+
+    fn norm_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> Gradient<Self> {
+        if is_f32(&x) {
+            backward(&x, [&gamma, &beta, &mean, &variance], &gradient, epsilon, relu)
+        } else {
+            plain::norm_backward::<Self>(x, gamma, beta, mean, variance, gradient, epsilon, relu)
+        }
+    }
+
+    fn norm_add_relu_backward(
+        x: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if !is_f32(&x) {
+            return plain::norm_add_relu_backward::<Self>(
+                x, output, gamma, beta, mean, variance, gradient, epsilon, relu,
+            );
+        }
+        let shortcut = relu_backward(&output, gradient);
+        let (x, gamma, beta) = backward(&x, [&gamma, &beta, &mean, &variance], &shortcut, epsilon, relu);
+        (x, gamma, beta, shortcut)
+    }
 }

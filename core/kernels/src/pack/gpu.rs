@@ -11,7 +11,11 @@ use cubecl::{prelude::*, zspace::metadata::Metadata};
 
 use slimclr_network::layout::Place;
 
-use super::{PackBackend, Pieces, plain, rows};
+use super::{
+    PackBackend,
+    pieces::{Pieces, rows},
+    plain,
+};
 use crate::gpu::{UNITS, is_f32, place, share_a_buffer, whole_buffer};
 
 /// Buffers that a launch reads from: with the one it writes to and that of the scalars, as many as every browser grants.

@@ -2,9 +2,10 @@
 
 use std::{array, mem::MaybeUninit};
 
-use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, flex::FlexTensor, tensor::FloatTensor};
 
-use crate::cpu::{par_collect_uninit, tensor, values, vectorised};
+use super::{PoolBackend, plain};
+use crate::cpu::{is_f32, par_collect_uninit, tensor, values, vectorised};
 
 /// Height and width of planes.
 #[derive(Clone, Copy)]
@@ -113,7 +114,7 @@ fn larger(a: f32, b: f32) -> f32 {
 }
 
 /// See [`max_pool`](crate::pool::max_pool).
-pub fn forward(x: &FlexTensor) -> FlexTensor {
+fn forward(x: &FlexTensor) -> FlexTensor {
     let [batch, channels, ..] = x.layout().shape().dims::<4>();
     let (plane, pooled) = (Plane::of(x), Plane::of(x).pooled());
     let x = x.to_contiguous();
@@ -184,7 +185,7 @@ impl Windows {
 }
 
 /// The gradient of `x`: each window's goes to its largest value, the first of several.
-pub fn backward(x: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
+fn backward(x: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
     let shape = x.layout().shape().clone();
     let (plane, pooled) = (Plane::of(x), Plane::of(x).pooled());
     let [x, gradient] = [x, gradient].map(FlexTensor::to_contiguous);
@@ -214,4 +215,14 @@ pub fn backward(x: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
     // SAFETY: every row is written, the last one after all windows.
     let x_gradient = unsafe { par_collect_uninit(x.len(), plane.size(), || Windows::new(plane), pass) };
     tensor(x_gradient, shape)
+}
+
+impl PoolBackend for Flex {
+    fn max_pool(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        if is_f32(&x) { forward(&x) } else { plain::max_pool::<Self>(x) }
+    }
+
+    fn max_pool_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        if is_f32(&x) { backward(&x, &gradient) } else { plain::backward::<Self>(x, gradient) }
+    }
 }

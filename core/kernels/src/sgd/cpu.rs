@@ -1,13 +1,14 @@
 //! What moves all parameters at once, on the CPU, for f32.
 
-use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, flex::FlexTensor, tensor::FloatTensor};
 
 use slimclr_network::layout::ALIGNMENT;
 
-use crate::cpu::{LANES, values, zip_map_inplace};
+use super::{SgdBackend, plain};
+use crate::cpu::{LANES, is_f32, values, zip_map_inplace};
 
 /// See [`sgd_step`](crate::sgd::descend).
-pub fn sgd_step(
+fn sgd_step(
     moving: [FlexTensor; 2],
     gradient: &FlexTensor,
     decay: &FlexTensor,
@@ -34,7 +35,7 @@ pub fn sgd_step(
 }
 
 /// See [`ema`](crate::sgd::approach).
-pub fn ema(values: FlexTensor, target: &FlexTensor, keep: f64) -> FlexTensor {
+fn ema(values: FlexTensor, target: &FlexTensor, keep: f64) -> FlexTensor {
     let [keep, share] = [keep as f32, (1.0 - keep) as f32];
     let [moved] = zip_map_inplace(
         [values],
@@ -46,4 +47,27 @@ pub fn ema(values: FlexTensor, target: &FlexTensor, keep: f64) -> FlexTensor {
         },
     );
     moved
+}
+
+impl SgdBackend for Flex {
+    fn sgd_step(
+        values: FloatTensor<Self>,
+        velocities: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        decay: FloatTensor<Self>,
+        momentum: f64,
+        rate: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if !is_f32(&values) {
+            return plain::sgd_step::<Self>(values, velocities, gradient, decay, momentum, rate);
+        }
+        sgd_step([values, velocities], &gradient, &decay, momentum as f32, rate as f32)
+    }
+
+    fn ema(values: FloatTensor<Self>, target: FloatTensor<Self>, keep: f64) -> FloatTensor<Self> {
+        if !is_f32(&values) {
+            return plain::ema::<Self>(values, target, keep);
+        }
+        ema(values, &target, keep)
+    }
 }

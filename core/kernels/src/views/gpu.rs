@@ -3,10 +3,10 @@
 
 use burn::{
     backend::{
-        Cube, DispatchDevice,
+        Cube,
         tensor::{FloatTensor, IntTensor},
     },
-    tensor::{DType, Device, Shape},
+    tensor::{DType, Shape},
 };
 use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
 use cubecl::{calculate_cube_count_elemwise, prelude::*};
@@ -75,17 +75,6 @@ fn words([width, height]: [usize; 2], plans: &[(u32, ViewPlan)], normalisation: 
         words.extend(adjustments.map(|(_, strength)| strength.to_bits()));
     }
     words
-}
-
-/// Most bytes of a device's memory that images may take: CIFAR-10's 50,000 take 205 MB.
-const MOST_BYTES: u64 = 1 << 29;
-
-/// Bytes of images that a device takes; none if it is no GPU.
-pub fn room(device: &Device) -> u64 {
-    match device.as_dispatch() {
-        DispatchDevice::Cube(device) => device.client().properties().memory.max_page_size.min(MOST_BYTES),
-        _ => 0,
-    }
 }
 
 impl ViewsBackend for Cube {

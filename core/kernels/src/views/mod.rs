@@ -1,33 +1,29 @@
 //! Views of images that lie on the device: a step sends it the drawn plans, a few words a view, and no pixels.
 //!
-//! The plain form is the CPU's [`Augmenter`], view by view. On GPUs one launch makes a batch of views; three do where
+//! The plain form is the CPU's [`Augmenter`](slimclr_data::augment::Augmenter), view by view. On GPUs one launch makes a batch of views; three do where
 //! views are blurred. They are the CPU's within rounding: positions and weights are in 32 bits there.
 
+mod capacity;
+mod cpu;
 #[cfg(feature = "webgpu")]
 mod gpu;
+#[cfg(test)]
+mod tests;
 
 use burn::{
     backend::{
-        Backend, Dispatch, Flex, backend_extension,
+        Backend, Dispatch, backend_extension,
         tensor::{FloatTensor, IntTensor},
     },
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
 
-#[cfg(feature = "webgpu")]
-use self::gpu::room;
 use slimclr_data::{
-    augment::{Augmenter, Normalisation, ViewPlan},
+    augment::{Normalisation, ViewPlan},
     image::Image,
 };
 
-use crate::{cpu, threads::for_each_chunk};
-
-/// Bytes of images that a device takes.
-#[cfg(not(feature = "webgpu"))]
-fn room(_: &Device) -> u64 {
-    0
-}
+use self::capacity::image_capacity;
 
 /// Images of one size on a device.
 #[derive(Debug, Clone)]
@@ -43,7 +39,7 @@ impl DeviceImages {
         let [width, height] = sizes.next()?;
         let is_of_one_size = sizes.all(|size| size == [width, height]);
         let bytes = 4 * width as u64 * height as u64 * images.clone().count() as u64;
-        (is_of_one_size && bytes <= room(device)).then(|| Self::upload(images, [width, height], device))
+        (is_of_one_size && bytes <= image_capacity(device)).then(|| Self::upload(images, [width, height], device))
     }
 
     /// Uploads images of that width and height.
@@ -99,65 +95,4 @@ pub trait ViewsBackend: Backend {
         size: usize,
         normalisation: Normalisation,
     ) -> FloatTensor<Self>;
-}
-
-impl ViewsBackend for Flex {
-    fn views(
-        images: IntTensor<Self>,
-        plans: Vec<(u32, ViewPlan)>,
-        size: usize,
-        normalisation: Normalisation,
-    ) -> FloatTensor<Self> {
-        let [_, height, width] = images.layout().shape().dims();
-        let words: &[i32] = images.as_slice().expect("uploaded images are contiguous");
-        let mut values = vec![0.0; plans.len() * 3 * size * size];
-        for_each_chunk(&mut values, 3 * size * size, Augmenter::new, |augmenter, number, view| {
-            let (image, plan) = &plans[number];
-            let words = &words[*image as usize * width * height..][..width * height];
-            let bytes = |word: &i32| {
-                let [red, green, blue, _] = word.to_le_bytes();
-                [red, green, blue]
-            };
-            let image = Image { width, height, pixels: words.iter().flat_map(bytes).collect() };
-            augmenter.planned(&image, plan, size, &normalisation, view);
-        });
-        cpu::tensor(values, [plans.len(), 3, size, size])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use slimclr_data::augment::{AugmentConfig, view_rng};
-
-    #[test]
-    fn views_of_uploaded_images_are_the_images_own() {
-        let (width, height, size) = (12, 9, 8);
-        let images: Vec<Image> = (0..3)
-            .map(|number| {
-                let pixels = (0..3 * width * height).map(|i| (i * 31 + number * 57) as u8).collect();
-                Image { width, height, pixels }
-            })
-            .collect();
-        let recipe = AugmentConfig::simclr(Normalisation::CIFAR10, size);
-        let order = [2, 0, 1, 2];
-        let plan = |number, image| {
-            (image, ViewPlan::draw(&recipe, [width, height], &mut view_rng(1, 2, u64::from(image), number)))
-        };
-        let plans = (0..).zip(order).map(|(number, image)| plan(number, image)).collect();
-        let uploaded = DeviceImages::upload(images.iter(), [width, height], &Device::flex());
-        let views: Vec<f32> = uploaded.views(plans, size, recipe.normalisation).into_data().iter().collect();
-        let mut view = vec![0.0; 3 * size * size];
-        for ((number, image), made) in (0..).zip(order).zip(views.chunks_exact(view.len())) {
-            let mut rng = view_rng(1, 2, u64::from(image), number);
-            Augmenter::new().view(&images[image as usize], &recipe, size, &mut rng, &mut view).unwrap();
-            assert_eq!(made, view);
-        }
-    }
-
-    #[test]
-    fn the_cpu_takes_no_images() {
-        let image = Image { width: 1, height: 1, pixels: vec![0; 3] };
-        assert!(DeviceImages::on_gpu([image].iter(), &Device::flex()).is_none());
-    }
 }

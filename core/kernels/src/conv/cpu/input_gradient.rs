@@ -1,0 +1,71 @@
+//! The gradient of the input.
+
+use std::mem::MaybeUninit;
+
+use burn::backend::flex::FlexTensor;
+use pulp::Arch;
+
+use super::{
+    geometry::Geometry,
+    stencil::{Stencil, at, strides},
+    sweep::{Extent, Scratch, Sweep, Target},
+};
+use crate::cpu::{par_collect_uninit, tensor, values};
+
+/// The gradient of the input, `x`, of which only the shape is looked at.
+///
+/// Of every `stride`-th pixel the same taps are seen, so for each such phase along both axes there is a stencil.
+pub fn input_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTensor, stride: usize) -> FlexTensor {
+    let shape = Geometry::of(x, weight, stride);
+    let gradient = gradient.to_contiguous();
+    let gradient = values(&gradient);
+    let strides = strides(weight);
+    let canvas = shape.gradient_canvas();
+    let [groups, outputs] = [shape.groups, shape.outputs];
+    let plane = shape.plane();
+    let phases = (0..stride.min(shape.height)).flat_map(|y| (0..stride.min(shape.width)).map(move |x| (y, x)));
+    let phases: Vec<(Stencil, Extent, Target)> = phases
+        .map(|(y, x)| {
+            let taps: Vec<_> = shape.taps_of(y).flat_map(|y| shape.taps_of(x).map(move |x| (y, x))).collect();
+            let offset = |output: usize| {
+                taps.iter().map(move |((_, down), (_, right))| output * canvas.plane() + down * canvas.pitch + right)
+            };
+            let offsets = (0..outputs).flat_map(offset).collect();
+            let reach = (shape.kernel - 1) / stride * canvas.pitch;
+            let place = |output: usize| taps.iter().map(move |((y, _), (x, _))| at([output, 0, *y, *x], strides));
+            let places: Vec<usize> = (0..outputs).flat_map(place).collect();
+            let rows = [outputs * strides[0], strides[1]];
+            let stencil = Stencil::new([groups, shape.inputs], offsets, (reach, taps.len()), weight, &places, rows);
+            if shape.is_pointwise() {
+                let extent = Extent { height: 1, width: plane, pitch: plane };
+                return (stencil, extent, Target { first: 0, step: 1, pitch: plane, plane });
+            }
+            let [height, width] = [shape.height - y, shape.width - x].map(|pixels| pixels.div_ceil(stride));
+            let target = Target { first: y * shape.width + x, step: stride, pitch: stride * shape.width, plane };
+            (stencil, Extent { height, width, pitch: canvas.pitch }, target)
+        })
+        .collect();
+    let some_blind = phases.iter().any(|(stencil, ..)| stencil.is_blind());
+    let blank = || Scratch {
+        canvas: if shape.is_pointwise() { Vec::new() } else { canvas.blank(outputs) },
+        ..Scratch::default()
+    };
+    let sweep = |scratch: &mut Scratch, number: usize, x_gradient: &mut [MaybeUninit<f32>]| {
+        if some_blind {
+            x_gradient.fill(MaybeUninit::new(0.0));
+        }
+        let image = &gradient[number * shape.output_size()..][..shape.output_size()];
+        let pointwise = shape.is_pointwise().then_some(image);
+        if pointwise.is_none() {
+            canvas.lay(image, &mut scratch.canvas);
+        }
+        for &(ref stencil, extent, target) in phases.iter().filter(|(stencil, ..)| !stencil.is_blind()) {
+            let (group, output) = (number % groups, &mut *x_gradient);
+            Arch::new().dispatch(Sweep { stencil, group, pointwise, extent, scratch, output, target });
+        }
+    };
+    // SAFETY: the phases' extents are all of the input; of a blind one there are zeros.
+    let x_gradient =
+        unsafe { par_collect_uninit(shape.batch * groups * shape.input_size(), shape.input_size(), blank, sweep) };
+    tensor(x_gradient, [shape.batch, groups * shape.inputs, shape.height, shape.width])
+}

@@ -1,0 +1,78 @@
+use burn::tensor::{Device, Distribution, Tensor};
+
+use super::{conv, conv_known, conv_plain};
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter().collect()
+}
+
+fn close(found: &[f32], expected: &[f32]) -> bool {
+    let largest = expected.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
+    found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 2e-5 * largest)
+}
+
+fn known(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
+    let [x_values, weight_values] = [&x, &weight].map(|tensor| tensor.clone().without_autodiff());
+    conv_known(x, weight, conv(x_values, weight_values, stride), stride)
+}
+
+#[test]
+fn the_fused_form_is_the_plain_one_forward_and_backward() {
+    let device = Device::flex();
+    for (batch, groups, inputs, outputs, kernel, stride, height, width) in [
+        (2, 1, 3, 16, 3, 1, 8, 8),
+        (3, 1, 4, 12, 3, 2, 7, 9),
+        (9, 1, 5, 7, 3, 1, 1, 4),
+        (2, 1, 8, 6, 1, 1, 5, 3),
+        (2, 1, 8, 6, 1, 2, 5, 6),
+        (2, 1, 3, 4, 7, 2, 20, 17),
+        (1, 1, 40, 48, 3, 1, 33, 33),
+        (2, 2, 4, 6, 3, 1, 6, 5),
+        (9, 6, 6, 6, 3, 1, 7, 8),
+        (3, 6, 6, 6, 5, 2, 9, 10),
+    ] {
+        let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+        let x = random([batch, inputs, height, width]);
+        let weight = random([outputs, inputs / groups, kernel, kernel]);
+        let cotangent = random([batch, outputs, height.div_ceil(stride), width.div_ceil(stride)]);
+        let run = |form: fn(Tensor<4>, Tensor<4>, usize) -> Tensor<4>| {
+            let [x, weight] = [&x, &weight].map(|leaf| leaf.clone().autodiff().require_grad());
+            let output = form(x.clone(), weight.clone(), stride);
+            let gradients = (output.clone() * cotangent.clone()).sum().backward();
+            [output.without_autodiff(), x.grad(&gradients).unwrap(), weight.grad(&gradients).unwrap()].map(values)
+        };
+        let case = (batch, groups, inputs, outputs, kernel, stride, height, width);
+        let expected = run(conv_plain);
+        for (found, expected) in run(conv).iter().chain(&run(known)).zip(expected.iter().cycle()) {
+            assert!(close(found, expected), "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn a_depthwise_convolution_sums_over_each_window_of_each_channel() {
+    let [channels, height, width] = [3, 7, 6];
+    for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+        let random = |shape: [usize; 4]| Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());
+        let (x, weight) = (random([2, channels, height, width]), random([channels, 1, kernel, kernel]));
+        let output = values(conv(x.clone(), weight.clone(), stride));
+        let (x, weight) = (values(x), values(weight));
+        let mut expected = Vec::new();
+        for (plane, x) in x.chunks_exact(height * width).enumerate() {
+            for top in (0..height).step_by(stride) {
+                for left in (0..width).step_by(stride) {
+                    let mut sum = 0.0;
+                    for (dy, dx) in (0..kernel).flat_map(|dy| (0..kernel).map(move |dx| (dy, dx))) {
+                        let [y, column] = [top + dy, left + dx].map(|place| place.wrapping_sub(kernel / 2));
+                        if y < height && column < width {
+                            let weight = weight[(plane % channels * kernel + dy) * kernel + dx];
+                            sum += weight * x[y * width + column];
+                        }
+                    }
+                    expected.push(sum);
+                }
+            }
+        }
+        assert!(close(&output, &expected), "kernel {kernel}, stride {stride}");
+    }
+}

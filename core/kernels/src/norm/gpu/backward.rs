@@ -1,0 +1,174 @@
+//! The gradients.
+
+use burn::backend::{TensorMetadata, ops::FloatTensorOps};
+use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
+use cubecl::prelude::*;
+
+use super::{
+    super::types::Gradient,
+    extent::{Extent, Plan, Stage, own_channel, sum_parts, write_results},
+    launch::Schedule,
+};
+use crate::{
+    gpu::{UNITS, place, share_a_buffer, sum_up, whole_buffer},
+    pack::PackBackend,
+};
+
+/// The gradient behind the last ReLU: none where it made a zero.
+#[cube]
+fn let_through(output: &ComptimeOption<&[f32]>, gradient: &[f32], at: usize) -> f32 {
+    let value = gradient[at];
+    #[comptime]
+    match output {
+        ComptimeOption::Some(output) => {
+            if output[at] <= 0.0f32 {
+                0.0f32
+            } else {
+                value
+            }
+        }
+        ComptimeOption::None => value,
+    }
+}
+
+/// A gradient behind the ReLU of a norm's value, if there is one.
+#[cube]
+fn behind_first(gradient: f32, value: f32, #[comptime] relu: bool) -> f32 {
+    if comptime!(relu) && value <= 0.0f32 { 0.0f32 } else { gradient }
+}
+
+/// Writes the gradient of the input, and `shortcut_at` values further that of the shortcut, if it has one; in
+/// `sums` those of beta and gamma. What a ReLU before the sum held back follows from the input.
+#[cube(launch_unchecked)]
+fn normalise_backward(
+    x: &[f32],
+    output: ComptimeOption<&[f32]>,
+    gradient: &[f32],
+    affine: &[f32],
+    moments: &[f32],
+    gradients: &mut [f32],
+    sums: &mut [f32],
+    extent: Extent,
+    gamma_at: usize,
+    beta_at: usize,
+    mean_at: usize,
+    variance_at: usize,
+    shortcut_at: usize,
+    #[comptime] relu: bool,
+    #[comptime] plan: Plan,
+) {
+    let rows = comptime!(UNITS / plan.lanes);
+    let (channel, exists) = own_channel(&extent, plan.lanes);
+    let start = CUBE_POS_Y as usize * extent.part + UNIT_POS_Y as usize;
+    let end = extent.part_end();
+    let mean = moments[mean_at + channel];
+    let deviation = (moments[variance_at + channel] + extent.epsilon).sqrt();
+    let scale = affine[gamma_at + channel] / deviation;
+    let shift = affine[beta_at + channel];
+    // Of the gradient, and of the gradient times the normalised input.
+    let (sum, product) = if comptime!(plan.stage == Stage::Result) {
+        sum_parts(&*sums, channel, &extent, plan.lanes)
+    } else {
+        let mut sum = 0.0f32;
+        let mut product = 0.0f32;
+        let mut sample = start;
+        while sample < end {
+            let at = extent.at(channel, sample);
+            let distance = x[at] - mean;
+            let value = let_through(&output, gradient, at);
+            let value = behind_first(value, distance * scale + shift, relu);
+            sum += value;
+            product += value * distance;
+            sample += rows;
+        }
+        sum_up(sum, product / deviation, plan.lanes)
+    };
+    let writes_results = exists && UNIT_POS_Y == 0;
+    if comptime!(plan.stage == Stage::Sums) {
+        if writes_results {
+            write_results(sums, sum, product, CUBE_POS_Y as usize + 1, channel, &extent);
+        }
+    } else {
+        if writes_results && CUBE_POS_Y == 0 {
+            write_results(sums, sum, product, 0usize, channel, &extent);
+        }
+        let count = f32::cast_from(extent.samples);
+        let offset = sum / count;
+        let slope = product / count / deviation;
+        if exists {
+            let mut sample = start;
+            while sample < end {
+                let at = extent.at(channel, sample);
+                let distance = x[at] - mean;
+                let value = let_through(&output, gradient, at);
+                #[comptime]
+                match output {
+                    ComptimeOption::Some(_) => gradients[shortcut_at + at] = value,
+                    ComptimeOption::None => {}
+                }
+                let value = behind_first(value, distance * scale + shift, relu);
+                gradients[at] = scale * (value - offset - slope * distance);
+                sample += rows;
+            }
+        }
+    }
+}
+
+/// The same vectors in one buffer, if they are not yet: for two there is no room.
+fn in_one_buffer(vectors: [CubeTensor; 2]) -> [CubeTensor; 2] {
+    let vectors = vectors.map(into_contiguous);
+    if share_a_buffer(&vectors[0], &vectors[1]) {
+        return vectors;
+    }
+    let channels = vectors[0].shape().num_elements();
+    let both = CubeBackend::float_cat(vectors.into(), 0);
+    [0, channels].map(|start| CubeBackend::part(both.clone(), start, [channels].into()))
+}
+
+/// Gradients of the input, gamma and beta, and of the shortcut, if there was one and the `output` after it is given.
+pub fn backward(
+    x: CubeTensor,
+    output: Option<CubeTensor>,
+    affine: [CubeTensor; 2],
+    [mean, variance]: [CubeTensor; 2],
+    gradient: CubeTensor,
+    epsilon: f64,
+    relu: bool,
+) -> (Gradient<CubeBackend>, Option<CubeTensor>) {
+    let schedule = Schedule::of(&x, epsilon);
+    let [x, gradient] = [x, gradient].map(|tensor| schedule.layout.lay_out(tensor));
+    let output = output.map(|output| schedule.layout.lay_out(output));
+    let [gamma, beta] = if relu { in_one_buffer(affine) } else { affine.map(into_contiguous) };
+    let gradients = schedule.layout.empty(&x, if output.is_some() { 2 } else { 1 });
+    let sums = schedule.results(&x);
+    schedule.run(|count, units, plan| {
+        // SAFETY: as in the forward; the moments lie side by side, as the forward has left them.
+        unsafe {
+            normalise_backward::launch_unchecked(
+                &x.client,
+                count,
+                units,
+                x.clone().into_buffer_arg(),
+                output.clone().map(CubeTensor::into_buffer_arg).into(),
+                gradient.clone().into_buffer_arg(),
+                whole_buffer(&gamma),
+                whole_buffer(&mean),
+                gradients.buffer(),
+                sums.buffer(),
+                schedule.extent(sums.stride()),
+                place(&gamma),
+                // Not looked at without the ReLU.
+                if relu { place(&beta) } else { place(&gamma) },
+                place(&mean),
+                place(&variance),
+                gradients.stride(),
+                relu,
+                plan,
+            );
+        }
+    });
+    let [beta, gamma] = sums.into();
+    let mut gradients = gradients.tensors.into_iter();
+    let x = gradients.next().expect("an input has a gradient");
+    ((x, gamma, beta), gradients.next())
+}

@@ -1,0 +1,121 @@
+//! The forward pass.
+
+use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
+use cubecl::prelude::*;
+
+use super::{
+    super::types::Forward,
+    extent::{Extent, Plan, Stage, own_channel, sum_parts, write_results},
+    launch::Schedule,
+};
+use crate::gpu::{UNITS, sum_up};
+
+#[cube(launch_unchecked)]
+fn normalise(
+    x: &[f32],
+    gamma: &[f32],
+    beta: &[f32],
+    shortcut: ComptimeOption<&[f32]>,
+    output: &mut [f32],
+    moments: &mut [f32],
+    extent: Extent,
+    #[comptime] relu: bool,
+    #[comptime] plan: Plan,
+) {
+    let rows = comptime!(UNITS / plan.lanes);
+    let (channel, exists) = own_channel(&extent, plan.lanes);
+    let start = CUBE_POS_Y as usize * extent.part + UNIT_POS_Y as usize;
+    let end = extent.part_end();
+    // Sums of the distances from the channel's first value, which lies near the mean: squares then cancel little.
+    let shift = x[channel * extent.channel_stride];
+    let (sum, squares) = if comptime!(plan.stage == Stage::Result) {
+        sum_parts(&*moments, channel, &extent, plan.lanes)
+    } else {
+        let mut sum = 0.0f32;
+        let mut squares = 0.0f32;
+        let mut sample = start;
+        while sample < end {
+            let distance = x[extent.at(channel, sample)] - shift;
+            sum += distance;
+            squares += distance * distance;
+            sample += rows;
+        }
+        sum_up(sum, squares, plan.lanes)
+    };
+    let writes_results = exists && UNIT_POS_Y == 0;
+    if comptime!(plan.stage == Stage::Sums) {
+        if writes_results {
+            write_results(moments, sum, squares, CUBE_POS_Y as usize + 1, channel, &extent);
+        }
+    } else {
+        let count = f32::cast_from(extent.samples);
+        let distance = sum / count;
+        let mean = shift + distance;
+        let variance = squares / count - distance * distance;
+        let variance = if variance < 0.0f32 { 0.0f32 } else { variance };
+        if writes_results && CUBE_POS_Y == 0 {
+            write_results(moments, mean, variance, 0usize, channel, &extent);
+        }
+        let scale = gamma[channel] / (variance + extent.epsilon).sqrt();
+        let offset = beta[channel];
+        if exists {
+            let mut sample = start;
+            while sample < end {
+                let at = extent.at(channel, sample);
+                let mut value = (x[at] - mean) * scale + offset;
+                // NaN passes: a diverged run must show.
+                if comptime!(relu) {
+                    value = if value < 0.0f32 { 0.0f32 } else { value };
+                }
+                #[comptime]
+                match shortcut {
+                    ComptimeOption::Some(shortcut) => {
+                        value += shortcut[at];
+                        value = if value < 0.0f32 { 0.0f32 } else { value };
+                    }
+                    ComptimeOption::None => {}
+                }
+                output[at] = value;
+                sample += rows;
+            }
+        }
+    }
+}
+
+pub fn forward(
+    x: CubeTensor,
+    gamma: CubeTensor,
+    beta: CubeTensor,
+    shortcut: Option<CubeTensor>,
+    epsilon: f64,
+    relu: bool,
+) -> Forward<CubeBackend> {
+    let schedule = Schedule::of(&x, epsilon);
+    let x = schedule.layout.lay_out(x);
+    let shortcut = shortcut.map(|shortcut| schedule.layout.lay_out(shortcut));
+    let [gamma, beta] = [gamma, beta].map(into_contiguous);
+    let output = schedule.layout.empty(&x, 1);
+    let moments = schedule.results(&x);
+    schedule.run(|count, units, plan| {
+        // SAFETY: the extent is that of the tensors, beyond which the kernel accesses nothing.
+        unsafe {
+            normalise::launch_unchecked(
+                &x.client,
+                count,
+                units,
+                x.clone().into_buffer_arg(),
+                gamma.clone().into_buffer_arg(),
+                beta.clone().into_buffer_arg(),
+                shortcut.clone().map(CubeTensor::into_buffer_arg).into(),
+                output.buffer(),
+                moments.buffer(),
+                schedule.extent(moments.stride()),
+                relu,
+                plan,
+            );
+        }
+    });
+    let [output] = output.into();
+    let [mean, variance] = moments.into();
+    (output, mean, variance)
+}

@@ -1,0 +1,108 @@
+//! How workgroups share a tensor, as it is launched.
+
+use burn::{backend::TensorMetadata, tensor::Shape};
+use burn_cubecl::{
+    kernel::into_contiguous,
+    ops::{permute_nchw_to_nhwc, permute_nhwc_to_nchw},
+    tensor::CubeTensor,
+};
+use cubecl::prelude::*;
+
+use super::extent::{ExtentLaunch, Plan, Stage};
+use crate::gpu::{SharedBuffer, UNITS};
+
+/// Values that an invocation sums one after the other.
+const STEPS: usize = 256;
+
+/// Channels side by side in a workgroup, where a pixel's channels are neighbours in memory.
+const LANES: usize = 32;
+
+/// How a tensor lies in memory.
+#[derive(Clone, Copy)]
+pub struct Layout {
+    /// The channels of a pixel are neighbours, not the pixels of a channel.
+    pub has_channels_last: bool,
+}
+
+impl Layout {
+    pub fn of(x: &CubeTensor) -> Self {
+        let has_channels_last = !x.is_contiguous() && permute_nchw_to_nhwc(x.clone()).is_contiguous();
+        Self { has_channels_last }
+    }
+
+    /// The tensor in this layout: itself, or a copy.
+    pub fn lay_out(self, x: CubeTensor) -> CubeTensor {
+        if self.has_channels_last {
+            permute_nhwc_to_nchw(into_contiguous(permute_nchw_to_nhwc(x)))
+        } else {
+            into_contiguous(x)
+        }
+    }
+
+    /// `count` tensors of the shape and layout of `x`.
+    pub fn empty(self, x: &CubeTensor, count: usize) -> SharedBuffer {
+        let [batch, channels, height, width] = x.shape().dims();
+        if self.has_channels_last {
+            let mut joint = SharedBuffer::new(x, Shape::new([batch, height, width, channels]), count);
+            joint.tensors = joint.tensors.into_iter().map(permute_nhwc_to_nchw).collect();
+            joint
+        } else {
+            SharedBuffer::new(x, x.shape(), count)
+        }
+    }
+}
+
+/// A tensor's share-out among workgroups.
+pub struct Schedule {
+    pub layout: Layout,
+    pub dims: [usize; 4],
+    pub lanes: usize,
+    pub parts: usize,
+    pub epsilon: f32,
+}
+
+impl Schedule {
+    pub fn of(x: &CubeTensor, epsilon: f64) -> Self {
+        let layout = Layout::of(x);
+        let dims: [usize; 4] = x.shape().dims();
+        let lanes = if layout.has_channels_last { LANES } else { 1 };
+        let parts = (dims[0] * dims[2] * dims[3]).div_ceil(UNITS / lanes * STEPS);
+        Self { layout, dims, lanes, parts, epsilon: epsilon as f32 }
+    }
+
+    /// Room for two results a channel: the final ones, and before them those of the parts, if there are several.
+    pub fn results(&self, x: &CubeTensor) -> SharedBuffer {
+        let slots = if self.parts == 1 { 1 } else { 1 + self.parts };
+        SharedBuffer::new(x, Shape::new([self.dims[1]]), 2 * slots)
+    }
+
+    pub fn extent(&self, row: usize) -> ExtentLaunch {
+        let [batch, channels, height, width] = self.dims;
+        let plane = height * width;
+        let (channel_stride, pixel_stride) = if self.layout.has_channels_last { (1, channels) } else { (plane, 1) };
+        let part = UNITS / self.lanes * STEPS;
+        let image_stride = channels * plane;
+        ExtentLaunch::new(
+            channels,
+            batch * plane,
+            part,
+            plane,
+            image_stride,
+            channel_stride,
+            pixel_stride,
+            row,
+            self.epsilon,
+        )
+    }
+
+    /// Calls `launch` for one stage after the other.
+    pub fn run(&self, launch: impl Fn(CubeCount, CubeDim, Plan)) {
+        let stages: &[Stage] = if self.parts == 1 { &[Stage::Whole] } else { &[Stage::Sums, Stage::Result] };
+        for stage in stages.iter().copied() {
+            let groups = self.dims[1].div_ceil(self.lanes);
+            let count = CubeCount::Static(groups as u32, self.parts as u32, 1);
+            let units = CubeDim::new_2d(self.lanes as u32, (UNITS / self.lanes) as u32);
+            launch(count, units, Plan { stage, lanes: self.lanes });
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Running statistics.
+
+use burn::backend::TensorMetadata;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use crate::gpu::{SharedBuffer, UNITS, place, values, whole_buffer};
+
+/// Moves running statistics towards the batch's, which it averages over the groups that have their own.
+#[cube(launch_unchecked)]
+fn move_running(
+    mean: &[f32],
+    variance: &[f32],
+    moments: &[f32],
+    moved: &mut [f32],
+    channels: usize,
+    groups: usize,
+    mean_at: usize,
+    variance_at: usize,
+    row: usize,
+    momentum: f32,
+    unbias: f32,
+) {
+    let channel = ABSOLUTE_POS;
+    if channel < channels {
+        let mut of_mean = 0.0f32;
+        let mut of_variance = 0.0f32;
+        for group in 0..groups {
+            of_mean += moments[mean_at + group * channels + channel];
+            of_variance += moments[variance_at + group * channels + channel];
+        }
+        let share = momentum / f32::cast_from(groups);
+        let keep = 1.0f32 - momentum;
+        moved[channel] = mean[channel] * keep + of_mean * share;
+        moved[row + channel] = variance[channel] * keep + of_variance * unbias * share;
+    }
+}
+
+/// See [`move_running`](crate::norm::move_running), for f32.
+pub fn run(running: [CubeTensor; 2], [mean, variance]: [CubeTensor; 2], momentum: f64, unbias: f64) -> [CubeTensor; 2] {
+    let shape = running[0].shape();
+    let channels = shape.num_elements();
+    let moved = SharedBuffer::new(&running[0], shape, 2);
+    let [running_mean, running_variance] = running.map(values);
+    // SAFETY: the counts are the tensors'; the moments lie side by side, as the forward has left them.
+    unsafe {
+        move_running::launch_unchecked(
+            &moved.tensors[0].client,
+            CubeCount::Static(channels.div_ceil(UNITS) as u32, 1, 1),
+            CubeDim::new_1d(UNITS as u32),
+            running_mean,
+            running_variance,
+            whole_buffer(&mean),
+            moved.buffer(),
+            channels,
+            mean.shape().num_elements() / channels,
+            place(&mean),
+            place(&variance),
+            moved.stride(),
+            momentum as f32,
+            unbias as f32,
+        );
+    }
+    moved.into()
+}

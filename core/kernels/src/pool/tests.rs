@@ -1,0 +1,29 @@
+use burn::tensor::{Device, Distribution, Tensor};
+
+use super::{max_pool, max_pool_plain};
+
+#[test]
+fn the_fused_form_is_the_plain_one_forward_and_backward() {
+    for (height, width) in [(1, 1), (2, 3), (7, 8), (33, 40)] {
+        let random = |shape: [usize; 4]| Tensor::random(shape, Distribution::Default, &Device::flex());
+        // Some values of a window are alike.
+        let x = random([2, 3, height, width]).mul_scalar(8.0).floor().sub_scalar(4.0);
+        let cotangent = random([2, 3, height.div_ceil(2), width.div_ceil(2)]);
+        let run = |form: fn(Tensor<4>) -> Tensor<4>| {
+            let x = x.clone().autodiff().require_grad();
+            let output = form(x.clone());
+            let gradients = (output.clone() * cotangent.clone()).sum().backward();
+            [output.without_autodiff(), x.grad(&gradients).expect("the loss reaches the input")]
+        };
+        for (found, expected) in run(max_pool).into_iter().zip(run(max_pool_plain)) {
+            found.into_data().assert_approx_eq::<f32>(&expected.into_data(), Default::default());
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_no_number_shows() {
+    let x = Tensor::<4>::from_floats([[[[1.0, f32::NAN, 2.0, 5.0]]]], &Device::flex());
+    let pooled: Vec<f32> = max_pool(x).into_data().iter().collect();
+    assert!(pooled.iter().all(|value| value.is_nan()), "{pooled:?}");
+}
