@@ -76,7 +76,8 @@ pub fn sums<const N: usize>(slices: [&[f32]; N], term: impl Fn([f32; N]) -> [f32
     sums
 }
 
-/// Collects `count` values that `work` writes in chunks of `size`, as in [`for_each_chunk`], without clearing memory first.
+/// Collects `count` values that `work` writes in chunks of `size`, as in [`for_each_chunk`], without clearing memory
+/// first.
 ///
 /// # Safety
 /// `size` divides `count`, and `work` writes every value of its chunk.
@@ -93,8 +94,8 @@ pub unsafe fn par_collect_uninit<S>(
     values
 }
 
-/// Maps `changed` and `others`, tensors of one shape, to new values of `changed`, in place where nothing else holds these.
-/// `compute` is given the index of the first of every [`LANES`] values and returns the function that maps them.
+/// Maps `changed` and `others`, tensors of one shape, to new values of `changed`, in place where nothing else holds
+/// these. `compute` is given the index of the first of every [`LANES`] values and returns the function that maps them.
 pub fn zip_map_inplace<const M: usize, const N: usize, C: Fn([f32; M], [f32; N]) -> [f32; M]>(
     changed: [FlexTensor; M],
     others: [&FlexTensor; N],

@@ -1,8 +1,8 @@
 //! The fused forms on GPUs, in CubeCL: for CUDA, and for Vulkan and WebGPU by WGSL.
 //!
-//! In the browser nearly the whole cost of a small network's step is that of launching kernels, whatever they compute, so
-//! few of them are launched. They keep to what every browser grants: workgroups of 256 invocations, 16 kB of
-//! shared memory, eight buffers with that of the scalars. Sums run in one order, so a run repeats.
+//! In the browser nearly the whole cost of a small network's step is that of launching kernels, whatever they compute,
+//! so few of them are launched. They keep to what every browser grants: workgroups of 256 invocations, 16 kB of shared
+//! memory, eight buffers with that of the scalars. Sums run in one order, so a run repeats.
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
@@ -11,8 +11,8 @@ use cubecl::{prelude::*, server::MemoryLayoutDescriptor};
 /// Invocations of a workgroup.
 pub const UNITS: usize = 256;
 
-/// Multiply-accumulates up to which a product is computed here, in one launch: some tenth of a millisecond on a GPU, about
-/// what the launches and copies take that it saves. Larger ones are Burn's.
+/// Multiply-accumulates up to which a product is computed here, in one launch: some tenth of a millisecond on a GPU,
+/// about what the launches and copies take that it saves. Larger ones are Burn's.
 pub const SMALL: usize = 1 << 27;
 
 /// Both sums over a workgroup's invocations that have the same place among its `lanes`.

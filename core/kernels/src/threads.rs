@@ -17,8 +17,8 @@ use rayon::prelude::*;
 const AWAKE: Duration = Duration::from_millis(10);
 
 /// Runs `work` inside the rayon pool, and keeps the other workers spinning until it returns: most loops of a step are
-/// shorter than a wake-up. A worker gives up after [`AWAKE`] without work, because it may have started to spin inside a join
-/// that the caller is waiting for.
+/// shorter than a wake-up. A worker gives up after [`AWAKE`] without work, because it may have started to spin inside a
+/// join that the caller is waiting for.
 pub fn with_awake_workers<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     #[cfg(not(target_family = "wasm"))]
     {

@@ -8,7 +8,7 @@ use burn::backend::{
     tensor::{FloatTensor, IntTensor},
 };
 
-use super::{ContrastBackend, plain};
+use super::{ContrastiveBackend, ContrastiveBackward, plain};
 use crate::{
     cpu::{at_least, is_f32, par_collect_uninit, sums, tensor, values, vectorised},
     threads::map,
@@ -99,8 +99,8 @@ fn cross_entropy(logits: &FlexTensor, targets: &[usize], temperature: f64) -> (F
     (tensor(vec![loss as f32], [1]), tensor(gradient, [rows, columns]))
 }
 
-/// Mean cross-entropy of the student's logits to the softmax of the teacher's, `[n, c]` each, over their temperatures, and
-/// the gradient of the student's.
+/// Mean cross-entropy of the student's logits to the softmax of the teacher's, `[n, c]` each, over their temperatures,
+/// and the gradient of the student's.
 fn soft_cross_entropy(logits: [&FlexTensor; 2], temperatures: [f64; 2]) -> (FlexTensor, FlexTensor) {
     let [student, teacher] = logits.map(FlexTensor::to_contiguous);
     let [rows, columns] = student.layout().shape().dims();
@@ -143,7 +143,7 @@ fn soft_cross_entropy(logits: [&FlexTensor; 2], temperatures: [f64; 2]) -> (Flex
     (tensor(vec![loss as f32], [1]), tensor(gradient, [rows, columns]))
 }
 
-impl ContrastBackend for Flex {
+impl ContrastiveBackend for Flex {
     fn cross_entropy(
         logits: FloatTensor<Self>,
         targets: IntTensor<Self>,
@@ -159,15 +159,16 @@ impl ContrastBackend for Flex {
     fn soft_cross_entropy(
         student: FloatTensor<Self>,
         teacher: FloatTensor<Self>,
-        of_student: f64,
-        of_teacher: f64,
+        temperatures: [f64; 2],
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         if !is_f32(&student) {
-            return plain::soft_cross_entropy::<Self>(student, teacher, of_student, of_teacher);
+            return plain::soft_cross_entropy::<Self>(student, teacher, temperatures);
         }
-        soft_cross_entropy([&student, &teacher], [of_student, of_teacher])
+        soft_cross_entropy([&student, &teacher], temperatures)
     }
 }
+
+impl ContrastiveBackward for Flex {}
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Contrastive logits and cross-entropies: see [`crate::contrast`]. A workgroup takes a row.
+//! Contrastive logits and cross-entropies: see [`crate::contrastive`]. A workgroup takes a row.
 
 use burn::{
     backend::{
@@ -12,7 +12,7 @@ use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{prelude::*, server::CubeCountSelection};
 
 use super::{
-    ContrastBackend,
+    ContrastiveBackend, ContrastiveBackward,
     plain::{self, TINY},
 };
 use crate::gpu::{SMALL, SharedBuffer, UNITS, is_f32, sum_up};
@@ -52,7 +52,7 @@ fn unit_row(x: &[f32], gradient: ComptimeOption<&[f32]>, target: &mut [f32], col
     }
 }
 
-/// A logit of [`ContrastBackend::moco_logits`].
+/// A logit of [`ContrastiveBackend::moco_logits`].
 #[cube(launch_unchecked)]
 fn logit(
     queries: &[f32],
@@ -230,13 +230,9 @@ fn is_here(tensors: &[&CubeTensor], products: usize) -> bool {
     tensors.iter().all(|tensor| is_f32(tensor)) && products <= SMALL
 }
 
-impl ContrastBackend for CubeBackend {
+impl ContrastiveBackend for CubeBackend {
     fn normalize(x: FloatTensor<Self>) -> FloatTensor<Self> {
         if is_f32(&x) { unit_rows(x, None) } else { plain::normalize::<Self>(x) }
-    }
-
-    fn normalize_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        if is_f32(&x) { unit_rows(x, Some(gradient)) } else { plain::normalize_backward::<Self>(x, gradient) }
     }
 
     fn moco_logits(queries: FloatTensor<Self>, keys: FloatTensor<Self>, queue: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -268,38 +264,6 @@ impl ContrastBackend for CubeBackend {
         }
         let [logits] = logits.into();
         logits
-    }
-
-    fn against_queue_backward(
-        keys: FloatTensor<Self>,
-        queue: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let ([rows, dim], [_, columns]) = (keys.shape().dims(), gradient.shape().dims::<2>());
-        if !is_here(&[&gradient, &keys, &queue], rows * dim * columns) {
-            return plain::against_queue_backward::<Self>(keys, queue, gradient);
-        }
-        let target = SharedBuffer::new(&gradient, keys.shape(), 1);
-        let client = gradient.client.clone();
-        let [row_stride, column_stride] = [queue.meta.strides()[0], queue.meta.strides()[1]];
-        // SAFETY: the counts are the tensors'.
-        unsafe {
-            query_gradient::launch_unchecked(
-                &client,
-                CubeCount::Static(dim as u32, rows as u32, 1),
-                CubeDim::new_1d(UNITS as u32),
-                into_contiguous(keys).into_buffer_arg(),
-                queue.into_buffer_arg(),
-                into_contiguous(gradient).into_buffer_arg(),
-                target.buffer(),
-                columns,
-                dim,
-                row_stride,
-                column_stride,
-            );
-        }
-        let [target] = target.into();
-        target
     }
 
     fn cross_entropy(
@@ -335,11 +299,10 @@ impl ContrastBackend for CubeBackend {
     fn soft_cross_entropy(
         student: FloatTensor<Self>,
         teacher: FloatTensor<Self>,
-        of_student: f64,
-        of_teacher: f64,
+        temperatures: [f64; 2],
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         if !is_f32(&student) || !is_f32(&teacher) {
-            return plain::soft_cross_entropy::<Self>(student, teacher, of_student, of_teacher);
+            return plain::soft_cross_entropy::<Self>(student, teacher, temperatures);
         }
         let [rows, columns] = student.shape().dims();
         let [losses, gradient] =
@@ -356,12 +319,50 @@ impl ContrastBackend for CubeBackend {
                 losses.buffer(),
                 gradient.buffer(),
                 columns,
-                (1.0 / of_student) as f32,
-                (1.0 / of_teacher) as f32,
+                (1.0 / temperatures[0]) as f32,
+                (1.0 / temperatures[1]) as f32,
                 1.0 / rows as f32,
             );
         }
         let ([losses], [gradient]) = (losses.into(), gradient.into());
         (Self::float_sum(losses), gradient)
+    }
+}
+
+impl ContrastiveBackward for CubeBackend {
+    fn normalize_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        if is_f32(&x) { unit_rows(x, Some(gradient)) } else { plain::normalize_backward::<Self>(x, gradient) }
+    }
+
+    fn moco_logits_backward(
+        keys: FloatTensor<Self>,
+        queue: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let ([rows, dim], [_, columns]) = (keys.shape().dims(), gradient.shape().dims::<2>());
+        if !is_here(&[&gradient, &keys, &queue], rows * dim * columns) {
+            return plain::moco_logits_backward::<Self>(keys, queue, gradient);
+        }
+        let target = SharedBuffer::new(&gradient, keys.shape(), 1);
+        let client = gradient.client.clone();
+        let [row_stride, column_stride] = [queue.meta.strides()[0], queue.meta.strides()[1]];
+        // SAFETY: the counts are the tensors'.
+        unsafe {
+            query_gradient::launch_unchecked(
+                &client,
+                CubeCount::Static(dim as u32, rows as u32, 1),
+                CubeDim::new_1d(UNITS as u32),
+                into_contiguous(keys).into_buffer_arg(),
+                queue.into_buffer_arg(),
+                into_contiguous(gradient).into_buffer_arg(),
+                target.buffer(),
+                columns,
+                dim,
+                row_stride,
+                column_stride,
+            );
+        }
+        let [target] = target.into();
+        target
     }
 }

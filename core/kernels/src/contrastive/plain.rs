@@ -1,4 +1,5 @@
-//! The operations of a back end's own operations, which define what is right.
+//! Reference implementations in the back end's own operations; also used for large products on GPUs and for dtypes
+//! without a fused kernel.
 
 use burn::{
     backend::{
@@ -34,7 +35,7 @@ pub fn moco_logits<B: Backend>(queries: FloatTensor<B>, keys: FloatTensor<B>, qu
     B::float_cat(vec![positive, B::float_matmul(queries, queue)], 1)
 }
 
-pub fn against_queue_backward<B: Backend>(
+pub fn moco_logits_backward<B: Backend>(
     keys: FloatTensor<B>,
     queue: FloatTensor<B>,
     gradient: FloatTensor<B>,
@@ -65,14 +66,13 @@ pub fn cross_entropy<B: Backend>(
 pub fn soft_cross_entropy<B: Backend>(
     student: FloatTensor<B>,
     teacher: FloatTensor<B>,
-    of_student: f64,
-    of_teacher: f64,
+    [student_temperature, teacher_temperature]: [f64; 2],
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let [rows, _] = student.shape().dims::<2>();
-    let target = B::softmax(B::float_div_scalar(teacher, of_teacher.into()), 1);
-    let log_softmax = B::log_softmax(B::float_div_scalar(student, of_student.into()), 1);
+    let target = B::softmax(B::float_div_scalar(teacher, teacher_temperature.into()), 1);
+    let log_softmax = B::log_softmax(B::float_div_scalar(student, student_temperature.into()), 1);
     let products = B::float_sum(B::float_mul(target.clone(), log_softmax.clone()));
     let loss = B::float_div_scalar(products, (-(rows as f64)).into());
     let difference = B::float_sub(B::float_exp(log_softmax), target);
-    (loss, B::float_div_scalar(difference, (rows as f64 * of_student).into()))
+    (loss, B::float_div_scalar(difference, (rows as f64 * student_temperature).into()))
 }

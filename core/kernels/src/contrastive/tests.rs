@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64Mcg;
 
-use super::{ContrastBackend, plain};
+use super::{ContrastiveBackend, plain};
 
 fn close(found: FlexTensor, expected: FlexTensor) -> bool {
     let same_shape = found.shape() == expected.shape();
@@ -26,11 +26,11 @@ fn the_fused_forms_on_the_cpu_are_the_plain_ones() {
         let (student, teacher) = (logits(), logits());
         let targets: Vec<i64> = (0..rows as i64).map(|row| row * 7 % columns as i64).collect();
         let targets = FlexTensor::from_data(TensorData::new(targets, [rows]));
-        let found = <Flex as ContrastBackend>::cross_entropy(student.clone(), targets.clone(), 0.2);
+        let found = <Flex as ContrastiveBackend>::cross_entropy(student.clone(), targets.clone(), 0.2);
         let expected = plain::cross_entropy::<Flex>(student.clone(), targets, 0.2);
         assert!(close(found.0, expected.0) && close(found.1, expected.1), "{rows} x {columns}");
-        let found = <Flex as ContrastBackend>::soft_cross_entropy(student.clone(), teacher.clone(), 0.5, 2.0);
-        let expected = plain::soft_cross_entropy::<Flex>(student, teacher, 0.5, 2.0);
+        let found = <Flex as ContrastiveBackend>::soft_cross_entropy(student.clone(), teacher.clone(), [0.5, 2.0]);
+        let expected = plain::soft_cross_entropy::<Flex>(student, teacher, [0.5, 2.0]);
         assert!(close(found.0, expected.0), "{rows} x {columns}, loss");
         // Of differences of probabilities, so relative to these.
         assert!(columns == 1 || close(found.1, expected.1), "{rows} x {columns}, gradient");

@@ -1,71 +1,54 @@
-//! The convolution in a graph.
+//! The convolution in an autodiff graph.
 
 use burn::backend::{
-    Autodiff, AutodiffBackend, Backend,
+    Autodiff, AutodiffBackend,
     autodiff::{
         checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
         grads::Gradients,
-        ops::{Backward, Ops, OpsKind},
+        ops::{Backward, Ops},
     },
     tensor::FloatTensor,
 };
 
-use super::ConvBackend;
+use super::{ConvBackend, ConvBackward, types::ConvInput};
+use crate::autodiff::record;
 
-/// The graph's step.
+/// The backward step of [`ConvBackend::conv`], whose inputs are `x` and the weight.
 #[derive(Debug)]
 struct ConvStep;
 
-/// What the backward pass needs of the forward.
-#[derive(Debug, Clone)]
-struct Saved<B: Backend> {
-    x: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    stride: usize,
-}
-
-impl<B: ConvBackend> Backward<B, 2> for ConvStep {
-    type State = Saved<B>;
+impl<B: ConvBackward> Backward<B, 2> for ConvStep {
+    type State = ConvInput<B>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
-        let Saved { x, weight, stride } = ops.state;
-        let [x_parent, weight_parent] = ops.parents;
-        match (x_parent, weight_parent) {
-            (Some(x_parent), Some(weight_parent)) => {
-                let (of_input, of_weight) = B::conv_gradients(x, weight, gradient, stride);
-                grads.register::<B>(x_parent.id, of_input);
-                grads.register::<B>(weight_parent.id, of_weight);
+        let [x, weight] = ops.parents;
+        match (x, weight) {
+            (Some(x), Some(weight)) => {
+                let (x_gradient, weight_gradient) = B::conv_gradients(ops.state, gradient);
+                grads.register::<B>(x.id, x_gradient);
+                grads.register::<B>(weight.id, weight_gradient);
             }
-            (Some(parent), None) => {
-                grads.register::<B>(parent.id, B::conv_input_gradient(x, weight, gradient, stride));
-            }
-            // The image itself asks for no gradient, which the stem then need not compute.
-            (None, Some(parent)) => {
-                grads.register::<B>(parent.id, B::conv_weight_gradient(x, weight, gradient, stride));
-            }
+            (Some(x), None) => grads.register::<B>(x.id, B::conv_input_gradient(ops.state, gradient)),
+            // The stem: images need no gradient.
+            (None, Some(weight)) => grads.register::<B>(weight.id, B::conv_weight_gradient(ops.state, gradient)),
             (None, None) => {}
         }
     }
 }
 
-impl<B: ConvBackend, C: CheckpointStrategy> ConvBackend for Autodiff<B, C> {
-    fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
-        let output = B::conv(Self::inner(x.clone()), Self::inner(weight.clone()), stride);
-        Self::conv_known(x, weight, Self::from_inner(output), stride)
+impl<B: ConvBackward, C: CheckpointStrategy> ConvBackend for Autodiff<B, C> {
+    fn conv(input: ConvInput<Self>) -> FloatTensor<Self> {
+        let ConvInput { x, weight, stride } = input.clone();
+        let [x, weight] = [x, weight].map(Self::inner);
+        let output = B::conv(ConvInput { x, weight, stride });
+        Self::conv_known(input, Self::from_inner(output))
     }
 
-    fn conv_known(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        stride: usize,
-    ) -> FloatTensor<Self> {
-        let step = ConvStep.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful();
+    fn conv_known(input: ConvInput<Self>, output: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ConvInput { x, weight, stride } = input;
+        let nodes = [x.node(), weight.node()];
         let [x, weight, output] = [x, weight, output].map(Self::inner);
-        match step {
-            OpsKind::Tracked(step) => step.finish(Saved { x, weight, stride }, output),
-            OpsKind::UnTracked(step) => step.finish(output),
-        }
+        record::<B, C, _, _>(ConvStep, nodes, ConvInput { x, weight, stride }, output)
     }
 }

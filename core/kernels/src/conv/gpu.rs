@@ -7,7 +7,7 @@ use burn::backend::{TensorMetadata, cubecl::dtype_to_storage_type, tensor::Float
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{ir::ElemType, prelude::*, server::CubeCountSelection};
 
-use super::{ConvBackend, plain};
+use super::{ConvBackend, ConvBackward, plain, types::ConvInput};
 use crate::gpu::{SMALL, SharedBuffer, values};
 
 /// Output channels that an invocation computes from one read of the input.
@@ -42,8 +42,8 @@ struct WeightStrides {
     column: usize,
 }
 
-/// A row or column that another one meets through a tap of the kernel, and whether it lies within `length`. From output to
-/// input; if `transposed`, from input to output.
+/// A row or column that another one meets through a tap of the kernel, and whether it lies within `length`. From output
+/// to input; if `transposed`, from input to output.
 #[cube]
 fn meet(
     from: usize,
@@ -240,8 +240,8 @@ fn weight_gradient<F: Float>(
     weight_gradient_part::<F>(source, gradient, target, &sizes, CUBE_POS, taps);
 }
 
-/// Both gradients: the first `weight_groups` workgroups compute the weight's. `forward` are the sizes of the convolution,
-/// `backward` those of its transpose.
+/// Both gradients: the first `weight_groups` workgroups compute the weight's. `forward` are the sizes of the
+/// convolution, `backward` those of its transpose.
 #[cube(launch_unchecked)]
 fn gradients<F: Float>(
     x: &[F],
@@ -274,9 +274,10 @@ struct Direct {
 }
 
 impl Direct {
-    /// None if it is one of Burn's.
-    fn of(x: &CubeTensor, weight: &CubeTensor, stride: usize) -> Option<Self> {
-        let [x, weight]: [[usize; 4]; 2] = [x.shape().dims(), weight.shape().dims()];
+    /// Returns `None` if it is left to Burn.
+    fn of(input: &ConvInput<CubeBackend>) -> Option<Self> {
+        let stride = input.stride;
+        let [x, weight]: [[usize; 4]; 2] = [input.x.shape().dims(), input.weight.shape().dims()];
         let out = [x[0], weight[0], x[2].div_ceil(stride), x[3].div_ceil(stride)];
         let products = out.iter().product::<usize>() * weight[1..].iter().product::<usize>();
         (x[1] == weight[1] && products <= SMALL).then_some(Self { x, weight, out, stride })
@@ -393,58 +394,40 @@ fn spread(client: &Client, groups: usize) -> CubeCount {
 }
 
 impl ConvBackend for CubeBackend {
-    fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
-        match Direct::of(&x, &weight, stride) {
-            Some(direct) => direct.convolve(x, weight, [direct.x, direct.out], false),
-            None => plain::conv::<Self>(x, weight, stride),
+    fn conv(input: ConvInput<Self>) -> FloatTensor<Self> {
+        match Direct::of(&input) {
+            Some(direct) => direct.convolve(input.x, input.weight, [direct.x, direct.out], false),
+            None => plain::conv(input),
         }
     }
 
-    fn conv_known(
-        _x: FloatTensor<Self>,
-        _weight: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        _stride: usize,
-    ) -> FloatTensor<Self> {
+    fn conv_known(_input: ConvInput<Self>, output: FloatTensor<Self>) -> FloatTensor<Self> {
         // Once, for a norm and its backward pass.
         into_contiguous(output)
     }
+}
 
-    fn conv_input_gradient(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        stride: usize,
-    ) -> FloatTensor<Self> {
-        match Direct::of(&x, &weight, stride) {
-            Some(direct) => direct.convolve(gradient, weight, [direct.out, direct.x], true),
-            None => plain::input_gradient::<Self>(x, weight, gradient, stride),
+impl ConvBackward for CubeBackend {
+    fn conv_input_gradient(input: ConvInput<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        match Direct::of(&input) {
+            Some(direct) => direct.convolve(gradient, input.weight, [direct.out, direct.x], true),
+            None => plain::input_gradient(input, gradient),
         }
     }
 
-    fn conv_weight_gradient(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        stride: usize,
-    ) -> FloatTensor<Self> {
-        match Direct::of(&x, &weight, stride) {
-            Some(direct) => direct.weight_gradient(x, gradient),
-            None => plain::weight_gradient::<Self>(x, weight, gradient, stride),
+    fn conv_weight_gradient(input: ConvInput<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        match Direct::of(&input) {
+            Some(direct) => direct.weight_gradient(input.x, gradient),
+            None => plain::weight_gradient(input, gradient),
         }
     }
 
-    fn conv_gradients(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        stride: usize,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        match Direct::of(&x, &weight, stride) {
-            Some(direct) => direct.gradients(x, weight, gradient),
+    fn conv_gradients(input: ConvInput<Self>, gradient: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        match Direct::of(&input) {
+            Some(direct) => direct.gradients(input.x, input.weight, gradient),
             None => {
-                let of_input = plain::input_gradient::<Self>(x.clone(), weight.clone(), gradient.clone(), stride);
-                (of_input, plain::weight_gradient::<Self>(x, weight, gradient, stride))
+                let x = plain::input_gradient(input.clone(), gradient.clone());
+                (x, plain::weight_gradient(input, gradient))
             }
         }
     }

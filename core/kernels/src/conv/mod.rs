@@ -10,78 +10,67 @@ mod gpu;
 mod plain;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use burn::{
     backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor},
     tensor::{Tensor, module},
 };
 
-/// Convolves `x`, `[batch, in, height, width]`, with `weight`, `[out, in / groups, kernel, kernel]`, padded by half
-/// the kernel: to `[batch, out, height / stride, width / stride]`, rounded up. How many groups there are, which see
-/// nothing of each other, follows from these shapes: as many as channels if it is depthwise.
+pub use self::types::ConvInput;
+
+/// Convolves `x`, `[batch, in, height, width]`, with `weight`, `[out, in / groups, kernel, kernel]`, zero-padded by
+/// `kernel / 2`, to `[batch, out, height / stride, width / stride]`, rounded up. The number of groups follows from
+/// these shapes; a depthwise convolution has as many as channels.
 pub fn conv(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
-    Tensor::from_dispatch(Dispatch::conv(x.into_dispatch(), weight.into_dispatch(), stride))
+    Tensor::from_dispatch(Dispatch::conv(input(x, weight, stride)))
 }
 
-/// [`conv`] where its output is known already: the weight's gradient is all that is left to compute.
+/// Returns `output`, which is that of [`conv`], as its result in the graph: only the backward pass remains to compute.
 pub fn conv_known(x: Tensor<4>, weight: Tensor<4>, output: Tensor<4>, stride: usize) -> Tensor<4> {
-    let [x, weight, output] = [x, weight, output].map(Tensor::into_dispatch);
-    Tensor::from_dispatch(Dispatch::conv_known(x, weight, output, stride))
+    Tensor::from_dispatch(Dispatch::conv_known(input(x, weight, stride), output.into_dispatch()))
 }
 
-/// The plain form of [`conv`], of Burn's own operation.
+/// Computes [`conv`] with Burn's own operation.
 pub fn conv_plain(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
     let options = plain::options(x.shape(), weight.shape(), stride);
     module::conv2d(x, weight, None, options)
 }
 
-/// The convolution and its gradients as operations of a back end; by default of its own.
+fn input(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> ConvInput<Dispatch> {
+    ConvInput { x: x.into_dispatch(), weight: weight.into_dispatch(), stride }
+}
+
+/// The convolution as an operation of a back end; by default its own.
 #[cfg_attr(feature = "webgpu", backend_extension(Flex, Cube, Autodiff))]
 #[cfg_attr(not(feature = "webgpu"), backend_extension(Flex, Autodiff))]
 pub trait ConvBackend: Backend {
     /// See [`conv`].
-    fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
-        plain::conv::<Self>(x, weight, stride)
+    fn conv(#[extension_type] input: ConvInput<Self>) -> FloatTensor<Self> {
+        plain::conv(input)
     }
 
     /// See [`conv_known`].
-    fn conv_known(
-        _x: FloatTensor<Self>,
-        _weight: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        _stride: usize,
-    ) -> FloatTensor<Self> {
+    fn conv_known(#[extension_type] _input: ConvInput<Self>, output: FloatTensor<Self>) -> FloatTensor<Self> {
         output
     }
+}
 
-    /// Gradient of the input.
-    fn conv_input_gradient(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        stride: usize,
-    ) -> FloatTensor<Self> {
-        plain::input_gradient::<Self>(x, weight, gradient, stride)
+/// The backward pass of [`ConvBackend::conv`]; by default in the back end's own operations.
+pub trait ConvBackward: ConvBackend {
+    /// Returns the gradient of `x`, given that of the output.
+    fn conv_input_gradient(input: ConvInput<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::input_gradient(input, gradient)
     }
 
-    /// Gradient of the weight.
-    fn conv_weight_gradient(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        stride: usize,
-    ) -> FloatTensor<Self> {
-        plain::weight_gradient::<Self>(x, weight, gradient, stride)
+    /// Returns the gradient of the weight, given that of the output.
+    fn conv_weight_gradient(input: ConvInput<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::weight_gradient(input, gradient)
     }
 
-    /// Both gradients, the input's and the weight's.
-    fn conv_gradients(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        stride: usize,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let of_input = Self::conv_input_gradient(x.clone(), weight.clone(), gradient.clone(), stride);
-        (of_input, Self::conv_weight_gradient(x, weight, gradient, stride))
+    /// Returns the gradients of `x` and of the weight, given that of the output.
+    fn conv_gradients(input: ConvInput<Self>, gradient: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let x = Self::conv_input_gradient(input.clone(), gradient.clone());
+        (x, Self::conv_weight_gradient(input, gradient))
     }
 }

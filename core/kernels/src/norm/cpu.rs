@@ -9,8 +9,8 @@ use std::{mem::MaybeUninit, ops::Range};
 use burn::backend::{Flex, flex::FlexTensor, tensor::FloatTensor};
 
 use super::{
-    NormBackend, plain,
-    types::{Forward, Gradient},
+    NormBackend, NormBackward, plain,
+    types::{Moments, NormGradients, NormInput, NormOutput, NormSaved},
 };
 use crate::{
     cpu::{at_least, is_f32, par_collect_uninit, sums, tensor, values, vectorised, zip_map_inplace},
@@ -58,7 +58,8 @@ impl Extent {
         self.planes(block).zip(target.chunks_exact_mut(self.plane))
     }
 
-    /// What `compute` makes of each plane, given its channel and place: for each image a slice of those of its channels.
+    /// What `compute` makes of each plane, given its channel and place: for each image a slice of those of its
+    /// channels.
     fn of_planes<T: Copy + Send>(self, compute: impl Fn(usize, Range<usize>) -> T + Sync + Send) -> Vec<T> {
         let blocks = map(self.blocks(), |block| {
             vectorised(
@@ -99,16 +100,10 @@ fn line([gamma, beta, mean, variance]: [f32; 4], epsilon: f64) -> (f32, f32) {
     (scale, beta - mean * scale)
 }
 
-/// Output, mean and biased variance. After the norm a ReLU, if there is one; then perhaps the shortcut and another.
-fn forward(
-    x: &FlexTensor,
-    [gamma, beta]: [&FlexTensor; 2],
-    shortcut: Option<&FlexTensor>,
-    epsilon: f64,
-    relu: bool,
-) -> Forward<Flex> {
-    let [x, gamma, beta] = [x, gamma, beta].map(FlexTensor::to_contiguous);
-    let shortcut = shortcut.map(FlexTensor::to_contiguous);
+fn forward(input: NormInput<Flex>, epsilon: f64) -> NormOutput<Flex> {
+    let NormInput { x, gamma, beta, relu, shortcut } = input;
+    let [x, gamma, beta] = [x, gamma, beta].map(|tensor| tensor.to_contiguous());
+    let shortcut = shortcut.into_option().map(|shortcut| shortcut.to_contiguous());
     let extent = Extent::of(&x);
     let shape = x.layout().shape().clone();
     let (x, gamma, beta) = (values(&x), values(&gamma), values(&beta));
@@ -116,7 +111,8 @@ fn forward(
         #[inline(always)]
         |_, place| moments(&x[place]),
     );
-    // Of planes of one size, the means have a mean, too, and the squares add up with theirs (Chan et al. 1983).
+    // The mean over planes of one size is the mean of their means; their squared differences are shifted to it (Chan et
+    // al. 1983).
     let statistics: Vec<(f32, f32)> = (0..extent.channels)
         .map(|channel| {
             let planes = || planes.iter().skip(channel).step_by(extent.channels).copied();
@@ -132,13 +128,14 @@ fn forward(
     let output = lines(x, extent, line_of, shortcut.as_ref().map(values), relu);
     let (mean, variance) = statistics.into_iter().unzip();
     let channels = [extent.channels];
-    (tensor(output, shape), tensor(mean, channels), tensor(variance, channels))
+    let moments = Moments { mean: tensor(mean, channels), variance: tensor(variance, channels) };
+    NormOutput { output: tensor(output, shape), moments }
 }
 
-/// `x * scale + shift`, channel by channel, and then what follows as for [`forward`].
-fn affine(x: &FlexTensor, [scale, shift]: [&FlexTensor; 2], shortcut: Option<&FlexTensor>, relu: bool) -> FlexTensor {
-    let [x, scale, shift] = [x, scale, shift].map(FlexTensor::to_contiguous);
-    let shortcut = shortcut.map(FlexTensor::to_contiguous);
+fn affine(input: NormInput<Flex>) -> FlexTensor {
+    let NormInput { x, gamma: scale, beta: shift, relu, shortcut } = input;
+    let [x, scale, shift] = [x, scale, shift].map(|tensor| tensor.to_contiguous());
+    let shortcut = shortcut.into_option().map(|shortcut| shortcut.to_contiguous());
     let (scale, shift) = (values(&scale), values(&shift));
     let line = |channel: usize| (scale[channel], shift[channel]);
     let output = lines(values(&x), Extent::of(&x), line, shortcut.as_ref().map(values), relu);
@@ -206,15 +203,11 @@ fn relu_backward(output: &FlexTensor, gradient: FlexTensor) -> FlexTensor {
     passed
 }
 
-/// Gradients of the input, of gamma and of beta. What the ReLU held back follows from the input: that is a tensor less to
-/// read than by the output.
-fn backward(
-    x: &FlexTensor,
-    [gamma, beta, mean, variance]: [&FlexTensor; 4],
-    gradient: &FlexTensor,
-    epsilon: f64,
-    relu: bool,
-) -> Gradient<Flex> {
+/// Returns the gradients, except the shortcut's, given the gradient behind the last ReLU. Where the first ReLU blocks
+/// it is recomputed from the input, which is a tensor less to read than with its output.
+fn backward(saved: &NormSaved<Flex>, gradient: &FlexTensor) -> NormGradients<Flex> {
+    let NormSaved { x, gamma, beta, relu, moments: Moments { mean, variance }, epsilon, .. } = saved;
+    let (relu, epsilon) = (*relu, *epsilon);
     let [x, gradient] = [x, gradient].map(FlexTensor::to_contiguous);
     let vectors = [gamma, beta, mean, variance].map(FlexTensor::to_contiguous);
     let extent = Extent::of(&x);
@@ -273,97 +266,36 @@ fn backward(
         unsafe { par_collect_uninit(x.len(), extent.size(), || (), |(), block, target| write(block, target)) };
     let (gamma_gradient, beta_gradient) = channels.into_iter().map(|(sums, _)| sums).unzip();
     let channels = [extent.channels];
-    (tensor(x_gradient, shape), tensor(gamma_gradient, channels), tensor(beta_gradient, channels))
+    NormGradients {
+        x: tensor(x_gradient, shape),
+        gamma: tensor(gamma_gradient, channels),
+        beta: tensor(beta_gradient, channels),
+        shortcut: None,
+    }
 }
 
 impl NormBackend for Flex {
-    fn norm(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
-    ) -> Forward<Self> {
-        if is_f32(&x) {
-            forward(&x, [&gamma, &beta], None, epsilon, relu)
-        } else {
-            plain::norm::<Self>(x, gamma, beta, epsilon, relu)
-        }
+    fn norm(input: NormInput<Self>, epsilon: f64) -> NormOutput<Self> {
+        if is_f32(&input.x) { forward(input, epsilon) } else { plain::norm(input, epsilon) }
     }
 
-    fn norm_add_relu(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        shortcut: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
-    ) -> Forward<Self> {
-        if is_f32(&x) {
-            forward(&x, [&gamma, &beta], Some(&shortcut), epsilon, relu)
-        } else {
-            plain::norm_add_relu::<Self>(x, gamma, beta, shortcut, epsilon, relu)
-        }
+    fn affine(input: NormInput<Self>) -> FloatTensor<Self> {
+        if is_f32(&input.x) { affine(input) } else { plain::affine(input) }
     }
+}
 
-    fn affine(
-        x: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-        relu: bool,
-    ) -> FloatTensor<Self> {
-        if is_f32(&x) { affine(&x, [&scale, &shift], None, relu) } else { plain::affine::<Self>(x, scale, shift, relu) }
-    }
-
-    fn affine_add_relu(
-        x: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-        shortcut: FloatTensor<Self>,
-        relu: bool,
-    ) -> FloatTensor<Self> {
-        if is_f32(&x) {
-            affine(&x, [&scale, &shift], Some(&shortcut), relu)
-        } else {
-            plain::affine_add_relu::<Self>(x, scale, shift, shortcut, relu)
+impl NormBackward for Flex {
+    fn norm_backward(saved: NormSaved<Self>, gradient: FloatTensor<Self>) -> NormGradients<Self> {
+        if !is_f32(&saved.x) {
+            return plain::norm_backward(saved, gradient);
         }
-    }
-
-    fn norm_backward(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
-    ) -> Gradient<Self> {
-        if is_f32(&x) {
-            backward(&x, [&gamma, &beta, &mean, &variance], &gradient, epsilon, relu)
-        } else {
-            plain::norm_backward::<Self>(x, gamma, beta, mean, variance, gradient, epsilon, relu)
+        match &saved.output {
+            None => backward(&saved, &gradient),
+            Some(output) => {
+                let gradient = relu_backward(output, gradient);
+                let gradients = backward(&saved, &gradient);
+                NormGradients { shortcut: Some(gradient), ..gradients }
+            }
         }
-    }
-
-    fn norm_add_relu_backward(
-        x: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        if !is_f32(&x) {
-            return plain::norm_add_relu_backward::<Self>(
-                x, output, gamma, beta, mean, variance, gradient, epsilon, relu,
-            );
-        }
-        let shortcut = relu_backward(&output, gradient);
-        let (x, gamma, beta) = backward(&x, [&gamma, &beta, &mean, &variance], &shortcut, epsilon, relu);
-        (x, gamma, beta, shortcut)
     }
 }

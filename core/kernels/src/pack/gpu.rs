@@ -18,7 +18,8 @@ use super::{
 };
 use crate::gpu::{UNITS, is_f32, place, share_a_buffer, whole_buffer};
 
-/// Buffers that a launch reads from: with the one it writes to and that of the scalars, as many as every browser grants.
+/// Buffers that a launch reads from: with the one it writes to and that of the scalars, as many as every browser
+/// grants.
 const BUFFERS: usize = 6;
 
 /// Workgroups that take a tensor at most.

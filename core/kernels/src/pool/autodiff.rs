@@ -1,22 +1,23 @@
-//! The pooling in a graph.
+//! Max pooling in an autodiff graph.
 
 use burn::backend::{
     Autodiff, AutodiffBackend,
     autodiff::{
         checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
         grads::Gradients,
-        ops::{Backward, Ops, OpsKind},
+        ops::{Backward, Ops},
     },
     tensor::FloatTensor,
 };
 
-use super::PoolBackend;
+use super::{PoolBackend, PoolBackward};
+use crate::autodiff::record;
 
-/// The graph's step.
+/// The backward step of [`PoolBackend::max_pool`]; keeps its input.
 #[derive(Debug)]
 struct PoolStep;
 
-impl<B: PoolBackend> Backward<B, 1> for PoolStep {
+impl<B: PoolBackward> Backward<B, 1> for PoolStep {
     type State = FloatTensor<B>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -27,18 +28,11 @@ impl<B: PoolBackend> Backward<B, 1> for PoolStep {
     }
 }
 
-impl<B: PoolBackend, C: CheckpointStrategy> PoolBackend for Autodiff<B, C> {
+impl<B: PoolBackward, C: CheckpointStrategy> PoolBackend for Autodiff<B, C> {
     fn max_pool(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        let step = PoolStep.prepare::<C>([x.node()]).compute_bound().stateful();
+        let node = x.node();
         let x = Self::inner(x);
         let output = B::max_pool(x.clone());
-        match step {
-            OpsKind::Tracked(step) => step.finish(x, output),
-            OpsKind::UnTracked(step) => step.finish(output),
-        }
-    }
-
-    fn max_pool_backward(_: FloatTensor<Self>, _: FloatTensor<Self>) -> FloatTensor<Self> {
-        unreachable!("the gradient of the gradient is never asked for")
+        record::<B, C, _, _>(PoolStep, [node], x, output)
     }
 }

@@ -4,7 +4,7 @@ use std::{array, mem::MaybeUninit};
 
 use burn::backend::{Flex, flex::FlexTensor, tensor::FloatTensor};
 
-use super::{PoolBackend, plain};
+use super::{PoolBackend, PoolBackward, plain};
 use crate::cpu::{is_f32, par_collect_uninit, tensor, values, vectorised};
 
 /// Height and width of planes.
@@ -221,8 +221,10 @@ impl PoolBackend for Flex {
     fn max_pool(x: FloatTensor<Self>) -> FloatTensor<Self> {
         if is_f32(&x) { forward(&x) } else { plain::max_pool::<Self>(x) }
     }
+}
 
+impl PoolBackward for Flex {
     fn max_pool_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        if is_f32(&x) { backward(&x, &gradient) } else { plain::backward::<Self>(x, gradient) }
+        if is_f32(&x) { backward(&x, &gradient) } else { plain::max_pool_backward::<Self>(x, gradient) }
     }
 }

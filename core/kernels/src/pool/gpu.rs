@@ -1,7 +1,9 @@
-//! Max pooling on GPUs: Burn's own, which is one launch.
+//! Max pooling on GPUs is Burn's own, which is one launch.
 
 use burn_cubecl::CubeBackend;
 
-use super::PoolBackend;
+use super::{PoolBackend, PoolBackward};
 
 impl PoolBackend for CubeBackend {}
+
+impl PoolBackward for CubeBackend {}

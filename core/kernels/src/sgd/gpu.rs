@@ -1,4 +1,4 @@
-//! What moves all parameters at once: see [`crate::descent`].
+//! SGD and EMA on GPUs, for f32.
 
 use burn::{backend::TensorMetadata, backend::tensor::FloatTensor};
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
@@ -6,7 +6,7 @@ use cubecl::{calculate_cube_count_elemwise, prelude::*};
 
 use slimclr_network::layout::ALIGNMENT;
 
-use super::{SgdBackend, plain};
+use super::{SgdBackend, plain, types::SgdInput};
 use crate::gpu::{SharedBuffer, UNITS, is_f32};
 
 #[cube(launch_unchecked)]
@@ -44,17 +44,11 @@ fn groups(x: &CubeTensor) -> (usize, CubeCount, CubeDim) {
 }
 
 impl SgdBackend for CubeBackend {
-    fn sgd_step(
-        values: FloatTensor<Self>,
-        velocities: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        decay: FloatTensor<Self>,
-        momentum: f64,
-        rate: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        if !is_f32(&values) {
-            return plain::sgd_step::<Self>(values, velocities, gradient, decay, momentum, rate);
+    fn sgd_step(input: SgdInput<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if !is_f32(&input.values) {
+            return plain::sgd_step(input);
         }
+        let SgdInput { values, velocities, gradient, decay, momentum, rate } = input;
         let [values, velocities, gradient, decay] = [values, velocities, gradient, decay].map(into_contiguous);
         let (length, count, units) = groups(&values);
         let [moved, new_velocities] = [(); 2].map(|()| SharedBuffer::new(&values, values.shape(), 1));

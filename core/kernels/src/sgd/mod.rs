@@ -1,4 +1,4 @@
-//! What moves all parameters at once: a step of gradient descent with momentum, and the momentum encoder's after it.
+//! Operations on all parameters at once: a step of SGD with momentum, and the update of the momentum encoder.
 
 mod cpu;
 #[cfg(feature = "webgpu")]
@@ -6,6 +6,7 @@ mod gpu;
 mod plain;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use burn::{
     backend::{
@@ -15,40 +16,36 @@ use burn::{
     tensor::Tensor,
 };
 
-/// Values and velocities, `[n]` each, after `v <- momentum v + g + decay p`, `p <- p - rate v`. Each [`ALIGNMENT`](slimclr_network::layout::ALIGNMENT) values,
-/// of which `n` is a multiple, have a `decay` of their own. On the CPU, what nothing else holds is changed in place.
+pub use self::types::SgdInput;
+
+/// Returns values and velocities, `[n]` each, after `v <- momentum v + g + decay p`, `p <- p - rate v`. `decay` has one
+/// value for every [`ALIGNMENT`](slimclr_network::layout::ALIGNMENT) values, of which `n` is a multiple. On the CPU,
+/// tensors that are not shared are changed in place.
 pub fn sgd_step(
-    [values, velocities]: [Tensor<1>; 2],
+    parameters: [Tensor<1>; 2],
     gradient: Tensor<1>,
     decay: Tensor<1>,
     momentum: f64,
     rate: f64,
 ) -> [Tensor<1>; 2] {
-    let [values, velocities] = [values, velocities].map(Tensor::into_dispatch);
+    let [values, velocities] = parameters.map(Tensor::into_dispatch);
     let [gradient, decay] = [gradient, decay].map(Tensor::into_dispatch);
-    let (values, velocities) = Dispatch::sgd_step(values, velocities, gradient, decay, momentum, rate);
+    let (values, velocities) = Dispatch::sgd_step(SgdInput { values, velocities, gradient, decay, momentum, rate });
     [values, velocities].map(Tensor::from_dispatch)
 }
 
-/// `keep * values + (1 - keep) * target`, `[n]`.
+/// Returns `keep * values + (1 - keep) * target`, `[n]`. On the CPU, values that are not shared are changed in place.
 pub fn ema(values: Tensor<1>, target: Tensor<1>, keep: f64) -> Tensor<1> {
     Tensor::from_dispatch(Dispatch::ema(values.into_dispatch(), target.into_dispatch(), keep))
 }
 
-/// Both as operations of a back end; by default of its own operations.
+/// Both as operations of a back end; by default in its own operations.
 #[cfg_attr(feature = "webgpu", backend_extension(Flex, Cube, Autodiff))]
 #[cfg_attr(not(feature = "webgpu"), backend_extension(Flex, Autodiff))]
 pub trait SgdBackend: Backend {
     /// See [`sgd_step`].
-    fn sgd_step(
-        values: FloatTensor<Self>,
-        velocities: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        decay: FloatTensor<Self>,
-        momentum: f64,
-        rate: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        plain::sgd_step::<Self>(values, velocities, gradient, decay, momentum, rate)
+    fn sgd_step(#[extension_type] input: SgdInput<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        plain::sgd_step(input)
     }
 
     /// See [`ema`].

@@ -1,16 +1,12 @@
-//! The operations of a back end's own operations, for precisions without a fused form.
+//! Reference implementations in the back end's own operations; also used for dtypes without a fused kernel.
 
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
 use slimclr_network::layout::ALIGNMENT;
 
-pub fn sgd_step<B: Backend>(
-    values: FloatTensor<B>,
-    velocities: FloatTensor<B>,
-    gradient: FloatTensor<B>,
-    decay: FloatTensor<B>,
-    momentum: f64,
-    rate: f64,
-) -> (FloatTensor<B>, FloatTensor<B>) {
+use super::types::SgdInput;
+
+pub fn sgd_step<B: Backend>(input: SgdInput<B>) -> (FloatTensor<B>, FloatTensor<B>) {
+    let SgdInput { values, velocities, gradient, decay, momentum, rate } = input;
     let blocks = decay.shape()[0];
     let decay = B::float_expand(B::float_reshape(decay, [blocks, 1].into()), [blocks, ALIGNMENT].into());
     let decay = B::float_reshape(decay, values.shape());

@@ -1,7 +1,8 @@
 //! Views of images that lie on the device: a step sends it the drawn plans, a few words a view, and no pixels.
 //!
-//! The plain form is the CPU's [`Augmenter`](slimclr_data::augment::Augmenter), view by view. On GPUs one launch makes a batch of views; three do where
-//! views are blurred. They are the CPU's within rounding: positions and weights are in 32 bits there.
+//! The plain form is the CPU's [`Augmenter`](slimclr_data::augment::Augmenter), view by view. On GPUs one launch makes
+//! a batch of views; three do where views are blurred. They are the CPU's within rounding: positions and weights are in
+//! 32 bits there.
 
 mod capacity;
 mod cpu;

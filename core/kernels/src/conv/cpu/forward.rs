@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, flex::FlexTensor};
 use pulp::Arch;
 
 use super::{
@@ -10,11 +10,15 @@ use super::{
     stencil::{Stencil, at, strides},
     sweep::{Extent, Scratch, Sweep, Target},
 };
-use crate::cpu::{par_collect_uninit, tensor, values};
+use crate::{
+    conv::types::ConvInput,
+    cpu::{par_collect_uninit, tensor, values},
+};
 
 /// See [`conv`](crate::conv::conv).
-pub fn forward(x: &FlexTensor, weight: &FlexTensor, stride: usize) -> FlexTensor {
-    let shape = Geometry::of(x, weight, stride);
+pub fn forward(input: &ConvInput<Flex>) -> FlexTensor {
+    let ConvInput { x, weight, .. } = input;
+    let shape = Geometry::of(input);
     let x = x.to_contiguous();
     let x = values(&x);
     let canvas = shape.input_canvas();

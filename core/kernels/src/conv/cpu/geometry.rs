@@ -1,8 +1,9 @@
 //! Sizes of a convolution, and where its taps lie.
 
-use burn::backend::flex::FlexTensor;
+use burn::backend::Flex;
 
 use super::canvas::Canvas;
+use crate::conv::types::ConvInput;
 
 /// Sizes of a convolution. Inputs and outputs are those of one group of channels, which sees nothing of the others.
 #[derive(Clone, Copy)]
@@ -20,7 +21,9 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    pub fn of(x: &FlexTensor, weight: &FlexTensor, stride: usize) -> Self {
+    pub fn of(input: &ConvInput<Flex>) -> Self {
+        let ConvInput { x, weight, stride } = input;
+        let stride = *stride;
         let [batch, channels, height, width] = x.layout().shape().dims();
         let [out_channels, inputs, kernel, _] = weight.layout().shape().dims();
         let groups = channels / inputs;

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, flex::FlexTensor};
 use pulp::Arch;
 
 use super::{
@@ -10,13 +10,18 @@ use super::{
     stencil::{Stencil, at, strides},
     sweep::{Extent, Scratch, Sweep, Target},
 };
-use crate::cpu::{par_collect_uninit, tensor, values};
+use crate::{
+    conv::types::ConvInput,
+    cpu::{par_collect_uninit, tensor, values},
+};
 
 /// The gradient of the input, `x`, of which only the shape is looked at.
 ///
 /// Of every `stride`-th pixel the same taps are seen, so for each such phase along both axes there is a stencil.
-pub fn input_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTensor, stride: usize) -> FlexTensor {
-    let shape = Geometry::of(x, weight, stride);
+pub fn input_gradient(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTensor {
+    let ConvInput { weight, stride, .. } = input;
+    let stride = *stride;
+    let shape = Geometry::of(input);
     let gradient = gradient.to_contiguous();
     let gradient = values(&gradient);
     let strides = strides(weight);

@@ -18,62 +18,35 @@ mod weight_gradient;
 
 use burn::backend::{Flex, tensor::FloatTensor};
 
-use super::{ConvBackend, plain};
-use crate::{cpu::is_f32, threads};
+use self::{forward::forward, input_gradient::input_gradient, weight_gradient::weight_gradient};
+use super::{ConvBackend, ConvBackward, plain, types::ConvInput};
+use crate::{cpu::is_f32, threads::join};
 
 impl ConvBackend for Flex {
-    fn conv(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize) -> FloatTensor<Self> {
-        if !is_f32(&x) {
-            return plain::conv::<Self>(x, weight, stride);
-        }
-        forward::forward(&x, &weight, stride)
+    fn conv(input: ConvInput<Self>) -> FloatTensor<Self> {
+        if is_f32(&input.x) { forward(&input) } else { plain::conv(input) }
     }
 
-    fn conv_known(
-        _x: FloatTensor<Self>,
-        _weight: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        _stride: usize,
-    ) -> FloatTensor<Self> {
+    fn conv_known(_input: ConvInput<Self>, output: FloatTensor<Self>) -> FloatTensor<Self> {
         // Once, for a norm and its backward pass.
         output.to_contiguous()
     }
+}
 
-    fn conv_input_gradient(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        stride: usize,
-    ) -> FloatTensor<Self> {
-        if !is_f32(&x) {
-            return plain::input_gradient::<Self>(x, weight, gradient, stride);
-        }
-        input_gradient::input_gradient(&x, &weight, &gradient, stride)
+impl ConvBackward for Flex {
+    fn conv_input_gradient(input: ConvInput<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        if is_f32(&input.x) { input_gradient(&input, &gradient) } else { plain::input_gradient(input, gradient) }
     }
 
-    fn conv_weight_gradient(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        stride: usize,
-    ) -> FloatTensor<Self> {
-        if !is_f32(&x) {
-            return plain::weight_gradient::<Self>(x, weight, gradient, stride);
-        }
-        weight_gradient::weight_gradient(&x, &weight, &gradient, stride)
+    fn conv_weight_gradient(input: ConvInput<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        if is_f32(&input.x) { weight_gradient(&input, &gradient) } else { plain::weight_gradient(input, gradient) }
     }
 
-    fn conv_gradients(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        stride: usize,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        // Together, so that what one leaves idle at its end works for the other.
-        let (x, weight, gradient) = (&x, &weight, &gradient);
-        threads::join(
-            || Self::conv_input_gradient(x.clone(), weight.clone(), gradient.clone(), stride),
-            || Self::conv_weight_gradient(x.clone(), weight.clone(), gradient.clone(), stride),
+    fn conv_gradients(input: ConvInput<Self>, gradient: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        // In parallel, so that cores that one leaves idle at its end work for the other.
+        join(
+            || Self::conv_input_gradient(input.clone(), gradient.clone()),
+            || Self::conv_weight_gradient(input.clone(), gradient.clone()),
         )
     }
 }

@@ -24,7 +24,8 @@ pub fn at(place: [usize; 4], strides: [usize; 4]) -> usize {
 pub struct Stencil {
     pub rows: usize,
     pub offsets: Vec<usize>,
-    /// By groups of channels, ranges of near taps, blocks of rows, taps and rows of the block; zero where there are fewer.
+    /// By groups of channels, ranges of near taps, blocks of rows, taps and rows of the block; zero where there are
+    /// fewer.
     pub weights: Vec<f32>,
     /// Rows of a block.
     pub block: usize,
@@ -33,9 +34,9 @@ pub struct Stencil {
 }
 
 impl Stencil {
-    /// For `groups` with as many rows each. `places` are those of the taps' values for the first row of `weight`, perhaps
-    /// a slice of a larger tensor, and `strides` lead to the next group's and the next row's. `reach` is how many values
-    /// of a canvas' plane are seen from one pixel, in so many `taps` of it.
+    /// For `groups` with as many rows each. `places` are those of the taps' values for the first row of `weight`,
+    /// perhaps a slice of a larger tensor, and `strides` lead to the next group's and the next row's. `reach` is how
+    /// many values of a canvas' plane are seen from one pixel, in so many `taps` of it.
     pub fn new(
         [groups, rows]: [usize; 2],
         offsets: Vec<usize>,

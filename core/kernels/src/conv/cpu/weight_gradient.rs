@@ -2,7 +2,7 @@
 
 use std::array;
 
-use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, flex::FlexTensor};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     vectors::{MOST_LANES, MOST_VECTORS, ROWS, SLACK, lanes, most_vectors},
 };
 use crate::{
+    conv::types::ConvInput,
     cpu::{tensor, values},
     threads::{for_each_chunk, threads},
 };
@@ -18,8 +19,8 @@ use crate::{
 /// Values, of either side, whose dot products are taken in one go: they stay in a core's second cache.
 const FAR: usize = 1 << 16;
 
-/// Parts of a batch that a weight's gradient is summed over apart, at most: enough for the cores, and always as many, so
-/// that the sum does not depend on the number of threads.
+/// Parts of a batch that a weight's gradient is summed over apart, at most: enough for the cores, and always as many,
+/// so that the sum does not depend on the number of threads.
 const PARTS: usize = 16;
 
 /// Vectors of a dot product that are worth adding up its lanes.
@@ -28,9 +29,9 @@ const LONG: usize = 64;
 /// The gradient of the weight, of which only the shape is looked at.
 ///
 /// Parts of the batch and of the output's channels are summed apart, each over its own canvases.
-pub fn weight_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTensor, stride: usize) -> FlexTensor {
-    let shape = Geometry::of(x, weight, stride);
-    let [x, gradient] = [x, gradient].map(FlexTensor::to_contiguous);
+pub fn weight_gradient(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTensor {
+    let shape = Geometry::of(input);
+    let [x, gradient] = [&input.x, gradient].map(FlexTensor::to_contiguous);
     let (x, gradient) = (values(&x), values(&gradient));
     let Geometry { batch, groups, inputs, outputs, .. } = shape;
     let (canvas, offsets) = (shape.input_canvas(), shape.patch_offsets());
@@ -94,8 +95,8 @@ pub fn weight_gradient(x: &FlexTensor, weight: &FlexTensor, gradient: &FlexTenso
     tensor(partial, [groups * outputs, inputs, shape.kernel, shape.kernel])
 }
 
-/// Adds to `target[row][tap]`, of the first taps of a row, the dot products, over the pixels of all images, of a row of `left` with what the tap
-/// sees of `right`.
+/// Adds to `target[row][tap]`, of the first taps of a row, the dot products, over the pixels of all images, of a row of
+/// `left` with what the tap sees of `right`.
 struct Dots<'a> {
     /// By images, rows and pixels.
     left: &'a [f32],

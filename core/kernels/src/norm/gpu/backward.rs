@@ -5,12 +5,12 @@ use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::prelude::*;
 
 use super::{
-    super::types::Gradient,
     extent::{Extent, Plan, Stage, own_channel, sum_parts, write_results},
-    launch::Schedule,
+    tiling::Tiling,
 };
 use crate::{
     gpu::{UNITS, place, share_a_buffer, sum_up, whole_buffer},
+    norm::types::{Moments, NormGradients, NormSaved},
     pack::PackBackend,
 };
 
@@ -125,23 +125,16 @@ fn in_one_buffer(vectors: [CubeTensor; 2]) -> [CubeTensor; 2] {
     [0, channels].map(|start| CubeBackend::part(both.clone(), start, [channels].into()))
 }
 
-/// Gradients of the input, gamma and beta, and of the shortcut, if there was one and the `output` after it is given.
-pub fn backward(
-    x: CubeTensor,
-    output: Option<CubeTensor>,
-    affine: [CubeTensor; 2],
-    [mean, variance]: [CubeTensor; 2],
-    gradient: CubeTensor,
-    epsilon: f64,
-    relu: bool,
-) -> (Gradient<CubeBackend>, Option<CubeTensor>) {
-    let schedule = Schedule::of(&x, epsilon);
-    let [x, gradient] = [x, gradient].map(|tensor| schedule.layout.lay_out(tensor));
-    let output = output.map(|output| schedule.layout.lay_out(output));
-    let [gamma, beta] = if relu { in_one_buffer(affine) } else { affine.map(into_contiguous) };
-    let gradients = schedule.layout.empty(&x, if output.is_some() { 2 } else { 1 });
-    let sums = schedule.results(&x);
-    schedule.run(|count, units, plan| {
+/// See [`NormBackward::norm_backward`](crate::norm::NormBackward::norm_backward), for f32.
+pub fn backward(saved: NormSaved<CubeBackend>, gradient: CubeTensor) -> NormGradients<CubeBackend> {
+    let NormSaved { x, gamma, beta, relu, moments: Moments { mean, variance }, epsilon, output } = saved;
+    let tiling = Tiling::of(&x, epsilon);
+    let [x, gradient] = [x, gradient].map(|tensor| tiling.layout.lay_out(tensor));
+    let output = output.map(|output| tiling.layout.lay_out(output));
+    let [gamma, beta] = if relu { in_one_buffer([gamma, beta]) } else { [gamma, beta].map(into_contiguous) };
+    let gradients = tiling.layout.empty(&x, if output.is_some() { 2 } else { 1 });
+    let sums = tiling.results(&x);
+    tiling.run(|count, units, plan| {
         // SAFETY: as in the forward; the moments lie side by side, as the forward has left them.
         unsafe {
             normalise_backward::launch_unchecked(
@@ -155,7 +148,7 @@ pub fn backward(
                 whole_buffer(&mean),
                 gradients.buffer(),
                 sums.buffer(),
-                schedule.extent(sums.stride()),
+                tiling.extent(sums.stride()),
                 place(&gamma),
                 // Not looked at without the ReLU.
                 if relu { place(&beta) } else { place(&gamma) },
@@ -170,5 +163,5 @@ pub fn backward(
     let [beta, gamma] = sums.into();
     let mut gradients = gradients.tensors.into_iter();
     let x = gradients.next().expect("an input has a gradient");
-    ((x, gamma, beta), gradients.next())
+    NormGradients { x, gamma, beta, shortcut: gradients.next() }
 }

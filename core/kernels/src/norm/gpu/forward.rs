@@ -4,11 +4,13 @@ use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::prelude::*;
 
 use super::{
-    super::types::Forward,
     extent::{Extent, Plan, Stage, own_channel, sum_parts, write_results},
-    launch::Schedule,
+    tiling::Tiling,
 };
-use crate::gpu::{UNITS, sum_up};
+use crate::{
+    gpu::{UNITS, sum_up},
+    norm::types::{Moments, NormInput, NormOutput},
+};
 
 #[cube(launch_unchecked)]
 fn normalise(
@@ -82,21 +84,16 @@ fn normalise(
     }
 }
 
-pub fn forward(
-    x: CubeTensor,
-    gamma: CubeTensor,
-    beta: CubeTensor,
-    shortcut: Option<CubeTensor>,
-    epsilon: f64,
-    relu: bool,
-) -> Forward<CubeBackend> {
-    let schedule = Schedule::of(&x, epsilon);
-    let x = schedule.layout.lay_out(x);
-    let shortcut = shortcut.map(|shortcut| schedule.layout.lay_out(shortcut));
+/// See [`NormBackend::norm`](crate::norm::NormBackend::norm), for f32.
+pub fn forward(input: NormInput<CubeBackend>, epsilon: f64) -> NormOutput<CubeBackend> {
+    let NormInput { x, gamma, beta, relu, shortcut } = input;
+    let tiling = Tiling::of(&x, epsilon);
+    let x = tiling.layout.lay_out(x);
+    let shortcut = shortcut.into_option().map(|shortcut| tiling.layout.lay_out(shortcut));
     let [gamma, beta] = [gamma, beta].map(into_contiguous);
-    let output = schedule.layout.empty(&x, 1);
-    let moments = schedule.results(&x);
-    schedule.run(|count, units, plan| {
+    let output = tiling.layout.empty(&x, 1);
+    let moments = tiling.results(&x);
+    tiling.run(|count, units, plan| {
         // SAFETY: the extent is that of the tensors, beyond which the kernel accesses nothing.
         unsafe {
             normalise::launch_unchecked(
@@ -109,7 +106,7 @@ pub fn forward(
                 shortcut.clone().map(CubeTensor::into_buffer_arg).into(),
                 output.buffer(),
                 moments.buffer(),
-                schedule.extent(moments.stride()),
+                tiling.extent(moments.stride()),
                 relu,
                 plan,
             );
@@ -117,5 +114,5 @@ pub fn forward(
     });
     let [output] = output.into();
     let [mean, variance] = moments.into();
-    (output, mean, variance)
+    NormOutput { output, moments: Moments { mean, variance } }
 }

@@ -7,98 +7,34 @@
 mod backward;
 mod extent;
 mod forward;
-mod launch;
 mod running;
+mod tiling;
 
 use burn::backend::tensor::FloatTensor;
 use burn_cubecl::CubeBackend;
 
-use self::{backward::backward, forward::forward};
 use super::{
-    NormBackend, plain,
-    types::{Forward, Gradient},
+    NormBackend, NormBackward, plain,
+    types::{Moments, NormGradients, NormInput, NormOutput, NormSaved},
 };
 use crate::gpu::is_f32;
 
 impl NormBackend for CubeBackend {
-    fn norm(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
-    ) -> Forward<Self> {
-        if is_f32(&x) {
-            forward(x, gamma, beta, None, epsilon, relu)
-        } else {
-            plain::norm::<Self>(x, gamma, beta, epsilon, relu)
-        }
+    fn norm(input: NormInput<Self>, epsilon: f64) -> NormOutput<Self> {
+        if is_f32(&input.x) { forward::forward(input, epsilon) } else { plain::norm(input, epsilon) }
     }
 
-    fn norm_add_relu(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        shortcut: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
-    ) -> Forward<Self> {
-        if is_f32(&x) {
-            forward(x, gamma, beta, Some(shortcut), epsilon, relu)
+    fn move_running(running: Moments<Self>, batch: Moments<Self>, momentum: f64, unbias: f64) -> Moments<Self> {
+        if is_f32(&batch.mean) {
+            running::run(running, batch, momentum, unbias)
         } else {
-            plain::norm_add_relu::<Self>(x, gamma, beta, shortcut, epsilon, relu)
+            plain::move_running(running, batch, momentum, unbias)
         }
     }
+}
 
-    fn norm_backward(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
-    ) -> Gradient<Self> {
-        if is_f32(&x) {
-            backward(x, None, [gamma, beta], [mean, variance], gradient, epsilon, relu).0
-        } else {
-            plain::norm_backward::<Self>(x, gamma, beta, mean, variance, gradient, epsilon, relu)
-        }
-    }
-
-    fn norm_add_relu_backward(
-        x: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        if is_f32(&x) {
-            let (gradient, shortcut) =
-                backward(x, Some(output), [gamma, beta], [mean, variance], gradient, epsilon, relu);
-            (gradient.0, gradient.1, gradient.2, shortcut.expect("it was asked for"))
-        } else {
-            plain::norm_add_relu_backward::<Self>(x, output, gamma, beta, mean, variance, gradient, epsilon, relu)
-        }
-    }
-
-    fn move_running(
-        running_mean: FloatTensor<Self>,
-        running_variance: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        momentum: f64,
-        unbias: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        if !is_f32(&mean) {
-            return plain::move_running::<Self>(running_mean, running_variance, mean, variance, momentum, unbias);
-        }
-        let [mean, variance] = running::run([running_mean, running_variance], [mean, variance], momentum, unbias);
-        (mean, variance)
+impl NormBackward for CubeBackend {
+    fn norm_backward(saved: NormSaved<Self>, gradient: FloatTensor<Self>) -> NormGradients<Self> {
+        if is_f32(&saved.x) { backward::backward(saved, gradient) } else { plain::norm_backward(saved, gradient) }
     }
 }

@@ -1,10 +1,13 @@
 //! Running statistics.
 
 use burn::backend::TensorMetadata;
-use burn_cubecl::tensor::CubeTensor;
+use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
-use crate::gpu::{SharedBuffer, UNITS, place, values, whole_buffer};
+use crate::{
+    gpu::{SharedBuffer, UNITS, place, values, whole_buffer},
+    norm::types::Moments,
+};
 
 /// Moves running statistics towards the batch's, which it averages over the groups that have their own.
 #[cube(launch_unchecked)]
@@ -37,29 +40,34 @@ fn move_running(
 }
 
 /// See [`move_running`](crate::norm::move_running), for f32.
-pub fn run(running: [CubeTensor; 2], [mean, variance]: [CubeTensor; 2], momentum: f64, unbias: f64) -> [CubeTensor; 2] {
-    let shape = running[0].shape();
+pub fn run(
+    running: Moments<CubeBackend>,
+    batch: Moments<CubeBackend>,
+    momentum: f64,
+    unbias: f64,
+) -> Moments<CubeBackend> {
+    let shape = running.mean.shape();
     let channels = shape.num_elements();
-    let moved = SharedBuffer::new(&running[0], shape, 2);
-    let [running_mean, running_variance] = running.map(values);
+    let moved = SharedBuffer::new(&running.mean, shape, 2);
     // SAFETY: the counts are the tensors'; the moments lie side by side, as the forward has left them.
     unsafe {
         move_running::launch_unchecked(
             &moved.tensors[0].client,
             CubeCount::Static(channels.div_ceil(UNITS) as u32, 1, 1),
             CubeDim::new_1d(UNITS as u32),
-            running_mean,
-            running_variance,
-            whole_buffer(&mean),
+            values(running.mean),
+            values(running.variance),
+            whole_buffer(&batch.mean),
             moved.buffer(),
             channels,
-            mean.shape().num_elements() / channels,
-            place(&mean),
-            place(&variance),
+            batch.mean.shape().num_elements() / channels,
+            place(&batch.mean),
+            place(&batch.variance),
             moved.stride(),
             momentum as f32,
             unbias as f32,
         );
     }
-    moved.into()
+    let [mean, variance] = moved.into();
+    Moments { mean, variance }
 }

@@ -53,7 +53,7 @@ impl Layout {
 }
 
 /// A tensor's share-out among workgroups.
-pub struct Schedule {
+pub struct Tiling {
     pub layout: Layout,
     pub dims: [usize; 4],
     pub lanes: usize,
@@ -61,7 +61,7 @@ pub struct Schedule {
     pub epsilon: f32,
 }
 
-impl Schedule {
+impl Tiling {
     pub fn of(x: &CubeTensor, epsilon: f64) -> Self {
         let layout = Layout::of(x);
         let dims: [usize; 4] = x.shape().dims();
