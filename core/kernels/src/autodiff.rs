@@ -1,4 +1,4 @@
-//! Fused operations in Burn's autodiff graph.
+//! Recording of operations in Burn's autodiff graph.
 
 use burn::backend::{
     Autodiff, Backend,

@@ -1,4 +1,4 @@
-//! Shared by the fused operations on CPUs: access to Burn's tensors, vectorised loops.
+//! What the fused operations on CPUs share: access to Burn's tensors and vectorised loops.
 
 use std::mem::MaybeUninit;
 
@@ -10,12 +10,12 @@ use pulp::Arch;
 
 use crate::threads::for_each_chunk;
 
-/// Whether there is a fused form for a tensor; other precisions take the plain one.
+/// Returns whether a tensor's dtype has fused kernels.
 pub fn is_f32(x: &FlexTensor) -> bool {
     x.dtype() == DType::F32
 }
 
-/// The values of a contiguous tensor.
+/// Returns the values of a contiguous tensor.
 ///
 /// # Panics
 /// If the tensor is not contiguous.
@@ -23,28 +23,27 @@ pub fn values(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice().expect("the tensor was made contiguous")
 }
 
-/// A tensor of `values`.
+/// Makes a tensor of `values`.
 pub fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
 }
 
-/// Runs `work`, if it is inlined, with vectors as wide as the processor's.
+/// Runs `work` with the widest vectors that the processor has; `work` must be inlined.
 #[inline(always)]
 pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(work)
 }
 
-/// Unlike `f32::max`, keeps NaN: a diverged run must show.
+/// Returns the larger value. Unlike `f32::max` it keeps NaN, which shows that a run has diverged.
 #[inline(always)]
 pub fn at_least(x: f32, floor: f32) -> f32 {
     if x < floor { floor } else { x }
 }
 
-/// Values, or partial sums, taken side by side: a few vectors, so that none waits for the one before.
+/// Values, or partial sums, processed at once: several vectors, so that instructions do not wait for each other.
 pub const LANES: usize = 64;
 
-/// Sums, over slices of one length side by side, of both terms of each place, in an order that depends on nothing but
-/// their length.
+/// Sums both terms of each index of slices of equal length, in an order that depends only on the length.
 #[inline(always)]
 pub fn sums<const N: usize>(slices: [&[f32]; N], term: impl Fn([f32; N]) -> [f32; 2]) -> [f64; 2] {
     let [mut firsts, mut seconds] = [[0.0_f32; LANES]; 2];
@@ -76,7 +75,7 @@ pub fn sums<const N: usize>(slices: [&[f32]; N], term: impl Fn([f32; N]) -> [f32
     sums
 }
 
-/// Collects `count` values that `work` writes in chunks of `size`, as in [`for_each_chunk`], without clearing memory
+/// Collects `count` values that `work` writes in chunks of `size`, as in [`for_each_chunk`], without zeroing memory
 /// first.
 ///
 /// # Safety
@@ -89,21 +88,21 @@ pub unsafe fn par_collect_uninit<S>(
 ) -> Vec<f32> {
     let mut values = Vec::with_capacity(count);
     for_each_chunk(&mut values.spare_capacity_mut()[..count], size, state, work);
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { values.set_len(count) };
     values
 }
 
-/// Maps `changed` and `others`, tensors of one shape, to new values of `changed`, in place where nothing else holds
-/// these. `compute` is given the index of the first of every [`LANES`] values and returns the function that maps them.
+/// Computes new values of `changed` from `changed` and `others`, tensors of one shape; in place where `changed` is not
+/// shared. `compute` takes the index of the first of every [`LANES`] values and returns the function for them.
 pub fn zip_map_inplace<const M: usize, const N: usize, C: Fn([f32; M], [f32; N]) -> [f32; M]>(
     changed: [FlexTensor; M],
     others: [&FlexTensor; N],
     compute: impl Fn(usize) -> C + Sync,
 ) -> [FlexTensor; M] {
-    /// Values that a core takes in one go: few enough for even shares.
+    /// Values per task: few enough to balance the load.
     const CHUNK: usize = 1 << 14;
-    // What is contiguous already is handed on, and not held twice.
+    // Consumes the originals: a contiguous tensor must not be held twice, to be changed in place.
     let mut changed = changed.map(|tensor| tensor.to_contiguous());
     let others = others.map(FlexTensor::to_contiguous);
     let sources = others.each_ref().map(values);

@@ -1,23 +1,24 @@
-//! The fused forms on GPUs, in CubeCL: for CUDA, and for Vulkan and WebGPU by WGSL.
+//! What the fused operations on GPUs share. Kernels are written in CubeCL: for CUDA, and for Vulkan and WebGPU via
+//! WGSL.
 //!
-//! In the browser nearly the whole cost of a small network's step is that of launching kernels, whatever they compute,
-//! so few of them are launched. They keep to what every browser grants: workgroups of 256 invocations, 16 kB of shared
-//! memory, eight buffers with that of the scalars. Sums run in one order, so a run repeats.
+//! In the browser a small network's step is bound by kernel launches, so each operation takes one or two. Kernels stay
+//! within the limits of every browser: workgroups of 256 invocations, 16 kB of shared memory, and eight buffers
+//! including that of the scalars. The order of sums is fixed, so runs are reproducible.
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{prelude::*, server::MemoryLayoutDescriptor};
 
-/// Invocations of a workgroup.
+/// Invocations per workgroup.
 pub const UNITS: usize = 256;
 
-/// Multiply-accumulates up to which a product is computed here, in one launch: some tenth of a millisecond on a GPU,
-/// about what the launches and copies take that it saves. Larger ones are Burn's.
+/// Multiply-accumulates up to which a product uses a fused kernel: about a tenth of a millisecond on a GPU, which is
+/// what the launches and copies would take that it saves. Larger products are left to Burn.
 pub const SMALL: usize = 1 << 27;
 
-/// Both sums over a workgroup's invocations that have the same place among its `lanes`.
+/// Computes both sums over the invocations of a workgroup that have the same lane, out of `lanes`.
 #[cube]
-pub fn sum_up(first: f32, second: f32, #[comptime] lanes: usize) -> (f32, f32) {
+pub fn workgroup_sum(first: f32, second: f32, #[comptime] lanes: usize) -> (f32, f32) {
     let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * UNITS));
     let unit = UNIT_POS as usize;
     shared[unit] = first;
@@ -38,19 +39,19 @@ pub fn sum_up(first: f32, second: f32, #[comptime] lanes: usize) -> (f32, f32) {
     (shared[lane], shared[lane + comptime!(UNITS)])
 }
 
-/// Whether there is a fused form for a tensor; other precisions take the plain one.
+/// Returns whether a tensor's dtype has fused kernels.
 pub fn is_f32(x: &CubeTensor) -> bool {
     x.dtype == DType::F32
 }
 
-/// Tensors of one shape, side by side in a buffer that a kernel binds as one.
+/// Tensors of one shape in one buffer, which takes one binding of a kernel.
 pub struct SharedBuffer {
-    /// All of them.
+    /// The tensors, in the order of the buffer.
     pub tensors: Vec<CubeTensor>,
 }
 
 impl SharedBuffer {
-    /// `count` tensors on the device of `like`, in its precision, with any values.
+    /// Allocates `count` tensors with the device and dtype of `like`, uninitialised.
     pub fn new(like: &CubeTensor, shape: Shape, count: usize) -> Self {
         let layout = MemoryLayoutDescriptor::contiguous(shape.clone(), like.dtype.size());
         let tensors = like.client.empty_tensors(vec![layout; count]).into_iter().map(|place| {
@@ -60,18 +61,18 @@ impl SharedBuffer {
         Self { tensors: tensors.collect() }
     }
 
-    /// The buffer of all of them.
+    /// Returns the whole buffer.
     pub fn buffer(&self) -> BufferArg {
         whole_buffer(&self.tensors[0])
     }
 
-    /// Values from one tensor to the next.
+    /// Returns the number of values from the start of one tensor to the next.
     pub fn stride(&self) -> usize {
-        self.tensors.get(1).map_or(0, place)
+        self.tensors.get(1).map_or(0, buffer_offset)
     }
 }
 
-/// The buffer that `tensor` has a part of.
+/// Returns the whole buffer that `tensor` is a part of.
 pub fn whole_buffer(tensor: &CubeTensor) -> BufferArg {
     let mut whole = tensor.handle.clone();
     (whole.offset_start, whole.offset_end) = (None, None);
@@ -80,26 +81,26 @@ pub fn whole_buffer(tensor: &CubeTensor) -> BufferArg {
     unsafe { BufferArg::from_raw_parts(whole, length) }
 }
 
-/// Whether both tensors have parts of one buffer.
+/// Returns whether both tensors are parts of one buffer.
 pub fn share_a_buffer(one: &CubeTensor, other: &CubeTensor) -> bool {
     let [one, other] = [one, other].map(|tensor| tensor.handle.clone().binding().memory.id());
     one == other
 }
 
-/// Where `tensor` begins in its [`whole_buffer`], in values.
-pub fn place(tensor: &CubeTensor) -> usize {
+/// Returns where `tensor` starts in its [`whole_buffer`], in values.
+pub fn buffer_offset(tensor: &CubeTensor) -> usize {
     tensor.handle.offset_start.unwrap_or(0) as usize / tensor.dtype.size()
 }
 
-/// The buffer of a contiguous tensor, which is copied if it is not.
-pub fn values(tensor: CubeTensor) -> BufferArg {
+/// Returns the tensor's buffer, made contiguous if it is not.
+pub fn contiguous_buffer(tensor: CubeTensor) -> BufferArg {
     into_contiguous(tensor).into_buffer_arg()
 }
 
 impl<const N: usize> From<SharedBuffer> for [CubeTensor; N] {
-    /// The first of the tensors.
-    fn from(joint: SharedBuffer) -> Self {
-        let mut tensors = joint.tensors.into_iter();
-        std::array::from_fn(|_| tensors.next().expect("there are as many as were asked for"))
+    /// Returns the first `N` tensors.
+    fn from(shared: SharedBuffer) -> Self {
+        let mut tensors = shared.tensors.into_iter();
+        std::array::from_fn(|_| tensors.next().expect("the buffer has at least N tensors"))
     }
 }

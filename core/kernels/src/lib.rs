@@ -1,7 +1,9 @@
 //! Fused operations for Burn's back ends.
 //!
-//! Each operation has a plain form, in the back end's own operations, which defines the result. Fused forms for CPUs
-//! and GPUs are behind the same function, registered as extensions of Burn's back ends.
+//! Each operation has a folder. `mod.rs` has its public function and the trait that makes it an operation of a back
+//! end; `plain.rs` the reference implementation in the back end's own operations; `cpu.rs` and `gpu.rs` the fused
+//! forms; and `autodiff.rs` records it in the autodiff graph. Its backward pass is a second trait, which only
+//! `autodiff.rs` calls.
 #![warn(missing_docs)]
 
 mod autodiff;

@@ -42,7 +42,7 @@ pub fn with_awake_workers<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     work()
 }
 
-/// Sets its flag when it is dropped, by a panic too.
+/// Sets its flag when dropped, even during a panic.
 #[cfg(not(target_family = "wasm"))]
 struct SetOnDrop<'a>(&'a AtomicBool);
 
@@ -53,7 +53,7 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// Computes both results; the second on another thread, if one is free.
+/// Computes both results, the second on another thread if one is free.
 pub fn join<A: Send, B: Send>(first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B + Send) -> (A, B) {
     #[cfg(not(target_family = "wasm"))]
     return rayon::join(first, second);
@@ -61,7 +61,7 @@ pub fn join<A: Send, B: Send>(first: impl FnOnce() -> A + Send, second: impl FnO
     (first(), second())
 }
 
-/// The number of worker threads.
+/// Returns the number of worker threads.
 pub fn threads() -> usize {
     #[cfg(not(target_family = "wasm"))]
     return rayon::current_num_threads();
@@ -69,8 +69,8 @@ pub fn threads() -> usize {
     1
 }
 
-/// How many of a loop's `count` parts a thread takes at a time: few enough that all threads end at about the same time,
-/// however fast each is.
+/// Returns how many of a loop's `count` parts a thread takes at a time: few enough that all threads finish at about the
+/// same time, even if some are slower.
 fn share(count: usize) -> usize {
     count.div_ceil(16 * threads()).max(1)
 }
@@ -83,7 +83,7 @@ pub fn map<T: Send>(count: usize, compute: impl Fn(usize) -> T + Sync + Send) ->
     (0..count).map(compute).collect()
 }
 
-/// Calls `work` for each chunk of `size` values with its number, as [`map`] does. Each core keeps a state.
+/// Calls `work` for each chunk of `size` values with the chunk's index, on all cores. Each core has its own state.
 pub fn for_each_chunk<T: Send, S>(
     values: &mut [T],
     size: usize,

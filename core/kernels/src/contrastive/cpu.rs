@@ -1,4 +1,4 @@
-//! Cross-entropies on the CPU, for f32, with the gradient of the logits.
+//! Cross-entropies with their gradients on the CPU, for f32.
 
 use std::mem::MaybeUninit;
 
@@ -14,16 +14,16 @@ use crate::{
     threads::map,
 };
 
-/// `e^x` for `x` up to 0, within two units in the last place: by Cephes' polynomial, which vectors can compute.
+/// Computes `e^x` for `x` up to 0, within two units in the last place, by Cephes' polynomial, which vectorises.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    /// Added, it leaves no bits for a fraction, and the whole number in the last ones.
+    /// Adding it rounds to an integer, which is then in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     // The smallest normal number is e^-87.3.
     let x = at_least(x, -87.0);
     let rounded = x * std::f32::consts::LOG2_E + ROUND;
     let twos = rounded - ROUND;
-    // ln 2 in two parts, of which the first has bits to spare.
+    // ln 2 in two parts, the first of which has few bits, so that its product is exact.
     let rest = x - twos * 0.693_359_4 + twos * 2.121_944_4e-4;
     let polynomial = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5, 1.0, 1.0]
         .into_iter()
@@ -31,7 +31,7 @@ fn exp(x: f32) -> f32 {
     polynomial * f32::from_bits((rounded.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
 }
 
-/// The softmax of a row over a temperature: `e^(scale * (logit - highest)) / sum`.
+/// The softmax of a row divided by a temperature: `e^(scale * (logit - highest)) / sum`.
 #[derive(Clone, Copy)]
 struct Softmax {
     scale: f32,
@@ -64,7 +64,7 @@ impl Softmax {
     }
 }
 
-/// Mean cross-entropy of `logits`, `[n, c]`, over the temperature to the columns that are right, and its gradient.
+/// Computes the loss and the gradient of the logits. See [`cross_entropy`](fn@crate::contrastive::cross_entropy).
 fn cross_entropy(logits: &FlexTensor, targets: &[usize], temperature: f64) -> (FlexTensor, FlexTensor) {
     let logits = logits.to_contiguous();
     let [rows, columns] = logits.layout().shape().dims();
@@ -99,8 +99,8 @@ fn cross_entropy(logits: &FlexTensor, targets: &[usize], temperature: f64) -> (F
     (tensor(vec![loss as f32], [1]), tensor(gradient, [rows, columns]))
 }
 
-/// Mean cross-entropy of the student's logits to the softmax of the teacher's, `[n, c]` each, over their temperatures,
-/// and the gradient of the student's.
+/// Computes the loss and the gradient of the student's logits. See
+/// [`soft_cross_entropy`](fn@crate::contrastive::soft_cross_entropy).
 fn soft_cross_entropy(logits: [&FlexTensor; 2], temperatures: [f64; 2]) -> (FlexTensor, FlexTensor) {
     let [student, teacher] = logits.map(FlexTensor::to_contiguous);
     let [rows, columns] = student.layout().shape().dims();
@@ -118,7 +118,7 @@ fn soft_cross_entropy(logits: [&FlexTensor; 2], temperatures: [f64; 2]) -> (Flex
                     #[inline(always)]
                     |[student, teacher]| [target.probability(teacher) * (student - own.highest), 0.0],
                 );
-                // The target's probabilities add up to 1, so the logarithm of the sum counts once.
+                // The target's probabilities sum to 1, so the log of the sum is subtracted once.
                 let loss = f64::from(own.sum).ln() - f64::from(own.scale) * along;
                 (own, target, loss)
             },
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exponential_is_right() {
+    fn exp_is_accurate() {
         for x in (0..870_000).map(|x| -1e-4 * x as f32) {
             let expected = f64::from(x).exp();
             assert!((f64::from(exp(x)) - expected).abs() <= 2.4e-7 * expected, "e^{x}: {}, not {expected}", exp(x));

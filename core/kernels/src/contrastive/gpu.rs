@@ -1,4 +1,4 @@
-//! Contrastive logits and cross-entropies: see [`crate::contrastive`]. A workgroup takes a row.
+//! Contrastive logits and cross-entropies on GPUs, for f32. A workgroup takes a row.
 
 use burn::{
     backend::{
@@ -15,9 +15,9 @@ use super::{
     ContrastiveBackend, ContrastiveBackward,
     plain::{self, TINY},
 };
-use crate::gpu::{SMALL, SharedBuffer, UNITS, is_f32, sum_up};
+use crate::gpu::{SMALL, SharedBuffer, UNITS, is_f32, workgroup_sum};
 
-/// A row scaled to unit length, or, `backward`, the gradient of such a row's input.
+/// Scales a row to unit length, or, given the result's `gradient`, computes that of the row.
 #[cube(launch_unchecked)]
 fn unit_row(x: &[f32], gradient: ComptimeOption<&[f32]>, target: &mut [f32], columns: usize, tiny: f32) {
     let start = CUBE_POS_X as usize * columns;
@@ -34,7 +34,7 @@ fn unit_row(x: &[f32], gradient: ComptimeOption<&[f32]>, target: &mut [f32], col
         }
         column += comptime!(UNITS);
     }
-    let (squares, along) = sum_up(squares, along, 1usize);
+    let (squares, along) = workgroup_sum(squares, along, 1usize);
     let is_tiny = squares < tiny * tiny;
     let norm = if is_tiny { tiny } else { squares.sqrt() };
     let slope = if is_tiny { 0.0f32 } else { along / squares };
@@ -52,7 +52,7 @@ fn unit_row(x: &[f32], gradient: ComptimeOption<&[f32]>, target: &mut [f32], col
     }
 }
 
-/// A logit of [`ContrastiveBackend::moco_logits`].
+/// Computes one logit of [`ContrastiveBackend::moco_logits`].
 #[cube(launch_unchecked)]
 fn logit(
     queries: &[f32],
@@ -82,7 +82,7 @@ fn logit(
     }
 }
 
-/// A value of the queries' gradient, a workgroup each.
+/// Computes one value of the queries' gradient per workgroup.
 #[cube(launch_unchecked)]
 fn query_gradient(
     keys: &[f32],
@@ -102,13 +102,13 @@ fn query_gradient(
         sum += gradient[row * columns + column + 1] * queue[place * row_stride + column * column_stride];
         column += comptime!(UNITS);
     }
-    let (sum, _) = sum_up(sum, 0.0f32, 1usize);
+    let (sum, _) = workgroup_sum(sum, 0.0f32, 1usize);
     if UNIT_POS == 0 {
         target[row * dim + place] = sum + gradient[row * columns] * keys[row * dim + place];
     }
 }
 
-/// The logarithm of the sum of exponentials of a row times `scale`.
+/// Computes log-sum-exp of a row times `scale`.
 #[cube]
 fn log_sum_exp(values: &[f32], start: usize, columns: usize, scale: f32) -> f32 {
     let unit = UNIT_POS as usize;
@@ -142,11 +142,11 @@ fn log_sum_exp(values: &[f32], start: usize, columns: usize, scale: f32) -> f32 
         sum += (values[start + column] * scale - highest).exp();
         column += comptime!(UNITS);
     }
-    let (sum, _) = sum_up(sum, 0.0f32, 1usize);
+    let (sum, _) = workgroup_sum(sum, 0.0f32, 1usize);
     highest + sum.ln()
 }
 
-/// A row of a cross-entropy to one column: its share of the mean, and the logits' gradient.
+/// Computes a row of a cross-entropy with a target column: its share of the mean and the logits' gradient.
 #[cube(launch_unchecked)]
 fn hard_row(
     logits: &[f32],
@@ -173,7 +173,8 @@ fn hard_row(
     }
 }
 
-/// A row of a cross-entropy to the teacher's softmax: its share of the mean, and the gradient of the student's logits.
+/// Computes a row of a cross-entropy with the teacher's softmax: its share of the mean and the gradient of the
+/// student's logits.
 #[cube(launch_unchecked)]
 fn soft_row(
     student: &[f32],
@@ -198,7 +199,7 @@ fn soft_row(
         gradient[start + column] = (logarithm.exp() - expected) * scale * share;
         column += comptime!(UNITS);
     }
-    let (loss, _) = sum_up(loss, 0.0f32, 1usize);
+    let (loss, _) = workgroup_sum(loss, 0.0f32, 1usize);
     if UNIT_POS == 0 {
         losses[row] = loss * share;
     }
@@ -208,7 +209,7 @@ fn unit_rows(x: CubeTensor, gradient: Option<CubeTensor>) -> CubeTensor {
     let [rows, columns] = x.shape().dims();
     let target = SharedBuffer::new(&x, x.shape(), 1);
     let client = x.client.clone();
-    // SAFETY: the counts are the tensors'.
+    // SAFETY: the sizes are those of the tensors.
     unsafe {
         unit_row::launch_unchecked(
             &client,
@@ -225,8 +226,8 @@ fn unit_rows(x: CubeTensor, gradient: Option<CubeTensor>) -> CubeTensor {
     target
 }
 
-/// Whether a product of so many multiply-accumulates is computed here.
-fn is_here(tensors: &[&CubeTensor], products: usize) -> bool {
+/// Returns whether a product of `products` multiply-accumulates is computed here.
+fn is_fused(tensors: &[&CubeTensor], products: usize) -> bool {
     tensors.iter().all(|tensor| is_f32(tensor)) && products <= SMALL
 }
 
@@ -237,7 +238,7 @@ impl ContrastiveBackend for CubeBackend {
 
     fn moco_logits(queries: FloatTensor<Self>, keys: FloatTensor<Self>, queue: FloatTensor<Self>) -> FloatTensor<Self> {
         let ([rows, dim], [_, length]) = (queries.shape().dims(), queue.shape().dims::<2>());
-        if !is_here(&[&queries, &keys, &queue], rows * dim * (1 + length)) {
+        if !is_fused(&[&queries, &keys, &queue], rows * dim * (1 + length)) {
             return plain::moco_logits::<Self>(queries, keys, queue);
         }
         let columns = 1 + length;
@@ -245,7 +246,7 @@ impl ContrastiveBackend for CubeBackend {
         let client = queries.client.clone();
         let [row_stride, column_stride] = [queue.meta.strides()[0], queue.meta.strides()[1]];
         let groups = (rows * columns).div_ceil(UNITS);
-        // SAFETY: the counts are the tensors'.
+        // SAFETY: the sizes are those of the tensors.
         unsafe {
             logit::launch_unchecked(
                 &client,
@@ -277,7 +278,7 @@ impl ContrastiveBackend for CubeBackend {
         let [rows, columns] = logits.shape().dims();
         let [losses, gradient] = [Shape::new([rows]), logits.shape()].map(|shape| SharedBuffer::new(&logits, shape, 1));
         let client = logits.client.clone();
-        // SAFETY: the counts are the tensors'.
+        // SAFETY: the sizes are those of the tensors.
         unsafe {
             hard_row::launch_unchecked(
                 &client,
@@ -308,7 +309,7 @@ impl ContrastiveBackend for CubeBackend {
         let [losses, gradient] =
             [Shape::new([rows]), student.shape()].map(|shape| SharedBuffer::new(&student, shape, 1));
         let client = student.client.clone();
-        // SAFETY: the counts are the tensors'.
+        // SAFETY: the sizes are those of the tensors.
         unsafe {
             soft_row::launch_unchecked(
                 &client,
@@ -340,13 +341,13 @@ impl ContrastiveBackward for CubeBackend {
         gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         let ([rows, dim], [_, columns]) = (keys.shape().dims(), gradient.shape().dims::<2>());
-        if !is_here(&[&gradient, &keys, &queue], rows * dim * columns) {
+        if !is_fused(&[&gradient, &keys, &queue], rows * dim * columns) {
             return plain::moco_logits_backward::<Self>(keys, queue, gradient);
         }
         let target = SharedBuffer::new(&gradient, keys.shape(), 1);
         let client = gradient.client.clone();
         let [row_stride, column_stride] = [queue.meta.strides()[0], queue.meta.strides()[1]];
-        // SAFETY: the counts are the tensors'.
+        // SAFETY: the sizes are those of the tensors.
         unsafe {
             query_gradient::launch_unchecked(
                 &client,

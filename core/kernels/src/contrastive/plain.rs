@@ -9,10 +9,11 @@ use burn::{
     tensor::{IndexingUpdateOp, Slice},
 };
 
-/// Added to a norm before dividing by it, as PyTorch's `normalize` does.
+/// The smallest norm that a row is divided by, as in PyTorch's `normalize`.
 pub const TINY: f64 = 1e-12;
 
-/// Bounded before the root, whose slope at zero is infinite: a row of zeros then has gradient zero.
+/// Returns the rows' norms, bounded before the square root, whose slope at zero is infinite: a row of zeros gets
+/// gradient zero.
 fn norms<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let squares = B::float_sum_dim(B::float_mul(x.clone(), x), 1);
     B::float_sqrt(B::float_clamp_min(squares, (TINY * TINY).into()))

@@ -1,39 +1,39 @@
-//! Convolution: see [`crate::conv`].
+//! Convolution on GPUs.
 //!
-//! Each product is one launch without shared memory or copies, which reads the weight's slice where it lies in the full
-//! weight. That is what counts for small networks; large products are Burn's, and so are grouped ones.
+//! Each product is one launch that copies nothing: it reads the weight's slice in place, from the full weight. That is
+//! what matters for small networks. Large products and grouped ones are left to Burn.
 
 use burn::backend::{TensorMetadata, cubecl::dtype_to_storage_type, tensor::FloatTensor};
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::{ir::ElemType, prelude::*, server::CubeCountSelection};
 
 use super::{ConvBackend, ConvBackward, plain, types::ConvInput};
-use crate::gpu::{SMALL, SharedBuffer, values};
+use crate::gpu::{SMALL, SharedBuffer, contiguous_buffer};
 
-/// Output channels that an invocation computes from one read of the input.
+/// Output channels that an invocation computes per read of the input.
 const BLOCK: usize = 4;
 
-/// Invocations of a workgroup: the sums of so many fit into shared memory up to a kernel of 7.
+/// Invocations per workgroup: their sums fit into shared memory for kernels up to 7.
 const UNITS: usize = 128;
 
-/// What a kernel reads and writes.
+/// Sizes of what a kernel reads and writes.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 struct Sizes {
-    /// Channels, height and width of what the convolution reads.
+    /// Channels, height and width of the source.
     inputs: usize,
     height: usize,
     width: usize,
-    /// Channels, height and width of what it writes.
+    /// Channels, height and width of the target.
     outputs: usize,
     out_height: usize,
     out_width: usize,
-    /// Pixels that it writes in all images.
+    /// Pixels of the target, over all images.
     out_pixels: usize,
     kernel: usize,
     stride: usize,
 }
 
-/// From one value of the weight to the next of another output, input, row, column.
+/// Strides of the weight.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 struct WeightStrides {
     output: usize,
@@ -42,10 +42,10 @@ struct WeightStrides {
     column: usize,
 }
 
-/// A row or column that another one meets through a tap of the kernel, and whether it lies within `length`. From output
-/// to input; if `transposed`, from input to output.
+/// Returns the row or column that `tap` of the kernel connects with `from`, and whether it is inside `length`. From
+/// output to input, or, if `transposed`, from input to output.
 #[cube]
-fn meet(
+fn through_tap(
     from: usize,
     tap: usize,
     length: usize,
@@ -56,16 +56,16 @@ fn meet(
     let padding = kernel / 2;
     if comptime!(transposed) {
         let distance = from + padding - tap;
-        let met = distance / stride;
-        (met, from + padding >= tap && met * stride == distance && met < length)
+        let target = distance / stride;
+        (target, from + padding >= tap && target * stride == distance && target < length)
     } else {
         let distance = from * stride + tap;
         (distance - padding, distance >= padding && distance - padding < length)
     }
 }
 
-/// The part of a workgroup in a convolution from `source` to `target`; if `transposed`, from the output's gradient to
-/// the input's.
+/// Computes the workgroup's part of a convolution from `source` to `target`, or, if `transposed`, from the output's
+/// gradient to the input's.
 #[cube]
 fn convolve_part<F: Float>(
     source: &[F],
@@ -87,7 +87,7 @@ fn convolve_part<F: Float>(
         let x = place - y * sizes.out_width;
         let first = block * comptime!(BLOCK);
         let last = sizes.outputs - 1;
-        // A surplus output of the last block is computed as the last one and not written.
+        // Past the last output of the last block, the last one is computed again and not written.
         let mut offsets = Array::<usize>::new(BLOCK);
         let mut sums = Array::<f32>::new(BLOCK);
         #[unroll]
@@ -100,11 +100,12 @@ fn convolve_part<F: Float>(
         let source_plane = sizes.height * sizes.width;
         let source_image = image * sizes.inputs * source_plane;
         for row in 0..sizes.kernel {
-            let (met_y, is_inside_y) = meet(y, row, sizes.height, sizes.kernel, sizes.stride, transposed);
+            let (source_y, is_inside_y) = through_tap(y, row, sizes.height, sizes.kernel, sizes.stride, transposed);
             for column in 0..sizes.kernel {
-                let (met_x, is_inside_x) = meet(x, column, sizes.width, sizes.kernel, sizes.stride, transposed);
+                let (source_x, is_inside_x) =
+                    through_tap(x, column, sizes.width, sizes.kernel, sizes.stride, transposed);
                 if is_inside_y && is_inside_x {
-                    let mut at = source_image + met_y * sizes.width + met_x;
+                    let mut at = source_image + source_y * sizes.width + source_x;
                     let mut tap = row * strides.row + column * strides.column;
                     for _channel in 0..sizes.inputs {
                         let value = f32::cast_from(source[at]);
@@ -128,8 +129,8 @@ fn convolve_part<F: Float>(
     }
 }
 
-/// The part of a workgroup in the weight's gradient: it sums over all pixels, for an input channel, a row of the kernel
-/// and some outputs.
+/// Computes the workgroup's part of the weight's gradient: the sums over all pixels for one input channel, one row of
+/// the kernel and [`BLOCK`] outputs.
 #[cube]
 fn weight_gradient_part<F: Float>(
     source: &[F],
@@ -150,7 +151,7 @@ fn weight_gradient_part<F: Float>(
     for sum in 0..sums_of_unit {
         sums[sum] = 0.0f32;
     }
-    // Divisions are slow: from one pixel of this invocation to the next it takes but sums, with at most one carry each.
+    // Divisions are slow, so an invocation moves from pixel to pixel by additions, with at most one carry each.
     let image_step = comptime!(UNITS) / plane;
     let y_step = (comptime!(UNITS) - image_step * plane) / sizes.out_width;
     let x_step = comptime!(UNITS) - image_step * plane - y_step * sizes.out_width;
@@ -160,9 +161,9 @@ fn weight_gradient_part<F: Float>(
     let mut x = pixel - image * plane - y * sizes.out_width;
     while pixel < sizes.out_pixels {
         let place = y * sizes.out_width + x;
-        let (met_y, is_inside_y) = meet(y, row, sizes.height, sizes.kernel, sizes.stride, false);
+        let (source_y, is_inside_y) = through_tap(y, row, sizes.height, sizes.kernel, sizes.stride, false);
         if is_inside_y {
-            let source_row = ((image * sizes.inputs + input) * sizes.height + met_y) * sizes.width;
+            let source_row = ((image * sizes.inputs + input) * sizes.height + source_y) * sizes.width;
             let mut gradients = Array::<f32>::new(BLOCK);
             #[unroll]
             for slot in 0..BLOCK {
@@ -172,9 +173,9 @@ fn weight_gradient_part<F: Float>(
             }
             #[unroll]
             for column in 0..taps {
-                let (met_x, is_inside_x) = meet(x, column, sizes.width, sizes.kernel, sizes.stride, false);
+                let (source_x, is_inside_x) = through_tap(x, column, sizes.width, sizes.kernel, sizes.stride, false);
                 if is_inside_x {
-                    let value = f32::cast_from(source[source_row + met_x]);
+                    let value = f32::cast_from(source[source_row + source_x]);
                     #[unroll]
                     for slot in 0..BLOCK {
                         let sum = comptime!(slot * taps + column);
@@ -240,7 +241,7 @@ fn weight_gradient<F: Float>(
     weight_gradient_part::<F>(source, gradient, target, &sizes, CUBE_POS, taps);
 }
 
-/// Both gradients: the first `weight_groups` workgroups compute the weight's. `forward` are the sizes of the
+/// Computes both gradients; the first `weight_groups` workgroups compute the weight's. `forward` has the sizes of the
 /// convolution, `backward` those of its transpose.
 #[cube(launch_unchecked)]
 fn gradients<F: Float>(
@@ -264,7 +265,7 @@ fn gradients<F: Float>(
     }
 }
 
-/// A convolution that is computed here.
+/// Shapes of a convolution that is computed here.
 #[derive(Clone, Copy)]
 struct Direct {
     x: [usize; 4],
@@ -283,24 +284,24 @@ impl Direct {
         (x[1] == weight[1] && products <= SMALL).then_some(Self { x, weight, out, stride })
     }
 
-    /// Sizes of a product from tensors of the shape `from` to such of `to`.
+    /// Returns the sizes of a product from shape `from` to shape `to`.
     fn sizes(&self, from: [usize; 4], to: [usize; 4]) -> SizesLaunch {
         let pixels = to[0] * to[2] * to[3];
         SizesLaunch::new(from[1], from[2], from[3], to[1], to[2], to[3], pixels, self.weight[2], self.stride)
     }
 
-    /// Workgroups of a convolution to the shape `to`.
+    /// Returns the number of workgroups for a convolution to shape `to`.
     fn groups(to: [usize; 4]) -> usize {
         (to[0] * to[2] * to[3]).div_ceil(UNITS) * to[1].div_ceil(BLOCK)
     }
 
-    /// Workgroups of the weight's gradient.
+    /// Returns the number of workgroups for the weight's gradient.
     fn weight_groups(&self) -> usize {
         let [outputs, inputs, kernel, _] = self.weight;
         kernel * inputs * outputs.div_ceil(BLOCK)
     }
 
-    /// The strides of the weight, for the convolution or its transpose.
+    /// Returns the weight's strides for the convolution or its transpose.
     fn strides(weight: &CubeTensor, transposed: bool) -> WeightStridesLaunch {
         let [mut output, mut input, row, column] = std::array::from_fn(|side| weight.meta.strides()[side]);
         if transposed {
@@ -309,7 +310,7 @@ impl Direct {
         WeightStridesLaunch::new(output, input, row, column)
     }
 
-    /// The convolution of `source`, of the shape `from`, to the shape `to`, or its transpose.
+    /// Computes the convolution of `source`, of shape `from`, to shape `to`, or its transpose.
     fn convolve(
         &self,
         source: CubeTensor,
@@ -320,13 +321,13 @@ impl Direct {
         let target = SharedBuffer::new(&source, to.into(), 1);
         let (client, dtype) = (source.client.clone(), dtype_to_storage_type(source.dtype));
         let strides = Self::strides(&weight, transposed);
-        // SAFETY: the sizes are the tensors' own, beyond which the kernel accesses nothing.
+        // SAFETY: the kernel stays within the sizes, which are those of the tensors.
         unsafe {
             convolve::launch_unchecked(
                 &client,
-                spread(&client, Self::groups(to)),
+                cube_count(&client, Self::groups(to)),
                 CubeDim::new_1d(UNITS as u32),
-                values(source),
+                contiguous_buffer(source),
                 weight.into_buffer_arg(),
                 target.buffer(),
                 self.sizes(from, to),
@@ -342,14 +343,14 @@ impl Direct {
     fn weight_gradient(&self, x: CubeTensor, gradient: CubeTensor) -> CubeTensor {
         let target = SharedBuffer::new(&x, self.weight.into(), 1);
         let (client, dtype) = (x.client.clone(), dtype_to_storage_type(x.dtype));
-        // SAFETY: the sizes are the tensors' own, beyond which the kernel accesses nothing.
+        // SAFETY: the kernel stays within the sizes, which are those of the tensors.
         unsafe {
             weight_gradient::launch_unchecked(
                 &client,
-                spread(&client, self.weight_groups()),
+                cube_count(&client, self.weight_groups()),
                 CubeDim::new_1d(UNITS as u32),
-                values(x),
-                values(gradient),
+                contiguous_buffer(x),
+                contiguous_buffer(gradient),
                 target.buffer(),
                 self.sizes(self.x, self.out),
                 self.weight[2],
@@ -364,15 +365,15 @@ impl Direct {
         let [of_x, of_weight] = [self.x, self.weight].map(|shape| SharedBuffer::new(&x, shape.into(), 1));
         let (client, dtype) = (x.client.clone(), dtype_to_storage_type(x.dtype));
         let strides = Self::strides(&weight, true);
-        // SAFETY: the sizes are the tensors' own, beyond which the kernel accesses nothing.
+        // SAFETY: the kernel stays within the sizes, which are those of the tensors.
         unsafe {
             gradients::launch_unchecked(
                 &client,
-                spread(&client, self.weight_groups() + Self::groups(self.x)),
+                cube_count(&client, self.weight_groups() + Self::groups(self.x)),
                 CubeDim::new_1d(UNITS as u32),
-                values(x),
+                contiguous_buffer(x),
                 weight.into_buffer_arg(),
-                values(gradient),
+                contiguous_buffer(gradient),
                 of_x.buffer(),
                 of_weight.buffer(),
                 self.sizes(self.x, self.out),
@@ -388,8 +389,8 @@ impl Direct {
     }
 }
 
-/// Workgroups in as many dimensions as it takes; there may be more than asked for.
-fn spread(client: &Client, groups: usize) -> CubeCount {
+/// Returns a grid of at least `groups` workgroups, in up to three dimensions.
+fn cube_count(client: &Client, groups: usize) -> CubeCount {
     CubeCountSelection::new(client, groups as u32).cube_count()
 }
 
@@ -402,7 +403,7 @@ impl ConvBackend for CubeBackend {
     }
 
     fn conv_known(_input: ConvInput<Self>, output: FloatTensor<Self>) -> FloatTensor<Self> {
-        // Once, for a norm and its backward pass.
+        // Made contiguous once, for the norm that follows and its backward pass.
         into_contiguous(output)
     }
 }

@@ -1,7 +1,7 @@
 //! Square convolution without bias.
 //!
-//! Burn's CPU back end converts every activation to another layout and back, and computes a weight's
-//! gradient as a convolution with a kernel the size of the image. The form here reads the layout there is.
+//! Burn's CPU back end converts every activation to another layout and back, and computes the weight's gradient as a
+//! convolution with a kernel the size of the image. The fused form needs no other layout.
 
 mod autodiff;
 mod cpu;

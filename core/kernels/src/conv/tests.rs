@@ -17,7 +17,7 @@ fn known(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
 }
 
 #[test]
-fn the_fused_form_is_the_plain_one_forward_and_backward() {
+fn fused_convolution_matches_plain() {
     let device = Device::flex();
     for (batch, groups, inputs, outputs, kernel, stride, height, width) in [
         (2, 1, 3, 16, 3, 1, 8, 8),
@@ -50,7 +50,7 @@ fn the_fused_form_is_the_plain_one_forward_and_backward() {
 }
 
 #[test]
-fn a_depthwise_convolution_sums_over_each_window_of_each_channel() {
+fn depthwise_convolution_matches_its_definition() {
     let [channels, height, width] = [3, 7, 6];
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
         let random = |shape: [usize; 4]| Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());

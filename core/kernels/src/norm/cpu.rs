@@ -1,8 +1,8 @@
-//! Batch norm and what follows it on the CPU, for f32.
+//! Batch norm and its epilogue on the CPU, for f32.
 //!
-//! Each pass goes through memory in order, image by image, with vectors as wide as the processor's. An image's channels
-//! have their sums one by one; these are added up in the order of the images whatever the number of threads, so a run
-//! repeats.
+//! Each pass reads memory in order, image by image, with the widest vectors that the processor has. Every plane is
+//! summed by itself, and the sums are added in the order of the images, for any number of threads, so runs are
+//! reproducible.
 
 use std::{mem::MaybeUninit, ops::Range};
 
@@ -17,11 +17,12 @@ use crate::{
     threads::map,
 };
 
-/// Batch, channels, pixels of a plane.
+/// Sizes of an activation.
 #[derive(Clone, Copy)]
 struct Extent {
     batch: usize,
     channels: usize,
+    /// Pixels of a plane.
     plane: usize,
 }
 
@@ -31,7 +32,8 @@ impl Extent {
         Self { batch, channels, plane: height * width }
     }
 
-    /// Channels of a block, a part of an image that a core takes in one go: where images are few, a quarter.
+    /// Returns the channels per block, the part of an image that is one task: a quarter of the image if there are few
+    /// images.
     fn block(self) -> usize {
         const FEW: usize = 32;
         if self.batch < FEW && self.channels.is_multiple_of(4) { self.channels / 4 } else { self.channels }
@@ -41,26 +43,25 @@ impl Extent {
         self.batch * self.channels / self.block()
     }
 
-    /// Values of a block.
+    /// Returns the values per block.
     fn size(self) -> usize {
         self.block() * self.plane
     }
 
-    /// The planes of a block: the channel of each, and where it lies in the batch.
+    /// Returns the planes of a block: the channel of each and its range in the batch.
     fn planes(self, block: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
         let channels = (block * self.block() % self.channels..).take(self.block());
         let starts = (block * self.size()..).step_by(self.plane);
         channels.zip(starts).map(move |(channel, start)| (channel, start..start + self.plane))
     }
 
-    /// Those of a block that is to be written.
+    /// Returns the planes of a block together with those of the target.
     fn targets<T>(self, block: usize, target: &mut [T]) -> impl Iterator<Item = ((usize, Range<usize>), &mut [T])> {
         self.planes(block).zip(target.chunks_exact_mut(self.plane))
     }
 
-    /// What `compute` makes of each plane, given its channel and place: for each image a slice of those of its
-    /// channels.
-    fn of_planes<T: Copy + Send>(self, compute: impl Fn(usize, Range<usize>) -> T + Sync + Send) -> Vec<T> {
+    /// Computes a result for each plane from its channel and range, in the order of the batch.
+    fn map_planes<T: Copy + Send>(self, compute: impl Fn(usize, Range<usize>) -> T + Sync + Send) -> Vec<T> {
         let blocks = map(self.blocks(), |block| {
             vectorised(
                 #[inline(always)]
@@ -81,8 +82,8 @@ impl Extent {
     }
 }
 
-/// Mean of a plane, and the sum of squared differences from it: by way of differences from one of its own values, which
-/// are as small (Chan et al. 1983).
+/// Computes a plane's mean and the sum of squared differences from it, from differences to one of its values, to avoid
+/// cancellation (Chan et al. 1983).
 #[inline(always)]
 fn moments(plane: &[f32]) -> [f64; 2] {
     let (pivot, count) = (plane[0], plane.len() as f64);
@@ -94,8 +95,8 @@ fn moments(plane: &[f32]) -> [f64; 2] {
     [f64::from(pivot) + sum / count, (squares - sum * sum / count).max(0.0)]
 }
 
-/// Scale and shift by which a norm changes a channel, given its gamma, beta, mean and variance.
-fn line([gamma, beta, mean, variance]: [f32; 4], epsilon: f64) -> (f32, f32) {
+/// Returns the scale and shift of a channel, given its gamma, beta, mean and variance.
+fn scale_and_shift([gamma, beta, mean, variance]: [f32; 4], epsilon: f64) -> (f32, f32) {
     let scale = gamma / (f64::from(variance) + epsilon).sqrt() as f32;
     (scale, beta - mean * scale)
 }
@@ -107,12 +108,12 @@ fn forward(input: NormInput<Flex>, epsilon: f64) -> NormOutput<Flex> {
     let extent = Extent::of(&x);
     let shape = x.layout().shape().clone();
     let (x, gamma, beta) = (values(&x), values(&gamma), values(&beta));
-    let planes = extent.of_planes(
+    let planes = extent.map_planes(
         #[inline(always)]
         |_, place| moments(&x[place]),
     );
-    // The mean over planes of one size is the mean of their means; their squared differences are shifted to it (Chan et
-    // al. 1983).
+    // Planes have one size, so the mean is the mean of their means. Their squared differences are combined as in Chan
+    // et al. 1983.
     let statistics: Vec<(f32, f32)> = (0..extent.channels)
         .map(|channel| {
             let planes = || planes.iter().skip(channel).step_by(extent.channels).copied();
@@ -121,11 +122,11 @@ fn forward(input: NormInput<Flex>, epsilon: f64) -> NormOutput<Flex> {
             (mean as f32, (planes().map(squares).sum::<f64>() / extent.samples()) as f32)
         })
         .collect();
-    let line_of = |channel: usize| {
+    let scale_and_shift_of = |channel: usize| {
         let (mean, variance) = statistics[channel];
-        line([gamma[channel], beta[channel], mean, variance], epsilon)
+        scale_and_shift([gamma[channel], beta[channel], mean, variance], epsilon)
     };
-    let output = lines(x, extent, line_of, shortcut.as_ref().map(values), relu);
+    let output = apply(x, extent, scale_and_shift_of, shortcut.as_ref().map(values), relu);
     let (mean, variance) = statistics.into_iter().unzip();
     let channels = [extent.channels];
     let moments = Moments { mean: tensor(mean, channels), variance: tensor(variance, channels) };
@@ -137,16 +138,16 @@ fn affine(input: NormInput<Flex>) -> FlexTensor {
     let [x, scale, shift] = [x, scale, shift].map(|tensor| tensor.to_contiguous());
     let shortcut = shortcut.into_option().map(|shortcut| shortcut.to_contiguous());
     let (scale, shift) = (values(&scale), values(&shift));
-    let line = |channel: usize| (scale[channel], shift[channel]);
-    let output = lines(values(&x), Extent::of(&x), line, shortcut.as_ref().map(values), relu);
+    let scale_and_shift_of = |channel: usize| (scale[channel], shift[channel]);
+    let output = apply(values(&x), Extent::of(&x), scale_and_shift_of, shortcut.as_ref().map(values), relu);
     tensor(output, x.layout().shape().clone())
 }
 
-/// Every channel of `x` along its `line`, a scale and a shift, and what follows.
-fn lines(
+/// Applies each channel's scale and shift, and the epilogue.
+fn apply(
     x: &[f32],
     extent: Extent,
-    line: impl Fn(usize) -> (f32, f32) + Sync + Send,
+    scale_and_shift_of: impl Fn(usize) -> (f32, f32) + Sync + Send,
     shortcut: Option<&[f32]>,
     relu: bool,
 ) -> Vec<f32> {
@@ -156,7 +157,7 @@ fn lines(
             #[inline(always)]
             || {
                 for ((channel, place), output) in extent.targets(block, output) {
-                    let (scale, shift) = line(channel);
+                    let (scale, shift) = scale_and_shift_of(channel);
                     let pixels = output.iter_mut().zip(&x[place.clone()]);
                     match shortcut {
                         None => {
@@ -178,18 +179,18 @@ fn lines(
     unsafe { par_collect_uninit(x.len(), extent.size(), || (), |(), block, output| write(block, output)) }
 }
 
-/// Outputs up to which nothing passes back: those that a ReLU, if there is one, has made zero.
+/// Returns the output up to which the gradient is zero: 0 after ReLU, minus infinity without.
 fn ceiling(relu: bool) -> f32 {
     if relu { 0.0 } else { f32::NEG_INFINITY }
 }
 
-/// What passes of a gradient, given a ReLU's output: nothing where it made a zero; NaN passes, as in the forward.
+/// Returns a ReLU's gradient, given its output. A NaN output passes it on, as in the forward pass.
 #[inline(always)]
-fn let_through(output: f32, gradient: f32, ceiling: f32) -> f32 {
+fn relu_gradient(output: f32, gradient: f32, ceiling: f32) -> f32 {
     if output <= ceiling { 0.0 } else { gradient }
 }
 
-/// What a ReLU lets through of the gradient of its output.
+/// Computes a ReLU's gradient for whole tensors, given its output; in place if `gradient` is not shared.
 fn relu_backward(output: &FlexTensor, gradient: FlexTensor) -> FlexTensor {
     let [passed] = zip_map_inplace(
         [gradient],
@@ -197,14 +198,14 @@ fn relu_backward(output: &FlexTensor, gradient: FlexTensor) -> FlexTensor {
         #[inline(always)]
         |_| {
             #[inline(always)]
-            |[gradient], [output]| [let_through(output, gradient, 0.0)]
+            |[gradient], [output]| [relu_gradient(output, gradient, 0.0)]
         },
     );
     passed
 }
 
-/// Returns the gradients, except the shortcut's, given the gradient behind the last ReLU. Where the first ReLU blocks
-/// it is recomputed from the input, which is a tensor less to read than with its output.
+/// Returns the gradients, except the shortcut's, given the gradient before the last ReLU. The first ReLU's mask is
+/// recomputed from the input, so that its output need not be read.
 fn backward(saved: &NormSaved<Flex>, gradient: &FlexTensor) -> NormGradients<Flex> {
     let NormSaved { x, gamma, beta, relu, moments: Moments { mean, variance }, epsilon, .. } = saved;
     let (relu, epsilon) = (*relu, *epsilon);
@@ -214,31 +215,34 @@ fn backward(saved: &NormSaved<Flex>, gradient: &FlexTensor) -> NormGradients<Fle
     let shape = x.layout().shape().clone();
     let (x, gradient) = (values(&x), values(&gradient));
     let [gamma, beta, mean, variance] = vectors.each_ref().map(values);
-    let line_of = |channel: usize| line([gamma, beta, mean, variance].map(|of| of[channel]), epsilon);
-    let planes = extent.of_planes(
+    let scale_and_shift_of =
+        |channel: usize| scale_and_shift([gamma, beta, mean, variance].map(|of| of[channel]), epsilon);
+    let planes = extent.map_planes(
         #[inline(always)]
         |channel, place| {
-            // Its own, here and below: one from outside, read anew at each value, would keep vectors from being used.
+            // Local, here and below: captured from outside it would be read again for each value, which prevents
+            // vectorisation.
             let ceiling = ceiling(relu);
-            let ((scale, shift), mean) = (line_of(channel), mean[channel]);
+            let ((scale, shift), mean) = (scale_and_shift_of(channel), mean[channel]);
             sums(
                 [x, gradient].map(|of| &of[place.clone()]),
                 #[inline(always)]
                 |[x, gradient]| {
-                    let gradient = let_through(x * scale + shift, gradient, ceiling);
+                    let gradient = relu_gradient(x * scale + shift, gradient, ceiling);
                     [gradient, gradient * (x - mean)]
                 },
             )
         },
     );
-    // Sums of the gradient, and of the gradient times the normalised input; and what the input's gradient is made of.
+    // Sums of the gradient and of the gradient times the normalised input, and the coefficients of the input's
+    // gradient.
     let channels: Vec<_> = (0..extent.channels)
         .map(|channel| {
             let planes = || planes.iter().skip(channel).step_by(extent.channels).copied();
             let deviation = (f64::from(variance[channel]) + epsilon).sqrt();
             let sum = planes().map(|[sum, _]| sum).sum::<f64>();
             let product = planes().map(|[_, product]| product).sum::<f64>() / deviation;
-            // dx = scale * (dy - mean(dy) - xhat * mean(dy xhat)), gathered by powers of x.
+            // dx = scale * (dy - mean(dy) - xhat * mean(dy xhat)), in powers of x.
             let slope = -(product / extent.samples() / deviation) as f32;
             let offset = -(sum / extent.samples()) as f32;
             ((product as f32, sum as f32), ((f64::from(gamma[channel]) / deviation) as f32, slope, offset))
@@ -251,10 +255,10 @@ fn backward(saved: &NormSaved<Flex>, gradient: &FlexTensor) -> NormGradients<Fle
                 let ceiling = ceiling(relu);
                 for ((channel, place), x_gradient) in extent.targets(block, x_gradient) {
                     let (_, (scale, slope, offset)) = channels[channel];
-                    let ((of_x, shift), mean) = (line_of(channel), mean[channel]);
+                    let ((of_x, shift), mean) = (scale_and_shift_of(channel), mean[channel]);
                     let [x, gradient] = [x, gradient].map(|of| &of[place.clone()]);
                     for ((target, x), gradient) in x_gradient.iter_mut().zip(x).zip(gradient) {
-                        let gradient = let_through(x * of_x + shift, *gradient, ceiling);
+                        let gradient = relu_gradient(x * of_x + shift, *gradient, ceiling);
                         target.write(scale * (gradient + offset + slope * (x - mean)));
                     }
                 }

@@ -10,7 +10,7 @@ fn close<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> bool {
 }
 
 #[test]
-fn the_fused_form_is_the_plain_one_forward_and_backward() {
+fn fused_norm_matches_plain() {
     let device = Device::flex();
     for (batch, channels, height, width) in [(2, 3, 4, 5), (8, 12, 1, 1), (3, 1, 17, 9)] {
         let shape = [batch, channels, height, width];
@@ -46,7 +46,7 @@ fn the_fused_form_is_the_plain_one_forward_and_backward() {
 }
 
 #[test]
-fn given_statistics_normalise_as_by_burn() {
+fn eval_matches_burn() {
     let device = Device::flex();
     for shape in [[2, 3, 4, 5], [3, 12, 1, 1], [1, 1, 17, 9]] {
         let random = || Tensor::<4>::random(shape, Distribution::Normal(0.5, 2.0), &device);
@@ -62,7 +62,7 @@ fn given_statistics_normalise_as_by_burn() {
 }
 
 #[test]
-fn a_value_that_is_no_number_shows() {
+fn nan_is_kept() {
     let device = Device::flex();
     let x = Tensor::<4>::full([2, 1, 2, 2], f32::NAN, &device);
     let one = Tensor::<1>::ones([1], &device);

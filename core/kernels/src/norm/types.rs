@@ -13,12 +13,12 @@ pub struct NormInput<B: Backend> {
     pub beta: FloatTensor<B>,
     /// Whether ReLU follows the norm.
     pub relu: bool,
-    /// What follows the norm and its ReLU.
+    /// What follows that.
     #[extension_type]
     pub shortcut: Shortcut<B>,
 }
 
-/// The shortcut of a residual block; burn's extensions take no `Option`.
+/// The shortcut of a residual block. Burn's extension types cannot contain an `Option`.
 #[derive(Debug, Clone, ExtensionType)]
 pub enum Shortcut<B: Backend> {
     /// There is none.
@@ -51,7 +51,7 @@ pub struct Moments<B: Backend> {
 pub struct NormOutput<B: Backend> {
     /// `[batch, channels, height, width]`.
     pub output: FloatTensor<B>,
-    /// The batch's, `[channels]` each.
+    /// Statistics of the batch, `[channels]` each.
     #[extension_type]
     pub moments: Moments<B>,
 }

@@ -20,13 +20,13 @@ impl PackBackend for Flex {
         if !is_f32(&packed) {
             return plain::add_pieces::<Self>(packed, pieces);
         }
-        // What belongs to one packed tensor is added by one core, in order.
+        // Each packed tensor is one task, so that its pieces are added in order.
         let mut parts: BTreeMap<usize, Vec<(FlexTensor, Place)>> = BTreeMap::new();
         for (tensor, place) in pieces.0 {
             parts.entry(place.start).or_default().push((tensor, place));
         }
         let contiguous = packed.to_contiguous();
-        // Nothing else may hold it, or it would be copied to be added to.
+        // A shared tensor would be copied when it is changed.
         drop(packed);
         let mut packed = contiguous;
         let (mut rest, mut begin) = (packed.storage_mut::<f32>(), 0);
@@ -44,7 +44,7 @@ impl PackBackend for Flex {
             |(), _, task| {
                 let (target, pieces) = &mut task[0];
                 for (tensor, place) in pieces {
-                    let [start, _, run, stride] = rows(&place);
+                    let [start, _, run, stride] = rows(place);
                     let tensor = tensor.to_contiguous();
                     for (row, values) in values(&tensor).chunks_exact(run).enumerate() {
                         let target = &mut target[start - place.start + row * stride..][..run];

@@ -1,4 +1,4 @@
-//! Packing: see [`crate::pack`].
+//! Packing on GPUs, for f32.
 
 use std::ops::Range;
 
@@ -16,16 +16,15 @@ use super::{
     pieces::{Pieces, rows},
     plain,
 };
-use crate::gpu::{UNITS, is_f32, place, share_a_buffer, whole_buffer};
+use crate::gpu::{UNITS, buffer_offset, is_f32, share_a_buffer, whole_buffer};
 
-/// Buffers that a launch reads from: with the one it writes to and that of the scalars, as many as every browser
-/// grants.
+/// Buffers that a launch reads: with the one it writes and that of the scalars, the limit of every browser.
 const BUFFERS: usize = 6;
 
-/// Workgroups that take a tensor at most.
+/// The maximum number of workgroups per tensor.
 const GROUPS: usize = 1024;
 
-/// A tensor's values in its buffer, and the rows that they make in the packed tensor.
+/// Where a tensor's values are in its buffer, and which rows they are in the packed tensor.
 #[derive(CubeType, CubeLaunch, Clone)]
 struct Piece {
     from: usize,
@@ -37,7 +36,7 @@ struct Piece {
     buffer: usize,
 }
 
-/// Adds pieces that do not overlap. A row of workgroups takes a piece.
+/// Adds pieces that do not overlap; each takes a row of workgroups.
 #[cube(launch_unchecked)]
 fn add(buffers: Sequence<Box<[f32]>>, pieces: Sequence<Piece>, packed: &mut [f32]) {
     #[unroll]
@@ -56,18 +55,18 @@ fn add(buffers: Sequence<Box<[f32]>>, pieces: Sequence<Piece>, packed: &mut [f32
     }
 }
 
-/// What a launch adds.
+/// The pieces of a launch.
 #[derive(Default)]
 struct Batch {
-    /// One tensor of each buffer.
+    /// One tensor per buffer.
     buffers: Vec<CubeTensor>,
-    /// Tensors with the number of their buffer.
+    /// Tensors with the index of their buffer.
     pieces: Vec<(CubeTensor, Place, usize)>,
 }
 
 impl Batch {
-    /// Adds a tensor, if its buffer is one that the launch reads anyway or there is room for another, and if what is
-    /// there leaves its place alone.
+    /// Takes a tensor if its buffer is already bound or there is room for another, and if no other piece belongs to the
+    /// same packed tensor. Returns whether it did.
     fn take(&mut self, tensor: &CubeTensor, place: &Place) -> bool {
         let is_apart = self.pieces.iter().all(|(_, other, _)| other.start != place.start);
         let known = self.buffers.iter().position(|buffer| share_a_buffer(buffer, tensor));
@@ -88,9 +87,9 @@ impl Batch {
         let count = CubeCount::Static(longest.div_ceil(UNITS).min(GROUPS) as u32, self.pieces.len() as u32, 1);
         let pieces = self.pieces.iter().map(|(tensor, of, buffer)| {
             let [start, _, run, stride] = rows(of);
-            PieceLaunch::new(place(tensor), length(tensor), start, run, stride, *buffer)
+            PieceLaunch::new(buffer_offset(tensor), length(tensor), start, run, stride, *buffer)
         });
-        // SAFETY: the pieces are the tensors', and their places lie within the packed tensor.
+        // SAFETY: the pieces are those of the tensors, and their places are inside the packed tensor.
         unsafe {
             add::launch_unchecked(
                 &packed.client,
@@ -116,7 +115,7 @@ impl PackBackend for CubeBackend {
             if !batch.take(&tensor, &place) {
                 batch.launch(&packed);
                 batch = Batch::default();
-                assert!(batch.take(&tensor, &place), "a launch has room for a tensor");
+                assert!(batch.take(&tensor, &place), "an empty launch has room for a tensor");
             }
         }
         batch.launch(&packed);
@@ -132,7 +131,7 @@ impl PackBackend for CubeBackend {
 
     fn slice_of(mut x: FloatTensor<Self>, slice: [Range<usize>; 4]) -> FloatTensor<Self> {
         if slice.iter().any(|range| range.start > 0) {
-            // Not every value is one at which a buffer can be bound.
+            // A buffer can only be bound at aligned offsets.
             return Self::float_slice(x, &slice.map(Slice::from));
         }
         let shape = Shape::new(slice.map(|range| range.len()));

@@ -1,4 +1,4 @@
-//! Many tensors as parts of one, so that an operation over all of them is a single one.
+//! Many tensors as parts of one, so that one operation covers all of them.
 
 mod cpu;
 #[cfg(feature = "webgpu")]
@@ -22,13 +22,13 @@ use slimclr_network::layout::Place;
 
 pub use self::pieces::Pieces;
 
-/// Adds up `pieces`, `[out, in, height, width]` each, in one tensor of `length` values, each at its place, with zeros
-/// where there is none.
+/// Sums `pieces`, `[out, in, height, width]` each, into one tensor of `length` values, each at its place, with zeros
+/// elsewhere.
 ///
 /// # Panics
-/// If there is no piece.
+/// If `pieces` is empty.
 pub fn pack(pieces: Vec<(Tensor<4>, Place)>, length: usize) -> Tensor<1> {
-    let (first, _) = pieces.first().expect("there is a piece");
+    let (first, _) = pieces.first().expect("there is at least one piece to pack");
     add(Tensor::zeros([length], (&first.device(), first.dtype())), pieces)
 }
 
@@ -38,17 +38,17 @@ pub fn add(packed: Tensor<1>, pieces: Vec<(Tensor<4>, Place)>) -> Tensor<1> {
     Tensor::from_dispatch(Dispatch::add_pieces(packed.into_dispatch(), Pieces(pieces)))
 }
 
-/// The tensor of `shape` that begins at `start` of a packed one; no copy.
+/// Returns the tensor of `shape` that starts at `start` of a packed one, without a copy.
 pub fn part(packed: &Tensor<1>, start: usize, shape: [usize; 4]) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::part(packed.clone().into_dispatch(), start, shape.into()))
 }
 
-/// A slice of a tensor, `[out, in, height, width]`; no copy where it begins at the tensor's first value.
+/// Returns a slice of a tensor, `[out, in, height, width]`; without a copy if it starts at the tensor's first value.
 pub fn slice(x: Tensor<4>, slice: [Range<usize>; 4]) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::slice_of(x.into_dispatch(), slice))
 }
 
-/// Packing as operations of a back end; by default of its own operations.
+/// Packing as operations of a back end; by default in its own operations.
 #[cfg_attr(feature = "webgpu", backend_extension(Flex, Cube, Autodiff))]
 #[cfg_attr(not(feature = "webgpu"), backend_extension(Flex, Autodiff))]
 pub trait PackBackend: Backend {

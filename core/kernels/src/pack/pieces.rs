@@ -1,4 +1,4 @@
-//! Tensors and their places in the packed one.
+//! Tensors with their places in the packed one.
 
 use burn::backend::{
     Backend, BackendTensor, Dispatch, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, ExtensionType,
@@ -6,7 +6,7 @@ use burn::backend::{
 };
 use slimclr_network::layout::Place;
 
-/// The rows of a slice: where the first begins, how many there are, how long each is, how far they are apart.
+/// Returns the rows of a slice: start of the first, their number, their length, and the stride between them.
 pub fn rows(place: &Place) -> [usize; 4] {
     let [_, inputs, height, width] = place.shape;
     let [outputs_taken, inputs_taken, ..] = &place.slice;
@@ -15,7 +15,7 @@ pub fn rows(place: &Place) -> [usize; 4] {
     [start, outputs_taken.len(), inputs_taken.len() * kernel, stride]
 }
 
-/// Tensors and where each belongs in the packed one.
+/// Tensors with their places in the packed one.
 pub struct Pieces<B: Backend>(pub(super) Vec<(FloatTensor<B>, Place)>);
 
 impl<B: Backend> ExtensionType<B> for Pieces<B> {

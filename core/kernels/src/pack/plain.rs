@@ -1,4 +1,4 @@
-//! The operation of a back end's own operations, for precisions without a fused form.
+//! Reference implementation in the back end's own operations; also used for dtypes without a fused kernel.
 
 use burn::{
     backend::{Backend, tensor::FloatTensor},

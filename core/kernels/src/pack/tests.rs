@@ -4,7 +4,7 @@ use slimclr_network::layout::{ALIGNMENT, Place};
 use super::pack;
 
 #[test]
-fn slices_of_several_widths_add_up_where_they_lie() {
+fn overlapping_slices_are_summed_in_place() {
     let shape = [4, 3, 2, 2];
     let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Default, &Device::flex());
     let (whole, part, disjoint) = (random(shape), random([2, 2, 2, 2]), random([2, 1, 2, 2]));

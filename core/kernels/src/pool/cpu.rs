@@ -7,7 +7,7 @@ use burn::backend::{Flex, flex::FlexTensor, tensor::FloatTensor};
 use super::{PoolBackend, PoolBackward, plain};
 use crate::cpu::{is_f32, par_collect_uninit, tensor, values, vectorised};
 
-/// Height and width of planes.
+/// Size of a plane.
 #[derive(Clone, Copy)]
 struct Plane {
     height: usize,
@@ -28,14 +28,14 @@ impl Plane {
         Self { height: self.height.div_ceil(2), width: self.width.div_ceil(2) }
     }
 
-    /// The rows that a row of windows sees, for [`see`](Self::see).
+    /// Returns buffers for the three input rows of a row of windows, for [`load`](Self::load).
     fn rows(self) -> [Row; 3] {
         array::from_fn(|_| Row::new(self.pooled().width, f32::NEG_INFINITY))
     }
 
-    /// Copies the three rows of `plane` that the windows of a row of the output see.
+    /// Copies the three rows of `plane` that the windows of output row `row` cover.
     #[inline(always)]
-    fn see(self, plane: &[f32], row: usize, rows: &mut [Row; 3]) {
+    fn load(self, plane: &[f32], row: usize, rows: &mut [Row; 3]) {
         for (y, target) in (2 * row..).zip(rows) {
             match y.checked_sub(1).filter(|y| *y < self.height) {
                 Some(y) => target.read(&plane[y * self.width..][..self.width]),
@@ -45,9 +45,9 @@ impl Plane {
     }
 }
 
-/// A row of pixels, of which each window of 3 pixels, 2 apart, sees the same places.
+/// A row of pixels, split so that a pixel's place in its window of 3 is contiguous over windows, which are 2 apart.
 struct Row {
-    /// The first and last pixel of each window; before the first window's and after the last one's there may be none.
+    /// The first and last pixel of each window; at both ends of the row these may be padding.
     borders: Vec<f32>,
     /// The middle pixel of each window.
     middles: Vec<f32>,
@@ -82,15 +82,15 @@ impl Row {
         last.iter_mut().zip(ends).for_each(|(last, end)| _ = last.write(*end));
     }
 
-    /// Raises each pixel to that of the other row, if that is larger.
+    /// Replaces each pixel by that of the other row if that is larger.
     #[inline(always)]
-    fn raise(&mut self, other: &Self) {
+    fn max_with(&mut self, other: &Self) {
         for (pixels, others) in [(&mut self.borders, &other.borders), (&mut self.middles, &other.middles)] {
             pixels.iter_mut().zip(others).for_each(|(pixel, other)| *pixel = larger(*pixel, *other));
         }
     }
 
-    /// What the windows have at one of their three places.
+    /// Returns the pixel of each window at one of its three places.
     #[inline(always)]
     fn at(&self, place: usize) -> &[f32] {
         if place == 1 { &self.middles } else { &self.borders[place / 2..][..self.middles.len()] }
@@ -102,7 +102,7 @@ impl Row {
     }
 }
 
-/// Whether `value` takes the place of the largest so far; NaN does, and keeps it: a diverged run must show.
+/// Returns whether `value` replaces the largest so far. NaN does and stays, which shows that a run has diverged.
 #[inline(always)]
 fn exceeds(value: f32, largest: f32) -> bool {
     value > largest || value.is_nan()
@@ -125,9 +125,9 @@ fn forward(x: &FlexTensor) -> FlexTensor {
             || {
                 let x = &x[number * plane.size()..][..plane.size()];
                 for (row, output) in output.chunks_exact_mut(pooled.width).enumerate() {
-                    plane.see(x, row, rows);
+                    plane.load(x, row, rows);
                     let [highest, others @ ..] = rows;
-                    others.iter().for_each(|row| highest.raise(row));
+                    others.iter().for_each(|row| highest.max_with(row));
                     let windows = highest.at(0).iter().zip(highest.at(1)).zip(highest.at(2));
                     for (output, ((first, middle), last)) in output.iter_mut().zip(windows) {
                         output.write(larger(larger(*first, *middle), *last));
@@ -142,13 +142,14 @@ fn forward(x: &FlexTensor) -> FlexTensor {
     tensor(output, [batch, channels, pooled.height, pooled.width])
 }
 
-/// A row of windows, whose gradients go back to what they saw.
+/// A row of windows, whose gradients go to their largest pixels.
 struct Windows {
     rows: [Row; 3],
     /// Gradients of the rows' pixels.
     sums: [Row; 3],
-    /// Each window's largest value, and at which of the nine places it is.
+    /// Each window's largest value.
     largest: Vec<f32>,
+    /// Which of the nine places has it.
     places: Vec<u32>,
 }
 
@@ -172,9 +173,9 @@ impl Windows {
         }
     }
 
-    /// Adds each window's gradient to the sum of the pixel that was its largest.
+    /// Adds each window's gradient to that of its largest pixel.
     #[inline(always)]
-    fn hand_back(&mut self, gradient: &[f32]) {
+    fn scatter(&mut self, gradient: &[f32]) {
         for place in 0..9 {
             let sums = self.sums[place / 3].at_mut(place % 3).iter_mut();
             for ((sum, gradient), of_largest) in sums.zip(gradient).zip(&self.places) {
@@ -184,7 +185,7 @@ impl Windows {
     }
 }
 
-/// The gradient of `x`: each window's goes to its largest value, the first of several.
+/// Computes the gradient of `x`: each window's goes to its largest value, the first one of equal values.
 fn backward(x: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
     let shape = x.layout().shape().clone();
     let (plane, pooled) = (Plane::of(x), Plane::of(x).pooled());
@@ -199,10 +200,10 @@ fn backward(x: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
                 let mut targets = target.chunks_exact_mut(plane.width);
                 windows.sums.iter_mut().for_each(|sums| sums.fill(0.0));
                 for (row, gradient) in gradient.chunks_exact(pooled.width).enumerate() {
-                    plane.see(x, row, &mut windows.rows);
+                    plane.load(x, row, &mut windows.rows);
                     windows.find_largest();
-                    windows.hand_back(gradient);
-                    // The first row of the first windows is the margin; the last is the first of the next ones.
+                    windows.scatter(gradient);
+                    // The first windows' first row is padding; the last row is also the next windows' first one.
                     let done = &windows.sums[usize::from(row == 0)..2];
                     done.iter().zip(&mut targets).for_each(|(sums, target)| sums.write(target));
                     windows.sums.rotate_left(2);
@@ -212,7 +213,7 @@ fn backward(x: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
             },
         );
     };
-    // SAFETY: every row is written, the last one after all windows.
+    // SAFETY: every row is written, the last one after the loop over windows.
     let x_gradient = unsafe { par_collect_uninit(x.len(), plane.size(), || Windows::new(plane), pass) };
     tensor(x_gradient, shape)
 }

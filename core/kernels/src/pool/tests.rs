@@ -3,10 +3,10 @@ use burn::tensor::{Device, Distribution, Tensor};
 use super::{max_pool, max_pool_plain};
 
 #[test]
-fn the_fused_form_is_the_plain_one_forward_and_backward() {
+fn fused_pooling_matches_plain() {
     for (height, width) in [(1, 1), (2, 3), (7, 8), (33, 40)] {
         let random = |shape: [usize; 4]| Tensor::random(shape, Distribution::Default, &Device::flex());
-        // Some values of a window are alike.
+        // Some values of a window are equal.
         let x = random([2, 3, height, width]).mul_scalar(8.0).floor().sub_scalar(4.0);
         let cotangent = random([2, 3, height.div_ceil(2), width.div_ceil(2)]);
         let run = |form: fn(Tensor<4>) -> Tensor<4>| {
@@ -22,7 +22,7 @@ fn the_fused_form_is_the_plain_one_forward_and_backward() {
 }
 
 #[test]
-fn a_value_that_is_no_number_shows() {
+fn nan_is_kept() {
     let x = Tensor::<4>::from_floats([[[[1.0, f32::NAN, 2.0, 5.0]]]], &Device::flex());
     let pooled: Vec<f32> = max_pool(x).into_data().iter().collect();
     assert!(pooled.iter().all(|value| value.is_nan()), "{pooled:?}");

@@ -52,7 +52,7 @@ impl SgdBackend for CubeBackend {
         let [values, velocities, gradient, decay] = [values, velocities, gradient, decay].map(into_contiguous);
         let (length, count, units) = groups(&values);
         let [moved, new_velocities] = [(); 2].map(|()| SharedBuffer::new(&values, values.shape(), 1));
-        // SAFETY: the tensors have one shape, of so many values; each block of them has a decay.
+        // SAFETY: the tensors have one shape, and each block of values has a decay.
         unsafe {
             sgd_step::launch_unchecked(
                 &values.client.clone(),

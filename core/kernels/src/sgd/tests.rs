@@ -4,7 +4,7 @@ use slimclr_network::layout::ALIGNMENT;
 use super::{ema, sgd_step};
 
 #[test]
-fn a_step_is_as_by_its_formulas() {
+fn step_and_ema_match_their_formulas() {
     for blocks in [1, 1001] {
         let count = blocks * ALIGNMENT;
         let random = |count| Tensor::<1>::random([count], Distribution::Normal(0.0, 1.0), &Device::flex());

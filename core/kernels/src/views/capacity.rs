@@ -1,14 +1,14 @@
-//! How many bytes of images a device takes.
+//! How many bytes of images fit on a device.
 
 #[cfg(feature = "webgpu")]
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 
 #[cfg(feature = "webgpu")]
-/// Most bytes of a device's memory that images may take: CIFAR-10's 50,000 take 205 MB.
+/// The maximum size of images on a device, in bytes. CIFAR-10's 50,000 take 205 MB.
 const MOST_BYTES: u64 = 1 << 29;
 
-/// Bytes of images that a device takes; none if it is no GPU.
+/// Returns how many bytes of images fit on a device: 0 unless it is a GPU.
 #[cfg(feature = "webgpu")]
 pub fn image_capacity(device: &Device) -> u64 {
     match device.as_dispatch() {
@@ -17,7 +17,7 @@ pub fn image_capacity(device: &Device) -> u64 {
     }
 }
 
-/// Bytes of images that a device takes.
+/// Returns 0, since this build supports no GPU.
 #[cfg(not(feature = "webgpu"))]
 pub fn image_capacity(_: &Device) -> u64 {
     0

@@ -1,5 +1,5 @@
-//! Views on GPUs. A group of units makes a view's crop and colours, as contrast needs the mean of all its pixels; the
-//! blur is two passes over the batch.
+//! Views on GPUs. One workgroup computes a view's crop and colours, since contrast needs the mean of its pixels. Blur
+//! is two passes over the batch.
 
 use burn::{
     backend::{
@@ -11,25 +11,25 @@ use burn::{
 use burn_cubecl::{ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
 use cubecl::{calculate_cube_count_elemwise, prelude::*};
 
-use super::ViewsBackend;
 use slimclr_data::augment::{
     Normalisation, ViewPlan,
     plan::{Adjustment, Crop},
 };
 
-/// Units of a group: as many as every GPU has.
-const UNITS: usize = 256;
-/// Halvings that sum up the values of a group.
+use super::ViewsBackend;
+use crate::gpu::UNITS;
+
+/// Steps of a tree sum over a workgroup.
 const HALVINGS: usize = UNITS.ilog2() as usize;
 
-// Plans as words, `f32` by their bits: what all views share, then a record a view.
+// Plans are sent as words, `f32` as bits: a header, then one record per view.
 const IMAGE_WIDTH: usize = 0;
 const IMAGE_HEIGHT: usize = 1;
 const MEAN: usize = 2;
 const DEVIATION: usize = 5;
 const HEADER: usize = 8;
 
-// Places in a record.
+// Offsets in a record.
 const IMAGE: usize = 0;
 const LEFT: usize = 1;
 const TOP: usize = 2;
@@ -39,7 +39,7 @@ const MIRRORED: usize = 5;
 const GREY: usize = 6;
 const SOLARISED: usize = 7;
 const SIGMA: usize = 8;
-/// Which adjustment is the contrast, 4 if none is.
+/// Index of the contrast adjustment, or 4 if there is none.
 const CONTRAST_AT: usize = 9;
 const KINDS: usize = 10;
 const STRENGTHS: usize = 14;
@@ -51,7 +51,7 @@ const CONTRAST: u32 = 1;
 const SATURATION: u32 = 2;
 const HUE: u32 = 3;
 
-/// Changes nothing.
+/// An adjustment without effect.
 const NEUTRAL: Adjustment = Adjustment::Brightness(1.0);
 
 fn words([width, height]: [usize; 2], plans: &[(u32, ViewPlan)], normalisation: &Normalisation) -> Vec<u32> {
@@ -120,7 +120,7 @@ impl ViewsBackend for Cube {
     }
 }
 
-/// A pixel's colour.
+/// Colour of a pixel.
 #[derive(CubeType, Clone, Copy)]
 struct Colour {
     red: f32,
@@ -128,7 +128,7 @@ struct Colour {
     blue: f32,
 }
 
-/// Crops views and changes their colours, a group of units a view; normalises them if nothing comes after.
+/// Crops views and adjusts their colours, one workgroup per view; normalises them if this is the last pass.
 #[cube(launch)]
 fn crop_and_colour(
     images: &[i32],
@@ -144,7 +144,7 @@ fn crop_and_colour(
     let start = view * 3 * area;
     let contrast_at = plans[record + CONTRAST_AT] as usize;
 
-    // What comes before the contrast.
+    // Adjustments before contrast.
     let mut sum = 0.0f32;
     let mut pixel = unit;
     while pixel < area {
@@ -167,7 +167,7 @@ fn crop_and_colour(
         pixel += UNITS;
     }
 
-    // The mean grey, always added up in one order.
+    // The mean grey, summed in a fixed order.
     let mut sums = Shared::<[f32]>::new_slice(UNITS);
     sums[unit] = sum;
     sync_cube();
@@ -182,7 +182,7 @@ fn crop_and_colour(
     }
     let mean = sums[0] / f32::cast_from(area as u32);
 
-    // The contrast and what comes after it.
+    // Contrast and the adjustments after it.
     let is_grey = plans[record + GREY] == 1;
     let mut pixel = unit;
     while pixel < area {
@@ -213,7 +213,7 @@ fn crop_and_colour(
     }
 }
 
-/// Blurs views down their columns, and the last time along their rows, normalising them.
+/// Blurs views along columns, or, in the last pass, along rows, and then normalises them.
 #[cube(launch)]
 fn blur(from: &[f32], plans: &[u32], to: &mut [f32], #[comptime] size: usize, #[comptime] is_last: bool) {
     if ABSOLUTE_POS >= to.len() {
@@ -247,13 +247,13 @@ fn blur(from: &[f32], plans: &[u32], to: &mut [f32], #[comptime] size: usize, #[
     to[ABSOLUTE_POS] = value;
 }
 
-/// A number among the words.
+/// Reads a float from the words.
 #[cube]
 fn float(plans: &[u32], at: usize) -> f32 {
     f32::reinterpret(plans[at])
 }
 
-/// A pixel of a view, as the CPU's resampler makes it.
+/// Computes a pixel of a view as the CPU's resampler does.
 #[cube]
 fn cropped(images: &[i32], plans: &[u32], record: usize, pixel: usize, #[comptime] size: usize) -> Colour {
     let width = plans[IMAGE_WIDTH] as usize;
@@ -283,7 +283,7 @@ fn cropped(images: &[i32], plans: &[u32], record: usize, pixel: usize, #[comptim
     Colour { red: red * scale, green: green * scale, blue: blue * scale }
 }
 
-/// What an output position reads along one side of a crop: positions from `first`, before `end`.
+/// The positions along one side of a crop, from `first` to before `end`, that an output position averages.
 #[derive(CubeType, Clone, Copy)]
 struct Taps {
     first: u32,
@@ -319,7 +319,7 @@ fn blend(other: f32, value: f32, factor: f32) -> f32 {
     clamp((1.0f32 - factor) * other + factor * value, 0.0f32, 1.0f32)
 }
 
-/// A colour after the adjustment at `place`, in a view whose mean grey before the contrast is `mean`.
+/// Applies the adjustment at `place`; `mean` is the view's mean grey before contrast.
 #[cube]
 fn adjusted(red: f32, green: f32, blue: f32, plans: &[u32], record: usize, place: usize, mean: f32) -> Colour {
     let kind = plans[record + KINDS + place];
@@ -327,7 +327,7 @@ fn adjusted(red: f32, green: f32, blue: f32, plans: &[u32], record: usize, place
     let grey = luma(red, green, blue);
     let other = select(kind == CONTRAST, mean, select(kind == SATURATION, grey, 0.0f32));
 
-    // The hue, as `Planes::hue` turns it.
+    // Rotates the hue as `Planes::hue` does.
     let value = max(max(red, green), blue);
     let chroma = value - min(min(red, green), blue);
     let is_red = value == red;
@@ -352,7 +352,7 @@ fn turned(channel: f32, turns: f32, hue: f32, value: f32, chroma: f32) -> f32 {
     value - chroma * clamp(min(k, 4.0f32 - k), 0.0f32, 1.0f32)
 }
 
-/// A value solarised, if its view is, and normalised.
+/// Solarises a value if the plan says so, and normalises it.
 #[cube]
 fn finished(value: f32, channel: usize, plans: &[u32], record: usize) -> f32 {
     let value = select(plans[record + SOLARISED] == 1, min(value, 1.0f32 - value), value);

@@ -7,7 +7,7 @@ use slimclr_data::{
 use super::DeviceImages;
 
 #[test]
-fn views_of_uploaded_images_are_the_images_own() {
+fn views_of_uploaded_images_match_the_augmenter() {
     let (width, height, size) = (12, 9, 8);
     let images: Vec<Image> = (0..3)
         .map(|number| {
@@ -32,7 +32,7 @@ fn views_of_uploaded_images_are_the_images_own() {
 }
 
 #[test]
-fn the_cpu_takes_no_images() {
+fn images_are_not_uploaded_to_the_cpu() {
     let image = Image { width: 1, height: 1, pixels: vec![0; 3] };
     assert!(DeviceImages::on_gpu([image].iter(), &Device::flex()).is_none());
 }

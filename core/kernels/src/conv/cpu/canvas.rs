@@ -1,17 +1,19 @@
-//! Images with a margin of zeros.
+//! Zero-padded images.
 
 use super::{copy::copy_rows, vectors::SLACK};
 
-/// Planes of an image with a margin of zeros: of each channel `phases * phases`, with every `step`-th pixel of every
-/// `step`-th row from another first one on.
+/// Layout of an image in zero-padded planes. A channel has `phases * phases` planes; each holds every `step`-th pixel
+/// of every `step`-th row, from a different first pixel.
 #[derive(Clone, Copy)]
 pub struct Canvas {
-    /// The image's.
+    /// Height of the image.
     pub height: usize,
+    /// Width of the image.
     pub width: usize,
+    /// Distance, in the image, between neighbouring pixels of a plane.
     pub step: usize,
     pub phases: usize,
-    /// Zeros before the image's first pixel and above its first row.
+    /// Zeros left of the image and above it.
     pub margin: usize,
     /// Values from one row of a plane to the next.
     pub pitch: usize,
@@ -27,13 +29,13 @@ impl Canvas {
         self.phases * self.phases * self.plane()
     }
 
-    /// Zeros for so many channels.
+    /// Returns zeros for `channels` channels.
     pub fn blank(&self, channels: usize) -> Vec<f32> {
         vec![0.0; channels * self.channel() + self.pitch + SLACK]
     }
 
-    /// Copies `image` to `target`, whose margins are zero, or were made so by [`blank`](Self::blank).
-    pub fn lay(&self, image: &[f32], target: &mut [f32]) {
+    /// Copies `image` into `target`, which comes from [`blank`](Self::blank) and whose margins are still zero.
+    pub fn fill(&self, image: &[f32], target: &mut [f32]) {
         let Self { height, width, step, phases, margin, pitch, .. } = *self;
         for (image, target) in image.chunks_exact(height * width).zip(target.chunks_exact_mut(self.channel())) {
             if step == 1 {
@@ -42,7 +44,7 @@ impl Canvas {
             }
             for (phase, target) in target.chunks_exact_mut(self.plane()).enumerate() {
                 let (down, right) = (phase / phases, phase % phases);
-                // The first pixel of a row that the plane has, and where.
+                // The first pixel of a row that the plane holds, and its place there.
                 let first = margin.saturating_sub(right).div_ceil(step);
                 let pixel = first * step + right - margin;
                 for (row, target) in target.chunks_exact_mut(pitch).enumerate() {

@@ -1,6 +1,6 @@
 //! Copies of rows of pixels.
 
-/// Copies a row of pixels, which are too few to call for `memcpy`.
+/// Copies a row of pixels, which is too short for `memcpy` to pay off.
 #[inline(always)]
 pub fn copy<T: Copy>(source: &[T], target: &mut [T]) {
     const FEW: usize = 8;
@@ -9,7 +9,7 @@ pub fn copy<T: Copy>(source: &[T], target: &mut [T]) {
     rest.iter_mut().zip(last).for_each(|(target, source)| *target = *source);
 }
 
-/// Copies rows of `width` pixels, of which the target's begin `pitch` apart.
+/// Copies rows of `width` pixels to rows `pitch` apart.
 pub fn copy_rows(source: &[f32], width: usize, target: &mut [f32], pitch: usize) {
     match width {
         8 => copy_rows_of::<8>(source, target, pitch),
@@ -23,10 +23,10 @@ pub fn copy_rows(source: &[f32], width: usize, target: &mut [f32], pitch: usize)
     }
 }
 
-/// The same for rows that are copied in a few instructions.
+/// Copies rows of a constant width, each in a few instructions.
 fn copy_rows_of<const WIDTH: usize>(source: &[f32], target: &mut [f32], pitch: usize) {
     let rows = source.as_chunks::<WIDTH>().0;
     for (source, target) in rows.iter().zip(target.chunks_mut(pitch)) {
-        *target.first_chunk_mut().expect("the target has room for each row") = *source;
+        *target.first_chunk_mut().expect("the target has room for every row") = *source;
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     cpu::{par_collect_uninit, tensor, values},
 };
 
-/// See [`conv`](crate::conv::conv).
+/// See [`conv`](crate::conv::conv()).
 pub fn forward(input: &ConvInput<Flex>) -> FlexTensor {
     let ConvInput { x, weight, .. } = input;
     let shape = Geometry::of(input);
@@ -45,12 +45,12 @@ pub fn forward(input: &ConvInput<Flex>) -> FlexTensor {
         let image = &x[number * shape.input_size()..][..shape.input_size()];
         let pointwise = shape.is_pointwise().then_some(image);
         if pointwise.is_none() {
-            canvas.lay(image, &mut scratch.canvas);
+            canvas.fill(image, &mut scratch.canvas);
         }
         let group = number % groups;
         Arch::new().dispatch(Sweep { stencil: &stencil, group, pointwise, extent, scratch, output, target });
     };
-    // SAFETY: the extent is all of the output.
+    // SAFETY: the extent covers the output.
     let output =
         unsafe { par_collect_uninit(shape.batch * groups * shape.output_size(), shape.output_size(), blank, sweep) };
     tensor(output, [shape.batch, groups * outputs, shape.out_height, shape.out_width])

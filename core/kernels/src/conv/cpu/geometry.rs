@@ -1,11 +1,11 @@
-//! Sizes of a convolution, and where its taps lie.
+//! Sizes of a convolution and offsets of its taps.
 
 use burn::backend::Flex;
 
 use super::canvas::Canvas;
 use crate::conv::types::ConvInput;
 
-/// Sizes of a convolution. Inputs and outputs are those of one group of channels, which sees nothing of the others.
+/// Sizes of a convolution. `inputs` and `outputs` are the channels of one group.
 #[derive(Clone, Copy)]
 pub struct Geometry {
     pub batch: usize,
@@ -33,7 +33,7 @@ impl Geometry {
         Self { batch, groups, inputs, outputs, height, width, kernel, stride, out_height, out_width }
     }
 
-    /// Values of one group of an image.
+    /// Returns the number of values in one group of an image.
     pub fn input_size(&self) -> usize {
         self.inputs * self.plane()
     }
@@ -42,7 +42,7 @@ impl Geometry {
         self.height * self.width
     }
 
-    /// Values of one group of an output.
+    /// Returns the number of values in one group of an output.
     pub fn output_size(&self) -> usize {
         self.outputs * self.out_plane()
     }
@@ -51,7 +51,7 @@ impl Geometry {
         self.out_height * self.out_width
     }
 
-    /// Values of a group that one pixel of the output sees.
+    /// Returns the number of values in the receptive field of an output pixel, in one group.
     pub fn patch(&self) -> usize {
         self.inputs * self.kernel * self.kernel
     }
@@ -60,14 +60,14 @@ impl Geometry {
         self.kernel / 2
     }
 
-    /// Whether a pixel sees itself alone, so that no canvas is needed.
+    /// Returns whether each output pixel has only one input pixel, so that no canvas is needed.
     pub fn is_pointwise(&self) -> bool {
         self.kernel == 1 && self.stride == 1
     }
 
-    /// The input as the forward pass and the weight's gradient see it.
+    /// Returns the canvas of the input, for the forward pass and the weight's gradient.
     pub fn input_canvas(&self) -> Canvas {
-        // Without a stride, the margin on the right of a row is that on the left of the next.
+        // With stride 1, the margin on the right of a row is also the left one of the next row.
         let shared = if self.stride == 1 { self.padding() } else { 0 };
         let reach = (self.kernel - 1) / self.stride;
         Canvas {
@@ -81,7 +81,8 @@ impl Geometry {
         }
     }
 
-    /// Where each value of a patch lies in the [`input_canvas`](Self::input_canvas), seen from the output's pixel.
+    /// Returns the offset of each value of a patch in the [`input_canvas`](Self::input_canvas), from the output pixel's
+    /// own.
     pub fn patch_offsets(&self) -> Vec<usize> {
         let canvas = self.input_canvas();
         let taps = (0..self.inputs).flat_map(|i| (0..self.kernel).map(move |y| (i, y)));
@@ -94,7 +95,7 @@ impl Geometry {
             .collect()
     }
 
-    /// The output's gradient as the input's sees it.
+    /// Returns the canvas of the output's gradient, for the input's gradient.
     pub fn gradient_canvas(&self) -> Canvas {
         let (before, after) = (self.padding() / self.stride, self.padding().div_ceil(self.stride));
         Canvas {
@@ -108,11 +109,12 @@ impl Geometry {
         }
     }
 
-    /// The taps of the kernel, along one axis, through which every `stride`-th pixel from `phase` on is seen; with the
-    /// place, in the [`gradient_canvas`](Self::gradient_canvas), of the first pixel that sees it so.
+    /// Returns the kernel's taps, along one axis, that every `stride`-th input pixel from `phase` on contributes
+    /// through; and, in the [`gradient_canvas`](Self::gradient_canvas), the place of the first output pixel that it
+    /// contributes to.
     pub fn taps_of(&self, phase: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
         let (stride, kernel, padding) = (self.stride, self.kernel, self.padding());
-        // A multiple of the stride is added, and taken away again, to stay above zero.
+        // A multiple of the stride is added and subtracted again, to stay above zero.
         let margin = padding / stride;
         (0..kernel)
             .map(move |tap| (tap, phase + padding + stride * kernel - tap))

@@ -15,9 +15,9 @@ use crate::{
     cpu::{par_collect_uninit, tensor, values},
 };
 
-/// The gradient of the input, `x`, of which only the shape is looked at.
+/// Computes the gradient of `x`, whose values are not read.
 ///
-/// Of every `stride`-th pixel the same taps are seen, so for each such phase along both axes there is a stencil.
+/// Every `stride`-th pixel uses the same taps, so each phase along both axes has its own stencil.
 pub fn input_gradient(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTensor {
     let ConvInput { weight, stride, .. } = input;
     let stride = *stride;
@@ -50,26 +50,26 @@ pub fn input_gradient(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTen
             (stencil, Extent { height, width, pitch: canvas.pitch }, target)
         })
         .collect();
-    let some_blind = phases.iter().any(|(stencil, ..)| stencil.is_blind());
+    let any_empty = phases.iter().any(|(stencil, ..)| stencil.is_empty());
     let blank = || Scratch {
         canvas: if shape.is_pointwise() { Vec::new() } else { canvas.blank(outputs) },
         ..Scratch::default()
     };
     let sweep = |scratch: &mut Scratch, number: usize, x_gradient: &mut [MaybeUninit<f32>]| {
-        if some_blind {
+        if any_empty {
             x_gradient.fill(MaybeUninit::new(0.0));
         }
         let image = &gradient[number * shape.output_size()..][..shape.output_size()];
         let pointwise = shape.is_pointwise().then_some(image);
         if pointwise.is_none() {
-            canvas.lay(image, &mut scratch.canvas);
+            canvas.fill(image, &mut scratch.canvas);
         }
-        for &(ref stencil, extent, target) in phases.iter().filter(|(stencil, ..)| !stencil.is_blind()) {
+        for &(ref stencil, extent, target) in phases.iter().filter(|(stencil, ..)| !stencil.is_empty()) {
             let (group, output) = (number % groups, &mut *x_gradient);
             Arch::new().dispatch(Sweep { stencil, group, pointwise, extent, scratch, output, target });
         }
     };
-    // SAFETY: the phases' extents are all of the input; of a blind one there are zeros.
+    // SAFETY: the phases' extents cover the input; where one is empty, the gradient was filled with zeros.
     let x_gradient =
         unsafe { par_collect_uninit(shape.batch * groups * shape.input_size(), shape.input_size(), blank, sweep) };
     tensor(x_gradient, [shape.batch, groups * shape.inputs, shape.height, shape.width])

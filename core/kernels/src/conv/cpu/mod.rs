@@ -1,10 +1,9 @@
-//! Convolution on the CPU, forward and backward, by vectors of pixels.
+//! Convolution on the CPU, for f32, forward and backward, by vectors of pixels.
 //!
-//! No patches are laid out: an image is copied once to a [`Canvas`] with a margin of zeros, where what a tap of the
-//! kernel sees of consecutive pixels is consecutive too. A [`Stencil`] then sums over the taps for four channels and
-//! six vectors of pixels at a time, which stay in registers; so any number of channels will do. The weight's gradient
-//! is a table of dot products over the same canvas. Sums run in one order whatever the number of threads, so a run
-//! repeats.
+//! It is direct, not im2col: each image is copied once into a zero-padded canvas, in which the inputs of one kernel tap
+//! for consecutive output pixels are contiguous. A stencil then sums over the taps for four channels and six vectors
+//! of pixels at a time, which stay in registers; any number of channels works. The weight's gradient consists of dot
+//! products over the same canvas. The order of sums does not depend on the number of threads, so runs are reproducible.
 
 mod canvas;
 mod copy;
@@ -28,7 +27,7 @@ impl ConvBackend for Flex {
     }
 
     fn conv_known(_input: ConvInput<Self>, output: FloatTensor<Self>) -> FloatTensor<Self> {
-        // Once, for a norm and its backward pass.
+        // Made contiguous once, for the norm that follows and its backward pass.
         output.to_contiguous()
     }
 }
@@ -43,7 +42,7 @@ impl ConvBackward for Flex {
     }
 
     fn conv_gradients(input: ConvInput<Self>, gradient: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        // In parallel, so that cores that one leaves idle at its end work for the other.
+        // In parallel: cores that finish one early work on the other.
         join(
             || Self::conv_input_gradient(input.clone(), gradient.clone()),
             || Self::conv_weight_gradient(input.clone(), gradient.clone()),

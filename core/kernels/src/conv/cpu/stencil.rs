@@ -7,36 +7,35 @@ use burn::backend::flex::FlexTensor;
 use super::vectors::{ROWS, SLACK};
 use crate::cpu::{par_collect_uninit, vectorised};
 
-/// Values of a canvas that stay in a core's first cache while all channels are summed.
+/// Values of a canvas that stay in the L1 cache while all channels are summed.
 const NEAR: usize = 6 << 10;
 
-/// How far apart the values of a weight lie along each axis; it may be a slice of a larger one.
+/// Returns the strides of a weight, which may be a slice of a larger one.
 pub fn strides(weight: &FlexTensor) -> [usize; 4] {
-    array::from_fn(|axis| weight.layout().strides()[axis].try_into().expect("slices run forwards"))
+    array::from_fn(|axis| weight.layout().strides()[axis].try_into().expect("strides of a slice are not negative"))
 }
 
-/// Where the value at `place` lies.
+/// Returns the offset of the value at `place`.
 pub fn at(place: [usize; 4], strides: [usize; 4]) -> usize {
     place.iter().zip(strides).map(|(place, stride)| place * stride).sum()
 }
 
-/// Sums over taps: `sums[row][pixel] = Σ weight[row][tap] * canvas[offset[tap] + pixel]`.
+/// Packed weights and tap offsets of the sums `sums[row][pixel] = Σ weight[row][tap] * canvas[offsets[tap] + pixel]`.
 pub struct Stencil {
     pub rows: usize,
     pub offsets: Vec<usize>,
-    /// By groups of channels, ranges of near taps, blocks of rows, taps and rows of the block; zero where there are
-    /// fewer.
+    /// Ordered by group of channels, range of near taps, block of rows, tap and row of the block; zero-padded.
     pub weights: Vec<f32>,
-    /// Rows of a block.
+    /// Rows per block.
     pub block: usize,
-    /// Taps whose values stay in a core's first cache.
+    /// Taps per range: their values stay in the L1 cache.
     pub near: usize,
 }
 
 impl Stencil {
-    /// For `groups` with as many rows each. `places` are those of the taps' values for the first row of `weight`,
-    /// perhaps a slice of a larger tensor, and `strides` lead to the next group's and the next row's. `reach` is how
-    /// many values of a canvas' plane are seen from one pixel, in so many `taps` of it.
+    /// Packs the weights of `groups` of `rows` each. `places` are the offsets of the taps' values in `weight` for the
+    /// first row; `strides` are from one group and one row to the next. `reach` is the span of the offsets in one plane
+    /// of a canvas, which has `taps` of them.
     pub fn new(
         [groups, rows]: [usize; 2],
         offsets: Vec<usize>,
@@ -59,7 +58,7 @@ impl Stencil {
                 target.fill(MaybeUninit::new(0.0));
             }
             let values = &values[group * strides[0] + first * strides[1]..];
-            // In the order in which the weight lies in memory.
+            // Reads the weight in memory order.
             if strides[1] == 1 {
                 for (&place, target) in places.iter().zip(target.chunks_exact_mut(block)) {
                     let values = &values[place..][..rows.len()];
@@ -76,17 +75,17 @@ impl Stencil {
             }
         };
         let size = block * near;
-        // SAFETY: what has no weight is filled with zeros before.
+        // SAFETY: `pack` fills a chunk with zeros first unless it has a weight for every value.
         let weights = unsafe { par_collect_uninit(groups * ranges * blocks * size, size.max(1), || (), pack) };
         Self { rows, offsets, weights, block, near }
     }
 
-    /// Whether no tap sees anything, so that all sums are zero.
-    pub fn is_blind(&self) -> bool {
+    /// Returns whether there are no taps, so that all sums are zero.
+    pub fn is_empty(&self) -> bool {
         self.offsets.is_empty()
     }
 
-    /// The ranges of near taps, with their weights in one group.
+    /// Returns the ranges of near taps with the weights of one group.
     pub fn ranges(&self, group: usize) -> impl Iterator<Item = (Range<usize>, &[f32])> {
         let taps = self.offsets.len();
         let size = self.rows.next_multiple_of(self.block) * self.near;
@@ -95,7 +94,7 @@ impl Stencil {
     }
 }
 
-/// Writes the rows' values side by side, place by place.
+/// Interleaves the rows.
 fn interleave(rows: [&[f32]; ROWS], target: &mut [MaybeUninit<f32>]) {
     vectorised(
         #[inline(always)]

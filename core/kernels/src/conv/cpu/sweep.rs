@@ -1,4 +1,4 @@
-//! Sums over the taps of a stencil, for all pixels of an image.
+//! The sums of a stencil for all pixels of an image.
 
 use std::{array, mem::MaybeUninit};
 
@@ -10,7 +10,7 @@ use super::{
     vectors::{MOST_VECTORS, ROWS, lanes, most_vectors},
 };
 
-/// The pixels that are summed for, as the canvas has them.
+/// The output pixels, as laid out in the canvas.
 #[derive(Clone, Copy)]
 pub struct Extent {
     pub height: usize,
@@ -18,7 +18,7 @@ pub struct Extent {
     pub pitch: usize,
 }
 
-/// Where sums go: pixels and rows of pixels may be some apart.
+/// Where sums are written: every `step`-th pixel from `first` on, in rows `pitch` apart and channels `plane` apart.
 #[derive(Clone, Copy)]
 pub struct Target {
     pub first: usize,
@@ -27,22 +27,23 @@ pub struct Target {
     pub plane: usize,
 }
 
-/// Memory that is used again and again.
+/// Memory that is reused.
 #[derive(Default)]
 pub struct Scratch {
     pub canvas: Vec<f32>,
-    /// Sums of consecutive pixels of a canvas, for all channels.
+    /// Sums for consecutive pixels of a canvas, for all channels.
     pub line: Vec<MaybeUninit<f32>>,
-    /// The pixels of some taps that lie a plane apart, in one run of memory, and where each tap's begin.
+    /// Inputs of some taps, copied next to each other because their planes lie far apart.
     pub taps: Vec<f32>,
+    /// Where each tap starts in `taps`.
     pub gathered: Vec<usize>,
 }
 
-/// A stencil over one image.
+/// Applies a stencil to one image.
 pub struct Sweep<'a> {
     pub stencil: &'a Stencil,
     pub group: usize,
-    /// The image itself, if the stencil has one tap a channel; else its canvas is in the scratch memory.
+    /// The image itself, if the convolution is pointwise; otherwise its canvas is in the scratch memory.
     pub pointwise: Option<&'a [f32]>,
     pub extent: Extent,
     pub scratch: &'a mut Scratch,
@@ -57,7 +58,7 @@ impl WithSimd for Sweep<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { stencil, extent, target, .. } = self;
         let lanes = lanes::<S>();
-        // Rows of whole vectors are summed where they belong; others as one line, with what lies between them.
+        // Rows of whole vectors are written directly to the output; others are summed as one line, margins included.
         let in_place = target.step == 1 && extent.width.is_multiple_of(lanes);
         let (width, pitch) = (extent.width, if in_place { extent.width } else { extent.pitch });
         let length = (extent.height - 1) * pitch + width;
@@ -67,7 +68,7 @@ impl WithSimd for Sweep<'_> {
         for number in 0..tiles {
             let (first, end) = (number * all / tiles * lanes, (number + 1) * all / tiles * lanes);
             let pixels = first..end.min(length);
-            // The pixels' places in the canvas, and where their sums go.
+            // Where the vectors start in the canvas, and where their sums are written.
             let mut starts = [0; MOST_VECTORS];
             let mut places = [0; MOST_VECTORS];
             for (vector, pixel) in (first..end).step_by(lanes).enumerate() {
@@ -99,8 +100,8 @@ impl WithSimd for Sweep<'_> {
                     None => (&canvas[..], &stencil.offsets[some.clone()]),
                 };
                 let (starts, places) = (&starts[..vectors], &places[..vectors]);
-                let (goes_on, sums) = (some.start > 0, &mut *sums);
-                Tile { stencil, weights, goes_on, source, offsets, starts, sums, places, apart }.run(simd);
+                let (continues, sums) = (some.start > 0, &mut *sums);
+                Tile { stencil, weights, continues, source, offsets, starts, sums, places, apart }.run(simd);
             }
             if in_place {
                 continue;
@@ -126,20 +127,21 @@ impl WithSimd for Sweep<'_> {
     }
 }
 
-/// Sums of a few vectors of pixels, for all rows of a stencil.
+/// Computes the sums of a few vectors of pixels, for all rows of a stencil.
 struct Tile<'a> {
     stencil: &'a Stencil,
     weights: &'a [f32],
-    /// Whether the sums go on from those over earlier taps.
-    goes_on: bool,
+    /// Whether to add to the sums over earlier taps.
+    continues: bool,
     source: &'a [f32],
-    /// Where the source has each of these taps, seen from a pixel.
+    /// Offset of each tap in the source, from a pixel's own place.
     offsets: &'a [usize],
-    /// Where it has each vector's first pixel.
+    /// Where each vector's first pixel is in the source.
     starts: &'a [usize],
     sums: &'a mut [MaybeUninit<f32>],
-    /// Where the first row's sums of each vector go, and how far apart the rows are.
+    /// Where the first row's sums of each vector are written.
     places: &'a [usize],
+    /// From one row's sums to the next.
     apart: usize,
 }
 
@@ -165,19 +167,19 @@ impl Tile<'_> {
 
     #[inline(always)]
     fn sum<S: Simd, const R: usize, const N: usize>(self, simd: S) {
-        let Self { stencil, weights, goes_on, source, offsets, sums, apart, .. } = self;
+        let Self { stencil, weights, continues, source, offsets, sums, apart, .. } = self;
         let [starts, places]: [[usize; N]; 2] = [self.starts, self.places].map(|of| array::from_fn(|n| of[n]));
         let rows = stencil.rows;
         let furthest = |places: &[usize]| places.iter().max().map_or(0, |place| place + lanes::<S>());
         let furthest_tap = offsets.iter().max().map_or(0, |offset| offset + furthest(&starts));
-        assert!(furthest_tap <= source.len(), "all taps see the canvas");
-        assert!((rows - 1) * apart + furthest(&places) <= sums.len(), "all sums have a place");
+        assert!(furthest_tap <= source.len(), "every tap is inside the source");
+        assert!((rows - 1) * apart + furthest(&places) <= sums.len(), "every sum is inside the target");
         let (source, sums) = (starts.map(|start| source[start..].as_ptr()), sums.as_mut_ptr());
         for (first, weights) in (0..rows).step_by(R).zip(weights.chunks_exact(R * stencil.near)) {
             let here = R.min(rows - first);
             let place = |row: usize, n: usize| (first + row) * apart + places[n];
             let mut totals = [[simd.splat_f32s(0.0); N]; R];
-            if goes_on {
+            if continues {
                 for (row, totals) in totals.iter_mut().enumerate().take(here) {
                     // SAFETY: the second assertion keeps the vector inside, and it was written with the first taps.
                     *totals = array::from_fn(|n| unsafe { sums.add(place(row, n)).cast::<S::f32s>().read_unaligned() });
@@ -190,7 +192,7 @@ impl Tile<'_> {
                 for r in 0..R {
                     let weight = simd.splat_f32s(weights[r]);
                     for n in 0..N {
-                        // In one operation only where the processor has one: emulated, it takes a hundred.
+                        // Fused only where the processor can: the emulation takes a hundred instructions.
                         totals[r][n] = simd.mul_add_e_f32s(weight, pixels[n], totals[r][n]);
                     }
                 }

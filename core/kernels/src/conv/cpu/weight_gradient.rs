@@ -16,19 +16,19 @@ use crate::{
     threads::{for_each_chunk, threads},
 };
 
-/// Values, of either side, whose dot products are taken in one go: they stay in a core's second cache.
+/// Values of either side that are multiplied at a time: they stay in the L2 cache.
 const FAR: usize = 1 << 16;
 
-/// Parts of a batch that a weight's gradient is summed over apart, at most: enough for the cores, and always as many,
-/// so that the sum does not depend on the number of threads.
+/// The maximum number of parts of a batch that are summed separately: enough for all cores, and independent of the
+/// number of threads, so that the sum is too.
 const PARTS: usize = 16;
 
-/// Vectors of a dot product that are worth adding up its lanes.
+/// Vectors per dot product that make it worth reducing its lanes.
 const LONG: usize = 64;
 
-/// The gradient of the weight, of which only the shape is looked at.
+/// Computes the gradient of the weight, whose values are not read.
 ///
-/// Parts of the batch and of the output's channels are summed apart, each over its own canvases.
+/// Parts of the batch and blocks of output channels are summed separately, each over its own canvases.
 pub fn weight_gradient(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTensor {
     let shape = Geometry::of(input);
     let [x, gradient] = [&input.x, gradient].map(FlexTensor::to_contiguous);
@@ -36,10 +36,10 @@ pub fn weight_gradient(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTe
     let Geometry { batch, groups, inputs, outputs, .. } = shape;
     let (canvas, offsets) = (shape.input_canvas(), shape.patch_offsets());
     let taps = shape.kernel * shape.kernel;
-    // The output's gradient with the input's pitch, zero where that has a margin.
+    // Size of a plane of the output's gradient in the input's pitch; zero in the margins.
     let plane = ((shape.out_height - 1) * canvas.pitch + shape.out_width).next_multiple_of(MOST_LANES);
     let parts = (batch * plane / MOST_LANES / LONG).clamp(1, PARTS.min(batch));
-    // Each block lays the canvases anew, so there are no more than the threads call for.
+    // Each block fills its own canvases, so there are only as many as keep the threads busy.
     let rows = match groups {
         1 => (outputs * parts).div_ceil(2 * threads()).next_multiple_of(ROWS).min(outputs),
         _ => outputs,
@@ -70,12 +70,12 @@ pub fn weight_gradient(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTe
                 let inputs = first..(first + some).min(inputs);
                 let own = |number: usize| number * shape.input_size() + inputs.start * shape.plane();
                 let end = own((images.end - 1) * groups + group) + inputs.len() * shape.plane();
-                // Whole vectors are read, also at the end of the last plane: what is beyond it counts nothing.
+                // Whole vectors are read, even past the last plane, where `left` is zero.
                 let (right, image) = if shape.is_pointwise() && end + MOST_LANES <= x.len() {
                     (&x[own(images.start * groups + group)..], groups * shape.input_size())
                 } else {
                     for (target, number) in right.chunks_exact_mut(image).zip(numbers()) {
-                        canvas.lay(&x[own(number)..][..inputs.len() * shape.plane()], target);
+                        canvas.fill(&x[own(number)..][..inputs.len() * shape.plane()], target);
                     }
                     (&right[..], image)
                 };
@@ -90,25 +90,25 @@ pub fn weight_gradient(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTe
     for other in others.chunks_exact(sum.len()) {
         sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
     }
-    // The last block of rows may have had fewer.
+    // The last block may have fewer rows.
     partial.truncate(groups * outputs * shape.patch());
     tensor(partial, [groups * outputs, inputs, shape.kernel, shape.kernel])
 }
 
-/// Adds to `target[row][tap]`, of the first taps of a row, the dot products, over the pixels of all images, of a row of
-/// `left` with what the tap sees of `right`.
+/// Adds to `target[row][tap]` the dot product, over the pixels of all images, of a row of `left` with the inputs of the
+/// tap in `right`.
 struct Dots<'a> {
-    /// By images, rows and pixels.
+    /// `[images, rows, plane]`.
     left: &'a [f32],
     rows: usize,
     plane: usize,
-    /// By images of so many values.
     right: &'a [f32],
+    /// Values per image of `right`.
     image: usize,
     offsets: &'a [usize],
     images: usize,
     target: &'a mut [f32],
-    /// How far apart the target's rows are.
+    /// From one row of the target to the next.
     apart: usize,
 }
 
@@ -131,19 +131,22 @@ impl Dots<'_> {
     fn add<S: Simd, const R: usize, const N: usize>(self, simd: S) {
         let Self { left, rows, plane, right, image, offsets, images, target, apart } = self;
         let furthest = offsets.iter().max().map_or(0, |offset| offset + plane + (images - 1) * image);
-        assert!(furthest <= right.len() && images * rows * plane <= left.len(), "all rows and taps are inside");
+        assert!(
+            furthest <= right.len() && images * rows * plane <= left.len(),
+            "every row and tap is inside its slice"
+        );
         let (left, right) = (left.as_ptr(), right.as_ptr());
         for (first_row, first_tap) in
             (0..rows).step_by(R).flat_map(|row| (0..offsets.len()).step_by(N).map(move |tap| (row, tap)))
         {
-            // Beyond the last row and tap, these are computed once more and dropped.
+            // Past the last row or tap, the last one is computed again and dropped.
             let row_places: [usize; R] = array::from_fn(|r| (first_row + r).min(rows - 1) * plane);
             let tap_places: [usize; N] = array::from_fn(|n| offsets[(first_tap + n).min(offsets.len() - 1)]);
             let mut sums = [[simd.splat_f32s(0.0); N]; R];
             for number in 0..images {
                 for pixel in (0..plane).step_by(lanes::<S>()) {
-                    // SAFETY: the assertion above keeps the last vector of every row and tap inside its slice; a plane
-                    // is whole vectors.
+                    // SAFETY: the assertion above keeps the last vector of every row and tap inside its slice, since a
+                    // plane consists of whole vectors.
                     let rows: [S::f32s; R] = array::from_fn(|r| unsafe {
                         left.add(number * rows * plane + row_places[r] + pixel).cast::<S::f32s>().read_unaligned()
                     });

@@ -1,4 +1,4 @@
-//! The gradients.
+//! The backward pass.
 
 use burn::backend::{TensorMetadata, ops::FloatTensorOps};
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
@@ -9,14 +9,14 @@ use super::{
     tiling::Tiling,
 };
 use crate::{
-    gpu::{UNITS, place, share_a_buffer, sum_up, whole_buffer},
+    gpu::{UNITS, buffer_offset, share_a_buffer, whole_buffer, workgroup_sum},
     norm::types::{Moments, NormGradients, NormSaved},
     pack::PackBackend,
 };
 
-/// The gradient behind the last ReLU: none where it made a zero.
+/// Returns the gradient before the last ReLU, if there is one: zero where its output is.
 #[cube]
-fn let_through(output: &ComptimeOption<&[f32]>, gradient: &[f32], at: usize) -> f32 {
+fn last_relu_gradient(output: &ComptimeOption<&[f32]>, gradient: &[f32], at: usize) -> f32 {
     let value = gradient[at];
     #[comptime]
     match output {
@@ -31,14 +31,14 @@ fn let_through(output: &ComptimeOption<&[f32]>, gradient: &[f32], at: usize) -> 
     }
 }
 
-/// A gradient behind the ReLU of a norm's value, if there is one.
+/// Returns the gradient before the first ReLU, if there is one, given its input.
 #[cube]
-fn behind_first(gradient: f32, value: f32, #[comptime] relu: bool) -> f32 {
+fn first_relu_gradient(gradient: f32, value: f32, #[comptime] relu: bool) -> f32 {
     if comptime!(relu) && value <= 0.0f32 { 0.0f32 } else { gradient }
 }
 
-/// Writes the gradient of the input, and `shortcut_at` values further that of the shortcut, if it has one; in
-/// `sums` those of beta and gamma. What a ReLU before the sum held back follows from the input.
+/// Writes the gradient of `x` to `gradients`, that of the shortcut, if there is one, `shortcut_at` values further, and
+/// those of beta and gamma to `sums`. The first ReLU's input is recomputed from `x`.
 #[cube(launch_unchecked)]
 fn normalise_backward(
     x: &[f32],
@@ -65,7 +65,7 @@ fn normalise_backward(
     let deviation = (moments[variance_at + channel] + extent.epsilon).sqrt();
     let scale = affine[gamma_at + channel] / deviation;
     let shift = affine[beta_at + channel];
-    // Of the gradient, and of the gradient times the normalised input.
+    // Sums of the gradient and of the gradient times the normalised input.
     let (sum, product) = if comptime!(plan.stage == Stage::Result) {
         sum_parts(&*sums, channel, &extent, plan.lanes)
     } else {
@@ -75,13 +75,13 @@ fn normalise_backward(
         while sample < end {
             let at = extent.at(channel, sample);
             let distance = x[at] - mean;
-            let value = let_through(&output, gradient, at);
-            let value = behind_first(value, distance * scale + shift, relu);
+            let value = last_relu_gradient(&output, gradient, at);
+            let value = first_relu_gradient(value, distance * scale + shift, relu);
             sum += value;
             product += value * distance;
             sample += rows;
         }
-        sum_up(sum, product / deviation, plan.lanes)
+        workgroup_sum(sum, product / deviation, plan.lanes)
     };
     let writes_results = exists && UNIT_POS_Y == 0;
     if comptime!(plan.stage == Stage::Sums) {
@@ -100,13 +100,13 @@ fn normalise_backward(
             while sample < end {
                 let at = extent.at(channel, sample);
                 let distance = x[at] - mean;
-                let value = let_through(&output, gradient, at);
+                let value = last_relu_gradient(&output, gradient, at);
                 #[comptime]
                 match output {
                     ComptimeOption::Some(_) => gradients[shortcut_at + at] = value,
                     ComptimeOption::None => {}
                 }
-                let value = behind_first(value, distance * scale + shift, relu);
+                let value = first_relu_gradient(value, distance * scale + shift, relu);
                 gradients[at] = scale * (value - offset - slope * distance);
                 sample += rows;
             }
@@ -114,7 +114,7 @@ fn normalise_backward(
     }
 }
 
-/// The same vectors in one buffer, if they are not yet: for two there is no room.
+/// Returns the vectors in one buffer, since there is no binding left for a second one.
 fn in_one_buffer(vectors: [CubeTensor; 2]) -> [CubeTensor; 2] {
     let vectors = vectors.map(into_contiguous);
     if share_a_buffer(&vectors[0], &vectors[1]) {
@@ -135,7 +135,7 @@ pub fn backward(saved: NormSaved<CubeBackend>, gradient: CubeTensor) -> NormGrad
     let gradients = tiling.layout.empty(&x, if output.is_some() { 2 } else { 1 });
     let sums = tiling.results(&x);
     tiling.run(|count, units, plan| {
-        // SAFETY: as in the forward; the moments lie side by side, as the forward has left them.
+        // SAFETY: as in the forward pass, which allocates mean and variance in one buffer.
         unsafe {
             normalise_backward::launch_unchecked(
                 &x.client,
@@ -149,11 +149,11 @@ pub fn backward(saved: NormSaved<CubeBackend>, gradient: CubeTensor) -> NormGrad
                 gradients.buffer(),
                 sums.buffer(),
                 tiling.extent(sums.stride()),
-                place(&gamma),
-                // Not looked at without the ReLU.
-                if relu { place(&beta) } else { place(&gamma) },
-                place(&mean),
-                place(&variance),
+                buffer_offset(&gamma),
+                // Unused without the ReLU.
+                if relu { buffer_offset(&beta) } else { buffer_offset(&gamma) },
+                buffer_offset(&mean),
+                buffer_offset(&variance),
                 gradients.stride(),
                 relu,
                 plan,
@@ -162,6 +162,6 @@ pub fn backward(saved: NormSaved<CubeBackend>, gradient: CubeTensor) -> NormGrad
     });
     let [beta, gamma] = sums.into();
     let mut gradients = gradients.tensors.into_iter();
-    let x = gradients.next().expect("an input has a gradient");
+    let x = gradients.next().expect("the first tensor is the gradient of x");
     NormGradients { x, gamma, beta, shortcut: gradients.next() }
 }

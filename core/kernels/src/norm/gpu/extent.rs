@@ -1,42 +1,42 @@
-//! How workgroups share a tensor, as the kernels see it.
+//! The device's side of the tiling, shared by the kernels.
 
 use cubecl::prelude::*;
 
-use crate::gpu::{UNITS, sum_up};
+use crate::gpu::{UNITS, workgroup_sum};
 
 /// What a launch does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// Sums, then writes the result.
     Whole,
-    /// Sums its part of the channel.
+    /// Sums the workgroup's part of the channel.
     Sums,
-    /// Adds the parts up and writes the result.
+    /// Adds the parts and writes the result.
     Result,
 }
 
-/// How workgroups share a tensor.
+/// What a kernel is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
     pub stage: Stage,
-    /// Channels side by side.
+    /// Channels per workgroup.
     pub lanes: usize,
 }
 
-/// A tensor of planes, as the kernels see it.
+/// Sizes and strides of a tensor, for the kernels.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 pub struct Extent {
     pub channels: usize,
-    /// Values of a channel.
+    /// Values per channel.
     pub samples: usize,
-    /// Values of a channel that a workgroup takes.
+    /// Values of a channel per workgroup.
     pub part: usize,
-    /// Pixels of a plane.
+    /// Pixels per plane.
     pub plane: usize,
     pub image_stride: usize,
     pub channel_stride: usize,
     pub pixel_stride: usize,
-    /// Values from one channel-wise result to the next.
+    /// Values from one channel-wise result to the next one.
     pub row: usize,
     /// Added to the variance.
     pub epsilon: f32,
@@ -44,13 +44,13 @@ pub struct Extent {
 
 #[cube]
 impl Extent {
-    /// Where a channel's value lies.
+    /// Returns the offset of a channel's value.
     pub fn at(&self, channel: usize, sample: usize) -> usize {
         let image = sample / self.plane;
         image * self.image_stride + (sample - image * self.plane) * self.pixel_stride + channel * self.channel_stride
     }
 
-    /// The workgroup's part of its channel ends here.
+    /// Returns the end of the workgroup's part of its channel.
     pub fn part_end(&self) -> usize {
         let end = (CUBE_POS_Y as usize + 1) * self.part;
         let samples = self.samples;
@@ -58,7 +58,8 @@ impl Extent {
     }
 }
 
-/// The channel of this invocation, and whether there is one: a surplus one reads the last channel and writes nothing.
+/// Returns the channel of this invocation and whether it exists: past the last channel, invocations read that one and
+/// write nothing.
 #[cube]
 pub fn own_channel(extent: &Extent, #[comptime] lanes: usize) -> (usize, bool) {
     let channel = CUBE_POS_X as usize * lanes + UNIT_POS_X as usize;
@@ -68,7 +69,7 @@ pub fn own_channel(extent: &Extent, #[comptime] lanes: usize) -> (usize, bool) {
     (channel, exists)
 }
 
-/// The sums of all parts of this channel: results 2 and 3 are those of the first part, and so on.
+/// Sums the results of all parts of this channel: results 2 and 3 are those of the first part, and so on.
 #[cube]
 pub fn sum_parts(results: &[f32], channel: usize, extent: &Extent, #[comptime] lanes: usize) -> (f32, f32) {
     let mut first = 0.0f32;
@@ -80,10 +81,10 @@ pub fn sum_parts(results: &[f32], channel: usize, extent: &Extent, #[comptime] l
         second += results[at + extent.row];
         part += comptime!(UNITS / lanes);
     }
-    sum_up(first, second, lanes)
+    workgroup_sum(first, second, lanes)
 }
 
-/// Writes two results of a channel; `slot` 0 is for the final ones, the others are for those of the parts.
+/// Writes two results of a channel: the final ones to `slot` 0, those of the parts to the others.
 #[cube]
 pub fn write_results(results: &mut [f32], first: f32, second: f32, slot: usize, channel: usize, extent: &Extent) {
     let at = 2 * slot * extent.row + channel;

@@ -8,7 +8,7 @@ use super::{
     tiling::Tiling,
 };
 use crate::{
-    gpu::{UNITS, sum_up},
+    gpu::{UNITS, workgroup_sum},
     norm::types::{Moments, NormInput, NormOutput},
 };
 
@@ -28,7 +28,7 @@ fn normalise(
     let (channel, exists) = own_channel(&extent, plan.lanes);
     let start = CUBE_POS_Y as usize * extent.part + UNIT_POS_Y as usize;
     let end = extent.part_end();
-    // Sums of the distances from the channel's first value, which lies near the mean: squares then cancel little.
+    // Sums of differences from the channel's first value, which is near the mean, to avoid cancellation.
     let shift = x[channel * extent.channel_stride];
     let (sum, squares) = if comptime!(plan.stage == Stage::Result) {
         sum_parts(&*moments, channel, &extent, plan.lanes)
@@ -42,7 +42,7 @@ fn normalise(
             squares += distance * distance;
             sample += rows;
         }
-        sum_up(sum, squares, plan.lanes)
+        workgroup_sum(sum, squares, plan.lanes)
     };
     let writes_results = exists && UNIT_POS_Y == 0;
     if comptime!(plan.stage == Stage::Sums) {
@@ -65,7 +65,7 @@ fn normalise(
             while sample < end {
                 let at = extent.at(channel, sample);
                 let mut value = (x[at] - mean) * scale + offset;
-                // NaN passes: a diverged run must show.
+                // Keeps NaN, which shows that a run has diverged.
                 if comptime!(relu) {
                     value = if value < 0.0f32 { 0.0f32 } else { value };
                 }
@@ -94,7 +94,7 @@ pub fn forward(input: NormInput<CubeBackend>, epsilon: f64) -> NormOutput<CubeBa
     let output = tiling.layout.empty(&x, 1);
     let moments = tiling.results(&x);
     tiling.run(|count, units, plan| {
-        // SAFETY: the extent is that of the tensors, beyond which the kernel accesses nothing.
+        // SAFETY: the kernel stays within the extent, which is that of the tensors.
         unsafe {
             normalise::launch_unchecked(
                 &x.client,

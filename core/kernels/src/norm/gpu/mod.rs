@@ -1,8 +1,8 @@
-//! Batch norm: see [`crate::norm`].
+//! Batch norm and its epilogue on GPUs, for f32.
 //!
-//! A workgroup takes a channel, or some channels side by side where those of a pixel are neighbours in memory, and sums
-//! over it; where it can read all of it in little time it goes on to write the result in the same launch. Larger
-//! channels are summed in parts by one launch, which another one puts together before it writes.
+//! A workgroup takes one channel, or several adjacent ones in the channels-last layout, and sums over it. If the
+//! channel is small, the workgroup also writes the result in the same launch. Larger channels are summed in parts by
+//! one launch; a second one adds the parts and writes the result.
 
 mod backward;
 mod extent;

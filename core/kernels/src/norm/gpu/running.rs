@@ -1,15 +1,15 @@
-//! Running statistics.
+//! The update of the running statistics.
 
 use burn::backend::TensorMetadata;
 use burn_cubecl::CubeBackend;
 use cubecl::prelude::*;
 
 use crate::{
-    gpu::{SharedBuffer, UNITS, place, values, whole_buffer},
+    gpu::{SharedBuffer, UNITS, buffer_offset, contiguous_buffer, whole_buffer},
     norm::types::Moments,
 };
 
-/// Moves running statistics towards the batch's, which it averages over the groups that have their own.
+/// Moves running statistics towards the batch's, averaged over its groups.
 #[cube(launch_unchecked)]
 fn move_running(
     mean: &[f32],
@@ -49,20 +49,20 @@ pub fn run(
     let shape = running.mean.shape();
     let channels = shape.num_elements();
     let moved = SharedBuffer::new(&running.mean, shape, 2);
-    // SAFETY: the counts are the tensors'; the moments lie side by side, as the forward has left them.
+    // SAFETY: the counts are the tensors'; mean and variance share a buffer, as the forward pass allocates them.
     unsafe {
         move_running::launch_unchecked(
             &moved.tensors[0].client,
             CubeCount::Static(channels.div_ceil(UNITS) as u32, 1, 1),
             CubeDim::new_1d(UNITS as u32),
-            values(running.mean),
-            values(running.variance),
+            contiguous_buffer(running.mean),
+            contiguous_buffer(running.variance),
             whole_buffer(&batch.mean),
             moved.buffer(),
             channels,
             batch.mean.shape().num_elements() / channels,
-            place(&batch.mean),
-            place(&batch.variance),
+            buffer_offset(&batch.mean),
+            buffer_offset(&batch.variance),
             moved.stride(),
             momentum as f32,
             unbias as f32,

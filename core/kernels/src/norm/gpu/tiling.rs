@@ -1,4 +1,4 @@
-//! How workgroups share a tensor, as it is launched.
+//! The host's side of the tiling: memory layout and launches.
 
 use burn::{backend::TensorMetadata, tensor::Shape};
 use burn_cubecl::{
@@ -11,16 +11,16 @@ use cubecl::prelude::*;
 use super::extent::{ExtentLaunch, Plan, Stage};
 use crate::gpu::{SharedBuffer, UNITS};
 
-/// Values that an invocation sums one after the other.
+/// Values that an invocation sums.
 const STEPS: usize = 256;
 
-/// Channels side by side in a workgroup, where a pixel's channels are neighbours in memory.
+/// Channels per workgroup in the channels-last layout.
 const LANES: usize = 32;
 
-/// How a tensor lies in memory.
+/// Memory layout of a tensor.
 #[derive(Clone, Copy)]
 pub struct Layout {
-    /// The channels of a pixel are neighbours, not the pixels of a channel.
+    /// NHWC rather than NCHW.
     pub has_channels_last: bool,
 }
 
@@ -30,7 +30,7 @@ impl Layout {
         Self { has_channels_last }
     }
 
-    /// The tensor in this layout: itself, or a copy.
+    /// Returns the tensor in this layout: itself or a copy.
     pub fn lay_out(self, x: CubeTensor) -> CubeTensor {
         if self.has_channels_last {
             permute_nhwc_to_nchw(into_contiguous(permute_nchw_to_nhwc(x)))
@@ -39,20 +39,20 @@ impl Layout {
         }
     }
 
-    /// `count` tensors of the shape and layout of `x`.
+    /// Allocates `count` tensors of the shape and layout of `x`.
     pub fn empty(self, x: &CubeTensor, count: usize) -> SharedBuffer {
         let [batch, channels, height, width] = x.shape().dims();
         if self.has_channels_last {
-            let mut joint = SharedBuffer::new(x, Shape::new([batch, height, width, channels]), count);
-            joint.tensors = joint.tensors.into_iter().map(permute_nhwc_to_nchw).collect();
-            joint
+            let mut shared = SharedBuffer::new(x, Shape::new([batch, height, width, channels]), count);
+            shared.tensors = shared.tensors.into_iter().map(permute_nhwc_to_nchw).collect();
+            shared
         } else {
             SharedBuffer::new(x, x.shape(), count)
         }
     }
 }
 
-/// A tensor's share-out among workgroups.
+/// How a tensor is divided among workgroups.
 pub struct Tiling {
     pub layout: Layout,
     pub dims: [usize; 4],
@@ -70,7 +70,7 @@ impl Tiling {
         Self { layout, dims, lanes, parts, epsilon: epsilon as f32 }
     }
 
-    /// Room for two results a channel: the final ones, and before them those of the parts, if there are several.
+    /// Allocates two results per channel: the final ones, followed by those of the parts if there are several.
     pub fn results(&self, x: &CubeTensor) -> SharedBuffer {
         let slots = if self.parts == 1 { 1 } else { 1 + self.parts };
         SharedBuffer::new(x, Shape::new([self.dims[1]]), 2 * slots)
@@ -95,7 +95,7 @@ impl Tiling {
         )
     }
 
-    /// Calls `launch` for one stage after the other.
+    /// Calls `launch` for each stage.
     pub fn run(&self, launch: impl Fn(CubeCount, CubeDim, Plan)) {
         let stages: &[Stage] = if self.parts == 1 { &[Stage::Whole] } else { &[Stage::Sums, Stage::Result] };
         for stage in stages.iter().copied() {
