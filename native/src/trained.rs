@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, bail};
 use burn::tensor::TensorData;
 use slimclr_core::{
-    interchange::trained::{EXTENSION, ReadError, StateDict, Trained},
+    interchange::pretrained::{EXTENSION, Pretrained, ReadError, StateDict},
     layout::Shapes,
 };
 
@@ -15,20 +15,20 @@ use crate::{pytorch, run_folder::RunFolder};
 /// PyTorch code.
 ///
 /// # Errors
-/// If it is none of these, or damaged.
-pub fn open(path: &Path) -> Result<Trained> {
+/// If it is none of these, or not whole.
+pub fn open(path: &Path) -> Result<Pretrained> {
     if path.is_dir() {
         let folder = RunFolder::open(path)?;
-        return Ok(Trained::read(&name(&folder.checkpoint_path()), folder.checkpoint()?)?);
+        return Ok(Pretrained::read(&name(&folder.checkpoint_path()), folder.checkpoint()?)?);
     }
     if !path.exists() {
         bail!("{} does not exist: name a run's folder, a checkpoint or a PyTorch file", path.display());
     }
     if path.extension().is_some_and(|extension| extension == EXTENSION) {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        return Ok(Trained::read(&name(path), bytes)?);
+        return Ok(Pretrained::read(&name(path), bytes)?);
     }
-    Ok(Trained::from_state_dict(&name(path), pytorch::StateDict::open(path)?)?)
+    Ok(Pretrained::from_state_dict(&name(path), pytorch::StateDict::open(path)?)?)
 }
 
 /// Names a file in errors.

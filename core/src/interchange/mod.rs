@@ -1,9 +1,10 @@
-//! Networks from and for other programs.
+//! Exchange with other programs: PyTorch files in, torchvision safetensors and ONNX files out.
 
-pub mod authors;
+pub mod infer_architecture;
+mod named_tensor;
 pub mod onnx;
 mod pickle;
+pub mod pretrained;
 pub mod pytorch;
 pub mod sub_network;
 pub mod torchvision;
-pub mod trained;

@@ -5,7 +5,7 @@ mod proto;
 use prost::Message;
 
 use self::proto::{Attribute, Extent, Model, Node, OperatorSet, Property, Tensor, ValueInfo};
-use super::{sub_network::NamedTensor, torchvision::Names};
+use super::{named_tensor::NamedTensor, torchvision::Names};
 use crate::{
     encoder::Encoder,
     layers::{SlimConv2d, SlimLinear, SwitchableBatchNorm, norm::EPSILON},

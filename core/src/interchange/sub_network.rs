@@ -3,22 +3,13 @@
 use burn::tensor::{ExecutionError, Tensor};
 use safetensors::{Dtype, SafeTensorError, serialize, tensor::TensorView};
 
-use super::onnx::Graph;
+use super::{named_tensor::NamedTensor, onnx::Graph};
 use crate::{encoder::Encoder, parameter::Parameters};
 
 /// A network of one width in evaluation mode: the backbone, and the classifier of a supervised head.
 pub struct SubNetwork {
     graph: Graph,
     tensors: Vec<NamedTensor>,
-}
-
-/// A tensor of a sub-network.
-pub(super) struct NamedTensor {
-    /// torchvision's name.
-    pub(super) name: String,
-    pub(super) shape: Vec<usize>,
-    /// 32-bit floating point numbers, little-endian.
-    pub(super) values: Vec<u8>,
 }
 
 impl SubNetwork {

@@ -20,7 +20,7 @@ use slimclr_core::{
     event::{Evaluated, Event},
     forward::{Forward, Mode},
     head::HeadKind,
-    interchange::trained::Trained,
+    interchange::pretrained::Pretrained,
     parameter::Parameters,
     profile::profile,
     schedule::Decay,
@@ -208,7 +208,7 @@ pub fn cached_neighbours(folder: &RunFolder) -> Vec<Neighbours> {
 /// # Errors
 /// If the network, the data or the device cannot be used.
 fn evaluate(
-    trained: &Trained,
+    trained: &Pretrained,
     folder: Option<&RunFolder>,
     config: &Config,
     device: &Device,

@@ -14,7 +14,7 @@ use slimclr_core::{
     },
     forward::{Forward, Mode},
     image::{Image, ImageError},
-    interchange::trained::{Trained, TrainedError},
+    interchange::pretrained::{Pretrained, PretrainedError},
     loss::normalize,
     parameter::Parameters,
     profile::profile,
@@ -48,8 +48,8 @@ const RUNS: usize = 5;
 pub enum GalleryError {
     /// The file is not a trained network.
     #[error(transparent)]
-    Trained(#[from] TrainedError),
-    /// The network cannot be built.
+    Pretrained(#[from] PretrainedError),
+    /// A network that cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
     /// The image file cannot be decoded.
@@ -107,8 +107,8 @@ impl Gallery {
         (name, bytes): (String, Vec<u8>),
         wanted: &Cell<bool>,
     ) -> Result<Option<Self>, GalleryError> {
-        let trained = Trained::read(&name, bytes)?;
-        let (encoder, parameters) = trained.load(&device.burn)?;
+        let trained = Pretrained::read(&name, bytes)?;
+        let (encoder, parameters) = trained.load(&seat.device)?;
         let config = trained.options();
         let side = config.image_size;
         let profile = profile(&encoder, side);

@@ -6,7 +6,7 @@ use burn::tensor::{Device, TensorData};
 use thiserror::Error;
 
 use super::{
-    authors::{self, InferError, Inferred},
+    infer_architecture::{self, InferError, Inferred},
     pytorch::{self, PytorchError},
 };
 use crate::{
@@ -23,7 +23,7 @@ pub const EXTENSION: &str = "safetensors";
 
 /// A trained encoder, whose parameters are read on demand.
 #[derive(Debug)]
-pub struct Trained {
+pub struct Pretrained {
     /// What the encoder is built from.
     pub config: EncoderConfig,
     /// The run that trained it, if it was one of ours.
@@ -78,7 +78,7 @@ impl StateDict for pytorch::StateDict {
 /// Why a file holds no trained network.
 #[derive(Debug, Error)]
 #[error("{name} cannot be used: {cause}")]
-pub struct TrainedError {
+pub struct PretrainedError {
     /// The file's name.
     pub name: String,
     /// What is wrong with it.
@@ -102,13 +102,13 @@ pub enum Cause {
     Read(#[from] ReadError),
 }
 
-impl Trained {
+impl Pretrained {
     /// Reads a file of this name: one of our checkpoints or snapshots (`.safetensors`), or a checkpoint of the authors'
     /// code as PyTorch writes it since 1.6.
     ///
     /// # Errors
     /// If it is none of these, or not whole.
-    pub fn read(name: &str, bytes: Vec<u8>) -> Result<Self, TrainedError> {
+    pub fn read(name: &str, bytes: Vec<u8>) -> Result<Self, PretrainedError> {
         if name.rsplit_once('.').is_some_and(|(_, extension)| extension == EXTENSION) {
             return Self::ours(name, bytes).map_err(|cause| blame(name, cause));
         }
@@ -120,8 +120,8 @@ impl Trained {
     ///
     /// # Errors
     /// If its tensors are not those of a slimmable network.
-    pub fn from_state_dict(name: &str, state_dict: impl StateDict + 'static) -> Result<Self, TrainedError> {
-        let inferred = authors::infer(&state_dict.shapes()).map_err(|error| blame(name, error))?;
+    pub fn from_state_dict(name: &str, state_dict: impl StateDict + 'static) -> Result<Self, PretrainedError> {
+        let inferred = infer_architecture::infer(&state_dict.shapes()).map_err(|error| blame(name, error))?;
         Ok(Self {
             config: inferred.config.clone(),
             run: None,
@@ -158,7 +158,7 @@ impl Trained {
     ///
     /// # Errors
     /// If the file is not whole, or has tensors of integers.
-    pub fn load(&self, device: &Device) -> Result<(Encoder, Parameters), TrainedError> {
+    pub fn load(&self, device: &Device) -> Result<(Encoder, Parameters), PretrainedError> {
         self.parameters(device).map_err(|cause| blame(&self.name, cause))
     }
 
@@ -187,8 +187,8 @@ impl fmt::Debug for Tensors {
 }
 
 /// Names the file in an error that came of it.
-fn blame(name: &str, cause: impl Into<Cause>) -> TrainedError {
-    TrainedError { name: name.into(), cause: Box::new(cause.into()) }
+fn blame(name: &str, cause: impl Into<Cause>) -> PretrainedError {
+    PretrainedError { name: name.into(), cause: Box::new(cause.into()) }
 }
 
 #[cfg(test)]
@@ -234,7 +234,7 @@ mod tests {
             parameters.named().map(|(spec, value)| (spec.name.clone(), value.clone().into_data())).collect()
         };
         for (name, bytes, normalisation) in files {
-            let trained = Trained::read(name, bytes).unwrap();
+            let trained = Pretrained::read(name, bytes).unwrap();
             assert_eq!(trained.run.as_ref().map(|run| run.normalisation), normalisation, "{name}");
             assert!(trained.run.as_ref().is_none_or(|run| run.step == 7 && run.config == options), "{name}");
             let (encoder, parameters) = trained.load(&Device::flex()).unwrap();
@@ -260,7 +260,7 @@ mod tests {
             ("w.pth", older_file(&state_dict(&state)), "w.pth cannot be used: it has the format of PyTorch before 1.6"),
             ("w.pth", nothing, "w.pth cannot be used: no network of the authors' code is in it"),
         ] {
-            let error = Trained::read(name, bytes).unwrap_err().to_string();
+            let error = Pretrained::read(name, bytes).unwrap_err().to_string();
             assert!(error.starts_with(why), "{error}");
         }
     }
