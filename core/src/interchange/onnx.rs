@@ -1,4 +1,4 @@
-//! A sub-network as an ONNX graph, which is one more walk through the architecture.
+//! Writes a sub-network as an ONNX graph, by visiting the architecture.
 
 mod proto;
 
@@ -13,28 +13,29 @@ use crate::{
     visitor::{Epilogue, Visitor},
 };
 
-/// Version of the operators, and that of the format that came with it (2021): old enough for every runtime.
+/// Version of the operators (opset), of 2021, which every runtime in use supports.
 const OPERATORS: i64 = 17;
+/// Version of the format that came with it.
 const FORMAT: i64 = 8;
 
-/// Name of the graph's input, `[batch, 3, height, width]`.
+/// Name of the graph's input, of shape `[batch, 3, height, width]`.
 pub const IMAGES: &str = "images";
-/// Name of the backbone's output, `[batch, F]`.
+/// Name of the backbone's output, of shape `[batch, features]`.
 pub const FEATURES: &str = "features";
-/// Name of the classifier's output, `[batch, classes]`.
+/// Name of the classifier's output, of shape `[batch, classes]`.
 pub const LOGITS: &str = "logits";
 
-/// The operations of one width in evaluation mode, in order, and the parameters that they use.
+/// The operations of one width in evaluation mode, in topological order, and their parameters.
 pub(super) struct Graph {
     nodes: Vec<Node>,
     outputs: Vec<Value>,
-    /// With their names, torchvision's.
+    /// The parameters, with torchvision's names.
     pub(super) parameters: Vec<(ParameterId, String)>,
 }
 
 impl Graph {
-    /// Writes down the width at `index` of `encoder`: from images to features, and to logits if its head is a
-    /// classifier.
+    /// Returns the graph of the width at `index` of `encoder`: from images to features, and to logits if the head is
+    /// a classifier.
     pub(super) fn of(encoder: &Encoder, index: usize) -> Self {
         let layout = encoder.layout();
         let graph = Self { nodes: Vec::new(), outputs: Vec::new(), parameters: Vec::new() };
@@ -53,12 +54,12 @@ impl Graph {
         writer.graph
     }
 
-    /// Name and channels of each output.
+    /// Returns name and channels of each output.
     pub(super) fn outputs(&self) -> impl Iterator<Item = (&str, usize)> {
         self.outputs.iter().map(|output| (output.name.as_str(), output.channels))
     }
 
-    /// The file: the graph with the values of its parameters, and what is to be known of it as key and value.
+    /// Returns the file: the graph, the values of its parameters, and `properties` as metadata.
     pub(super) fn encode(self, tensors: Vec<NamedTensor>, properties: &[(&str, String)]) -> Vec<u8> {
         let free = |name: &str| Extent::Free(name.into());
         let output = |Value { name, channels }: &Value| {
@@ -93,14 +94,14 @@ impl From<NamedTensor> for Tensor {
     }
 }
 
-/// What flows along an edge of the graph: its name, and how many channels it has.
+/// An edge of the graph: its name and its channels.
 #[derive(Debug, Clone)]
 struct Value {
     name: String,
     channels: usize,
 }
 
-/// The walk that writes the graph.
+/// The visitor that writes the graph.
 struct Writer<'a> {
     layout: &'a Layout,
     names: Names,
@@ -109,7 +110,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Adds an operation, whose output bears its name.
+    /// Adds an operation. Its output has the same name.
     fn node(
         &mut self,
         operator: &str,
@@ -128,26 +129,26 @@ impl Writer<'_> {
         Value { name: name.into(), channels }
     }
 
-    /// Adds an operation without parameters, which is named by its place.
+    /// Adds an operation without parameters, named by its index.
     fn unnamed(&mut self, operator: &str, input: Vec<String>, attribute: Vec<Attribute>, channels: usize) -> Value {
         let name = format!("{operator}_{}", self.graph.nodes.len());
         self.node(operator, &name, input, attribute, channels)
     }
 
-    /// Notes that a parameter is used, and names it.
+    /// Records that a parameter is used. Returns its name.
     fn parameter(&mut self, id: ParameterId) -> String {
         let name = self.names.name(self.layout.spec(id));
         self.graph.parameters.push((id, name.clone()));
         name
     }
 
-    /// Output channels of the layer with the weight at `id`.
+    /// Returns the output channels of the layer with the weight `id`.
     fn outputs(&self, id: ParameterId) -> usize {
         self.layout.spec(id).outputs.at(self.layout.widths(), self.width)
     }
 }
 
-/// The layer of a tensor: `layer1.0.conv1` for `layer1.0.conv1.weight`.
+/// Returns the layer of a tensor: `layer1.0.conv1` for `layer1.0.conv1.weight`.
 fn layer(tensor: &str) -> String {
     tensor.rsplit_once('.').map_or(tensor, |(layer, _)| layer).into()
 }
@@ -170,7 +171,7 @@ impl Visitor for Writer<'_> {
             Attribute::int("group", (x.channels / group_inputs) as i64),
             Attribute::ints("kernel_shape", &kernel),
             Attribute::ints("strides", &[conv.stride(); 2]),
-            // Before and after, of height and width.
+            // Before height and width, then after them.
             Attribute::ints("pads", &[padding, padding].concat()),
         ];
         let inputs = [x.name, weight].into_iter().chain(bias).collect();
@@ -200,7 +201,7 @@ impl Visitor for Writer<'_> {
         }
     }
 
-    /// Over `[batch, channels]`: what follows the features is flat.
+    /// Adds a layer over `[batch, channels]`: all linear layers come after the features.
     fn linear(&mut self, x: Value, linear: &SlimLinear) -> Value {
         let weight = self.parameter(linear.weight());
         let name = layer(&weight);

@@ -1,4 +1,4 @@
-//! One width of an encoder, taken out of it.
+//! One width of an encoder, as a separate network.
 
 use burn::tensor::{ExecutionError, Tensor};
 use safetensors::{Dtype, SafeTensorError, serialize, tensor::TensorView};
@@ -6,14 +6,14 @@ use safetensors::{Dtype, SafeTensorError, serialize, tensor::TensorView};
 use super::{named_tensor::NamedTensor, onnx::Graph};
 use crate::{encoder::Encoder, parameter::Parameters};
 
-/// A network of one width in evaluation mode: the backbone, and the classifier of a supervised head.
+/// A network of one width in evaluation mode: the backbone, and the classifier if the head is one.
 pub struct SubNetwork {
     graph: Graph,
     tensors: Vec<NamedTensor>,
 }
 
 impl SubNetwork {
-    /// Takes the width at `index` out of `encoder`: the slices that it uses, and its own norms.
+    /// Copies the width at `index` of `encoder`: its slices of the parameters, and its norms.
     ///
     /// # Errors
     /// If the device fails.
@@ -21,7 +21,7 @@ impl SubNetwork {
         let graph = Graph::of(encoder, index);
         let mut tensors = Vec::with_capacity(graph.parameters.len());
         for (id, name) in &graph.parameters {
-            let slice = parameters.slice(*id, index).expect("a walk meets only parameters of its width");
+            let slice = parameters.slice(*id, index).expect("a graph has only parameters of its width");
             let shape = slice.dims()[..encoder.layout().spec(*id).rank].to_vec();
             let flat: Tensor<1> = slice.flatten(0, 3);
             let values = flat.into_data_async().await?.convert::<f32>().as_bytes().to_vec();
@@ -30,15 +30,15 @@ impl SubNetwork {
         Ok(Self { graph, tensors })
     }
 
-    /// Name and channels of each output: the features, and the logits if there is a classifier.
+    /// Returns name and channels of each output: the features, and the logits if there is a classifier.
     pub fn outputs(&self) -> impl Iterator<Item = (&str, usize)> {
         self.graph.outputs()
     }
 
-    /// The tensors as a safetensors file, under torchvision's names.
+    /// Returns the tensors as a safetensors file, with torchvision's names.
     ///
     /// # Errors
-    /// If the file would be too large for the format.
+    /// If the file is too large for the format.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, SafeTensorError> {
         let views = self
             .tensors
@@ -48,7 +48,7 @@ impl SubNetwork {
         serialize(views, None)
     }
 
-    /// The network as an ONNX file, with `properties` of it as key and value.
+    /// Returns the network as an ONNX file, with `properties` as metadata.
     pub fn into_onnx(self, properties: &[(&str, String)]) -> Vec<u8> {
         self.graph.encode(self.tensors, properties)
     }

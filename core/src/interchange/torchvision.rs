@@ -1,28 +1,28 @@
-//! The names that torchvision gives a network's tensors.
+//! torchvision's names of a network's tensors.
 
 use std::collections::BTreeSet;
 
 use crate::layout::{Layout, ParameterSpec};
 
-/// How the names of an EfficientNet's first layer begin; no other backbone's do.
+/// Prefix of an EfficientNet's first layer, which no other backbone has.
 const EFFICIENTNET_STEM: &str = "features.0.0.";
 
-/// Renames a layout's parameters as torchvision names those of a network of one width.
+/// Translates a layout's parameter names to torchvision's, for a network of one width.
 ///
-/// Our names are the authors': blocks are numbered through the network, shortcuts are called so, and a norm or
-/// a linear layer of one width has the width's place in its name. torchvision numbers blocks within their
-/// stage (`layer1.0`), says `downsample`, and knows no widths. Names that follow none of this are kept, as are an
-/// EfficientNet's, which are torchvision's but for the head.
+/// The layout has the authors' names: blocks are numbered through the network, shortcuts are called `shortcut`, and the
+/// name of a norm or linear layer of one width has the width's index. torchvision numbers blocks within their stage
+/// (`layer1.0`), calls shortcuts `downsample`, and has no widths. Other names are kept. So are those of an
+/// EfficientNet, which are torchvision's except for the head's.
 pub struct Names {
-    /// Numbers of the first blocks of the stages.
+    /// Indices of the stages' first blocks.
     first_blocks: BTreeSet<usize>,
-    /// What a classifier is called that is `fc` in our names.
+    /// The name of the classifier, `fc` in the layout.
     classifier: &'static str,
 }
 
 impl Names {
-    /// Reads off `layout` where the stages begin: with the first block, and wherever the shape changes, so
-    /// with every block that has a shortcut.
+    /// Finds the stages' first blocks in `layout`: the first block, and each with a shortcut, because shortcuts are
+    /// where the shape changes.
     pub fn of(layout: &Layout) -> Self {
         let with_shortcut = layout.iter().filter_map(|(_, spec)| {
             let (block, rest) = residual_block(&spec.name)?;
@@ -30,11 +30,11 @@ impl Names {
         });
         let first_blocks = with_shortcut.chain([0]).collect();
         let is_efficientnet = layout.iter().any(|(_, spec)| spec.name.starts_with(EFFICIENTNET_STEM));
-        // Number 0 is a dropout there.
+        // Layer 0 of an EfficientNet's classifier is a dropout.
         Self { first_blocks, classifier: if is_efficientnet { "classifier.1" } else { "fc" } }
     }
 
-    /// The name of `spec`, for instance `layer2.0.bn1.weight` for `features.3.bn1.bn.1.weight`.
+    /// Returns the name of `spec`, such as `layer2.0.bn1.weight` for `features.3.bn1.bn.1.weight`.
     pub fn name(&self, spec: &ParameterSpec) -> String {
         let mut name = spec.name.clone();
         if let Some(index) = spec.only_width {
@@ -51,7 +51,7 @@ impl Names {
     }
 }
 
-/// Number and remainder of the name of a tensor in a residual block: 3 and `conv1.weight` for
+/// Splits the name of a tensor in a residual block into the block's index and the rest: 3 and `conv1.weight` for
 /// `features.3.conv1.weight`.
 fn residual_block(name: &str) -> Option<(usize, &str)> {
     let (block, rest) = name.strip_prefix("features.")?.split_once('.')?;
@@ -68,7 +68,7 @@ mod tests {
         width::Widths,
     };
 
-    /// Those at the second width.
+    /// Returns the names at the second width.
     fn names(build: impl FnOnce(&mut Layout)) -> Vec<String> {
         let mut layout = Layout::new(Widths::try_from(vec![1.0, 0.5]).unwrap());
         build(&mut layout);
@@ -77,7 +77,7 @@ mod tests {
         of_width.map(|(_, spec)| names.name(spec)).collect()
     }
 
-    /// Blocks as they are named, each once.
+    /// Returns the names of the blocks, each once.
     fn blocks(names: &[String]) -> Vec<&str> {
         let mut blocks: Vec<&str> =
             names.iter().filter(|name| name.starts_with("layer")).map(|name| &name[..name.len().min(8)]).collect();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn an_efficientnet_keeps_its_names_but_the_classifiers() {
+    fn an_efficientnet_keeps_its_names_except_the_classifiers() {
         let mut layout = Layout::new(Widths::full());
         let features = efficientnet_b0(&mut layout, 1.0).unwrap().features();
         SlimLinear::new(&mut layout, "fc", [features; 2]).unwrap();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switchable_classifier_is_the_widths_own() {
+    fn a_switchable_classifiers_names_have_no_width() {
         let mut layout = Layout::new(Widths::try_from(vec![1.0, 0.5]).unwrap());
         let channels = crate::width::Channels::Fixed(8);
         crate::layers::SwitchableLinear::new(&mut layout, "fc", [channels; 2]).unwrap();

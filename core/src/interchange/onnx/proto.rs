@@ -1,7 +1,6 @@
-//! The messages and fields of `onnx.proto` that a network needs, with their numbers there.
+//! The messages and fields of `onnx.proto` that a network needs, with their field numbers.
 //!
-//! The file is of protobuf's second version: a field that is there is written even if it is zero, and numbers
-//! in a list are not packed.
+//! It is a proto2 file: a field that is present is written even if it is zero, and repeated numbers are not packed.
 
 use prost::{Message, Oneof};
 
@@ -24,7 +23,7 @@ pub struct Model {
     pub metadata_props: Vec<Property>,
 }
 
-/// The default domain's, which has no name.
+/// The default domain's operators. Its name is empty, so it is not written.
 #[derive(Clone, PartialEq, Message)]
 pub struct OperatorSet {
     #[prost(int64, tag = "2")]
@@ -146,16 +145,16 @@ pub struct Dimension {
 
 #[derive(Clone, PartialEq, Oneof)]
 pub enum Extent {
-    /// Always so many.
+    /// A constant.
     #[prost(int64, tag = "1")]
     Fixed(i64),
-    /// As many as the input has, under this name.
+    /// A named dimension of the input.
     #[prost(string, tag = "2")]
     Free(String),
 }
 
 impl ValueInfo {
-    /// A value of 32-bit floating point numbers.
+    /// Returns a value of `f32` elements.
     pub fn floats(name: &str, shape: impl IntoIterator<Item = Extent>) -> Self {
         let dim = shape.into_iter().map(|extent| Dimension { extent: Some(extent) }).collect();
         let tensor_type = TensorType { elem_type: FLOAT, shape: Shape { dim } };
