@@ -218,147 +218,42 @@ fn disjoint() -> Config {
     Config { widths: vec![1.0, 0.5, 0.25], disjoint: true, ..basic_blocks() }
 }
 
-/// Runs `check`, a program of `tests/python`, on exports of these widths of a run with generated parameters.
-#[track_caller]
-fn check_run(check: &str, config: &Config, widths: &[f64]) {
+#[test]
+#[ignore = "needs PyTorch: cargo xtask test"]
+fn the_authors_small_network_computes_what_it_did() {
+    checkpoint_agrees("backbone-cifar20.json");
+}
+
+#[test]
+#[ignore = "needs PyTorch: cargo xtask test"]
+fn the_authors_switchable_classifiers_compute_what_they_did() {
+    checkpoint_agrees("backbone-resnet50-switch.json");
+}
+
+#[test]
+#[ignore = "needs PyTorch: cargo xtask test"]
+fn the_authors_mocov2_network_computes_what_it_did() {
+    checkpoint_agrees("backbone-resnet50-mocov2.json");
+}
+
+#[test]
+#[ignore = "needs PyTorch: cargo xtask test"]
+fn a_state_dict_is_read_as_pytorch_saved_it() {
     let folder = tempfile::tempdir().unwrap();
-    Network::write_run(folder.path().join("run"), config).check_exports(check, widths);
-}
-
-mod onnx_runtime {
-    use super::*;
-
-    #[track_caller]
-    fn agrees(config: &Config, widths: &[f64]) {
-        check_run("check_onnx.py", config, widths);
-    }
-
-    #[test]
-    #[ignore = "needs ONNX Runtime: cargo xtask test"]
-    fn computes_basic_blocks() {
-        agrees(&basic_blocks(), &[1.0, 0.5]);
-    }
-
-    #[test]
-    #[ignore = "needs ONNX Runtime: cargo xtask test"]
-    fn computes_bottlenecks() {
-        agrees(&bottlenecks(), &[1.0, 0.5]);
-    }
-
-    #[test]
-    #[ignore = "needs ONNX Runtime: cargo xtask test"]
-    fn computes_a_wider_classifier() {
-        agrees(&wider_classifier(), &[1.0, 0.75]);
-    }
-
-    #[test]
-    #[ignore = "needs ONNX Runtime: cargo xtask test"]
-    fn computes_an_efficientnet_b0() {
-        agrees(&efficientnet_b0(), &[1.0]);
-        agrees(&efficientnet_b0_classifier(), &[1.0]);
-    }
-
-    #[test]
-    #[ignore = "needs ONNX Runtime: cargo xtask test"]
-    fn computes_disjoint_sub_networks() {
-        agrees(&disjoint(), &[0.5]);
-    }
-
-    #[test]
-    #[ignore = "needs ONNX Runtime: cargo xtask test"]
-    fn computes_a_network_for_small_images() {
-        agrees(&Config { depth: 20, ..standard() }, &[0.5]);
-    }
-
-    #[test]
-    #[ignore = "needs ONNX Runtime: cargo xtask test"]
-    fn computes_authors_checkpoints() {
-        for mut network in Network::authors_checkpoints(&fixtures("pytorch")) {
-            network.check_exports("check_onnx.py", &[1.0, 0.5]);
+    let [checkpoint, legacy, expected] =
+        ["checkpoint.pth", "legacy.pth", "expected.safetensors"].map(|name| folder.path().join(name));
+    python("state_dict.py", &[checkpoint.clone(), legacy.clone(), expected.clone()]);
+    let expected = fs::read(expected).unwrap();
+    let expected = SafeTensors::deserialize(&expected).unwrap();
+    for file in [checkpoint, legacy] {
+        let state_dict = StateDict::open(fs::read(file).unwrap()).unwrap();
+        let mut shapes = state_dict.shapes();
+        assert_eq!(shapes.remove("1.num_batches_tracked"), Some(vec![]));
+        assert!(state_dict.read("1.num_batches_tracked").unwrap_err().to_string().contains("torch.LongStorage"));
+        let expected_shapes = expected.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec()));
+        assert_eq!(shapes, expected_shapes.collect());
+        for (name, view) in expected.iter() {
+            assert_eq!(state_dict.read(name).unwrap().as_bytes(), view.data(), "{name}");
         }
-    }
-}
-
-mod pytorch {
-    use super::*;
-
-    /// Loads exports as torchvision's networks.
-    #[track_caller]
-    fn torchvision_agrees(config: &Config, widths: &[f64]) {
-        check_run("check_torchvision.py", config, widths);
-    }
-
-    /// Exports a checkpoint of the authors' layout with a parity case's parameters, and compares the exports' outputs
-    /// with those of the authors' code.
-    #[track_caller]
-    fn checkpoint_agrees(case: &str) {
-        let case = env::var_os("SLIMCLR_PARITY_DIR").map_or_else(|| fixtures("parity"), PathBuf::from).join(case);
-        let json: serde_json::Value = serde_json::from_slice(&fs::read(&case).unwrap()).unwrap();
-        let widths: Vec<f64> = serde_json::from_value(json["widths"].clone()).unwrap();
-
-        let folder = tempfile::tempdir().unwrap();
-        let checkpoint = folder.path().join("checkpoint_0199.pth.tar");
-        python("authors_checkpoint.py", &[case.clone(), checkpoint.clone()]);
-        let cards = widths.iter().map(|width| export(&checkpoint, *width, folder.path()));
-        python("check_authors.py", &[case].into_iter().chain(cards).collect::<Vec<_>>());
-    }
-
-    #[test]
-    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
-    fn basic_blocks_are_torchvisions() {
-        torchvision_agrees(&basic_blocks(), &[1.0, 0.5]);
-    }
-
-    #[test]
-    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
-    fn bottlenecks_are_torchvisions() {
-        torchvision_agrees(&bottlenecks(), &[1.0, 0.5]);
-    }
-
-    #[test]
-    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
-    fn a_wider_classifier_is_torchvisions() {
-        torchvision_agrees(&wider_classifier(), &[1.0, 0.75]);
-    }
-
-    #[test]
-    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
-    fn an_efficientnet_b0_is_torchvisions() {
-        torchvision_agrees(&efficientnet_b0(), &[1.0]);
-        torchvision_agrees(&efficientnet_b0_classifier(), &[1.0]);
-    }
-
-    #[test]
-    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
-    fn disjoint_sub_networks_are_torchvisions() {
-        torchvision_agrees(&disjoint(), &[0.5]);
-    }
-
-    #[test]
-    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
-    fn the_authors_cifar_network_has_the_authors_outputs() {
-        checkpoint_agrees("backbone-cifar20.json");
-    }
-
-    #[test]
-    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
-    fn the_authors_switchable_classifiers_have_the_authors_outputs() {
-        checkpoint_agrees("backbone-resnet50-switch.json");
-    }
-
-    #[test]
-    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
-    fn the_authors_mocov2_network_has_the_authors_outputs() {
-        checkpoint_agrees("backbone-resnet50-mocov2.json");
-    }
-
-    /// As the committed files, of the PyTorch that is installed.
-    #[test]
-    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
-    fn new_files_have_what_pytorch_saved() {
-        let folder = tempfile::tempdir().unwrap();
-        python("fixtures.py", &[folder.path().into()]);
-        check_state_dict(folder.path());
-        check_authors_checkpoints(folder.path());
     }
 }

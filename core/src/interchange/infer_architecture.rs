@@ -1,8 +1,7 @@
-//! The authors' PyTorch checkpoints: the network that a state dict's names and shapes tell of.
+//! Infers a network's architecture from the names and shapes in a state dict of the authors' PyTorch code.
 //!
-//! Below the prefix of the method, their names are those of our own layout, so nothing is renamed, and the whole
-//! architecture can be read off. One thing cannot: whether the sub-networks' slices are nested or lie side by side,
-//! for both have the same shapes. Nested is assumed.
+//! Below the method's prefix, these names are the layout's, so nothing is renamed. Names and shapes determine the
+//! architecture, with one exception: whether sub-networks' slices are nested or disjoint. Nested is assumed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,53 +17,55 @@ use crate::{
     width::{Channels, WidthError, Widths},
 };
 
-/// Put before every name by PyTorch's `DistributedDataParallel`.
+/// The prefix that PyTorch's `DistributedDataParallel` adds to every name.
 const WRAPPER: &str = "module.";
 
-/// What stands before the names of the trained encoder, and how the names begin that are no part of it: the
-/// momentum encoder and the queue. For MoCo v2 and SimCLR, MoCo v3, supervised training.
+/// The prefix of the trained encoder, and the prefixes of what is not part of it: the momentum encoder and the queue.
+/// For MoCo v2 and SimCLR, MoCo v3, and supervised training.
 const METHODS: [(&str, &[&str]); 3] =
     [("encoder_q.", &["encoder_k.", "queue"]), ("base_encoder.", &["momentum_encoder."]), ("", &[])];
 
-/// How many batches a norm has seen, on which nothing depends.
+/// The number of batches a norm has seen, which is not used.
 const BATCHES_SEEN: &str = ".num_batches_tracked";
 
 const STEM: &str = "conv1.weight";
 const PREDICTOR: &str = "predictor.";
 
-/// Digits that a width is looked for with; five tell apart any two widths of layers up to 100,000 channels.
+/// Most decimals of a width that are tried. Five distinguish any two widths of layers of up to 100,000 channels.
 const DIGITS: i32 = 6;
 
-/// Why a state dict tells of no network that can be built.
+/// Why no network can be inferred from a state dict.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum InferError {
-    /// There is no first layer.
-    #[error("no network of the authors' code is in it: there is no {STEM} under a prefix known")]
+    /// The first layer is missing.
+    #[error(
+        "it does not hold a network of the authors' code: {STEM} is missing, with or without the prefix of a method"
+    )]
     NoStem,
     /// The first layer is of another architecture.
-    #[error("{STEM} has shape {0:?}: the stems known have 3 input channels and kernels of 7x7 or 3x3")]
+    #[error("{STEM} has shape {0:?}, but the supported stems have 3 input channels and kernels of 7x7 or 3x3")]
     Stem(Vec<usize>),
-    /// Its norms are ordinary ones.
-    #[error("the network is not slimmable: it has no norms per width, such as bn1.bn.0")]
+    /// Its batch norms are not switchable.
+    #[error("the network is not slimmable: it has no norm for each width, such as bn1.bn.0")]
     NotSlimmable,
-    /// Two norms of one width that keep different fractions of their channels.
+    /// Two norms of one width keep different fractions of their channels.
     #[error("no width fits all norms bn.{index}: {}, but {}", .norms[0], .norms[1])]
     Contradiction {
-        /// Place of the width.
+        /// Index of the width.
         index: usize,
-        /// The norms, with the channels they have of the full network's.
+        /// The norms, with their channels and those at full width.
         norms: [String; 2],
     },
-    /// The layers after the backbone.
-    #[error("the layers fc of the network are no head known")]
+    /// The layers after the backbone are of another architecture.
+    #[error("the layers fc are not those of a supported head")]
     Head,
-    /// Widths that no network can have.
+    /// The widths are not allowed.
     #[error(transparent)]
     Width(#[from] WidthError),
-    /// A network that cannot be built.
+    /// The network cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// The rest of the tensors is not that of the network told by some.
+    /// Other tensors do not fit the inferred network.
     #[error(transparent)]
     Mismatch(#[from] MismatchError),
 }
@@ -72,16 +73,16 @@ pub enum InferError {
 /// The encoder in a state dict.
 #[derive(Debug, Clone)]
 pub struct Inferred {
-    /// What it is built from.
+    /// Its architecture.
     pub config: EncoderConfig,
-    /// The architecture.
+    /// Its layers.
     pub encoder: Encoder,
-    /// The state dict's name for each of ours.
+    /// The state dict's name of each parameter of the layout.
     names: BTreeMap<String, String>,
 }
 
 impl Inferred {
-    /// Its parameters, whose values `read` finds by the state dict's names.
+    /// Returns its parameters on `device`, with the values that `read` returns for the state dict's names.
     ///
     /// # Errors
     /// Those of `read`.
@@ -94,10 +95,10 @@ impl Inferred {
     }
 }
 
-/// Finds the trained encoder among a state dict's tensors.
+/// Infers the trained encoder from a state dict's names and shapes.
 ///
 /// # Errors
-/// If there is none, or tensors are missing, left over or misshapen.
+/// If there is no slimmable encoder, or tensors are missing, unknown or of other shapes.
 pub fn infer(state_dict: &Shapes) -> Result<Inferred, InferError> {
     let names = encoder_names(state_dict)?;
     let tensors = names.iter().map(|(ours, theirs)| (ours.clone(), state_dict[theirs].clone())).collect();
@@ -107,7 +108,7 @@ pub fn infer(state_dict: &Shapes) -> Result<Inferred, InferError> {
     Ok(Inferred { config, encoder, names })
 }
 
-/// The tensors that should be the encoder's, by our names and the state dict's.
+/// Returns the names of the encoder's tensors: those of the layout, each with the state dict's.
 fn encoder_names(state_dict: &Shapes) -> Result<BTreeMap<String, String>, InferError> {
     let unwrapped: BTreeMap<&str, &String> =
         state_dict.keys().map(|name| (name.strip_prefix(WRAPPER).unwrap_or(name), name)).collect();
@@ -118,7 +119,7 @@ fn encoder_names(state_dict: &Shapes) -> Result<BTreeMap<String, String>, InferE
     Ok(unwrapped
         .into_iter()
         .filter(|(name, _)| !name.ends_with(BATCHES_SEEN) && !beside.iter().any(|other| name.starts_with(other)))
-        // MoCo v3's predictor stands beside the encoder; in our layout it is part of it, under the same name.
+        // MoCo v3's predictor is beside the encoder; in the layout it is part of the encoder, with the same name.
         .map(|(name, theirs)| (name.strip_prefix(prefix).unwrap_or(name).to_owned(), theirs.clone()))
         .collect())
 }
@@ -149,13 +150,13 @@ fn encoder_config(tensors: &Shapes) -> Result<EncoderConfig, InferError> {
     })
 }
 
-/// How many different numbers follow `part` in the names: what is numbered is told apart even where tensors lack.
+/// Counts the different numbers that follow `part` in the names.
 fn count_numbered(tensors: &Shapes, part: &str) -> usize {
     let numbers = tensors.keys().filter_map(|name| name.split_once(part)?.1.split('.').next());
     numbers.collect::<BTreeSet<_>>().len()
 }
 
-/// Kind and output dimension, by the last layer.
+/// Returns the head's kind and output dimension, inferred from the last layer.
 fn head(tensors: &Shapes) -> Result<(HeadKind, usize), InferError> {
     let normed = if tensors.contains_key("fc.0.bias") { HeadKind::Simclr } else { HeadKind::Mocov3 };
     let last_layers = [
@@ -186,7 +187,7 @@ struct Norm<'a> {
 }
 
 impl Norm<'_> {
-    /// `channels` as a fraction of those at full width.
+    /// Returns `channels` as a fraction of those at full width.
     fn fraction(&self, channels: usize) -> f64 {
         channels as f64 / self.full as f64
     }
@@ -196,8 +197,8 @@ impl Norm<'_> {
     }
 }
 
-/// The width at `index`: of those that explain the channels of all its norms, the one with the fewest digits, and
-/// the lowest of these.
+/// Returns the width at `index`: of the widths that give all its norms their channels, the one with the fewest decimals,
+/// and the lowest of these.
 fn width(tensors: &Shapes, index: usize) -> Result<f64, InferError> {
     let norms: Vec<Norm> = tensors
         .iter()
@@ -206,13 +207,13 @@ fn width(tensors: &Shapes, index: usize) -> Result<f64, InferError> {
             let narrow = tensors.get(&format!("{name}.bn.{index}.running_mean"))?;
             Some(Norm { name, channels: *narrow.first()?, full: *shape.first()? })
         })
-        // One that all widths use in full, as at the end of a head, tells nothing.
+        // Norms that all widths use in full, as at the end of a head, say nothing about the width.
         .filter(|norm| norm.channels < norm.full)
         .collect();
     let at_least = norms.iter().max_by(|a, b| a.fraction(a.channels).total_cmp(&b.fraction(b.channels)));
     let below = norms.iter().min_by(|a, b| a.fraction(a.channels + 1).total_cmp(&b.fraction(b.channels + 1)));
     let (Some(at_least), Some(below)) = (at_least, below) else { return Ok(1.0) };
-    let explains = |width: f64| {
+    let fits = |width: f64| {
         Widths::try_from(vec![1.0, width])
             .is_ok_and(|widths| norms.iter().all(|norm| Channels::Slim(norm.full).at(&widths, 1) == norm.channels))
     };
@@ -220,7 +221,7 @@ fn width(tensors: &Shapes, index: usize) -> Result<f64, InferError> {
     (1..=DIGITS)
         .map(|digits| 10f64.powi(digits))
         .flat_map(|scale| ((low * scale) as u64..=(high * scale) as u64).map(move |digits| digits as f64 / scale))
-        .find(|width| explains(*width))
+        .find(|width| fits(*width))
         .ok_or_else(|| InferError::Contradiction { index, norms: [at_least.describe(), below.describe()] })
 }
 
@@ -238,7 +239,7 @@ mod tests {
         encoder(BackboneKind::Cifar, 8, &[1.0, 0.5], HeadKind::Mocov2)
     }
 
-    /// The state dict of an encoder under `prefix`, its norms' counters included.
+    /// Returns the state dict of an encoder under `prefix`, with its norms' counters.
     fn state_dict(config: &EncoderConfig, prefix: &str) -> Shapes {
         let encoder = config.build().unwrap();
         let shapes = encoder.layout().named_shapes();
@@ -247,7 +248,7 @@ mod tests {
         with_counters.flatten().map(|(name, shape)| (format!("{prefix}{name}"), shape)).collect()
     }
 
-    /// What MoCo v2 saves.
+    /// Returns the state dict that MoCo v2 saves.
     fn moco_v2(config: &EncoderConfig) -> Shapes {
         let mut all = state_dict(config, "module.encoder_q.");
         all.extend(state_dict(config, "module.encoder_k."));
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_architecture_is_read_off_names_and_shapes() {
+    fn the_architecture_is_inferred_from_names_and_shapes() {
         use BackboneKind::{Cifar, Resnet};
         use HeadKind::{Mocov2, Mocov3, Simclr, Supervised, SupervisedSwitch};
         for config in [
@@ -271,7 +272,7 @@ mod tests {
             encoder(Resnet, 50, &[1.0, 0.25], Mocov3),
             EncoderConfig { multiplier: 2.0, ..encoder(Resnet, 50, &[1.0, 0.75], Mocov2) },
             EncoderConfig { multiplier: 0.5, ..encoder(Resnet, 18, &[1.0], Mocov2) },
-            // 48 channels, of which 0.29 as a number of the computer is a little less than it says.
+            // Of 48 channels: 0.29 as an f64 is slightly below 0.29.
             EncoderConfig { multiplier: 3.0, ..encoder(Cifar, 8, &[1.0, 0.29], Mocov2) },
         ] {
             assert_eq!(infer(&moco_v2(&config)).unwrap().config, config);
@@ -282,14 +283,14 @@ mod tests {
         let moco_v3 = EncoderConfig { predictor: true, ..encoder(Cifar, 8, &[1.0, 0.5], Mocov3) };
         let mut tensors = state_dict(&moco_v3, "module.base_encoder.");
         tensors.extend(state_dict(&EncoderConfig { predictor: false, ..moco_v3.clone() }, "module.momentum_encoder."));
-        // The authors' predictor stands beside the encoders.
+        // The authors' predictor is beside the encoders.
         let beside = |name: String| name.replace("base_encoder.predictor.", "predictor.");
         let tensors = tensors.into_iter().map(|(name, shape)| (beside(name), shape)).collect();
         assert_eq!(infer(&tensors).unwrap().config, moco_v3);
     }
 
     #[test]
-    fn values_are_asked_for_by_the_state_dicts_names() {
+    fn values_are_read_by_the_state_dicts_names() {
         let shapes = moco_v2(&small());
         let inferred = infer(&shapes).unwrap();
         let parameters = inferred.parameters(&Device::flex(), |name| {
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_left_over_and_misshapen_tensors_are_named_together() {
+    fn missing_unknown_and_misshapen_tensors_are_named_together() {
         let mut tensors = moco_v2(&small());
         tensors.retain(|name, _| !name.starts_with("module.encoder_q.bn1.bn.0."));
         tensors.insert("module.encoder_q.fc.9.weight".into(), vec![1]);
@@ -318,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_slimmable_network_is_refused() {
+    fn other_networks_are_refused() {
         let refused = |change: &dyn Fn(&mut Shapes)| {
             let mut tensors = state_dict(&small(), "module.");
             change(&mut tensors);
@@ -327,7 +328,7 @@ mod tests {
         assert_eq!(refused(&|tensors| tensors.clear()), InferError::NoStem);
         let stem = |shape: [usize; 4]| refused(&|t| drop(t.insert("module.conv1.weight".into(), shape.to_vec())));
         assert_eq!(stem([16, 3, 5, 5]), InferError::Stem(vec![16, 3, 5, 5]));
-        assert!(matches!(stem([20, 3, 3, 3]), InferError::Mismatch(_)), "not the stem of what follows");
+        assert!(matches!(stem([20, 3, 3, 3]), InferError::Mismatch(_)), "a stem that does not fit the next layer");
         let none = BuildError::NoChannels { multiplier: 0.0, channels: 16 };
         assert_eq!(stem([0, 3, 3, 3]), InferError::Build(none));
         assert_eq!(refused(&|t| t.retain(|name, _| !name.contains(".bn."))), InferError::NotSlimmable);

@@ -3,7 +3,6 @@
 pub mod infer_architecture;
 mod named_tensor;
 pub mod onnx;
-mod pickle;
 pub mod pretrained;
 pub mod pytorch;
 pub mod sub_network;

@@ -1,81 +1,54 @@
-//! A trained network from a file: one of our checkpoints or snapshots, or a checkpoint of the authors' PyTorch code.
+//! Trained networks in files: checkpoints and snapshots of this program, and checkpoints of the authors' PyTorch code.
 
-use std::{error::Error, fmt};
-
-use burn::tensor::{Device, TensorData};
+use burn::tensor::Device;
 use thiserror::Error;
 
 use super::{
     infer_architecture::{self, InferError, Inferred},
-    pytorch::{self, PytorchError},
+    pytorch::{PytorchError, StateDict},
 };
 use crate::{
     augment::Normalisation,
     checkpoint::{Checkpoint, CheckpointError},
     config::{Config, ConfigError},
     encoder::{BackboneKind, Encoder, EncoderConfig},
-    layout::Shapes,
     parameter::Parameters,
 };
 
-/// How the names of our own files end; all others are taken for PyTorch's.
-pub const EXTENSION: &str = "safetensors";
+/// Extension of this program's files. All others are read as PyTorch's.
+const EXTENSION: &str = "safetensors";
 
-/// A trained encoder, whose parameters are read on demand.
+/// A trained encoder. Its parameters are read on demand.
 #[derive(Debug)]
 pub struct Pretrained {
-    /// What the encoder is built from.
+    /// The encoder's architecture.
     pub config: EncoderConfig,
-    /// The run that trained it, if it was one of ours.
+    /// The run that trained it, if it was a run of this program.
     pub run: Option<Training>,
-    /// Of the file, for errors.
+    /// The file's name, for errors.
     name: String,
     tensors: Tensors,
 }
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Debug)]
 pub struct Training {
     /// Its options.
     pub config: Config,
     /// The steps taken.
     pub step: u64,
-    /// What its images' channels were normalised by, if the checkpoint says.
+    /// Its images' normalisation, if the checkpoint has one.
     pub normalisation: Option<Normalisation>,
 }
 
+#[derive(Debug)]
 enum Tensors {
-    /// A file of ours, whole.
-    Ours(Vec<u8>),
-    Authors(Box<dyn StateDict>, Box<Inferred>),
+    /// The bytes of a file of this program.
+    Slimclr(Vec<u8>),
+    Authors(Box<StateDict>, Box<Inferred>),
 }
 
-/// Any error of a reader of state dicts.
-pub type ReadError = Box<dyn Error + Send + Sync>;
-
-/// A state dict's tensors, whatever file they are in.
-pub trait StateDict {
-    /// Names and shapes.
-    fn shapes(&self) -> Shapes;
-
-    /// The values of the tensor `name`, as 32-bit floating point.
-    ///
-    /// # Errors
-    /// If there is none, it is of integers, or its values are not all there.
-    fn read(&self, name: &str) -> Result<TensorData, ReadError>;
-}
-
-impl StateDict for pytorch::StateDict {
-    fn shapes(&self) -> Shapes {
-        self.shapes()
-    }
-
-    fn read(&self, name: &str) -> Result<TensorData, ReadError> {
-        Ok(self.read(name)?)
-    }
-}
-
-/// Why a file holds no trained network.
+/// Why a file cannot be used as a trained network.
 #[derive(Debug, Error)]
 #[error("{name} cannot be used: {cause}")]
 pub struct PretrainedError {
@@ -88,56 +61,45 @@ pub struct PretrainedError {
 /// What is wrong with a file of a trained network.
 #[derive(Debug, Error)]
 pub enum Cause {
-    /// No checkpoint or snapshot of ours, or not whole.
+    /// A damaged checkpoint or snapshot of this program, or one that does not fit its options.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// No file of PyTorch, or not whole.
+    /// A PyTorch file that cannot be read.
     #[error(transparent)]
     Pytorch(#[from] PytorchError),
-    /// A state dict of no network known.
+    /// A state dict of another network.
     #[error(transparent)]
     Infer(#[from] InferError),
-    /// A state dict's tensor.
-    #[error(transparent)]
-    Read(#[from] ReadError),
 }
 
 impl Pretrained {
-    /// Reads a file of this name: one of our checkpoints or snapshots (`.safetensors`), or a checkpoint of the authors'
-    /// code as PyTorch writes it since 1.6.
+    /// Reads the bytes of a file of this name: a checkpoint or snapshot of this program (`.safetensors`), or a
+    /// checkpoint of the authors' code as PyTorch writes it.
     ///
     /// # Errors
-    /// If it is none of these, or not whole.
+    /// If it is none of these, is damaged, or does not hold a slimmable network.
     pub fn read(name: &str, bytes: Vec<u8>) -> Result<Self, PretrainedError> {
-        if name.rsplit_once('.').is_some_and(|(_, extension)| extension == EXTENSION) {
-            return Self::ours(name, bytes).map_err(|cause| blame(name, cause));
-        }
-        let state_dict = pytorch::StateDict::open(bytes).map_err(|error| blame(name, error))?;
-        Self::from_state_dict(name, state_dict)
+        let is_slimclr = name.rsplit_once('.').is_some_and(|(_, extension)| extension == EXTENSION);
+        let read = if is_slimclr { Self::slimclr } else { Self::authors };
+        read(name, bytes).map_err(|cause| named(name, cause))
     }
 
-    /// The authors' network in a state dict that was read from a file of this name.
-    ///
-    /// # Errors
-    /// If its tensors are not those of a slimmable network.
-    pub fn from_state_dict(name: &str, state_dict: impl StateDict + 'static) -> Result<Self, PretrainedError> {
-        let inferred = infer_architecture::infer(&state_dict.shapes()).map_err(|error| blame(name, error))?;
-        Ok(Self {
-            config: inferred.config.clone(),
-            run: None,
-            name: name.into(),
-            tensors: Tensors::Authors(Box::new(state_dict), Box::new(inferred)),
-        })
+    fn authors(name: &str, bytes: Vec<u8>) -> Result<Self, Cause> {
+        let state_dict = StateDict::open(bytes)?;
+        let inferred = infer_architecture::infer(&state_dict.shapes())?;
+        let config = inferred.config.clone();
+        let tensors = Tensors::Authors(Box::new(state_dict), Box::new(inferred));
+        Ok(Self { config, run: None, name: name.into(), tensors })
     }
 
-    fn ours(name: &str, bytes: Vec<u8>) -> Result<Self, Cause> {
+    fn slimclr(name: &str, bytes: Vec<u8>) -> Result<Self, Cause> {
         let file = Checkpoint::read_encoder(&bytes)?;
         let run = Training { config: file.config().clone(), step: file.step(), normalisation: file.normalisation() };
         let config = run.config.encoder().map_err(|error| CheckpointError::from(ConfigError::from(error)))?;
-        Ok(Self { config, run: Some(run), name: name.into(), tensors: Tensors::Ours(bytes) })
+        Ok(Self { config, run: Some(run), name: name.into(), tensors: Tensors::Slimclr(bytes) })
     }
 
-    /// The options it was trained with, or those of its backbone's recipe where the file does not tell.
+    /// Returns the options it was trained with, or for a PyTorch file, which has none, the preset of its backbone.
     pub fn options(&self) -> Config {
         match (&self.run, self.config.backbone) {
             (Some(run), _) => run.config.clone(),
@@ -146,25 +108,25 @@ impl Pretrained {
         }
     }
 
-    /// The file, if it is one of ours.
+    /// Returns the file's bytes, if it is a file of this program.
     pub fn checkpoint(&self) -> Option<&[u8]> {
         match &self.tensors {
-            Tensors::Ours(bytes) => Some(bytes),
+            Tensors::Slimclr(bytes) => Some(bytes),
             Tensors::Authors(..) => None,
         }
     }
 
-    /// The encoder and its parameters.
+    /// Builds the encoder and reads its parameters, on `device`.
     ///
     /// # Errors
-    /// If the file is not whole, or has tensors of integers.
+    /// If the file is damaged, or a tensor is not floating-point.
     pub fn load(&self, device: &Device) -> Result<(Encoder, Parameters), PretrainedError> {
-        self.parameters(device).map_err(|cause| blame(&self.name, cause))
+        self.parameters(device).map_err(|cause| named(&self.name, cause))
     }
 
     fn parameters(&self, device: &Device) -> Result<(Encoder, Parameters), Cause> {
         match &self.tensors {
-            Tensors::Ours(bytes) => {
+            Tensors::Slimclr(bytes) => {
                 let file = Checkpoint::read_encoder(bytes)?;
                 let encoder = file.encoder()?;
                 let parameters = file.query(&encoder, device)?;
@@ -177,62 +139,63 @@ impl Pretrained {
     }
 }
 
-impl fmt::Debug for Tensors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ours(_) => "ours",
-            Self::Authors(..) => "the authors'",
-        })
-    }
-}
-
-/// Names the file in an error that came of it.
-fn blame(name: &str, cause: impl Into<Cause>) -> PretrainedError {
-    PretrainedError { name: name.into(), cause: Box::new(cause.into()) }
+/// Adds the file's name to an error.
+fn named(name: &str, cause: Cause) -> PretrainedError {
+    PretrainedError { name: name.into(), cause: Box::new(cause) }
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::TensorData;
     use futures::executor::block_on;
 
     use super::*;
     use crate::{
         checkpoint::{self, Snapshot},
-        interchange::pytorch::fixture::{Value, archive, older_file},
+        head::HeadKind,
+        interchange::pytorch::fixture::{Value, archive, legacy_file},
         method::Trainer,
+        width::Widths,
     };
 
-    /// A run's state after 7 steps, and its options.
-    fn trained() -> (Trainer, Config) {
+    /// Returns a trainer after 7 steps, and its options.
+    fn trainer() -> (Trainer, Config) {
         let options = Config { image_size: 16, ..Config::mini() };
         let mut state = Trainer::new(&options, options.encoder().unwrap().build().unwrap(), &Device::flex());
         state.steps = 7;
         (state, options)
     }
 
-    /// What the authors' code saves of the same network.
-    fn state_dict(state: &Trainer) -> Value {
-        let tensors = state.query.named().map(|(spec, value)| {
+    /// Returns the entries of a state dict with these parameters.
+    fn under(prefix: &str, parameters: &Parameters) -> Vec<(String, Value)> {
+        let tensors = parameters.named().map(|(spec, value)| {
             let values = value.clone().into_data().iter::<f32>().collect();
-            let data = TensorData::new(values, spec.named_shape());
-            (format!("module.encoder_q.{}", spec.name), Value::Tensor(data))
+            (format!("{prefix}{}", spec.name), Value::Tensor(TensorData::new(values, spec.named_shape())))
         });
-        Value::dict([("epoch", Value::Pickled(b"K\x07".to_vec())), ("state_dict", Value::Dict(tensors.collect()))])
+        tensors.collect()
+    }
+
+    /// Returns what the authors' code saves.
+    fn authors_checkpoint(state_dict: Vec<(String, Value)>) -> Value {
+        Value::dict([("epoch", Value::Pickled(b"K\x07".to_vec())), ("state_dict", Value::Dict(state_dict))])
+    }
+
+    fn values(parameters: &Parameters) -> Vec<(String, TensorData)> {
+        parameters.named().map(|(spec, value)| (spec.name.clone(), value.clone().into_data())).collect()
     }
 
     #[test]
-    fn checkpoint_snapshot_and_state_dict_are_the_same_network() {
-        let (state, options) = trained();
+    fn checkpoint_snapshot_and_pytorch_files_hold_the_same_network() {
+        let (state, options) = trainer();
         let checkpoint = block_on(checkpoint::save(&state, &options, Normalisation::CIFAR10)).unwrap();
         let snapshot = block_on(Snapshot::save(&state, &options)).unwrap();
+        let authors = authors_checkpoint(under("module.encoder_q.", &state.query));
         let files = [
             ("checkpoint.safetensors", checkpoint, Some(Some(Normalisation::CIFAR10))),
             ("network.safetensors", snapshot, Some(None)),
-            ("checkpoint_0199.pth.tar", archive(&state_dict(&state)), None),
+            ("checkpoint_0199.pth.tar", archive(&authors), None),
+            ("checkpoint_0199.pth", legacy_file(&authors), None),
         ];
-        let values = |parameters: &Parameters| -> Vec<(String, TensorData)> {
-            parameters.named().map(|(spec, value)| (spec.name.clone(), value.clone().into_data())).collect()
-        };
         for (name, bytes, normalisation) in files {
             let trained = Pretrained::read(name, bytes).unwrap();
             assert_eq!(trained.run.as_ref().map(|run| run.normalisation), normalisation, "{name}");
@@ -244,24 +207,47 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trained_network_is_refused_by_name() {
-        let (state, options) = trained();
+    fn the_architecture_of_the_authors_checkpoints_is_inferred() {
+        let config = EncoderConfig {
+            backbone: BackboneKind::Cifar,
+            depth: 8,
+            multiplier: 1.0,
+            widths: Widths::try_from(vec![1.0, 0.75, 0.3]).unwrap(),
+            head: HeadKind::Mocov2,
+            hidden: HeadKind::Mocov2.paper_hidden(),
+            predictor: false,
+            outputs: 8,
+        };
+        let layout = config.build().unwrap().layout().clone();
+        let [query, key] = [1, 2].map(|seed| Parameters::init(layout.clone(), seed, &Device::flex()));
+        let mut tensors = [under("module.encoder_q.", &query), under("module.encoder_k.", &key)].concat();
+        for file in [archive, legacy_file] {
+            let trained = Pretrained::read("w.pth", file(&authors_checkpoint(tensors.clone()))).unwrap();
+            assert!(trained.run.is_none());
+            assert_eq!((&trained.config, trained.options().image_size), (&config, 32));
+            let (encoder, parameters) = trained.load(&Device::flex()).unwrap();
+            assert_eq!(encoder.layout().iter().count(), layout.iter().count());
+            assert_eq!(values(&parameters), values(&query));
+        }
+        tensors.retain(|(name, _)| name != "module.encoder_q.fc.2.bias");
+        let error = Pretrained::read("w.pth", archive(&authors_checkpoint(tensors))).unwrap_err().to_string();
+        assert_eq!(error, "w.pth cannot be used: the tensors do not fit the network: 1 missing (fc.2.bias)");
+    }
+
+    #[test]
+    fn other_files_are_refused_by_name() {
+        let (state, options) = trainer();
         let other = Config { dim: 2 * options.dim, ..options };
         let misfit = block_on(Snapshot::save(&state, &other)).unwrap();
         let nothing = archive(&Value::dict([("state_dict", Value::dict([]))]));
         for (name, bytes, why) in [
-            (
-                "w.safetensors",
-                b"no tensors".to_vec(),
-                "w.safetensors cannot be used: this is no intact safetensors file",
-            ),
-            ("w.safetensors", misfit, "w.safetensors cannot be used: the tensors do not fit the network"),
-            ("cat.jpg", b"\xff\xd8\xff".to_vec(), "cat.jpg cannot be used: it is no whole PyTorch file"),
-            ("w.pth", older_file(&state_dict(&state)), "w.pth cannot be used: it has the format of PyTorch before 1.6"),
-            ("w.pth", nothing, "w.pth cannot be used: no network of the authors' code is in it"),
+            ("w.safetensors", b"no tensors".to_vec(), "intact safetensors file"),
+            ("w.safetensors", misfit, "the tensors do not fit the network"),
+            ("cat.jpg", b"\xff\xd8\xff".to_vec(), "it is not a PyTorch file"),
+            ("w.pth", nothing, "it does not hold a network of the authors' code"),
         ] {
             let error = Pretrained::read(name, bytes).unwrap_err().to_string();
-            assert!(error.starts_with(why), "{error}");
+            assert!(error.starts_with(&format!("{name} cannot be used: ")) && error.contains(why), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Files as `torch.save` writes them, for tests.
+//! Writes files as `torch.save` does, for tests.
 
 use std::io::{Cursor, Write};
 
@@ -8,7 +8,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 /// A value in a pickle.
 #[derive(Clone)]
 pub enum Value {
-    /// A tensor of floating point.
+    /// A tensor.
     Tensor(TensorData),
     /// A dictionary.
     Dict(Vec<(String, Value)>),
@@ -19,23 +19,23 @@ pub enum Value {
         /// Attributes.
         state: Vec<(String, Value)>,
     },
-    /// Opcodes that leave one value.
+    /// Opcodes that put one value on the stack.
     Pickled(Vec<u8>),
 }
 
 impl Value {
-    /// A dictionary.
+    /// Returns a dictionary.
     pub fn dict<const N: usize>(entries: [(&str, Value); N]) -> Self {
         Self::Dict(entries.map(|(key, value)| (key.to_owned(), value)).into())
     }
 
-    /// The result of calling the global `module.name` without arguments.
+    /// Returns the result of calling `module.name` without arguments.
     pub fn call(module: &str, name: &str) -> Self {
         Self::Pickled(format!("c{module}\n{name}\n)R").into_bytes())
     }
 }
 
-/// The file of `root` in the format since PyTorch 1.6: a zip archive of a pickle and the tensors' bytes.
+/// Returns the file of `root` in the format since PyTorch 1.6: a zip archive of a pickle and the tensors' bytes.
 pub fn archive(root: &Value) -> Vec<u8> {
     let mut storages = Vec::new();
     let pickle = [b"\x80\x02", &pickle(root, &mut storages)[..], b"."].concat();
@@ -45,7 +45,7 @@ pub fn archive(root: &Value) -> Vec<u8> {
     zip(beside.into_iter().chain(storages.iter().map(|(name, bytes)| (name.as_str(), *bytes))))
 }
 
-/// A zip archive of files that are stored as they are.
+/// Returns a zip archive of uncompressed files.
 pub fn zip<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in files {
@@ -56,8 +56,8 @@ pub fn zip<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> 
     archive.finish().unwrap().into_inner()
 }
 
-/// The file of `root` in the older format: a stream of pickles, and then the tensors' bytes.
-pub fn older_file(root: &Value) -> Vec<u8> {
+/// Returns the file of `root` in the format before PyTorch 1.6: pickles, then the tensors' bytes.
+pub fn legacy_file(root: &Value) -> Vec<u8> {
     let mut storages = Vec::new();
     let root = pickle(root, &mut storages);
     let keys: Vec<u8> = (0..storages.len()).flat_map(|key| string(&key.to_string())).collect();

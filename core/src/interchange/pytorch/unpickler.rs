@@ -1,25 +1,33 @@
-//! Python's pickles as `torch.save` writes them, read as data: what code they name is neither loaded nor run.
+//! Pickles as `torch.save` writes them with protocols 2 to 5, read as data: no code that they name is loaded or run.
 //!
-//! A pickle is a program for a machine with a stack. This machine makes plain values, dictionaries and tensors, and of
-//! whatever else a pickle would have made only the name.
+//! A pickle is a program for a stack machine. This machine makes plain values, containers and tensors. Of any other
+//! object it keeps the name of the class or function that would have made it.
+
+mod objects;
 
 use std::{collections::HashMap, rc::Rc};
 
 use thiserror::Error;
 
-/// Dimensions beyond which no network has a tensor.
-const MOST_DIMENSIONS: usize = 8;
+use super::value::{Pickle, Value};
+
+/// The longest pickle that is read, in bytes: a hundred times any network's. Its values take several times its length
+/// in memory.
+const MAX_LENGTH: usize = 16 << 20;
 
 /// Why a pickle cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PickleError {
-    /// It is cut short.
+    /// The file ends within it.
     #[error("its pickle ends early")]
     Truncated,
-    /// Something stands where it cannot.
+    /// It has more than 16 MiB.
+    #[error("its pickle is longer than 16 MiB, far longer than any network's")]
+    TooLong,
+    /// An instruction finds another value than it needs.
     #[error("its pickle is damaged at byte {0}")]
     Damaged(usize),
-    /// An instruction beyond those that `torch.save` uses.
+    /// An instruction that `torch.save` does not use.
     #[error("its pickle has opcode {opcode:#04x} at byte {at}, which torch.save does not write")]
     Opcode {
         /// The instruction.
@@ -29,95 +37,48 @@ pub enum PickleError {
     },
 }
 
-/// A value of a pickle. Those that hold others are places in the [`Pickle`], so that values may hold themselves.
-#[derive(Debug, Clone)]
-pub(super) enum Value {
-    /// Anything that is no tensor and leads to none, in words.
-    Plain(&'static str),
-    Integer(i64),
-    Text(Rc<str>),
-    Tuple(usize),
-    Dict(usize),
-    /// Something of a Python module, by its full name.
-    Global(Rc<str>),
-    /// An object that the named class or function would have made.
-    Opaque(Rc<str>),
-    Storage(Rc<Storage>),
-    Tensor(Rc<Tensor>),
+/// Reads the pickle at `start` of `bytes`. Returns it and the place of the byte after it.
+///
+/// # Errors
+/// If it is damaged, ends early, is longer than 16 MiB, or has opcodes that `torch.save` does not write.
+pub fn unpickle(bytes: &[u8], start: usize) -> Result<(Pickle, usize), PickleError> {
+    let end = bytes.len().min(start.saturating_add(MAX_LENGTH));
+    let pickle = Pickle {
+        root: Value::NONE,
+        globals: Vec::new(),
+        storages: Vec::new(),
+        sequences: Vec::new(),
+        dicts: Vec::new(),
+    };
+    let mut unpickler = Unpickler {
+        bytes: &bytes[..end],
+        at: start,
+        is_cut: end < bytes.len(),
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+        pickle,
+    };
+    unpickler.pickle.root = unpickler.run()?;
+    Ok((unpickler.pickle, unpickler.at))
 }
 
-impl Value {
-    /// In words.
-    pub fn describe(&self) -> &str {
-        match self {
-            Self::Plain(what) => what,
-            Self::Integer(_) => "a number",
-            Self::Text(_) => "a string",
-            Self::Tuple(_) => "a tuple",
-            Self::Dict(_) => "a dictionary",
-            Self::Global(name) | Self::Opaque(name) => name,
-            Self::Storage(_) => "a tensor's storage",
-            Self::Tensor(_) => "a tensor",
-        }
-    }
-}
-
-/// Where a tensor's elements are kept.
-#[derive(Debug)]
-pub(super) struct Storage {
-    /// The Python type, such as `torch.FloatStorage`.
-    pub kind: Rc<str>,
-    /// Its name in the file.
-    pub key: Rc<str>,
-}
-
-/// A view into a storage.
-#[derive(Debug)]
-pub(super) struct Tensor {
-    pub storage: Rc<Storage>,
-    /// Place of the first element in the storage.
-    pub offset: usize,
-    pub shape: Vec<usize>,
-    /// Elements of the storage from one place along a dimension to the next.
-    pub strides: Vec<usize>,
-}
-
-/// All values of a pickle.
-#[derive(Debug)]
-pub(super) struct Pickle {
-    /// What was pickled.
-    pub root: Value,
-    dicts: Vec<Vec<(Value, Value)>>,
-}
-
-impl Pickle {
-    /// Reads a pickle.
-    pub fn read(bytes: &[u8]) -> Result<Self, PickleError> {
-        let mut machine = Machine { bytes, ..Machine::default() };
-        let root = machine.run()?;
-        Ok(Self { root, dicts: machine.dicts })
-    }
-
-    /// The entries of a [`Value::Dict`].
-    pub fn dict(&self, place: usize) -> &[(Value, Value)] {
-        &self.dicts[place]
-    }
-}
-
-#[derive(Default)]
-struct Machine<'a> {
+struct Unpickler<'a> {
+    /// Up to the longest pickle's end.
     bytes: &'a [u8],
-    /// Bytes that were read.
+    /// Place of the next byte.
     at: usize,
+    /// Whether the file has more bytes.
+    is_cut: bool,
     stack: Vec<Value>,
     /// Heights of the stack where groups of values begin.
     marks: Vec<usize>,
     memo: HashMap<usize, Value>,
-    tuples: Vec<Vec<Value>>,
-    dicts: Vec<Vec<(Value, Value)>>,
+    /// The values so far.
+    pickle: Pickle,
 }
 
-impl<'a> Machine<'a> {
+impl<'a> Unpickler<'a> {
     fn run(&mut self) -> Result<Value, PickleError> {
         loop {
             let at = self.at;
@@ -130,7 +91,7 @@ impl<'a> Machine<'a> {
 
     fn step(&mut self, opcode: u8, at: usize) -> Result<(), PickleError> {
         let value = match opcode {
-            // The protocol's number, and the length of a frame.
+            // The protocol's number and the length of a frame.
             0x80 => return self.take(1).map(drop),
             0x95 => return self.take(8).map(drop),
             b'(' => {
@@ -146,8 +107,9 @@ impl<'a> Machine<'a> {
             b'h' => self.remembered(1)?,
             b'j' => self.remembered(4)?,
 
-            b'N' => Value::Plain("None"),
-            0x88 | 0x89 => Value::Plain("a truth value"),
+            b'N' => Value::NONE,
+            0x88 => Value::Bool(true),
+            0x89 => Value::Bool(false),
             b'G' => self.take(8).map(|_| Value::Plain("a number"))?,
             b'K' => self.integer(1).map(Value::Integer)?,
             b'M' => self.integer(2).map(Value::Integer)?,
@@ -161,21 +123,25 @@ impl<'a> Machine<'a> {
             b'B' => self.sized(4).map(|_| Value::Plain("bytes"))?,
             0x8e => self.sized(8).map(|_| Value::Plain("bytes"))?,
 
-            b')' => self.tuple(Vec::new()),
+            // An empty tuple, list and set.
+            b')' | b']' | 0x8f => self.sequence(Vec::new()),
             0x85..=0x87 => {
                 let items = self.pop_many(usize::from(opcode - 0x84))?;
-                self.tuple(items)
+                self.sequence(items)
             }
-            b't' => {
+            // A tuple and a frozen set.
+            b't' | 0x91 => {
                 let items = self.pop_group()?;
-                self.tuple(items)
+                self.sequence(items)
             }
-            b']' => Value::Plain("a list"),
-            0x8f => Value::Plain("a set"),
-            // A frozen set.
-            0x91 => self.pop_group().map(|_| Value::Plain("a set"))?,
-            b'a' => return self.pop().map(drop),
-            b'e' | 0x90 => return self.pop_group().map(drop),
+            b'a' => {
+                let item = self.pop_many(1)?;
+                return self.append(item);
+            }
+            b'e' | 0x90 => {
+                let items = self.pop_group()?;
+                return self.append(items);
+            }
             b'}' => self.empty_dict(),
             b's' => {
                 let entry = self.pop_many(2)?;
@@ -188,15 +154,15 @@ impl<'a> Machine<'a> {
 
             b'c' => {
                 let [module, name] = [self.line()?, self.line()?];
-                Value::Global(format!("{module}.{name}").into())
+                self.global(module, name)
             }
             0x93 => {
                 let (name, module) = (self.pop_text()?, self.pop_text()?);
-                Value::Global(format!("{module}.{name}").into())
+                self.global(&module, &name)
             }
             b'Q' => {
                 let id = self.pop()?;
-                self.storage(&id)?
+                self.persistent(&id)?
             }
             b'R' | 0x81 => {
                 let (arguments, callable) = (self.pop()?, self.pop()?);
@@ -204,9 +170,9 @@ impl<'a> Machine<'a> {
             }
             0x92 => {
                 let [class, _, _] = <[Value; 3]>::try_from(self.pop_many(3)?).map_err(|_| self.damaged())?;
-                self.opaque(&class)?
+                self.object(&class)?
             }
-            // An object's attributes, such as the versions of modules in a state dict.
+            // An object's attributes, such as the modules' versions in a state dict.
             b'b' => return self.pop().map(drop),
             _ => return Err(PickleError::Opcode { opcode, at }),
         };
@@ -218,8 +184,12 @@ impl<'a> Machine<'a> {
         PickleError::Damaged(self.at)
     }
 
+    fn ended(&self) -> PickleError {
+        if self.is_cut { PickleError::TooLong } else { PickleError::Truncated }
+    }
+
     fn take(&mut self, length: usize) -> Result<&'a [u8], PickleError> {
-        let taken = self.bytes[self.at..].get(..length).ok_or(PickleError::Truncated)?;
+        let taken = self.bytes[self.at..].get(..length).ok_or_else(|| self.ended())?;
         self.at += length;
         Ok(taken)
     }
@@ -228,16 +198,16 @@ impl<'a> Machine<'a> {
         Ok(self.take(1)?[0])
     }
 
-    /// An unsigned number of up to 8 bytes, those of 8 as if they were signed.
+    /// Reads an unsigned integer of 1 to 4 bytes, or a signed one of 8.
     fn integer(&mut self, bytes: usize) -> Result<i64, PickleError> {
         let mut all = [0; 8];
         all[..bytes].copy_from_slice(self.take(bytes)?);
         Ok(i64::from_le_bytes(all))
     }
 
-    /// Bytes after their own number, which has `prefix` bytes.
+    /// Reads bytes after their length, which has `prefix` bytes.
     fn sized(&mut self, prefix: usize) -> Result<&'a [u8], PickleError> {
-        let length = usize::try_from(self.integer(prefix)?).map_err(|_| PickleError::Truncated)?;
+        let length = usize::try_from(self.integer(prefix)?).map_err(|_| self.ended())?;
         self.take(length)
     }
 
@@ -246,7 +216,7 @@ impl<'a> Machine<'a> {
         Ok(Value::Text(text.into()))
     }
 
-    /// A number in two's complement, of any length.
+    /// Reads an integer in two's complement, of any length.
     fn long(&mut self, prefix: usize) -> Result<Value, PickleError> {
         let bytes = self.sized(prefix)?;
         if bytes.len() > 8 {
@@ -259,13 +229,14 @@ impl<'a> Machine<'a> {
     }
 
     fn line(&mut self) -> Result<&'a str, PickleError> {
-        let length = self.bytes[self.at..].iter().position(|byte| *byte == b'\n').ok_or(PickleError::Truncated)?;
+        let length = self.bytes[self.at..].iter().position(|byte| *byte == b'\n');
+        let length = length.ok_or_else(|| self.ended())?;
         let line = self.take(length)?;
         self.at += 1;
         std::str::from_utf8(line).map_err(|_| self.damaged())
     }
 
-    /// The value on top, of the group that was begun last.
+    /// Returns the value on top, of the innermost group.
     fn top(&self) -> Result<&Value, PickleError> {
         let begin = self.marks.last().copied().unwrap_or(0);
         self.stack[begin..].last().ok_or_else(|| self.damaged())
@@ -305,96 +276,51 @@ impl<'a> Machine<'a> {
         self.memo.get(&place).cloned().ok_or_else(|| self.damaged())
     }
 
-    fn tuple(&mut self, items: Vec<Value>) -> Value {
-        self.tuples.push(items);
-        Value::Tuple(self.tuples.len() - 1)
+    fn sequence(&mut self, items: Vec<Value>) -> Value {
+        self.pickle.sequences.push(items);
+        Value::Sequence(self.pickle.sequences.len() - 1)
     }
 
     fn items(&self, value: &Value) -> Result<&[Value], PickleError> {
         match value {
-            Value::Tuple(place) => Ok(&self.tuples[*place]),
+            Value::Sequence(place) => Ok(self.pickle.sequence(*place)),
             _ => Err(self.damaged()),
         }
     }
 
-    fn empty_dict(&mut self) -> Value {
-        self.dicts.push(Vec::new());
-        Value::Dict(self.dicts.len() - 1)
+    /// Appends items to the list or set on top.
+    fn append(&mut self, items: Vec<Value>) -> Result<(), PickleError> {
+        match *self.top()? {
+            Value::Sequence(place) => self.pickle.sequences[place].extend(items),
+            Value::Object(_) => {}
+            _ => return Err(self.damaged()),
+        }
+        Ok(())
     }
 
-    /// Puts keys and values, by turns, into the dictionary on top.
+    fn empty_dict(&mut self) -> Value {
+        self.pickle.dicts.push(Vec::new());
+        Value::Dict(self.pickle.dicts.len() - 1)
+    }
+
+    /// Puts alternating keys and values into the dictionary on top.
     fn set_items(&mut self, entries: Vec<Value>) -> Result<(), PickleError> {
         match *self.top()? {
             Value::Dict(place) if entries.len().is_multiple_of(2) => {
                 let mut entries = entries.into_iter();
                 let pairs = std::iter::from_fn(|| entries.next().zip(entries.next()));
-                self.dicts[place].extend(pairs);
-                Ok(())
+                self.pickle.dicts[place].extend(pairs);
             }
-            Value::Opaque(_) => Ok(()),
-            _ => Err(self.damaged()),
+            Value::Object(_) => {}
+            _ => return Err(self.damaged()),
         }
+        Ok(())
     }
 
-    /// What a class or function makes of its arguments, if it is one that tensors are made with.
-    fn call(&mut self, callable: &Value, arguments: &Value) -> Result<Value, PickleError> {
-        let Value::Global(name) = callable else { return self.opaque(callable) };
-        let items = self.items(arguments)?;
-        match (&**name, items) {
-            ("torch._utils._rebuild_tensor_v2", [Value::Storage(storage), offset, shape, strides, ..]) => {
-                self.tensor(storage, offset, shape, strides)
-            }
-            ("torch._utils._rebuild_parameter", [Value::Tensor(tensor), ..]) => Ok(Value::Tensor(tensor.clone())),
-            ("torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_parameter", _) => Err(self.damaged()),
-            ("collections.OrderedDict", []) => Ok(self.empty_dict()),
-            _ => self.opaque(callable),
-        }
-    }
-
-    fn opaque(&self, class: &Value) -> Result<Value, PickleError> {
-        match class {
-            Value::Global(name) | Value::Opaque(name) => Ok(Value::Opaque(name.clone())),
-            _ => Err(self.damaged()),
-        }
-    }
-
-    fn storage(&self, id: &Value) -> Result<Value, PickleError> {
-        match self.items(id)? {
-            [Value::Text(what), Value::Global(kind), Value::Text(key), ..] if **what == *"storage" => {
-                Ok(Value::Storage(Rc::new(Storage { kind: kind.clone(), key: key.clone() })))
-            }
-            _ => Err(self.damaged()),
-        }
-    }
-
-    fn tensor(
-        &self,
-        storage: &Rc<Storage>,
-        offset: &Value,
-        shape: &Value,
-        strides: &Value,
-    ) -> Result<Value, PickleError> {
-        let [shape, strides] = [self.items(shape)?, self.items(strides)?];
-        if shape.len() != strides.len() {
-            return Err(self.damaged());
-        }
-        if shape.len() > MOST_DIMENSIONS {
-            return Ok(Value::Plain("a tensor of too many dimensions"));
-        }
-        let sizes = |values: &[Value]| values.iter().map(|value| self.size(value)).collect::<Result<_, _>>();
-        Ok(Value::Tensor(Rc::new(Tensor {
-            storage: storage.clone(),
-            offset: self.size(offset)?,
-            shape: sizes(shape)?,
-            strides: sizes(strides)?,
-        })))
-    }
-
-    fn size(&self, value: &Value) -> Result<usize, PickleError> {
-        match value {
-            Value::Integer(size) => usize::try_from(*size).map_err(|_| self.damaged()),
-            _ => Err(self.damaged()),
-        }
+    fn global(&mut self, module: &str, name: &str) -> Value {
+        let name: Rc<str> = format!("{module}.{name}").into();
+        self.pickle.globals.push(name.clone());
+        Value::Global(name)
     }
 }
 
@@ -403,7 +329,7 @@ mod tests {
     use super::*;
 
     fn read(opcodes: &[u8]) -> Result<Pickle, PickleError> {
-        Pickle::read(opcodes)
+        Ok(unpickle(opcodes, 0)?.0)
     }
 
     /// A dictionary with a tensor, a number, a global and an object, in instructions of protocols 2 and 4.
@@ -414,7 +340,7 @@ mod tests {
         (NJ\xff\xff\xff\xff\x90\x8c\x03big\x8a\x02\x00\x80\x8c\x05bytesC\x01xu.";
 
     #[test]
-    fn tensors_and_plain_values_are_made_and_objects_are_named() {
+    fn tensors_and_plain_values_are_read_and_objects_are_named() {
         let pickle = read(EVERYTHING).unwrap();
         let Value::Dict(root) = pickle.root else { panic!("{:?}", pickle.root) };
         let entries: Vec<(&str, &str)> =
@@ -425,8 +351,8 @@ mod tests {
             ("lr", "a number"),
             ("kind", "torch.float16"),
             ("args", "argparse.Namespace"),
-            ("list", "a list"),
-            ("set", "a set"),
+            ("list", "a tuple or list"),
+            ("set", "a tuple or list"),
             ("big", "a number"),
             ("bytes", "bytes"),
         ];
@@ -448,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_filled_after_it_was_remembered_is_one_value() {
+    fn a_container_may_hold_itself() {
         let pickle = read(b"}q\x00(\x8c\x01ah\x00\x8c\x01bK\x01u.").unwrap();
         let Value::Dict(root) = pickle.root else { panic!("{:?}", pickle.root) };
         let [(_, Value::Dict(itself)), _] = pickle.dict(root) else { panic!("{:?}", pickle.dict(root)) };
@@ -456,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_an_error_or_another_value() {
+    fn a_truncated_pickle_is_an_error_and_a_damaged_one_does_not_panic() {
         for length in 0..EVERYTHING.len() {
             assert_eq!(read(&EVERYTHING[..length]).unwrap_err(), PickleError::Truncated, "{length} bytes");
         }
@@ -464,25 +390,36 @@ mod tests {
             for byte in 0..=u8::MAX {
                 let mut damaged = EVERYTHING.to_vec();
                 damaged[at] = byte;
-                // That it returns at all is what counts.
                 _ = read(&damaged);
             }
         }
     }
 
     #[test]
-    fn hostile_instructions_take_no_more_than_their_length() {
+    fn hostile_instructions_neither_allocate_nor_recurse_far() {
         let long = |opcode: u8| [&[opcode][..], &[0xff; 7], &[0x7f], b"."].concat();
         for opcode in [0x8d, 0x8e] {
             assert_eq!(read(&long(opcode)).unwrap_err(), PickleError::Truncated);
         }
         assert_eq!(read(b"\x8b\xff\xff\xff\xff.").unwrap_err(), PickleError::Truncated);
-        // A place in the memo far out, and tuples within tuples beyond any call stack.
+        // A high place in the memo, and tuples nested deeper than any call stack.
         assert!(read(b"Nr\xff\xff\xff\xff.").is_ok());
         assert!(read(&[&b"N"[..], &vec![0x85; 1 << 20], b"."].concat()).is_ok());
-        for hostile in
-            [&b"."[..], b"(.", b"(t(N0.", b"t.", b"N(u.", b"Nu.", b"h\x00.", b"NR.", b"N)R.", b"NQ.", b"}(Nu."]
-        {
+        for hostile in [
+            &b"."[..],
+            b"(.",
+            b"(t(N0.",
+            b"t.",
+            b"N(u.",
+            b"Nu.",
+            b"h\x00.",
+            b"NR.",
+            b"N)R.",
+            b"NQ.",
+            b"}(Nu.",
+            b"NNa.",
+            b"N(e.",
+        ] {
             let error = read(hostile).unwrap_err();
             assert!(matches!(error, PickleError::Damaged(_) | PickleError::Opcode { .. }), "{hostile:?}: {error}");
         }
