@@ -23,7 +23,7 @@ use slimclr_core::{
     event::{Event, Started},
     forward::{Forward, Mode},
     head::HeadKind,
-    interchange::{pytorch::StateDict, trained::Trained},
+    interchange::{pretrained::Pretrained, pytorch::StateDict},
     method::{MethodKind, Trainer},
     parameter::Parameters,
     width::Widths,
@@ -148,16 +148,18 @@ fn bytes(tensor: Tensor<1>) -> Vec<u8> {
 /// Checks that the state dict that `tests/python/fixtures.py` wrote to `folder` has the values that it should.
 #[track_caller]
 fn check_state_dict(folder: &Path) {
-    let state_dict = StateDict::open(fs::read(folder.join("state_dict.pth")).unwrap()).unwrap();
     let expected = fs::read(folder.join("state_dict.safetensors")).unwrap();
     let expected = SafeTensors::deserialize(&expected).unwrap();
-    let mut shapes = state_dict.shapes();
-    assert_eq!(shapes.remove("1.num_batches_tracked"), Some(vec![]));
-    assert!(state_dict.read("1.num_batches_tracked").unwrap_err().to_string().contains("torch.LongStorage"));
-    let expected_shapes = expected.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec()));
-    assert_eq!(shapes, expected_shapes.collect());
-    for (name, view) in expected.iter() {
-        assert_eq!(state_dict.read(name).unwrap().as_bytes(), view.data(), "{name}");
+    for file in ["state_dict.pth", "state_dict-legacy.pth"] {
+        let state_dict = StateDict::open(fs::read(folder.join(file)).unwrap()).unwrap();
+        let mut shapes = state_dict.shapes();
+        assert_eq!(shapes.remove("1.num_batches_tracked"), Some(vec![]));
+        assert!(state_dict.read("1.num_batches_tracked").unwrap_err().to_string().contains("torch.LongStorage"));
+        let expected_shapes = expected.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec()));
+        assert_eq!(shapes, expected_shapes.collect());
+        for (name, view) in expected.iter() {
+            assert_eq!(state_dict.read(name).unwrap().as_bytes(), view.data(), "{file}: {name}");
+        }
     }
 }
 
@@ -167,7 +169,7 @@ fn check_state_dict(folder: &Path) {
 fn check_authors_checkpoints(folder: &Path) {
     for expected in Network::authors_checkpoints(folder) {
         let name = expected.path.to_str().unwrap();
-        let trained = Trained::read(name, fs::read(&expected.path).unwrap()).unwrap();
+        let trained = Pretrained::read(name, fs::read(&expected.path).unwrap()).unwrap();
         let (encoder, parameters) = trained.load(&Device::flex()).unwrap();
         assert_eq!(encoder.layout().widths(), expected.encoder.layout().widths(), "{name}");
         let values = |parameters: &Parameters| -> Vec<_> {
@@ -218,42 +220,147 @@ fn disjoint() -> Config {
     Config { widths: vec![1.0, 0.5, 0.25], disjoint: true, ..basic_blocks() }
 }
 
-#[test]
-#[ignore = "needs PyTorch: cargo xtask test"]
-fn the_authors_small_network_computes_what_it_did() {
-    checkpoint_agrees("backbone-cifar20.json");
-}
-
-#[test]
-#[ignore = "needs PyTorch: cargo xtask test"]
-fn the_authors_switchable_classifiers_compute_what_they_did() {
-    checkpoint_agrees("backbone-resnet50-switch.json");
-}
-
-#[test]
-#[ignore = "needs PyTorch: cargo xtask test"]
-fn the_authors_mocov2_network_computes_what_it_did() {
-    checkpoint_agrees("backbone-resnet50-mocov2.json");
-}
-
-#[test]
-#[ignore = "needs PyTorch: cargo xtask test"]
-fn a_state_dict_is_read_as_pytorch_saved_it() {
+/// Runs `check`, a program of `tests/python`, on exports of these widths of a run with generated parameters.
+#[track_caller]
+fn check_run(check: &str, config: &Config, widths: &[f64]) {
     let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, legacy, expected] =
-        ["checkpoint.pth", "legacy.pth", "expected.safetensors"].map(|name| folder.path().join(name));
-    python("state_dict.py", &[checkpoint.clone(), legacy.clone(), expected.clone()]);
-    let expected = fs::read(expected).unwrap();
-    let expected = SafeTensors::deserialize(&expected).unwrap();
-    for file in [checkpoint, legacy] {
-        let state_dict = StateDict::open(fs::read(file).unwrap()).unwrap();
-        let mut shapes = state_dict.shapes();
-        assert_eq!(shapes.remove("1.num_batches_tracked"), Some(vec![]));
-        assert!(state_dict.read("1.num_batches_tracked").unwrap_err().to_string().contains("torch.LongStorage"));
-        let expected_shapes = expected.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec()));
-        assert_eq!(shapes, expected_shapes.collect());
-        for (name, view) in expected.iter() {
-            assert_eq!(state_dict.read(name).unwrap().as_bytes(), view.data(), "{name}");
+    Network::write_run(folder.path().join("run"), config).check_exports(check, widths);
+}
+
+mod onnx_runtime {
+    use super::*;
+
+    #[track_caller]
+    fn agrees(config: &Config, widths: &[f64]) {
+        check_run("check_onnx.py", config, widths);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_basic_blocks() {
+        agrees(&basic_blocks(), &[1.0, 0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_bottlenecks() {
+        agrees(&bottlenecks(), &[1.0, 0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_a_wider_classifier() {
+        agrees(&wider_classifier(), &[1.0, 0.75]);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_an_efficientnet_b0() {
+        agrees(&efficientnet_b0(), &[1.0]);
+        agrees(&efficientnet_b0_classifier(), &[1.0]);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_disjoint_sub_networks() {
+        agrees(&disjoint(), &[0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_a_network_for_small_images() {
+        agrees(&Config { depth: 20, ..standard() }, &[0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_authors_checkpoints() {
+        for mut network in Network::authors_checkpoints(&fixtures("pytorch")) {
+            network.check_exports("check_onnx.py", &[1.0, 0.5]);
         }
+    }
+}
+
+mod pytorch {
+    use super::*;
+
+    /// Loads exports as torchvision's networks.
+    #[track_caller]
+    fn torchvision_agrees(config: &Config, widths: &[f64]) {
+        check_run("check_torchvision.py", config, widths);
+    }
+
+    /// Exports a checkpoint of the authors' layout with a parity case's parameters, and compares the exports' outputs
+    /// with those of the authors' code.
+    #[track_caller]
+    fn checkpoint_agrees(case: &str) {
+        let case = env::var_os("SLIMCLR_PARITY_DIR").map_or_else(|| fixtures("parity"), PathBuf::from).join(case);
+        let json: serde_json::Value = serde_json::from_slice(&fs::read(&case).unwrap()).unwrap();
+        let widths: Vec<f64> = serde_json::from_value(json["widths"].clone()).unwrap();
+
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoint = folder.path().join("checkpoint_0199.pth.tar");
+        python("authors_checkpoint.py", &[case.clone(), checkpoint.clone()]);
+        let cards = widths.iter().map(|width| export(&checkpoint, *width, folder.path()));
+        python("check_authors.py", &[case].into_iter().chain(cards).collect::<Vec<_>>());
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn basic_blocks_are_torchvisions() {
+        torchvision_agrees(&basic_blocks(), &[1.0, 0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn bottlenecks_are_torchvisions() {
+        torchvision_agrees(&bottlenecks(), &[1.0, 0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn a_wider_classifier_is_torchvisions() {
+        torchvision_agrees(&wider_classifier(), &[1.0, 0.75]);
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn an_efficientnet_b0_is_torchvisions() {
+        torchvision_agrees(&efficientnet_b0(), &[1.0]);
+        torchvision_agrees(&efficientnet_b0_classifier(), &[1.0]);
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn disjoint_sub_networks_are_torchvisions() {
+        torchvision_agrees(&disjoint(), &[0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn the_authors_cifar_network_has_the_authors_outputs() {
+        checkpoint_agrees("backbone-cifar20.json");
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn the_authors_switchable_classifiers_have_the_authors_outputs() {
+        checkpoint_agrees("backbone-resnet50-switch.json");
+    }
+
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn the_authors_mocov2_network_has_the_authors_outputs() {
+        checkpoint_agrees("backbone-resnet50-mocov2.json");
+    }
+
+    /// As the committed files, of the PyTorch that is installed.
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn new_files_have_what_pytorch_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        python("fixtures.py", &[folder.path().into()]);
+        check_state_dict(folder.path());
+        check_authors_checkpoints(folder.path());
     }
 }

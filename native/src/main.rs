@@ -7,7 +7,6 @@ mod experiment;
 mod feature_cache;
 mod model_card;
 mod options;
-mod outcome;
 mod raster;
 mod run_folder;
 mod summary;

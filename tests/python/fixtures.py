@@ -4,8 +4,9 @@
 
 The committed files are of PyTorch 2.15:
 
-- `state_dict.pth`: a state dict among other objects, with tensors of every floating-point type and with views;
-  `state_dict.safetensors` has the same tensors in 32 bits.
+- `state_dict.pth`: a state dict among other values, with tensors of every floating-point type and with views, in the
+  format since PyTorch 1.6; `state_dict-legacy.pth` in the format before; `state_dict.safetensors` has the same tensors in
+  32 bits.
 - `mocov2.pth.tar`, `switch.pth.tar`: the authors' checkpoints of a CIFAR ResNet-8 of widths 1.0 and 0.5, whose
   parameters `fill` generates with the salt `fixture/`.
 """
@@ -37,12 +38,12 @@ def save_state_dict(folder):
     state["column"] = torch.arange(6.0).reshape(2, 3)[:, 1]
     state["scalar"] = torch.tensor(0.5)
     state["parameter"] = torch.nn.Parameter(torch.randn(4))
-    # Objects that a reader has to skip: plain values, an optimizer's state, a module, a set.
-    values = {"epoch": 7, "best": 0.5, "seed": 2**70, "device": torch.device("cpu")}
-    torch.save(
-        {**values, "optimizer": optimizer.state_dict(), "state_dict": state, "network": network, "tags": {"a"}},
-        os.path.join(folder, "state_dict.pth"),
-    )
+    # Values that a reader must skip: plain ones, an optimizer's state, descriptions of tensors.
+    others = {"epoch": 7, "best": 0.5, "seed": 2**70, "device": torch.device("cpu"), "dtype": torch.float16, "tags": {"a"}}
+    root = {**others, "optimizer": optimizer.state_dict(), "state_dict": state}
+    torch.save(root, os.path.join(folder, "state_dict.pth"))
+    legacy = os.path.join(folder, "state_dict-legacy.pth")
+    torch.save(root, legacy, _use_new_zipfile_serialization=False)
     floats = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
     save_file(
         {name: tensor.detach().float().contiguous() for name, tensor in floats.items()},

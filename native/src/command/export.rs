@@ -75,8 +75,8 @@ pub fn run(flags: &ExportFlags) -> Result<()> {
 /// Returns the model card, without its files.
 ///
 /// # Errors
-/// If a run's record cannot be read or does not say how images were normalised.
-fn describe(flags: &Export, trained: &Pretrained, encoder: &Encoder, network: &SubNetwork) -> Result<ModelCard> {
+/// If a run's events cannot be read, or the normalisation of its images is unknown.
+fn model_card(flags: &ExportFlags, trained: &Pretrained, encoder: &Encoder, network: &SubNetwork) -> Result<ModelCard> {
     let events = if flags.run.is_dir() { RunFolder::open(&flags.run)?.events()? } else { Vec::new() };
     let started = Event::latest_start(&events);
     let normalisation = normalisation(trained, started).with_context(|| {
@@ -126,7 +126,8 @@ fn default_folder(network: &Path) -> PathBuf {
     folder.unwrap_or(Path::new("")).join("export")
 }
 
-/// As the checkpoint has it, or the run's record where it is older; the authors' code uses the statistics of what the backbone is made for.
+/// Returns the normalisation of the network's images: that of the checkpoint, or of the run's events for checkpoints of
+/// older versions. The authors' code uses the statistics of the data set that the backbone is made for.
 fn normalisation(trained: &Pretrained, started: Option<&Started>) -> Option<Normalisation> {
     match (&trained.run, trained.config.backbone) {
         (Some(run), _) => run.normalisation.or_else(|| started?.normalisation),
