@@ -17,5 +17,5 @@ fn the_costs_equal_the_papers() {
         assert!(total.trim_start().starts_with("total") && costs.iter().all(|cost| total.contains(cost)), "{table}");
         assert!(table.contains("stem") && table.lines().all(|line| line.len() <= 100), "{table}");
     }
-    refuses(&slimclr(&["profile", "--backbone", "efficientnet-b0"]), "EfficientNet-B0 comes in one size only");
+    refuses(&slimclr(&["profile", "--backbone", "efficientnet-b0"]), "EfficientNet-B0 has one size only");
 }

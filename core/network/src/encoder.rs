@@ -22,24 +22,24 @@ pub enum BackboneKind {
     Cifar,
     /// For ImageNet: 7x7/2 stem and max pooling, four stages; depths 18, 34, 50, 101, 152
     Resnet,
-    /// A small network to compare with, of one depth and one width: for --widths 1.0 alone
+    /// A small network for comparison, of one depth; needs --widths 1.0
     EfficientnetB0,
 }
 
-/// What an encoder is built from.
+/// Options of an encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncoderConfig {
     /// The kind of backbone.
     pub backbone: BackboneKind,
-    /// Its layers, where it comes in several depths.
+    /// Its depth in layers; ignored by EfficientNet-B0.
     pub depth: usize,
-    /// Its channels, as a multiple of the standard ones.
+    /// Multiplier of its standard channels.
     pub multiplier: f64,
     /// The widths it can run at.
     pub widths: Widths,
     /// The kind of head.
     pub head: HeadKind,
-    /// Hidden channels of the heads that have their own, and of the predictor.
+    /// Hidden channels of SimCLR's and MoCo v3's heads, and of the predictor.
     pub hidden: usize,
     /// Whether a predictor follows the head (MoCo v3's queries).
     pub predictor: bool,
@@ -60,7 +60,7 @@ impl EncoderConfig {
     /// Builds the architecture.
     ///
     /// # Errors
-    /// If the backbone comes in no such depth or size, or some width would leave a layer without channels.
+    /// If the backbone has no such depth or size, or some width would leave a layer without channels.
     pub fn build(&self) -> Result<Encoder, BuildError> {
         if self.outputs == 0 {
             return Err(BuildError::NoOutputs);
@@ -79,33 +79,32 @@ impl EncoderConfig {
 }
 
 impl Encoder {
-    /// An encoder with a backbone of your own, whose parameters are in `layout`; `head` and `predictor` were added to the
-    /// same table.
+    /// Creates an encoder from its parts, such as a custom backbone. All their parameters must be in `layout`.
     pub fn from_parts(layout: Layout, backbone: Backbone, head: Head, predictor: Option<Perceptron>) -> Self {
         Self { layout: Arc::new(layout), backbone, head, predictor }
     }
 
-    /// The table of parameters.
+    /// Returns the table of parameters.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
-    /// Whether its outputs are scores of classes.
+    /// Returns whether its outputs are class scores.
     pub fn is_classifier(&self) -> bool {
         matches!(self.head, Head::Supervised(_) | Head::SupervisedSwitch(_))
     }
 
-    /// The backbone.
+    /// Returns the backbone.
     pub fn backbone(&self) -> &Backbone {
         &self.backbone
     }
 
-    /// The head.
+    /// Returns the head.
     pub fn head(&self) -> &Head {
         &self.head
     }
 
-    /// The predictor that follows the head, if there is one (MoCo v3's queries).
+    /// Returns the predictor that follows the head, if there is one (MoCo v3's queries).
     pub fn predictor(&self) -> Option<&Perceptron> {
         self.predictor.as_ref()
     }
@@ -123,7 +122,7 @@ mod tests {
     use crate::profile::profile;
 
     #[test]
-    fn a_multiplier_makes_the_network_that_a_width_is() {
+    fn a_multiplier_costs_as_much_as_the_same_width() {
         for (backbone, depth) in [(BackboneKind::Cifar, 8), (BackboneKind::Resnet, 18), (BackboneKind::Resnet, 50)] {
             let of = |multiplier, widths: &[f64]| EncoderConfig {
                 backbone,

@@ -7,18 +7,18 @@ use crate::width::WidthError;
 /// Why an encoder cannot be built.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum BuildError {
-    /// A depth that the backbone does not come in.
+    /// The backbone does not exist at this depth.
     #[error("a backbone of this kind has no depth {depth}: choose from {known}")]
     Depth {
         /// The depth asked for.
         depth: usize,
-        /// Those there are.
+        /// The depths that exist.
         known: &'static str,
     },
-    /// A size that EfficientNet-B0 does not come in.
-    #[error("EfficientNet-B0 comes in one size only: its widths must be 1.0 alone, and its multiplier 1")]
+    /// EfficientNet-B0 does not exist in this size.
+    #[error("EfficientNet-B0 has one size only: set widths = 1.0 and multiplier = 1")]
     OneSize,
-    /// An output dimension of zero.
+    /// The output dimension is zero.
     #[error("the output dimension must be at least 1")]
     NoOutputs,
     /// A layer would have no channel.
@@ -29,7 +29,7 @@ pub enum BuildError {
         /// The layer's standard channels.
         channels: usize,
     },
-    /// A width that leaves nothing.
+    /// A width is not valid for this network.
     #[error(transparent)]
     Width(#[from] WidthError),
 }

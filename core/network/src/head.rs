@@ -29,7 +29,7 @@ pub enum HeadKind {
 }
 
 impl HeadKind {
-    /// Hidden channels that the paper gives it, where they are not the backbone's.
+    /// Returns the hidden channels in the paper, for heads whose hidden channels are not the backbone's.
     pub fn paper_hidden(self) -> usize {
         if self == Self::Simclr { 2048 } else { 4096 }
     }
@@ -54,8 +54,8 @@ pub enum Head {
 }
 
 impl Head {
-    /// A head of `kind` from `features` by `hidden` to `outputs` channels, named `fc` as in the authors' code.
-    /// Only MoCo v3's and SimCLR's have hidden channels of their own.
+    /// Creates a head of `kind` from `features` to `outputs` channels, named `fc` as in the authors' code. Only MoCo
+    /// v3's and SimCLR's heads use `hidden`.
     ///
     /// # Errors
     /// If some width would have no channels.
@@ -90,7 +90,7 @@ impl Head {
         })
     }
 
-    /// From features, `[batch, F, 1, 1]`, to outputs, `[batch, D, 1, 1]`.
+    /// Visits the layers, from features `[batch, F, 1, 1]` to outputs `[batch, D, 1, 1]`.
     pub fn visit<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
         visitor.stage(HEAD);
         match self {
@@ -106,7 +106,7 @@ impl Head {
     }
 }
 
-/// Two linear layers with a norm and ReLU between them, the second without bias, and perhaps a norm after it.
+/// Two linear layers with a norm and ReLU between them, the second without bias, and optionally a norm after it.
 #[derive(Debug, Clone)]
 pub struct Perceptron {
     hidden: SlimLinear,
@@ -116,7 +116,8 @@ pub struct Perceptron {
 }
 
 impl Perceptron {
-    /// MoCo v3's predictor: from the embeddings by `hidden` channels back to their dimension, without biases.
+    /// Creates MoCo v3's predictor: from the embeddings through `hidden` channels back to their dimension, without
+    /// biases.
     ///
     /// # Errors
     /// If some width would have no channels.
@@ -135,7 +136,7 @@ impl Perceptron {
         })
     }
 
-    /// From inputs to outputs, `[batch, channels, 1, 1]` each.
+    /// Visits the layers, from inputs to outputs, `[batch, channels, 1, 1]` each.
     pub fn visit<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
         let x = visitor.linear(x, &self.hidden);
         let x = visitor.norm(x, &self.norm, Epilogue::Relu);

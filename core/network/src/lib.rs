@@ -1,8 +1,9 @@
 //! Architectures of slimmable networks as plain data, without tensors.
 //!
-//! A [`Layout`](layout::Layout) is the table of a network's parameters. [Layers](layers) hold places in that table;
-//! [backbones](backbone) and [heads](head) put layers in order; an [`Encoder`](encoder::Encoder) is a backbone with a head. A
-//! [`Visitor`](visitor::Visitor) decides what the layers do: `slimclr-core` runs them, [`profile`] counts their costs.
+//! A [`Layout`](layout::Layout) is the table of a network's parameters. [Layers](layers) hold indices into it;
+//! [backbones](backbone) and [heads](head) put layers in order; an [`Encoder`](encoder::Encoder) is a backbone with a
+//! head. A [`Visitor`](visitor::Visitor) decides what the layers do: `slimclr-core` runs them, [`profile`] counts their
+//! costs.
 #![warn(missing_docs)]
 
 pub mod backbone;

@@ -1,4 +1,4 @@
-//! What a network costs at each width and stage: parameters and multiply-accumulates.
+//! Costs of a network at each width and stage: parameters and multiply-accumulates.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,27 +9,27 @@ use crate::{
     visitor::{Epilogue, Visitor},
 };
 
-/// One stage of a network, or all of it: the stem, a stage of blocks, the head.
+/// Costs of one stage: the stem, a stage of blocks, or the head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
     /// Its name.
     pub name: String,
-    /// Parameters that the width uses there: its slices, its own norms.
+    /// Parameters that the width uses: its slices and its norms.
     pub parameters: u64,
     /// Multiply-accumulates of convolutions and linear layers for one image.
     pub macs: u64,
 }
 
-/// One width's line of the profile.
+/// Costs of one width.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     /// The width.
     pub width: f64,
-    /// Parameters that it uses: its slices, its own norms, the head.
+    /// Parameters that it uses: its slices, its norms and the head.
     pub parameters: u64,
     /// Multiply-accumulates of convolutions and linear layers for one image.
     pub macs: u64,
-    /// The same by stage.
+    /// Costs by stage.
     #[serde(default)]
     pub stages: Vec<Stage>,
 }
@@ -52,9 +52,9 @@ pub fn profile(encoder: &Encoder, side: usize) -> Vec<Profile> {
         .collect()
 }
 
-/// The convolution and linear weights of each stage that the full network uses.
+/// Returns the convolution and linear weights of each stage.
 pub fn weights_by_stage(encoder: &Encoder) -> Vec<(String, Vec<ParameterId>)> {
-    // Of any size: which weights there are does not depend on it.
+    // The weights do not depend on the image size.
     let stages = Cost::of(encoder, 0, 1).stages.into_iter();
     stages.map(|(stage, weights)| (stage.name, weights)).collect()
 }
@@ -72,16 +72,16 @@ impl Extent {
     }
 }
 
-/// The visitor that counts.
+/// The visitor that counts costs.
 struct Cost<'a> {
     layout: &'a Layout,
     width: usize,
-    /// Each with the weights that it has.
+    /// Each stage with its weights.
     stages: Vec<(Stage, Vec<ParameterId>)>,
 }
 
 impl<'a> Cost<'a> {
-    /// Of the width at `index`, on square images of `side` pixels.
+    /// Counts the width at `index` on square images of `side` pixels.
     fn of(encoder: &'a Encoder, index: usize, side: usize) -> Self {
         let mut cost = Self { layout: encoder.layout(), width: index, stages: Vec::new() };
         encoder.visit(Extent { height: side, width: side }, &mut cost);
@@ -105,7 +105,7 @@ impl<'a> Cost<'a> {
         weights.push(weight);
     }
 
-    /// Counts parameters that take no multiply-accumulates: biases, norms.
+    /// Counts parameters without multiply-accumulates: biases and norms.
     fn vectors(&mut self, ids: impl IntoIterator<Item = ParameterId>) {
         for id in ids {
             self.current().parameters += self.layout.count_of(id, self.width);
@@ -176,7 +176,7 @@ mod tests {
         width::Widths,
     };
 
-    /// With a classifier of 1000 classes.
+    /// Builds an encoder with a classifier of 1000 classes.
     fn encoder(backbone: BackboneKind, depth: usize, multiplier: f64, widths: &[f64]) -> Encoder {
         let config = EncoderConfig {
             backbone,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn stages_hold_every_parameter_of_their_width_once() {
+    fn stages_count_every_parameter_once() {
         let slimmable = encoder(BackboneKind::Resnet, 50, 1.0, &[1.0, 0.5]);
         let cifar = encoder(BackboneKind::Cifar, 20, 2.0, &[1.0, 0.25]);
         let b0 = encoder(BackboneKind::EfficientnetB0, 0, 1.0, &[1.0]);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn costs_are_the_published_ones() {
+    fn costs_match_the_publications() {
         // The paper has 11.9 M for a ResNet-18, which is 11.7 M in torchvision and here.
         for (backbone, depth, widths, parameters, macs) in [
             (BackboneKind::Resnet, 18, &[1.0][..], 11.7e6, 1.8e9),
@@ -219,7 +219,7 @@ mod tests {
         ] {
             let found = profile(&encoder(backbone, depth, 1.0, widths), 224).pop().unwrap();
             for (found, published) in [(found.parameters, parameters), (found.macs, macs)] {
-                // To the two digits that most are published with.
+                // Most publications give two digits.
                 let digit = 10f64.powf(f64::log10(published).floor() - 1.0);
                 assert!((found as f64 - published).abs() <= 0.5 * digit, "{found} is not {published}");
             }

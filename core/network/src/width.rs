@@ -11,17 +11,16 @@ pub struct Widths {
     slices: Slices,
 }
 
-/// How the sub-networks' slices of the full network lie to each other.
+/// Which channels of the full network the sub-networks use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slices {
-    /// Each width uses the leading channels: a narrower network's are a wider one's too.
+    /// Each width uses the leading channels, so a wider network's include a narrower one's.
     Nested,
-    /// The sub-networks' channels lie end to end, the narrowest first: they share none with each other,
-    /// only with the full network.
+    /// The sub-networks use consecutive ranges, narrowest first, and share channels with the full network only.
     Disjoint,
 }
 
-/// Why a list of widths makes no slimmable network.
+/// Why a list of widths is not valid.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum WidthError {
     /// No width was given.
@@ -30,7 +29,7 @@ pub enum WidthError {
     /// A width is not a number in (0, 1].
     #[error("width {0} is outside (0, 1]")]
     OutOfRange(f64),
-    /// Widths must strictly descend, so that every width has one name and one place.
+    /// The widths do not strictly descend.
     #[error("widths must descend without repeats, but {after} follows {before}")]
     NotDescending {
         /// The earlier width.
@@ -38,11 +37,11 @@ pub enum WidthError {
         /// The width after it, not smaller.
         after: f64,
     },
-    /// The first width is the teacher and the momentum encoder's: the whole network.
+    /// The first width is not the full network, which is the teacher and the momentum encoder.
     #[error("the first width must be 1.0, the full network, but it is {0}")]
     NotFull(f64),
-    /// Disjoint sub-networks must fit into the full network side by side.
-    #[error("the widths below 1.0 sum to {0}, but sub-networks that share no channels fit only up to 1.0")]
+    /// Disjoint sub-networks do not fit into the full network.
+    #[error("the widths below 1.0 sum to {0}, but disjoint sub-networks must sum to at most 1.0: use narrower ones")]
     NotDisjoint(f64),
     /// A layer would have no channel at this width.
     #[error("width {width} leaves none of a layer's {channels} channels: use a wider width or network")]
@@ -73,15 +72,15 @@ impl TryFrom<Vec<f64>> for Widths {
 }
 
 impl Widths {
-    /// Only the full network: an ordinary, non-slimmable one.
+    /// Returns the full network alone: an ordinary, non-slimmable network.
     pub fn full() -> Self {
         Self { widths: vec![1.0], slices: Slices::Nested }
     }
 
-    /// The same widths, with slices that lie so to each other.
+    /// Returns the same widths with these slices.
     ///
     /// # Errors
-    /// If disjoint sub-networks do not fit into the full one.
+    /// If disjoint sub-networks do not fit into the full network.
     pub fn with_slices(self, slices: Slices) -> Result<Self, WidthError> {
         let sum: f64 = self.widths[1..].iter().sum();
         if slices == Slices::Disjoint && sum > 1.0 {
@@ -90,33 +89,33 @@ impl Widths {
         Ok(Self { slices, ..self })
     }
 
-    /// How the sub-networks' slices lie to each other.
+    /// Returns which channels the sub-networks use.
     pub fn slices(&self) -> Slices {
         self.slices
     }
 
-    /// How many widths there are; never zero.
+    /// Returns the number of widths; never zero.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.widths.len()
     }
 
-    /// The width at `index`, 0 being the full network.
+    /// Returns the width at `index`; 0 is the full network.
     pub fn get(&self, index: usize) -> f64 {
         self.widths[index]
     }
 
-    /// The widths, widest first.
+    /// Iterates over the widths, widest first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = f64> + '_ {
         self.widths.iter().copied()
     }
 
-    /// Where `width` stands in the list.
+    /// Returns the index of `width`.
     pub fn position(&self, width: f64) -> Option<usize> {
         self.widths.iter().position(|w| *w == width)
     }
 
-    /// Every layer of `channels` channels must keep at least one at every width.
+    /// Checks that a layer of `channels` channels keeps at least one at every width.
     pub fn check_channels(&self, channels: usize) -> Result<(), WidthError> {
         let narrowest = self.len() - 1;
         if Channels::Slim(channels).range(self, narrowest).is_empty() {
@@ -126,29 +125,29 @@ impl Widths {
     }
 }
 
-/// The channels that a layer of `channels` keeps at width `factor`: `floor(c * w)`.
+/// Returns how many of `channels` a layer keeps at width `factor`: `floor(c * w)`.
 pub(crate) fn portion(channels: usize, factor: f64) -> usize {
     (channels as f64 * factor).floor() as usize
 }
 
-/// One side of a layer: channels that every width uses, or that widths slice.
+/// The input or output channels of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channels {
-    /// The same at every width: the image's three, a head's output.
+    /// The same at every width: an image's three, a head's outputs.
     Fixed(usize),
-    /// Width `w` uses `floor(c * w)`: the leading ones, or a range of its own ([`Slices`]).
+    /// Width `w` uses `floor(c * w)` of them; [`Slices`] says which.
     Slim(usize),
 }
 
 impl Channels {
-    /// The count at full width.
+    /// Returns the count at full width.
     pub fn full(self) -> usize {
         match self {
             Self::Fixed(channels) | Self::Slim(channels) => channels,
         }
     }
 
-    /// The channels that the width at `index` uses.
+    /// Returns the channels that the width at `index` uses.
     pub fn range(self, widths: &Widths, index: usize) -> Range<usize> {
         match self {
             Self::Fixed(channels) => 0..channels,
@@ -163,7 +162,7 @@ impl Channels {
         }
     }
 
-    /// How many channels the width at `index` uses.
+    /// Returns how many channels the width at `index` uses.
     pub fn at(self, widths: &Widths, index: usize) -> usize {
         self.range(widths, index).len()
     }
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn disjoint_slices_lie_end_to_end_inside_the_full_network() {
+    fn disjoint_slices_are_consecutive_ranges() {
         let widths = Widths::try_from(vec![1.0, 0.5, 0.25]).unwrap().with_slices(Slices::Disjoint).unwrap();
         let ranges: Vec<_> = (0..3).map(|index| Channels::Slim(128).range(&widths, index)).collect();
         assert_eq!(ranges, [0..128, 32..96, 0..32]);
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_lists_are_refused() {
+    fn invalid_widths_are_errors() {
         let refused = |widths: &[f64]| Widths::try_from(widths.to_vec()).unwrap_err();
         assert_eq!(refused(&[]), WidthError::Empty);
         assert_eq!(refused(&[1.0, 0.0]), WidthError::OutOfRange(0.0));

@@ -6,7 +6,7 @@ use crate::{error::BuildError, layout::Layout};
 /// Channels of the stem and the first stage.
 pub const BASE: usize = 16;
 
-/// A 3x3 stem and three stages of basic blocks with 16, 32 and 64 channels, each times `multiplier`.
+/// Builds a 3x3 stem and three stages of basic blocks with 16, 32 and 64 channels, each times `multiplier`.
 ///
 /// # Errors
 /// If `depth` is not `6 n + 2` (20, 32, 44, 56 and 110 are the usual ones), or the multiplier

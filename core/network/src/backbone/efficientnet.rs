@@ -1,6 +1,6 @@
 //! EfficientNet-B0 (Tan & Le 2019, table 1), the small network that the paper compares with. It is not slimmable.
 //!
-//! Without stochastic depth, which torchvision trains it with: a step's gradient is that of the whole network.
+//! Stochastic depth, with which torchvision trains it, is left out.
 
 use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE, Stage};
 use crate::{
@@ -12,40 +12,40 @@ use crate::{
 };
 
 /// The stages between stem and last convolution.
-const STAGES: [Form; 7] = [
-    Form { count: 1, expansion: 1, kernel: 3, stride: 1, outputs: 16 },
-    Form { count: 2, expansion: 6, kernel: 3, stride: 2, outputs: 24 },
-    Form { count: 2, expansion: 6, kernel: 5, stride: 2, outputs: 40 },
-    Form { count: 3, expansion: 6, kernel: 3, stride: 2, outputs: 80 },
-    Form { count: 3, expansion: 6, kernel: 5, stride: 1, outputs: 112 },
-    Form { count: 4, expansion: 6, kernel: 5, stride: 2, outputs: 192 },
-    Form { count: 1, expansion: 6, kernel: 3, stride: 1, outputs: 320 },
+const STAGES: [StageShape; 7] = [
+    StageShape { count: 1, expansion: 1, kernel: 3, stride: 1, outputs: 16 },
+    StageShape { count: 2, expansion: 6, kernel: 3, stride: 2, outputs: 24 },
+    StageShape { count: 2, expansion: 6, kernel: 5, stride: 2, outputs: 40 },
+    StageShape { count: 3, expansion: 6, kernel: 3, stride: 2, outputs: 80 },
+    StageShape { count: 3, expansion: 6, kernel: 5, stride: 1, outputs: 112 },
+    StageShape { count: 4, expansion: 6, kernel: 5, stride: 2, outputs: 192 },
+    StageShape { count: 1, expansion: 6, kernel: 3, stride: 1, outputs: 320 },
 ];
 /// Channels of the stem.
 const STEM: Channels = Channels::Fixed(32);
 /// Channels of the last convolution.
 const FEATURES: Channels = Channels::Fixed(1280);
-/// What an output channel of a depthwise convolution sees.
+/// Input channels of each output of a depthwise convolution.
 const ONE_CHANNEL: Channels = Channels::Fixed(1);
-/// A block's input channels over those that its squeeze-excitation squeezes into.
+/// Ratio of a block's input channels to those inside its squeeze-excitation.
 const SQUEEZE: usize = 4;
 
 /// The blocks of a stage.
-struct Form {
+struct StageShape {
     count: usize,
-    /// Channels between expansion and projection, over those of the input; 1 is no expansion.
+    /// Ratio of the expanded to the input channels; 1 for no expansion.
     expansion: usize,
     /// Side of the depthwise kernel.
     kernel: usize,
-    /// Of the first block; the others keep the resolution.
+    /// Stride of the first block; the others have stride 1.
     stride: usize,
     outputs: usize,
 }
 
-/// EfficientNet-B0, its layers named as torchvision names them.
+/// Builds EfficientNet-B0, with torchvision's layer names.
 ///
 /// # Errors
-/// If there is a width beside the full one, or another multiple of the channels is asked for.
+/// If there are sub-networks, or `multiplier` is not 1.
 pub fn efficientnet_b0(layout: &mut Layout, multiplier: f64) -> Result<Backbone, BuildError> {
     if layout.widths().len() > 1 || multiplier != 1.0 {
         return Err(BuildError::OneSize);
@@ -53,13 +53,13 @@ pub fn efficientnet_b0(layout: &mut Layout, multiplier: f64) -> Result<Backbone,
     let stem = conv_norm(layout, "features.0", [IMAGE, STEM], 3, 2)?;
     let mut stages = vec![Stage::stem(vec![Block::ConvSilu(stem)])];
     let mut inputs = STEM;
-    for (number, form) in (1..).zip(&STAGES) {
-        let mut blocks = Vec::with_capacity(form.count);
-        for place in 0..form.count {
-            let form = Form { stride: if place == 0 { form.stride } else { 1 }, ..*form };
+    for (number, shape) in (1..).zip(&STAGES) {
+        let mut blocks = Vec::with_capacity(shape.count);
+        for place in 0..shape.count {
+            let shape = StageShape { stride: if place == 0 { shape.stride } else { 1 }, ..*shape };
             let name = format!("features.{number}.{place}.block");
-            blocks.push(Block::InvertedResidual(InvertedResidual::new(layout, &name, inputs, &form)?));
-            inputs = Channels::Fixed(form.outputs);
+            blocks.push(Block::InvertedResidual(InvertedResidual::new(layout, &name, inputs, &shape)?));
+            inputs = Channels::Fixed(shape.outputs);
         }
         stages.push(Stage::numbered(number, blocks));
     }
@@ -68,7 +68,7 @@ pub fn efficientnet_b0(layout: &mut Layout, multiplier: f64) -> Result<Backbone,
     Ok(Backbone::new(stages, FEATURES))
 }
 
-/// A convolution and its norm, named as torchvision's pair: `name.0`, `name.1`.
+/// Builds a convolution and its norm, named `name.0` and `name.1` as in torchvision.
 fn conv_norm(
     layout: &mut Layout,
     name: &str,
@@ -81,11 +81,11 @@ fn conv_norm(
     ConvNorm::new(layout, names.each_ref().map(String::as_str), shape)
 }
 
-/// A block that is wide inside and narrow at its ends (Sandler et al. 2018): expansion, depthwise convolution,
-/// squeeze-excitation and projection, plus the input where the shape is kept.
+/// An inverted residual block (Sandler et al. 2018): expansion, depthwise convolution, squeeze-excitation and
+/// projection, plus the input if the shape is unchanged.
 #[derive(Debug, Clone)]
 pub struct InvertedResidual {
-    /// None where there is nothing to expand.
+    /// `None` if the expansion is 1.
     expansion: Option<ConvNorm>,
     depthwise: ConvNorm,
     gate: SqueezeExcitation,
@@ -94,18 +94,18 @@ pub struct InvertedResidual {
 }
 
 impl InvertedResidual {
-    fn new(layout: &mut Layout, name: &str, inputs: Channels, form: &Form) -> Result<Self, WidthError> {
-        let [middle, outputs] = [inputs.full() * form.expansion, form.outputs].map(Channels::Fixed);
-        let expands = form.expansion > 1;
+    fn new(layout: &mut Layout, name: &str, inputs: Channels, shape: &StageShape) -> Result<Self, WidthError> {
+        let [middle, outputs] = [inputs.full() * shape.expansion, shape.outputs].map(Channels::Fixed);
+        let expands = shape.expansion > 1;
         let [depthwise, gate, projection] = [0, 1, 2].map(|place| format!("{name}.{}", usize::from(expands) + place));
         let expand = |layout: &mut Layout| conv_norm(layout, &format!("{name}.0"), [inputs, middle], 1, 1);
         let squeezed = Channels::Fixed(inputs.full() / SQUEEZE);
         Ok(Self {
             expansion: expands.then(|| expand(layout)).transpose()?,
-            depthwise: conv_norm(layout, &depthwise, [ONE_CHANNEL, middle], form.kernel, form.stride)?,
+            depthwise: conv_norm(layout, &depthwise, [ONE_CHANNEL, middle], shape.kernel, shape.stride)?,
             gate: SqueezeExcitation::new(layout, &gate, [middle, squeezed])?,
             projection: conv_norm(layout, &projection, [middle, outputs], 1, 1)?,
-            adds_input: form.stride == 1 && inputs == outputs,
+            adds_input: shape.stride == 1 && inputs == outputs,
         })
     }
 
@@ -120,7 +120,8 @@ impl InvertedResidual {
     }
 }
 
-/// A factor between 0 and 1 for each channel, of the averages of all channels (Hu et al. 2018).
+/// Squeeze-excitation: scales each channel by a factor between 0 and 1, computed from all channels' means (Hu et al.
+/// 2018).
 #[derive(Debug, Clone)]
 struct SqueezeExcitation {
     squeeze: SlimConv2d,

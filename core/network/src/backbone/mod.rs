@@ -17,11 +17,11 @@ use crate::{
 /// Colour channels of the input image.
 pub const IMAGE: Channels = Channels::Fixed(3);
 
-/// A layer's standard `channels` times the network's `multiplier`, rounded as a width's are: alone or as a slice, a
-/// network of half the channels has the same.
+/// Returns `channels` times `multiplier`, rounded as for a width, so that a network with multiplier 0.5 has the
+/// channels of width 0.5.
 ///
 /// # Errors
-/// If none are left.
+/// If no channels are left.
 fn multiplied(channels: usize, multiplier: f64) -> Result<Channels, BuildError> {
     match portion(channels, multiplier) {
         0 => Err(BuildError::NoChannels { multiplier, channels }),
@@ -59,16 +59,16 @@ pub enum Block {
 }
 
 impl Backbone {
-    /// A backbone of these stages, the stem first, whose last block has `features` output channels.
+    /// Creates a backbone of these stages, the stem first, whose last block has `features` output channels.
     ///
     /// # Panics
-    /// If there are no stages.
+    /// If `stages` is empty.
     pub fn new(stages: Vec<Stage>, features: Channels) -> Self {
         assert!(!stages.is_empty(), "a backbone has a stem");
         Self { stages, features }
     }
 
-    /// The channels of its output, `F`.
+    /// Returns the output channels, `F`.
     pub fn features(&self) -> Channels {
         self.features
     }
@@ -87,17 +87,17 @@ impl Backbone {
 }
 
 impl Stage {
-    /// A stage of these blocks; figures and profiles show its name.
+    /// Creates a stage of these blocks. Figures and profiles show its name.
     pub fn new(name: impl Into<String>, blocks: Vec<Block>) -> Self {
         Self { name: name.into(), blocks }
     }
 
-    /// The layers before the first block.
+    /// Creates the stage of the layers before the first block.
     fn stem(blocks: Vec<Block>) -> Self {
         Self::new("stem", blocks)
     }
 
-    /// The blocks of the stage `number`, from 1.
+    /// Creates the stage `number`, counted from 1.
     fn numbered(number: usize, blocks: Vec<Block>) -> Self {
         Self::new(format!("stage {number}"), blocks)
     }
@@ -130,14 +130,14 @@ pub struct ConvNormShape {
     pub sides: [Channels; 2],
     /// Side of the square kernel, in pixels.
     pub kernel: usize,
-    /// Pixels from one output to the next.
+    /// Stride in pixels.
     pub stride: usize,
     /// Initial scale of the norm.
     pub gamma: f64,
 }
 
 impl ConvNorm {
-    /// A convolution and a norm with these names.
+    /// Creates a convolution and a norm with these names.
     ///
     /// # Errors
     /// If some width would have no channels.

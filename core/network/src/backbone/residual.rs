@@ -11,15 +11,14 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Residual {
     layers: Vec<ConvNorm>,
-    /// Whether the inner path has a ReLU before the sum too. The authors' CIFAR blocks do, as the parity
-    /// cases show; the paper does not say.
+    /// Whether the inner path also has a ReLU before the sum, as the authors' CIFAR blocks do. The paper does not say.
     relu_before_sum: bool,
     /// A 1x1 convolution where the shape changes; the identity otherwise.
     shortcut: Option<ConvNorm>,
 }
 
 impl Residual {
-    /// Two 3x3 convolutions, the first with the stride.
+    /// Creates a basic block: two 3x3 convolutions, the first with the stride.
     ///
     /// # Errors
     /// If some width would have no channels.
@@ -28,7 +27,7 @@ impl Residual {
         Self::new(layout, name, sides, stride, &[([inputs, outputs], 3, stride), ([outputs, outputs], 3, 1)], 1.0)
     }
 
-    /// A [`basic`](Self::basic) block as the authors write it for CIFAR.
+    /// Creates a [`basic`](Self::basic) block as in the authors' CIFAR code.
     ///
     /// # Errors
     /// If some width would have no channels.
@@ -36,7 +35,7 @@ impl Residual {
         Ok(Self { relu_before_sum: true, ..Self::basic(layout, name, sides, stride)? })
     }
 
-    /// 1x1, 3x3, 1x1; the stride is on the 3x3 (v1.5), and the last norm starts at zero, so that
+    /// Creates a bottleneck block: 1x1, 3x3 with the stride (v1.5), 1x1. The last norm's scale starts at zero, so that
     /// the block starts as its shortcut.
     ///
     /// # Errors

@@ -3,17 +3,17 @@
 use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE, Stage, multiplied, residual::Residual};
 use crate::{error::BuildError, layout::Layout};
 
-/// Channels of the stem, and of the first stage but for its blocks' outputs.
+/// Channels of the stem, and of the first stage before bottleneck expansion.
 pub const BASE: usize = 64;
 
-/// Output channels of a bottleneck block over its middle ones.
+/// Ratio of a bottleneck block's output to its middle channels.
 const EXPANSION: usize = 4;
 
-/// A ResNet of `depth` layers, the channels of each layer times `multiplier`: a 7x7/2 stem, 3x3/2 max pooling,
+/// Builds a ResNet of `depth` layers, the channels of each layer times `multiplier`: a 7x7/2 stem, 3x3/2 max pooling,
 /// four stages of basic (18, 34) or bottleneck blocks (50, 101, 152).
 ///
 /// # Errors
-/// If the depth is another, or the multiplier or some width would leave a layer without channels.
+/// If `depth` is not one of these, or the multiplier or some width would leave a layer without channels.
 pub fn resnet(layout: &mut Layout, depth: usize, multiplier: f64) -> Result<Backbone, BuildError> {
     let (counts, bottleneck) = match depth {
         18 => ([2, 2, 2, 2], false),

@@ -5,7 +5,7 @@ use crate::{
     width::{Channels, WidthError},
 };
 
-/// A 2-D convolution, `same`-padded for odd kernels, of whose weight and bias each width uses a slice.
+/// A 2-D convolution, `same`-padded for odd kernels. Each width uses a slice of its weight and bias.
 #[derive(Debug, Clone)]
 pub struct SlimConv2d {
     weight: ParameterId,
@@ -15,9 +15,9 @@ pub struct SlimConv2d {
 }
 
 impl SlimConv2d {
-    /// A square convolution named `name`, without bias. `inputs` are those that one output sees: a single one if the
-    /// convolution is depthwise. Initial weights are Kaiming normal, fan-out, ReLU gain, where the fan-out is
-    /// PyTorch's, of all output channels even then.
+    /// Creates a square convolution named `name`, without bias. `inputs` are the channels that each output reads: one
+    /// if the convolution is depthwise. Initial weights are Kaiming normal with ReLU gain; as in PyTorch, the fan-out
+    /// counts all output channels even for depthwise convolutions.
     ///
     /// # Errors
     /// If some width would have no channels.
@@ -38,12 +38,12 @@ impl SlimConv2d {
             rank: 4,
             only_width: None,
         })?;
-        // A depthwise one has one input, which is another at every output.
+        // A depthwise convolution has one input channel, a different one for each output.
         let sees_images = matches!(inputs, Channels::Fixed(inputs) if inputs > 1);
         Ok(Self { weight, bias: None, stride, sees_images })
     }
 
-    /// A 1x1 convolution with a bias, zero at first.
+    /// Creates a 1x1 convolution with a bias that starts at zero.
     ///
     /// # Errors
     /// If some width would have no channels.
@@ -53,23 +53,23 @@ impl SlimConv2d {
         Ok(Self { bias: Some(bias), ..conv })
     }
 
-    /// The weight, `[out, in, kernel, kernel]`; `[out, 1, kernel, kernel]` if it is depthwise.
+    /// Returns the weight, `[out, in, kernel, kernel]`; `[out, 1, kernel, kernel]` if it is depthwise.
     pub fn weight(&self) -> ParameterId {
         self.weight
     }
 
-    /// The bias, `[out]`, if it has one.
+    /// Returns the bias, `[out]`, if it has one.
     pub fn bias(&self) -> Option<ParameterId> {
         self.bias
     }
 
-    /// Whether its inputs are the images, which are the same at every width: its outputs are then slices of the full
-    /// network's.
+    /// Returns whether its inputs are the images. These are the same at every width, so its outputs are slices of the
+    /// full network's.
     pub fn sees_images(&self) -> bool {
         self.sees_images
     }
 
-    /// Pixels from one output to the next.
+    /// Returns the stride in pixels.
     pub fn stride(&self) -> usize {
         self.stride
     }

@@ -5,16 +5,16 @@ use crate::{
     width::{Channels, WidthError},
 };
 
-/// Standard deviation of a linear layer's initial weights, by its inputs at full width.
+/// Returns the standard deviation of a linear layer's initial weights, given its inputs at full width.
 ///
-/// From 2,048 inputs on it is the authors' 0.01, which is right for the features of their ResNet-50. For fewer inputs it is
-/// 1 / sqrt(3 inputs), PyTorch's default for `Linear`: with 0.01, two layers on 64 features make embeddings of length 0.04, and
-/// normalising them multiplies gradients by 25, which collapses the network in its first steps.
+/// From 2,048 inputs on it is the authors' 0.01, which suits the features of their ResNet-50. For fewer inputs it is 1
+/// / sqrt(3 inputs), PyTorch's default for `Linear`: with 0.01, two layers on 64 features make embeddings of length
+/// 0.04, and normalising them multiplies gradients by 25, which collapses the network in its first steps.
 fn deviation(inputs: usize) -> f64 {
     if inputs >= 2048 { 0.01 } else { 1.0 / (3.0 * inputs as f64).sqrt() }
 }
 
-/// A linear layer, of whose weight and bias each width uses a slice.
+/// A linear layer. Each width uses a slice of its weight and bias.
 #[derive(Debug, Clone)]
 pub struct SlimLinear {
     weight: ParameterId,
@@ -22,7 +22,7 @@ pub struct SlimLinear {
 }
 
 impl SlimLinear {
-    /// A layer named `name`, with normal weights whose deviation is set by the inputs, and zero bias.
+    /// Creates a layer named `name`. Weights are normal, with a deviation set by the inputs; the bias is zero.
     ///
     /// # Errors
     /// If some width would have no channels.
@@ -30,7 +30,7 @@ impl SlimLinear {
         Self::of_width(layout, name, sides, None)
     }
 
-    /// A layer without bias.
+    /// Creates a layer without bias.
     ///
     /// # Errors
     /// If some width would have no channels.
@@ -66,12 +66,12 @@ impl SlimLinear {
         })
     }
 
-    /// The weight, `[out, in]`.
+    /// Returns the weight, `[out, in]`.
     pub fn weight(&self) -> ParameterId {
         self.weight
     }
 
-    /// The bias, `[out]`, if it has one.
+    /// Returns the bias, `[out]`, if it has one.
     pub fn bias(&self) -> Option<ParameterId> {
         self.bias
     }
@@ -84,7 +84,7 @@ pub struct SwitchableLinear {
 }
 
 impl SwitchableLinear {
-    /// Layers named `name.linears.0`, `name.linears.1`, … in the order of the widths.
+    /// Creates layers named `name.linears.0`, `name.linears.1`, … in the order of the widths.
     ///
     /// # Errors
     /// If some width would have no channels.
@@ -99,7 +99,7 @@ impl SwitchableLinear {
         Ok(Self { per_width })
     }
 
-    /// The layer of the width at `index`.
+    /// Returns the layer of the width at `index`.
     pub fn at(&self, index: usize) -> &SlimLinear {
         &self.per_width[index]
     }

@@ -21,14 +21,14 @@ pub struct SwitchableBatchNorm {
 
 #[derive(Debug, Clone)]
 struct BatchNorm {
-    /// Scale and shift, where it has them.
+    /// Scale and shift, if it has them.
     affine: Option<[ParameterId; 2]>,
     /// Running mean and variance.
     running: [ParameterId; 2],
 }
 
 impl SwitchableBatchNorm {
-    /// Norms named `name.bn.0`, `name.bn.1`, … in the order of the widths, with scale `gamma` at first.
+    /// Creates norms named `name.bn.0`, `name.bn.1`, … in the order of the widths, with the initial scale `gamma`.
     ///
     /// # Errors
     /// If some width would have no channels.
@@ -36,7 +36,7 @@ impl SwitchableBatchNorm {
         Self::with_scale(layout, name, channels, Some(gamma))
     }
 
-    /// Norms that neither scale nor shift.
+    /// Creates norms without scale and shift.
     ///
     /// # Errors
     /// If some width would have no channels.
@@ -67,12 +67,12 @@ impl SwitchableBatchNorm {
         Ok(Self { per_width })
     }
 
-    /// Scale and shift of the width at `index`, where it has them.
+    /// Returns scale and shift of the width at `index`, if it has them.
     pub fn affine(&self, index: usize) -> Option<[ParameterId; 2]> {
         self.per_width[index].affine
     }
 
-    /// Running mean and variance of the width at `index`.
+    /// Returns the running mean and variance of the width at `index`.
     pub fn running(&self, index: usize) -> [ParameterId; 2] {
         self.per_width[index].running
     }

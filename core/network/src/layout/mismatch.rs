@@ -1,4 +1,4 @@
-//! How the tensors of a file can fail to fit a network.
+//! Compares the tensors of a file with a network's.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,14 +10,14 @@ use thiserror::Error;
 /// Shapes of tensors by name, as a file lists them.
 pub type Shapes = BTreeMap<String, Vec<usize>>;
 
-/// How named tensors fail to fit a network.
+/// Named tensors do not fit a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Error)]
 pub struct MismatchError {
     /// Tensors that the network needs.
     pub missing: Vec<String>,
-    /// Tensors that the network has no place for.
+    /// Tensors that the network does not have.
     pub extra: Vec<String>,
-    /// Tensors of another shape than the network's.
+    /// Tensors whose shape differs from the network's.
     pub misshapen: Vec<Misshapen>,
 }
 
@@ -28,15 +28,15 @@ pub struct Misshapen {
     pub name: String,
     /// Its shape in the file.
     pub found: Vec<usize>,
-    /// The network's.
+    /// Its shape in the network.
     pub expected: Vec<usize>,
 }
 
 impl MismatchError {
-    /// Compares what a network needs with what there is.
+    /// Compares the shapes that a network expects with those found in a file.
     ///
     /// # Errors
-    /// If tensors are missing, left over or of another shape.
+    /// If tensors are missing, unknown or of another shape.
     pub fn check(expected: impl IntoIterator<Item = (String, Vec<usize>)>, found: &Shapes) -> Result<(), Self> {
         let mut mismatch = Self::default();
         let mut extra: BTreeSet<&String> = found.keys().collect();

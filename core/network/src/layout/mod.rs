@@ -1,8 +1,9 @@
 //! The table of a network's parameters, without values, from which each width takes its slice.
 //!
-//! Layers hold only the place of their parameters in the table ([`ParameterId`]), so one architecture serves several sets of
-//! values: the query encoder, the momentum encoder, the optimiser's velocity. Every parameter has the shape `[out, in, height,
-//! width]`, with trailing ones for linear layers and vectors, so that one slice rule covers them all.
+//! Layers hold only the indices of their parameters in the table ([`ParameterId`]), so one architecture serves several
+//! sets of values: the query encoder, the momentum encoder, the optimiser's velocity. Every parameter has the shape
+//! `[out, in, height, width]`, with trailing ones for linear layers and vectors, so that one slice rule covers them
+//! all.
 
 mod mismatch;
 mod packing;
@@ -14,7 +15,7 @@ pub use packing::{ALIGNMENT, Packing, Place};
 
 use crate::width::{Channels, WidthError, Widths};
 
-/// What a parameter is, which decides its initial value and who may change it.
+/// The kind of a parameter, which decides its initial value and what updates it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Role {
     /// A convolution's or linear layer's weight, drawn from a normal distribution of this deviation.
@@ -22,12 +23,12 @@ pub enum Role {
         /// Standard deviation of the initial values.
         deviation: f64,
     },
-    /// Learned per channel (a bias, a norm's scale or shift), with this initial value.
+    /// A bias, or a norm's scale or shift: one learned value per channel.
     PerChannel {
         /// The initial value.
         initial: f64,
     },
-    /// A norm's running statistic: moved by the forward pass, never by the optimiser.
+    /// A norm's running statistic, updated by the forward pass, not by the optimiser.
     Running {
         /// The initial value.
         initial: f64,
@@ -39,7 +40,7 @@ pub enum Role {
 pub struct ParameterSpec {
     /// The name in the authors' state dict, such as `features.0.conv1.weight`.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub role: Role,
     /// Output channels.
     pub outputs: Channels,
@@ -47,34 +48,34 @@ pub struct ParameterSpec {
     pub inputs: Channels,
     /// Height and width of the kernel; one for linear layers and vectors.
     pub kernel: [usize; 2],
-    /// Dimensions of the tensor as its name promises it: 4 for convolutions, 2 for linear layers, 1 for vectors.
+    /// Dimensions of the tensor in files: 4 for convolutions, 2 for linear layers, 1 for vectors.
     pub rank: usize,
-    /// The only width that uses it (switchable layers), or every width.
+    /// Index of the only width that uses it (switchable layers); `None` if every width does.
     pub only_width: Option<usize>,
 }
 
 impl ParameterSpec {
-    /// One number a channel.
+    /// Describes a parameter with one value per channel.
     pub fn vector(name: String, role: Role, channels: Channels, only_width: Option<usize>) -> Self {
         Self { name, role, outputs: channels, inputs: Channels::Fixed(1), kernel: [1, 1], rank: 1, only_width }
     }
 
-    /// What a layer adds to its outputs, zero at first.
+    /// Describes the bias of `layer`, initially zero.
     pub fn bias(layer: &str, channels: Channels, only_width: Option<usize>) -> Self {
         Self::vector(format!("{layer}.bias"), Role::PerChannel { initial: 0.0 }, channels, only_width)
     }
 
-    /// The full shape, `[out, in, height, width]`.
+    /// Returns the full shape, `[out, in, height, width]`.
     pub fn shape(&self) -> [usize; 4] {
         [self.outputs.full(), self.inputs.full(), self.kernel[0], self.kernel[1]]
     }
 
-    /// The shape that the name promises: the first [`rank`](Self::rank) dimensions of [`shape`](Self::shape).
+    /// Returns the shape in files: the first [`rank`](Self::rank) dimensions of [`shape`](Self::shape).
     pub fn named_shape(&self) -> Vec<usize> {
         self.shape()[..self.rank].to_vec()
     }
 
-    /// What the width at `index` uses, or nothing if the parameter belongs to another width.
+    /// Returns the slice that the width at `index` uses, or `None` if the parameter belongs to another width.
     pub fn slice(&self, widths: &Widths, index: usize) -> Option<[Range<usize>; 4]> {
         if self.only_width.is_some_and(|only| only != index) {
             return None;
@@ -83,29 +84,29 @@ impl ParameterSpec {
         Some([self.outputs.range(widths, index), self.inputs.range(widths, index), 0..height, 0..width])
     }
 
-    /// Whether it belongs to the head or the predictor, not to the backbone.
+    /// Returns whether it belongs to the head or the predictor, not to the backbone.
     pub fn is_of_head(&self) -> bool {
         ["fc.", "predictor."].iter().any(|part| self.name.starts_with(part))
     }
 
-    /// Whether the optimiser moves it.
+    /// Returns whether the optimiser updates it.
     pub fn is_trained(&self) -> bool {
         !matches!(self.role, Role::Running { .. })
     }
 
-    /// Whether it is a convolution's or linear layer's weight: the tensors that decay, and of which
-    /// the paper takes gradient norms.
+    /// Returns whether it is a convolution's or linear layer's weight. Weight decay and the paper's gradient norms
+    /// apply to these.
     pub fn is_weight(&self) -> bool {
         matches!(self.role, Role::Weight { .. })
     }
 }
 
-/// Place of a parameter in its [`Layout`].
+/// Index of a parameter in its [`Layout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParameterId(usize);
 
 impl ParameterId {
-    /// The parameter's row in the table.
+    /// Returns the row in the table.
     pub fn index(self) -> usize {
         self.0
     }
@@ -120,12 +121,12 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// An empty table; layers add their parameters as they are built.
+    /// Creates an empty table. Layers add their parameters as they are built.
     pub fn new(widths: Widths) -> Self {
         Self { widths, specs: Vec::new(), packing: Arc::default() }
     }
 
-    /// The network's widths.
+    /// Returns the network's widths.
     pub fn widths(&self) -> &Widths {
         &self.widths
     }
@@ -145,32 +146,32 @@ impl Layout {
         Ok(ParameterId(self.specs.len() - 1))
     }
 
-    /// Where the trained ones lie in a tensor of all of them.
+    /// Returns the offsets of the trained parameters in one packed tensor.
     pub fn packing(&self) -> &Arc<Packing> {
         &self.packing
     }
 
-    /// Every parameter with its place.
+    /// Iterates over all parameters and their ids.
     pub fn iter(&self) -> impl Iterator<Item = (ParameterId, &ParameterSpec)> {
         self.specs.iter().enumerate().map(|(index, spec)| (ParameterId(index), spec))
     }
 
-    /// Name and shape of every parameter, as a file holds them.
+    /// Iterates over the names and shapes of all parameters, as in files.
     pub fn named_shapes(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
         self.specs.iter().map(|spec| (spec.name.clone(), spec.named_shape()))
     }
 
-    /// The parameter at `id`.
+    /// Returns the parameter at `id`.
     pub fn spec(&self, id: ParameterId) -> &ParameterSpec {
         &self.specs[id.0]
     }
 
-    /// Names and shapes of the head's and the predictor's parameters.
+    /// Iterates over the names and shapes of the head's and the predictor's parameters.
     pub fn head(&self) -> impl Iterator<Item = (&str, [usize; 4])> {
         self.specs.iter().filter(|spec| spec.is_of_head()).map(|spec| (spec.name.as_str(), spec.shape()))
     }
 
-    /// How many numbers of the parameter at `id` the width at `index` uses.
+    /// Returns how many values of the parameter at `id` the width at `index` uses.
     pub fn count_of(&self, id: ParameterId, index: usize) -> u64 {
         let slice = self.spec(id).slice(&self.widths, index);
         slice.map_or(0, |slice| slice.iter().map(|range| range.len() as u64).product())

@@ -1,28 +1,27 @@
-//! Where parameters lie in one packed tensor of all of them.
+//! One packed tensor for all trained parameters.
 
 use std::ops::Range;
 
 use super::{ParameterId, ParameterSpec};
 
-/// Packed tensors begin at multiples of this many values: GPUs bind parts of a buffer at multiples of 256 bytes.
+/// Each parameter's offset is a multiple of this many values: GPUs bind parts of a buffer at multiples of 256 bytes.
 pub const ALIGNMENT: usize = 64;
 
-/// A slice of one of the packed tensors.
+/// A slice of one parameter in the packed tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Where the packed tensor begins.
+    /// Offset of the parameter's first value.
     pub start: usize,
-    /// Its shape.
+    /// The parameter's shape.
     pub shape: [usize; 4],
-    /// What part of it. Slices take the last two dimensions whole.
+    /// The slice of the parameter, whole in the last two dimensions.
     pub slice: [Range<usize>; 4],
 }
 
-/// Where each of a layout's trained parameters lies in a tensor of all of them: what is done to all alike is then done
-/// at once.
+/// Offsets of a layout's trained parameters in one packed tensor, so that one operation can update all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Packing {
-    /// The first value and the shape of each.
+    /// Offset and shape of each parameter; `None` if it is not trained.
     places: Vec<Option<(usize, [usize; 4])>>,
     length: usize,
 }
@@ -36,17 +35,17 @@ impl Packing {
         }
     }
 
-    /// Values of the packed tensor, some of which belong to no parameter and stay zero.
+    /// Returns the length of the packed tensor, including padding, which stays zero.
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// The trained parameters.
+    /// Iterates over the trained parameters.
     pub fn ids(&self) -> impl Iterator<Item = ParameterId> {
         self.places.iter().enumerate().filter(|(_, place)| place.is_some()).map(|(index, _)| ParameterId(index))
     }
 
-    /// Where the values of a trained parameter lie.
+    /// Returns the range of a trained parameter's values.
     ///
     /// # Panics
     /// If the parameter is not trained.
@@ -55,7 +54,7 @@ impl Packing {
         start..start + shape.iter().product::<usize>()
     }
 
-    /// Where a slice of a trained parameter belongs; the whole of it if there is none.
+    /// Returns the place of a slice of a trained parameter, or of the whole parameter if `slice` is `None`.
     ///
     /// # Panics
     /// If the parameter is not trained.
