@@ -1,5 +1,4 @@
-//! Tells from a run's events that it learns nothing: the embeddings have collapsed, so that every image looks like every
-//! other.
+//! Detects from a run's events that it learns nothing, because the embeddings have collapsed: all images have the same.
 
 use std::fmt;
 
@@ -9,25 +8,25 @@ use crate::{
     method::MethodKind,
 };
 
-/// Effective ranks below this are a collapse: the features vary along one direction.
+/// A lower effective rank is a collapse: the features vary along one direction.
 const LEAST_RANK: f64 = 2.0;
 
-/// A loss that is within this fraction of the way from a guess to the best possible is that of a guess.
+/// A loss is at chance level within this fraction of the difference between chance level and the best possible loss.
 const LEAST_PROGRESS: f64 = 0.05;
 
 /// A sign of collapse.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Collapse {
-    /// The loss of the full network has been that of a guess for an epoch.
+    /// The full network's loss has been at chance level for an epoch.
     Loss {
         /// The epoch's mean loss, without its weight.
         loss: f64,
-        /// That of a guess.
+        /// The loss at chance level.
         guess: f64,
-        /// What the method guesses among.
+        /// Candidates that the method chooses among.
         candidates: usize,
     },
-    /// A trained network's features have no more than one direction.
+    /// A trained network's features vary along one direction only.
     Rank {
         /// The width.
         width: f64,
@@ -41,20 +40,20 @@ impl fmt::Display for Collapse {
         match self {
             Self::Loss { loss, guess, candidates } => write!(
                 f,
-                "the full network's loss was {loss:.2} for an epoch; a guess among {candidates} has {guess:.2}, so nothing is \
-                 being learned"
+                "the full network's mean loss was {loss:.2} in an epoch, as for a random guess among {candidates} \
+                 ({guess:.2}): it learns nothing"
             )?,
             Self::Rank { width, rankme } => write!(
                 f,
-                "the features of width {width} have an effective rank (RankMe) of {rankme:.1}: they have collapsed to one \
-                 direction"
+                "the features of width {width} have an effective rank (RankMe) of {rankme:.1}: they have collapsed to \
+                 one direction"
             )?,
         }
-        write!(f, ". What usually helps: a lower learning_rate, a longer warmup, slow_start above 0, a larger batch")
+        write!(f, ". Try a lower learning_rate, a longer warmup, slow_start above 0, or a larger batch")
     }
 }
 
-/// Losses per epoch, as they come.
+/// Watches a run's events for collapse.
 #[derive(Debug, Clone, Default)]
 pub struct CollapseWatch {
     config: Option<Config>,
@@ -66,7 +65,7 @@ pub struct CollapseWatch {
 }
 
 impl CollapseWatch {
-    /// Takes in an event; returns a sign of collapse if it shows one.
+    /// Processes an event. Returns a sign of collapse if there is one.
     pub fn see(&mut self, event: &Event) -> Option<Collapse> {
         match event {
             Event::Started(started) => {
@@ -84,7 +83,7 @@ impl CollapseWatch {
             }
             Event::Step(step) => self.see_step(step),
             Event::Evaluated(Evaluated { step, width, rankme: Some(rankme), .. }) => {
-                // Untrained narrow networks may have ranks as low.
+                // Untrained narrow networks may have such low ranks too.
                 let is_full = self.config.as_ref()?.widths.first() == Some(width);
                 let trained_from = if is_full { 0 } else { self.slow_start_step };
                 let is_trained = *step >= trained_from + self.steps_per_epoch;
@@ -105,20 +104,20 @@ impl CollapseWatch {
         }
         let (sum, count) = std::mem::take(&mut self.losses);
         let (loss, Guess { guess, best, candidates }) = (sum / count as f64, Guess::of(config));
-        // In the first epoch, a network that learns may still be where it began.
+        // In the first epoch, a network that learns may still be at chance level.
         let is_first = step.step <= self.steps_per_epoch;
         let is_a_guess = (loss - guess).abs() < LEAST_PROGRESS * (guess - best);
         (is_a_guess && !is_first).then_some(Collapse::Loss { loss, guess, candidates })
     }
 }
 
-/// What the loss of the full network can be, without its weight.
+/// Reference values of the full network's loss, without its weight.
 struct Guess {
-    /// That of a network to which all candidates look alike.
+    /// The loss if all candidates are equally similar (chance level).
     guess: f64,
-    /// That of one to which the right one looks the same, and the others unrelated.
+    /// The loss if the positive has similarity 1 and the negatives have 0.
     best: f64,
-    /// The right one and the others.
+    /// Number of candidates: the positive and the negatives, or the classes.
     candidates: usize,
 }
 
@@ -127,7 +126,7 @@ impl Guess {
         let images = config.batch / config.accumulate;
         let (candidates, temperature, factor) = match config.method {
             MethodKind::Mocov2 => (1 + config.queue, config.temperature, 1.0),
-            // Both ways round, each times twice the temperature.
+            // Two symmetric losses, each times twice the temperature.
             MethodKind::Mocov3 => (images, config.temperature, 4.0 * config.temperature),
             MethodKind::Simclr => (2 * images - 1, config.temperature, 1.0),
             MethodKind::Supervised => {
@@ -145,7 +144,7 @@ mod tests {
     use super::*;
     use crate::event::Started;
 
-    /// The start of a run of two epochs of ten steps, whose sub-networks join in the second.
+    /// Starts a run of two epochs of ten steps, whose sub-networks are trained in the second.
     fn started(config: &Config) -> CollapseWatch {
         let mut watch = CollapseWatch::default();
         let started = Started {
@@ -163,7 +162,7 @@ mod tests {
         watch
     }
 
-    /// What is said of such a run, whose full network has these losses.
+    /// Returns the collapses detected in such a run with these losses of the full network.
     fn seen(config: &Config, losses: [f64; 20]) -> Vec<Collapse> {
         let mut watch = started(config);
         let step = |(step, loss)| {
@@ -180,22 +179,22 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_of_guesses_is_a_collapse_whatever_the_weight_of_the_loss() {
+    fn an_epoch_at_chance_level_is_a_collapse_at_any_loss_weight() {
         let config = Config { widths: vec![1.0, 0.5], ..Config::cifar10() };
         let guess = 4097.0_f64.ln();
-        // The reweighted loss of the second half, 1.5 times as large, is that of a guess, too.
+        // The loss of the second half, with weight 1.5, is at chance level too.
         let losses = |first: f64, second: f64| std::array::from_fn(|step| if step < 10 { first } else { 1.5 * second });
         let collapses = seen(&config, losses(guess, guess - 0.2));
         assert_eq!(collapses.len(), 1, "{collapses:?}");
         assert!(matches!(collapses[0], Collapse::Loss { candidates: 4097, .. }), "{collapses:?}");
         assert_eq!(seen(&config, losses(guess, 5.8)), []);
-        // One bad step is none, nor is a loss that is higher than a guess's.
+        // One bad step is no collapse, nor is a loss above chance level.
         assert_eq!(seen(&config, std::array::from_fn(|step| if step == 13 { 1.5 * guess } else { 1.5 * 6.0 })), []);
         assert_eq!(seen(&config, losses(9.0, 9.0)), []);
     }
 
     #[test]
-    fn every_method_has_its_own_guess() {
+    fn every_method_has_its_chance_level() {
         let of =
             |method| Guess::of(&Config { method, batch: 8, queue: 64, dim: 10, temperature: 0.5, ..Config::mini() });
         for (method, guess) in [

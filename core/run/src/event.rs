@@ -1,5 +1,5 @@
-//! What a run reports while it goes on. The command line draws these events and writes them as JSON
-//! lines; a page draws them live or replays the lines.
+//! Events that a run reports. The command line shows them and writes them as JSON lines; the page shows them live or
+//! replays the lines.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,27 +20,27 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The run begins, or goes on from a checkpoint.
+    /// The run starts, or resumes from a checkpoint.
     Started(Box<Started>),
     /// A training step was taken.
     Step(Step),
-    /// How the widths' gradients interfered in the latest step.
+    /// The interference of the widths' gradients in the latest step.
     Interference(Interference),
     /// One width was evaluated.
     Evaluated(Evaluated),
-    /// The run goes on with other options.
+    /// The run continues with other options.
     Changed {
         /// Steps taken so far.
         step: u64,
         /// The options from now on.
         config: Box<Config>,
     },
-    /// The state of the run is ready to be saved.
+    /// A checkpoint was saved.
     Checkpoint {
         /// Steps taken so far.
         step: u64,
     },
-    /// The run was asked to stop before its end; its checkpoint stands.
+    /// The run was stopped before its end, and a checkpoint was saved.
     Stopped {
         /// Steps taken so far.
         step: u64,
@@ -55,12 +55,12 @@ pub enum Event {
 }
 
 impl Event {
-    /// The latest beginning among `events`: the run's own, or its last resumption's.
+    /// Returns the latest [`Started`] event: the run's start, or its last resumption.
     pub fn latest_start(events: &[Event]) -> Option<&Started> {
         events.iter().rev().find_map(|event| if let Self::Started(started) = event { Some(&**started) } else { None })
     }
 
-    /// Steps taken when it happened.
+    /// Returns the steps taken when it happened.
     pub fn step(&self) -> u64 {
         match self {
             Self::Started(started) => started.step,
@@ -75,16 +75,16 @@ impl Event {
     }
 }
 
-/// What is known when a run begins.
+/// Facts about a run, reported when it starts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Started {
     /// The run's options.
     pub config: Config,
-    /// The device in use, in words.
+    /// The device in use, as text.
     pub device: String,
     /// Training images.
     pub images: usize,
-    /// What their channels are normalised with; earlier programs did not say.
+    /// Normalisation of their channels; missing in older files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalisation: Option<Normalisation>,
     /// Steps already taken: 0, or a checkpoint's.
@@ -95,7 +95,7 @@ pub struct Started {
     pub steps_per_epoch: u64,
     /// The first step that trains the sub-networks (slow start).
     pub slow_start_step: u64,
-    /// What each width costs, head included.
+    /// Costs of each width, head included.
     pub profile: Vec<Profile>,
 }
 
@@ -116,8 +116,8 @@ pub struct Step {
     pub images_per_second: f64,
 }
 
-/// How the widths' gradients interfered in one step (docs/method.md, "Interference measures"). Earlier programs
-/// measured the norms alone.
+/// Interference of the widths' gradients in one step (docs/method.md, "Interference measures"). Older files have the
+/// norms only.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interference {
     /// Steps taken, this one included.
@@ -130,10 +130,10 @@ pub struct Interference {
     /// Directions of the last layers' gradients (paper figure 4).
     #[serde(flatten)]
     pub last_layers: LastLayers,
-    /// How far the widths agree, over all weights that they share.
+    /// Agreement over all weights that the widths share.
     #[serde(flatten)]
     pub agreement: Agreement,
-    /// The same by stage.
+    /// Agreement by stage.
     #[serde(default)]
     pub stages: Vec<StageAgreement>,
 }
@@ -151,11 +151,10 @@ pub struct Evaluated {
     pub knn: f64,
     /// Standard error of `knn`, binomial over the test images.
     pub knn_standard_error: f64,
-    /// RankMe, the effective rank of the training images' features (Garrido et al. 2023). Earlier programs did
-    /// not measure it.
+    /// RankMe, the effective rank of the training images' features (Garrido et al. 2023). Missing in older files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rankme: Option<f64>,
-    /// Fraction that the switchable linear probe gets right, where one was trained.
+    /// Fraction that the switchable linear probe gets right, if one was trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<f64>,
     /// Fraction whose class is among the probe's first five.
@@ -179,7 +178,7 @@ pub struct Evaluated {
     /// Ridge of the ridge-regression probe, relative to the features' mean variance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ridge_lambda: Option<f64>,
-    /// Fraction that the network's own classifier gets right, where it was trained with labels.
+    /// Fraction that the network's own classifier gets right, in supervised training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classifier: Option<f64>,
     /// Fraction whose class is among its first five.
@@ -188,22 +187,23 @@ pub struct Evaluated {
 }
 
 impl Evaluated {
-    /// Whether probes were fitted, with or without success.
+    /// Returns whether probes were fitted, successfully or not.
     pub fn was_probed(&self) -> bool {
         self.probe.is_some() || self.probe_recipe.is_some()
     }
 
-    /// Whether this width's kNN is above that of the `untrained` network by more than two standard errors of the difference.
+    /// Returns whether this width's kNN is above that of the `untrained` network by more than two standard errors of
+    /// the difference.
     pub fn has_learned(&self, untrained: &Self) -> bool {
         self.knn - untrained.knn > 2.0 * self.knn_standard_error.hypot(untrained.knn_standard_error)
     }
 
-    /// Top-1 and top-5 of the network's own classifier, where it was trained with labels.
+    /// Returns top-1 and top-5 of the network's own classifier, in supervised training.
     pub fn own_classifier(&self) -> Option<[f64; 2]> {
         Some([self.classifier?, self.classifier_top5?])
     }
 
-    /// Top-1 and top-5 of the switchable, the slimmable and the ridge-regression probe, of those there were.
+    /// Returns top-1 and top-5 of the switchable, the slimmable and the ridge-regression probe, if fitted.
     pub fn probes(&self) -> [Option<[f64; 2]>; 3] {
         [
             [self.probe, self.probe_top5],
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn evaluations_of_earlier_programs_can_be_read() {
+    fn evaluations_in_older_files_can_be_read() {
         let line = r#"{"event":"evaluated","step":9,"epoch":1.5,"width":0.5,"knn":0.25,"knn_standard_error":0.01,
                        "probe":0.5,"probe_top5":0.75}"#;
         let evaluated = Evaluated { step: 9, epoch: 1.5, width: 0.5, knn: 0.25, ..Evaluated::default() };
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn interference_of_earlier_programs_can_be_read() {
+    fn interference_in_older_files_can_be_read() {
         let gradient = GradientNorms { norms: vec![2.0, 1.0], rest: 1.5 };
         let norms = Interference { step: 9, epoch: 1.5, gradient, ..Interference::default() };
         let agreement = Agreement { cosines: vec![vec![Some(1.0)]], conflicts: vec![vec![Some(0.0)]] };

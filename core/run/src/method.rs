@@ -22,7 +22,7 @@ pub enum MethodKind {
 }
 
 impl MethodKind {
-    /// The head that it trains.
+    /// Returns the head that it trains.
     pub fn head(self) -> HeadKind {
         match self {
             Self::Mocov2 => HeadKind::Mocov2,
@@ -32,7 +32,7 @@ impl MethodKind {
         }
     }
 
-    /// Whether a momentum encoder computes keys.
+    /// Returns whether a momentum encoder computes keys.
     pub fn has_keys(self) -> bool {
         matches!(self, Self::Mocov2 | Self::Mocov3)
     }

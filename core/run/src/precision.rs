@@ -11,8 +11,8 @@ pub enum Precision {
     /// 32 bits throughout
     #[default]
     F32,
-    /// bfloat16, of the same range as 32 bits
+    /// bfloat16, with the range of 32 bits
     Bf16,
-    /// 16 bits of smaller range: the loss is scaled so that gradients do not vanish
+    /// 16 bits with a smaller range: the loss is scaled so that gradients do not vanish
     F16,
 }

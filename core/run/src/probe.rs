@@ -7,7 +7,7 @@ use crate::{
     schedule::Decay,
 };
 
-/// Features per step of the recipes: fewer than their publications' 1024, as most sets are smaller than ImageNet.
+/// Features per step: fewer than the publications' 1024, because most data sets are smaller than ImageNet.
 const BATCH: usize = 256;
 
 /// How the probe is trained.
@@ -19,22 +19,22 @@ pub struct ProbeConfig {
     pub batch: usize,
     /// The highest learning rate.
     pub rate: f64,
-    /// How the rate falls; by steps, to a tenth after 60% and again after 80% of the epochs.
+    /// Decay of the rate. [`Decay::Step`] divides it by 10 after 60% and after 80% of the epochs.
     pub decay: Decay,
 }
 
 impl ProbeConfig {
-    /// The paper's probe for MoCov2's features.
+    /// Returns the paper's probe for MoCov2's features.
     pub fn moco_v2() -> Self {
         Self { epochs: 100, batch: 1024, rate: 60.0, decay: Decay::Step }.at_batch(BATCH)
     }
 
-    /// The paper's probe for MoCov3's features.
+    /// Returns the paper's probe for MoCov3's features.
     pub fn moco_v3() -> Self {
         Self { epochs: 90, batch: 1024, rate: 0.4, decay: Decay::Cosine }.at_batch(BATCH)
     }
 
-    /// The same probe with `batch` features per step, and the rate in proportion.
+    /// Returns the same probe with `batch` features per step, and the rate in proportion.
     pub fn at_batch(self, batch: usize) -> Self {
         Self { batch, rate: self.rate * batch as f64 / self.batch as f64, ..self }
     }
@@ -42,7 +42,7 @@ impl ProbeConfig {
     /// Checks the options.
     ///
     /// # Errors
-    /// The first option that cannot be.
+    /// Names the first option that is not valid.
     pub fn check(&self) -> Result<(), ConfigError> {
         in_range("probe-epochs", self.epochs as f64, self.epochs >= 1, "at least 1")?;
         in_range("probe-batch", self.batch as f64, self.batch >= 1, "at least 1")?;

@@ -1,4 +1,4 @@
-//! Loss reweighting: the full network's loss counts for more (paper section 3.3).
+//! Loss reweighting: the full network's loss gets a larger weight (paper section 3.3).
 
 use serde::{Deserialize, Serialize};
 use slimclr_network::width::Widths;
@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub enum Reweighting {
-    /// 0: every width counts 1.
+    /// 0: every width has weight 1.
     Equal,
     /// 1: the width's share, `w / sum`, to three digits.
     Share,
@@ -24,7 +24,7 @@ pub enum Reweighting {
     FullTakesNext,
 }
 
-/// A number that names no scheme.
+/// A number without a scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("there is no loss reweighting {0}: choose from 0, 1, 2, 3, 5, 6, 7")]
 pub struct UnknownReweighting(u8);
@@ -70,11 +70,11 @@ impl std::fmt::Display for Reweighting {
 }
 
 impl Reweighting {
-    /// The weight of each width's loss, widest first.
+    /// Returns the weight of each width's loss, widest first.
     pub fn weights(self, widths: &Widths) -> Vec<f64> {
         let all: Vec<f64> = widths.iter().collect();
         let (count, sum) = (all.len() as f64, all.iter().sum::<f64>());
-        // As Python rounds: 1.3125 is a tie, which goes to the even digit.
+        // Rounds ties to even, as Python does for 1.3125.
         let to_three_digits = |x: f64| format!("{x:.3}").parse().unwrap_or(x);
         let full_takes = |extra: f64| {
             let mut weights = vec![1.0; all.len()];

@@ -7,27 +7,27 @@ use serde::{Deserialize, Serialize};
 /// The learning rate at step 0 of a warm-up.
 const WARM_UP_FROM: f64 = 1e-8;
 
-/// How the rate falls once warm.
+/// Decay of the learning rate after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum Decay {
     /// Half a cosine, to zero
     Cosine,
-    /// A tenth at each milestone
+    /// Divide by 10 at each milestone
     Step,
     /// A polynomial of power 0.9, to zero
     Poly,
     /// Half a hyperbolic tangent, over -6 to 3
     Htd,
-    /// None
+    /// No decay
     Constant,
 }
 
-/// The learning rate over a run: a linear warm-up, then a decay (the authors' `CosineAnnealing`, `step`, `poly`, `HTD`).
+/// The learning rate of a run: linear warm-up, then decay (the authors' `CosineAnnealing`, `step`, `poly`, `HTD`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct LrSchedule {
-    /// How the rate falls once warm.
+    /// Decay of the learning rate after the warm-up.
     pub decay: Decay,
     /// The highest rate.
     pub initial: f64,
@@ -35,16 +35,16 @@ pub struct LrSchedule {
     pub total_steps: u64,
     /// Steps of linear warm-up.
     pub warmup_steps: u64,
-    /// Epochs at which [`Decay::Step`] takes a tenth.
+    /// Epochs at which [`Decay::Step`] divides the rate by 10.
     pub milestones: Vec<f64>,
 }
 
 impl LrSchedule {
-    /// The learning rate at `step`, counted from 0, of `epoch`, which may be fractional.
+    /// Returns the learning rate at `step`, counted from 0, in the fractional `epoch`.
     pub fn rate(&self, step: u64, epoch: f64) -> f64 {
         if step <= self.warmup_steps && self.warmup_steps > 0 {
-            let warmth = step as f64 / self.warmup_steps as f64;
-            return WARM_UP_FROM + (self.initial - WARM_UP_FROM) * warmth;
+            let fraction = step as f64 / self.warmup_steps as f64;
+            return WARM_UP_FROM + (self.initial - WARM_UP_FROM) * fraction;
         }
         let decaying = self.total_steps.saturating_sub(self.warmup_steps).max(1);
         let progress = (step - self.warmup_steps) as f64 / decaying as f64;
@@ -59,7 +59,7 @@ impl LrSchedule {
     }
 }
 
-/// The momentum encoder's momentum at fractional `epoch` of `epochs`, rising from `initial` to 1 along a cosine
+/// Returns the momentum encoder's momentum at fractional `epoch` of `epochs`, rising from `initial` to 1 along a cosine
 /// (MoCo v3).
 pub fn cosine_momentum(initial: f64, epoch: f64, epochs: f64) -> f64 {
     1.0 - (1.0 - initial) * (1.0 + (std::f64::consts::PI * epoch / epochs).cos()) / 2.0
@@ -89,18 +89,18 @@ pub struct RunSchedule {
 }
 
 impl RunSchedule {
-    /// The fractional epoch at which `step` begins.
+    /// Returns the fractional epoch at which `step` begins.
     pub fn epoch(&self, step: u64) -> f64 {
         step as f64 / self.steps_per_epoch as f64
     }
 
-    /// Steps after the run's end whose batches hold at least `images` images, or one epoch's: views that the run has not seen.
+    /// Returns steps after the run's end, with at least `images` images or one epoch. The run has not seen their views.
     pub fn unseen(&self, images: usize, batch: usize) -> Range<u64> {
         let first = self.steps.next_multiple_of(self.steps_per_epoch);
         first..first + (images.div_ceil(batch) as u64).min(self.steps_per_epoch)
     }
 
-    /// The plan of `step`.
+    /// Returns the plan of `step`.
     pub fn plan(&self, step: u64) -> StepPlan {
         let (trains_subnetworks, epoch) = (step >= self.slow_start, self.epoch(step));
         let factor = if trains_subnetworks { self.slim_rate_factor } else { 1.0 };

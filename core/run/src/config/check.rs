@@ -1,4 +1,4 @@
-//! Which options a run can have.
+//! Checks of a run's options.
 
 use slimclr_network::{encoder::BuildError, width::WidthError};
 use thiserror::Error;
@@ -6,34 +6,34 @@ use thiserror::Error;
 use super::Config;
 use crate::method::MethodKind;
 
-/// Why a run cannot have these options.
+/// Why options are not valid.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum ConfigError {
-    /// The widths.
+    /// The widths are not valid.
     #[error(transparent)]
     Width(#[from] WidthError),
-    /// The network.
+    /// The network cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// A number out of its range.
+    /// A value is out of range.
     #[error("{key} = {value} must be {rule}")]
     Range {
         /// The option.
         key: &'static str,
-        /// What it was given.
+        /// Its value.
         value: f64,
-        /// What it must be.
+        /// The allowed range.
         rule: &'static str,
     },
-    /// Contrast needs something to tell apart.
-    #[error("batch = {batch} does not divide into accumulate = {parts} parts of at least 2 images")]
+    /// The batch does not divide into micro-batches of at least 2 images.
+    #[error("batch = {batch} does not divide into accumulate = {parts} micro-batches of at least 2 images")]
     Parts {
         /// Images per step.
         batch: usize,
-        /// Parts.
+        /// Micro-batches per step.
         parts: usize,
     },
-    /// Every batch replaces one batch of the queue.
+    /// The queue does not hold a whole number of batches.
     #[error("queue = {queue} is not divisible by batch = {batch}: use {}", .batch * (.queue / .batch).max(1))]
     Queue {
         /// Keys in the queue.
@@ -41,21 +41,21 @@ pub enum ConfigError {
         /// Images per step.
         batch: usize,
     },
-    /// Each group of the batch has norm statistics of its own.
-    #[error("a part of {images} images does not divide into bn_splits = {splits} groups of at least 2 images")]
+    /// A micro-batch does not divide into groups of at least 2 images.
+    #[error("a micro-batch of {images} images does not divide into bn_splits = {splits} groups of at least 2 images")]
     Splits {
-        /// Images per part of a step.
+        /// Images per micro-batch.
         images: usize,
         /// Groups.
         splits: usize,
     },
-    /// A run that goes on cannot have these.
+    /// These options cannot change during a run.
     #[error(
-        "only the techniques (slow start, distillation, reweighting, surgery) and the learning rate can change while a \
-         run goes on: begin a new one for the rest"
+        "only the techniques (slow start, distillation, reweighting, surgery) and the learning rate can change during \
+         a run: start a new run for the rest"
     )]
     Fixed,
-    /// There is no full batch.
+    /// The data set is smaller than one batch.
     #[error("batch = {batch} is larger than the data set of {images} images")]
     Batch {
         /// Images per step.
@@ -69,11 +69,11 @@ impl Config {
     /// Checks everything that can be checked before the data set is known.
     ///
     /// # Errors
-    /// The first option that cannot be.
+    /// Names the first option that is not valid.
     pub fn check(&self) -> Result<(), ConfigError> {
         let up_to =
             |key, value: usize, most: usize, rule| in_range(key, value as f64, (1..=most).contains(&value), rule);
-        // Before the network is built: a size beyond these is a slip of the finger that would fill the memory.
+        // Checked before the network is built: larger sizes are typing errors, and would exhaust memory.
         up_to("depth", self.depth, 2000, "between 1 and 2000")?;
         let multiplies = self.multiplier > 0.0 && self.multiplier <= 64.0;
         in_range("multiplier", self.multiplier, multiplies, "above 0 and at most 64")?;
@@ -120,11 +120,11 @@ impl Config {
         Ok(())
     }
 
-    /// Checks that a run of these options may go on with `other` ones in their place: how widths teach and weigh, when they
-    /// start, what is done about conflicts, the learning rate and how often the run is looked at may change.
+    /// Checks that a run may continue with `other` options: only distillation, reweighting, slow start, surgery,
+    /// clipping, the learning rate, and the intervals of evaluations and checkpoints may change.
     ///
     /// # Errors
-    /// If others change too, or no run can have them.
+    /// If other options differ, or `other` is not valid.
     pub fn check_change(&self, other: &Self) -> Result<(), ConfigError> {
         let changeable = other.clone();
         let as_far_as_possible = Self {
@@ -150,10 +150,10 @@ impl Config {
     }
 }
 
-/// Checks a rule of one option.
+/// Returns an error that names `key` and `rule`, unless the rule `holds`.
 ///
 /// # Errors
-/// If it does not hold.
+/// If `holds` is false.
 pub fn in_range(key: &'static str, value: f64, holds: bool, rule: &'static str) -> Result<(), ConfigError> {
     if holds { Ok(()) } else { Err(ConfigError::Range { key, value, rule }) }
 }

@@ -182,25 +182,25 @@ pub struct Config {
 }
 
 impl Config {
-    /// The same options for images of `classes` classes, which set the outputs of a supervised network.
+    /// Returns the same options for images of `classes` classes, which set the outputs of a supervised network.
     pub fn for_classes(self, classes: usize) -> Self {
         let dim = if self.method == MethodKind::Supervised { classes } else { self.dim };
         Self { dim, ..self }
     }
 
-    /// The widths of the network.
+    /// Returns the widths of the network.
     ///
     /// # Errors
-    /// If they make no slimmable network.
+    /// If the widths are not valid.
     pub fn network_widths(&self) -> Result<Widths, WidthError> {
         let slices = if self.disjoint { Slices::Disjoint } else { Slices::Nested };
         Widths::try_from(self.widths.clone())?.with_slices(slices)
     }
 
-    /// The encoder to train.
+    /// Returns the encoder to train.
     ///
     /// # Errors
-    /// If the widths make no slimmable network.
+    /// If the widths are not valid.
     pub fn encoder(&self) -> Result<EncoderConfig, WidthError> {
         Ok(EncoderConfig {
             backbone: self.backbone,
@@ -214,18 +214,18 @@ impl Config {
         })
     }
 
-    /// The weight of each width's loss once all widths are trained, widest first.
+    /// Returns the weight of each width's loss once all widths are trained, widest first.
     ///
     /// # Errors
-    /// If the widths make no slimmable network.
+    /// If the widths are not valid.
     pub fn loss_weights(&self) -> Result<Vec<f64>, WidthError> {
         Ok(self.reweighting.weights(&self.network_widths()?))
     }
 
-    /// The run's steps, given the number of training images.
+    /// Returns the run's schedule, given the number of training images.
     ///
     /// # Errors
-    /// If they do not make one batch.
+    /// If there are fewer than one batch.
     pub fn schedule(&self, images: usize) -> Result<RunSchedule, ConfigError> {
         in_range("batch", self.batch as f64, self.batch > 0, "at least 1")?;
         if self.batch > images {
@@ -238,7 +238,7 @@ impl Config {
             steps_per_epoch,
             steps,
             slow_start: (self.slow_start * steps as f64).round() as u64,
-            // A plain network has no sub-networks that could join.
+            // A plain network has no sub-networks to start.
             slim_rate_factor: if self.widths.len() > 1 { self.slim_rate_factor } else { 1.0 },
             key_momentum: self.key_momentum,
             key_momentum_rises: self.key_momentum_rises,

@@ -8,7 +8,7 @@ use crate::{
     schedule::Decay, surgery::Surgery,
 };
 
-/// The CIFAR-10 preset; it fills in options that files of earlier versions do not have.
+/// The CIFAR-10 preset, which also fills in options that older files lack.
 impl Default for Config {
     fn default() -> Self {
         Self::cifar10()
@@ -16,8 +16,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The smallest preset: a ResNet-8 with three times the channels on views of 16 pixels, for a few minutes on a laptop. On
-    /// 3,050 images, more channels gain more than more pixels or more epochs do.
+    /// Returns the smallest preset: a ResNet-8 with three times the channels on views of 16 pixels, for a few minutes
+    /// on a laptop. On 3,050 images, more channels help more than more pixels or epochs.
     pub fn mini() -> Self {
         Self {
             depth: 8,
@@ -34,8 +34,9 @@ impl Config {
         }
     }
 
-    /// The authors' CIFAR-10 recipe, with a batch of 256 and a warm-up where they have 512 and none: their learning rate
-    /// then takes twice as many steps, and a plain ResNet-20 has a kNN accuracy of 40.9 % after one epoch instead of two.
+    /// Returns the authors' CIFAR-10 recipe, but with a batch of 256 instead of 512, and a warm-up. This doubles the
+    /// steps at their learning rate, and a plain ResNet-20 reaches a kNN accuracy of 40.9 % after one epoch instead of
+    /// two.
     pub fn cifar10() -> Self {
         Self {
             method: MethodKind::Mocov2,
@@ -85,7 +86,7 @@ impl Config {
         }
     }
 
-    /// MoCo v2 on ImageNet, for a total batch of 1024 (paper section 4.1).
+    /// Returns MoCo v2 on ImageNet, for a total batch of 1024 (paper section 4.1).
     pub fn imagenet_mocov2() -> Self {
         Self {
             backbone: BackboneKind::Resnet,
@@ -104,23 +105,23 @@ impl Config {
         }
     }
 
-    /// MoCo v3 on CIFAR-10: the ImageNet recipe at batch 512.
+    /// Returns MoCo v3 on CIFAR-10: the ImageNet recipe at batch 512.
     pub fn cifar10_mocov3() -> Self {
         Self { batch: 512, learning_rate: 0.6, epochs: 200.0, ..Self::cifar10().with_mocov3() }
     }
 
-    /// MoCo v3 on ImageNet (paper section 4.1).
+    /// Returns MoCo v3 on ImageNet (paper section 4.1).
     pub fn imagenet_mocov3() -> Self {
         Self { learning_rate: 1.2, epochs: 300.0, ..Self::imagenet_mocov2().with_mocov3() }
     }
 
-    /// The supervised slimmable network on ImageNet.
+    /// Returns the supervised slimmable network on ImageNet.
     pub fn imagenet_supervised() -> Self {
         Self { dim: 1000, epochs: 100.0, learning_rate: 0.4, ..Self::imagenet_mocov2().with_supervised() }
     }
 
-    /// The same options for the supervised slimmable network (Yu et al. 2019): the full network learns from the labels, the
-    /// sub-networks from the full network.
+    /// Returns the same options for the supervised slimmable network (Yu et al. 2019): the full network learns from the
+    /// labels, the sub-networks from the full network.
     pub fn with_supervised(self) -> Self {
         Self {
             method: MethodKind::Supervised,
@@ -136,7 +137,7 @@ impl Config {
         }
     }
 
-    /// The same options for MoCo v3.
+    /// Returns the same options for MoCo v3.
     fn with_mocov3(self) -> Self {
         Self {
             method: MethodKind::Mocov3,
@@ -162,7 +163,7 @@ mod tests {
     use super::*;
     use crate::schedule::StepPlan;
 
-    /// Ten steps an epoch.
+    /// Returns the plans of steps, with ten steps per epoch.
     fn plans(config: &Config) -> impl Fn(u64) -> StepPlan + use<> {
         let schedule = config.schedule(10 * config.batch).unwrap();
         move |step| schedule.plan(step)
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn moco_v2_on_imagenet_is_the_papers() {
+    fn moco_v2_on_imagenet_matches_the_paper() {
         let config = Config::imagenet_mocov2();
         config.check().unwrap();
         assert_eq!((config.dim, config.queue, config.batch, config.epochs), (128, 65536, 1024, 200.0));
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn moco_v3_on_imagenet_is_the_papers() {
+    fn moco_v3_on_imagenet_matches_the_paper() {
         let config = Config::imagenet_mocov3();
         config.check().unwrap();
         assert_eq!((config.dim, config.hidden, config.batch, config.epochs), (256, 4096, 1024, 300.0));

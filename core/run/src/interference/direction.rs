@@ -10,8 +10,8 @@ pub struct LastLayers {
     /// The two largest singular values of each gradient.
     #[serde(default)]
     pub singular_values: BTreeMap<String, [f64; 2]>,
-    /// The inner products of each gradient with itself and those measured before it, oldest first and itself last:
-    /// what the principal components come from, without the gradients.
+    /// The inner products of each gradient with itself and those measured before it, oldest first and itself last. They
+    /// suffice to compute the principal components.
     #[serde(default)]
     pub products: BTreeMap<String, Vec<f64>>,
 }

@@ -1,14 +1,14 @@
-//! The two leading eigenpairs of a symmetric matrix: what singular values and principal components come from.
+//! The two leading eigenpairs of a symmetric matrix, for singular values and principal components.
 
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64Mcg;
 
-/// Vectors that are iterated: the two that are wanted, and some more, so that close neighbours do not slow them down.
+/// Vectors in the block. Two would do, but more converge faster when eigenvalues are close.
 const BLOCK: usize = 8;
-/// Beyond this, eigenvalues that still move are as good as equal.
+/// Highest number of iterations: eigenvalues that still change then are nearly equal.
 const ITERATIONS: usize = 200;
-/// Relative change of both eigenvalues at which they stand.
+/// Relative change of both eigenvalues below which they have converged.
 const TOLERANCE: f64 = 1e-10;
 
 /// An eigenvalue with its eigenvector, of length 1.
@@ -20,9 +20,9 @@ pub struct Pair {
     pub vector: Vec<f64>,
 }
 
-/// The two largest eigenvalues of a symmetric positive semi-definite matrix of this order, with their vectors, larger
-/// first, by subspace iteration (Halko, Martinsson & Tropp 2011). `apply` multiplies the matrix by a vector. An order
-/// below two leaves zeros.
+/// Computes the two largest eigenvalues of a symmetric positive semi-definite matrix of this order, with their vectors,
+/// larger first, by subspace iteration (Halko, Martinsson & Tropp 2011). `apply` multiplies the matrix by a vector. If
+/// the order is below two, missing pairs are zero.
 pub fn leading_pairs(order: usize, apply: impl Fn(&[f64]) -> Vec<f64>) -> [Pair; 2] {
     let mut random = Pcg64Mcg::seed_from_u64(0);
     let mut block: Vec<Vec<f64>> =
@@ -31,17 +31,18 @@ pub fn leading_pairs(order: usize, apply: impl Fn(&[f64]) -> Vec<f64>) -> [Pair;
     for _ in 0..ITERATIONS {
         orthonormalize(&mut block);
         let images: Vec<Vec<f64>> = block.iter().map(|vector| apply(vector)).collect();
-        // Within the block's span, the matrix is this small one, whose eigenvectors turn the block into the best there.
+        // Rayleigh-Ritz: rotates the block by the eigenvectors of the matrix restricted to the block's span.
         let small: Vec<Vec<f64>> = block.iter().map(|a| images.iter().map(|b| dot(a, b)).collect()).collect();
-        let (found, turns) = jacobi(small);
-        let turned = |vectors: &[Vec<f64>]| -> Vec<Vec<f64>> { turns.iter().map(|turn| mix(vectors, turn)).collect() };
-        block = turned(&block);
+        let (found, rotations) = jacobi(small);
+        let rotated =
+            |vectors: &[Vec<f64>]| -> Vec<Vec<f64>> { rotations.iter().map(|row| mix(vectors, row)).collect() };
+        block = rotated(&block);
         let before = values;
         values = [0, 1].map(|index| found.get(index).copied().unwrap_or(0.0).max(0.0));
         if values.iter().zip(before).all(|(value, before)| (value - before).abs() <= TOLERANCE * values[0]) {
             break;
         }
-        block = turned(&images);
+        block = rotated(&images);
     }
     let mut vectors = block.into_iter().map(|mut vector| {
         let length = dot(&vector, &vector).sqrt();
@@ -51,8 +52,8 @@ pub fn leading_pairs(order: usize, apply: impl Fn(&[f64]) -> Vec<f64>) -> [Pair;
     values.map(|value| Pair { value, vector: vectors.next().unwrap_or_else(|| vec![0.0; order]) })
 }
 
-/// The two principal components of vectors with these inner products, each as the combination of the (uncentred) vectors
-/// that makes it up, and the share of the variance along it.
+/// Computes the two principal components of vectors with these inner products, each as coefficients of the (uncentred)
+/// vectors, and the share of the variance along each.
 pub fn principal_components(products: &[Vec<f64>]) -> ([Vec<f64>; 2], [f64; 2]) {
     let count = products.len() as f64;
     let means: Vec<f64> = products.iter().map(|row| row.iter().sum::<f64>() / count).collect();
@@ -76,9 +77,9 @@ pub fn principal_components(products: &[Vec<f64>]) -> ([Vec<f64>; 2], [f64; 2]) 
     (components, explained)
 }
 
-/// The inner product.
+/// Returns the inner product.
 pub fn dot(a: &[f64], b: &[f64]) -> f64 {
-    // Several sums side by side: each addition to a single one would wait for the one before.
+    // Several partial sums, because each addition to a single one would wait for the previous one.
     const SUMS: usize = 8;
     let (a, a_rest) = a.as_chunks::<SUMS>();
     let (b, b_rest) = b.as_chunks::<SUMS>();
@@ -87,7 +88,7 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     sums.into_iter().chain(rest).sum()
 }
 
-/// The sum of `vectors`, each times its share.
+/// Returns the sum of `vectors`, each times its share.
 fn mix(vectors: &[Vec<f64>], shares: &[f64]) -> Vec<f64> {
     let mut sum = vec![0.0; vectors[0].len()];
     for (vector, share) in vectors.iter().zip(shares) {
@@ -96,7 +97,7 @@ fn mix(vectors: &[Vec<f64>], shares: &[f64]) -> Vec<f64> {
     sum
 }
 
-/// Gram and Schmidt's way, twice, as once leaves rounding; what depends on the vectors before becomes zero.
+/// Orthonormalises by Gram-Schmidt, twice to reduce rounding errors. Vectors that depend on earlier ones become zero.
 fn orthonormalize(vectors: &mut [Vec<f64>]) {
     for index in 0..vectors.len() {
         let (before, rest) = vectors.split_at_mut(index);
@@ -114,12 +115,13 @@ fn orthonormalize(vectors: &mut [Vec<f64>]) {
     }
 }
 
-/// All eigenvalues of a small symmetric matrix, largest first, with the eigenvectors as rows, by Jacobi's rotations.
+/// Computes all eigenvalues of a small symmetric matrix, largest first, with the eigenvectors as rows, by Jacobi
+/// rotations.
 fn jacobi(mut matrix: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     let order = matrix.len();
     let mut vectors: Vec<Vec<f64>> =
         (0..order).map(|row| (0..order).map(|column| if row == column { 1.0 } else { 0.0 }).collect()).collect();
-    // Convergence is quadratic: a handful of sweeps reach rounding.
+    // Convergence is quadratic: a few sweeps reach rounding error.
     for _ in 0..16 {
         for p in 0..order {
             for q in p + 1..order {
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn degenerate_matrices_have_values_too() {
+    fn degenerate_matrices_have_eigenvalues() {
         let [first, second] = of_matrix(&[vec![0.0; 3], vec![0.0, 5.0, 0.0], vec![0.0; 3]]);
         assert!((first.value - 5.0).abs() < 1e-12 && second.value.abs() < 1e-12);
         assert!((first.vector[1].abs() - 1.0).abs() < 1e-12);

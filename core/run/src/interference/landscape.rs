@@ -9,7 +9,7 @@ pub struct Landscape {
     pub directions: Directions,
     /// Images that the loss was averaged over.
     pub images: usize,
-    /// One surface a width, widest first.
+    /// One surface per width, widest first.
     pub surfaces: Vec<Surface>,
 }
 
@@ -24,7 +24,7 @@ pub enum Directions {
     Random,
 }
 
-/// The loss of one width on a plane through its trained weights, which lie at the origin.
+/// The loss of one width on a plane whose origin is its trained weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Surface {
     /// The width.
@@ -33,7 +33,7 @@ pub struct Surface {
     pub x: Vec<f64>,
     /// Coordinates along the second direction, ascending.
     pub y: Vec<f64>,
-    /// The loss at each place, a row for each `y`; none where it is no finite number.
+    /// The loss at each point, a row for each `y`; `None` if it is NaN or infinite.
     pub loss: Vec<Vec<Option<f64>>>,
     /// The weights' path, projected onto the plane.
     pub path: Vec<Waypoint>,
@@ -46,8 +46,8 @@ pub struct Surface {
 pub struct Waypoint {
     /// The fractional epoch.
     pub epoch: f64,
-    /// Where they lie on the plane; none if they are no finite numbers.
+    /// Their coordinates on the plane; `None` if they are NaN or infinite.
     pub at: Option<[f64; 2]>,
-    /// Their own loss, which the projection's may differ from.
+    /// The loss of the weights themselves, which may differ from that of their projection.
     pub loss: Option<f64>,
 }

@@ -8,6 +8,6 @@ pub struct GradientNorms {
     /// For each width, the l2 norm of the gradient's slice that it uses, averaged over the
     /// convolution and linear weights.
     pub norms: Vec<f64>,
-    /// theta_{1.0 \ min}: `sqrt(|g_1.0|^2 - |g_min|^2)`, what the full network has beyond the narrowest.
+    /// theta_{1.0 \ min}: `sqrt(|g_1.0|^2 - |g_min|^2)`, the part of the full network's that is not the narrowest's.
     pub rest: f64,
 }

@@ -8,18 +8,18 @@ use crate::event::Interference;
 pub struct GradientPath {
     /// The steps at which they were measured.
     pub steps: Vec<u64>,
-    /// Their coordinates: the origin is no gradient.
+    /// Their coordinates; the origin is the zero gradient.
     pub points: Vec<[f64; 2]>,
     /// The share of their variance along each component.
     pub explained: [f64; 2],
 }
 
-/// The path of `layer`'s gradient through `measured`, the events of one run in order, from the step `since` on. None if
-/// fewer than two have it.
+/// Computes the path of `layer`'s gradient through `measured`, the events of one run in order, from the step `since`
+/// on. Returns `None` if fewer than two events have it.
 pub fn gradient_path(measured: &[&Interference], layer: &str, since: u64) -> Option<GradientPath> {
     let with_layer = measured.iter().filter_map(|event| Some((event.step, event.last_layers.products.get(layer)?)));
     let all: Vec<(u64, &Vec<f64>)> = with_layer.collect();
-    // A run that could not find its earlier gradients again began anew: only those since then belong together.
+    // A run that lost its earlier gradients starts a new path; only the latest path counts.
     let rows = &all[all.len().checked_sub(all.last()?.1.len())?..];
     let first = rows.iter().position(|(step, _)| *step >= since)?;
     if rows.len() - first < 2 || rows.iter().zip(1..).any(|((_, products), count)| products.len() != count) {
