@@ -3,7 +3,7 @@
 /// Views of a batch of images, for a training step.
 #[derive(Debug, Clone)]
 pub struct HostBatch {
-    /// The views that the method takes of every image, `[batch, 3, size, size]` each.
+    /// The method's views of all images, `[batch, 3, size, size]` each.
     pub pixels: Vec<Vec<f32>>,
     /// The class of each image.
     pub labels: Vec<u32>,
@@ -16,7 +16,7 @@ pub struct LabelledImages {
     pub pixels: Vec<f32>,
     /// The class of each image.
     pub labels: Vec<u32>,
-    /// The place of each image in its set; damaged images are left out.
+    /// The index of each image in its set; damaged images are left out.
     pub indices: Vec<usize>,
     /// Side of the images.
     pub size: usize,

@@ -17,7 +17,7 @@ pub const TRAIN_BATCHES: [&str; 5] =
 /// The file of test images.
 pub const TEST_BATCH: &str = "test_batch.bin";
 
-/// The images of a batch, with their classes.
+/// Reads the images of a batch, with their classes.
 ///
 /// # Errors
 /// If it is empty or cut short, or has a label above 9.
@@ -36,7 +36,7 @@ pub fn records(batch: &[u8]) -> Result<Vec<(Image, u32)>, DataError> {
     batch.chunks_exact(RECORD).enumerate().map(image).collect()
 }
 
-/// The record of an image whose pixels are interleaved red, green, blue.
+/// Returns the record of an image whose pixels are interleaved red, green, blue.
 pub fn record(label: u8, pixels: &[u8]) -> Vec<u8> {
     let planes = (0..3).flat_map(|colour| pixels.iter().skip(colour).step_by(3).copied());
     std::iter::once(label).chain(planes).collect()
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_round_trip_and_damage_is_named() {
+    fn records_round_trip_and_damage_is_an_error() {
         let pixels: Vec<u8> = (0..3 * PLANE).map(|i| (i * 7 % 251) as u8).collect();
         let batch = [record(3, &pixels), record(9, &pixels)].concat();
         let image = Image { width: SIDE, height: SIDE, pixels: pixels.clone() };

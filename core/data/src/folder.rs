@@ -1,8 +1,8 @@
-//! How folders of images are laid out: a sub-folder for each class, perhaps below `train` and `val` (ImageNet's layout).
+//! The layout of image folders: a sub-folder for each class, optionally below `train` and `val` (ImageNet's layout).
 
 use std::collections::HashMap;
 
-/// The name of a folder of training images that has one of test images beside it.
+/// Name of the folder of training images, if there is a folder of test images beside it.
 pub const TRAIN_NAME: &str = "train";
 /// Names that a folder of test images may have.
 pub const TEST_NAMES: [&str; 3] = ["val", "test", "validation"];
@@ -10,13 +10,13 @@ pub const TEST_NAMES: [&str; 3] = ["val", "test", "validation"];
 pub const HOLD_OUT: usize = 10;
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
-/// Whether the name of a file is that of an image.
+/// Returns whether a file's name is that of an image.
 pub fn is_image(name: &str) -> bool {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
 }
 
-/// Takes every tenth image of each class out of `train`.
+/// Moves every tenth image of each class out of `train` and returns them.
 pub fn hold_out<T>(train: &mut Vec<(T, u32)>) -> Vec<(T, u32)> {
     let mut of_class = HashMap::<u32, usize>::new();
     let (test, kept) = train.drain(..).partition(|(_, label)| {
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_told_by_extension() {
+    fn images_are_recognised_by_extension() {
         assert!(["a.JPG", "b/c.webp", "x.y.png"].into_iter().all(is_image));
         assert!(!["png", "a.gif", "labels.txt", ""].into_iter().any(is_image));
     }

@@ -1,6 +1,6 @@
 //! A decoded image, as the augmentations read it.
 
-/// Reasons why pixels do not form an [`Image`].
+/// Why pixels do not form an [`Image`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
     /// One side is zero.
@@ -12,7 +12,7 @@ pub enum ImageError {
         height: usize,
     },
     /// The pixels do not fill the image.
-    #[error("an RGB image of {width} x {height} pixels takes 3 bytes a pixel, but {actual} bytes were given")]
+    #[error("an RGB image of {width} x {height} pixels takes 3 bytes per pixel, but {actual} bytes were given")]
     Length {
         /// Given width, in pixels.
         width: usize,
@@ -23,7 +23,7 @@ pub enum ImageError {
     },
 }
 
-/// An RGB image with 8 bits a channel.
+/// An RGB image with 8 bits per channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// Pixels in a row.
@@ -35,7 +35,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// An image of `height` rows of `width` RGB pixels.
+    /// Creates an image of `height` rows of `width` RGB pixels.
     ///
     /// # Errors
     /// When a side is zero or `pixels` is not `3 * width * height` bytes long.
@@ -45,7 +45,7 @@ impl Image {
         Ok(image)
     }
 
-    /// What [`Image::new`] checks, for code that must not rely on nobody having changed the fields since.
+    /// Repeats the checks of [`Image::new`], because the fields may have changed since.
     ///
     /// # Errors
     /// When a side is zero or the pixels are not `3 * width * height` bytes long.
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_filled_image_is_one() {
+    fn pixels_must_fill_the_image() {
         assert!(Image::new(2, 3, vec![0; 18]).is_ok());
         assert_eq!(Image::new(0, 3, vec![]), Err(ImageError::Empty { width: 0, height: 3 }));
         assert!(matches!(Image::new(2, 3, vec![0; 17]), Err(ImageError::Length { actual: 17, .. })));

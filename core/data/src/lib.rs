@@ -13,25 +13,25 @@ pub mod sprite_sheet;
 
 use thiserror::Error;
 
-/// Why bytes are no images.
+/// Why bytes are not images.
 #[derive(Debug, Error)]
 pub enum DataError {
-    /// Not whole records.
+    /// The file is not a whole number of records.
     #[error(
-        "{0} bytes are no whole number of {record}-byte images: the file is cut short; fetch it again",
+        "{0} bytes are not a whole number of {record}-byte images: the file is cut short; download it again",
         record = cifar10::RECORD
     )]
     CutShort(usize),
-    /// A class that CIFAR-10 has not.
-    #[error("image {place} has label {label}, but there are only {classes}", classes = cifar10::CLASSES.len())]
+    /// The label is not one of CIFAR-10's.
+    #[error("image {place} has label {label}, but there are only {classes} classes", classes = cifar10::CLASSES.len())]
     Label {
-        /// The image's place in the file.
+        /// The image's index in the file.
         place: usize,
-        /// What the file says.
+        /// Its label.
         label: u32,
     },
     /// Not an intact JPEG, PNG or WebP file.
-    #[error("this is no intact JPEG, PNG or WebP image: {0}")]
+    #[error("this is not an intact JPEG, PNG or WebP image: {0}")]
     Undecodable(#[from] ::image::ImageError),
     /// Not readable.
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! Which images a step takes, and their random views: a function of the run's options alone.
+//! The images of each step and their random views, which depend only on the run's options.
 
 use std::sync::Mutex;
 
@@ -13,21 +13,21 @@ use crate::{
 /// Draws a run's batches and makes views of their images.
 #[derive(Debug)]
 pub struct Sampler {
-    /// One for each view of an image.
+    /// One recipe for each view of an image.
     recipes: Vec<AugmentConfig>,
     normalisation: Normalisation,
     size: usize,
     batch: usize,
     seed: u64,
-    /// The epoch that a batch was drawn of last, and its order, which takes longer to draw than a batch.
+    /// The latest epoch and its order, kept because drawing it takes longer than a batch.
     order: Mutex<(u64, Vec<u32>)>,
 }
 
-/// An image's slots in the views of a batch, `[3, size, size]` each.
+/// One image's slices of the buffers of a batch's views, `[3, size, size]` each.
 pub type Slots<'a> = Vec<&'a mut [f32]>;
 
 impl Sampler {
-    /// The draws of the run that `config` describes, on images of this normalisation.
+    /// Creates the sampler of the run that `config` describes, on images of this normalisation.
     pub fn new(config: &Config, normalisation: Normalisation) -> Self {
         Self {
             recipes: views(config.method, normalisation, config.image_size),
@@ -39,12 +39,12 @@ impl Sampler {
         }
     }
 
-    /// Side of the views, in pixels.
+    /// Returns the side of the views, in pixels.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// The epoch of `step`, and which of `images` training images are its batch.
+    /// Returns the epoch of `step`, and the indices of its batch among `images` training images.
     pub fn batch(&self, step: u64, images: usize) -> (u64, Vec<u32>) {
         let steps_per_epoch = (images / self.batch) as u64;
         let (epoch, place) = (step / steps_per_epoch, (step % steps_per_epoch) as usize * self.batch);
@@ -55,8 +55,8 @@ impl Sampler {
         (epoch, latest.1[place..place + self.batch].to_vec())
     }
 
-    /// The plans of each view of a batch's images, which are `[width, height]` pixels in size: the image's index, and what is
-    /// random about its view. With them, a device that holds the images makes the views.
+    /// Plans each view of a batch's images, of `[width, height]` pixels each: the image's index and the random choices
+    /// of its view. A device that holds the images makes the views from the plans.
     pub fn plans(&self, (epoch, batch): (u64, &[u32]), size: [usize; 2]) -> Vec<Vec<(u32, ViewPlan)>> {
         let plan = |recipe: &AugmentConfig, number, index: u32| {
             let mut rng = view_rng(self.seed, epoch, u64::from(index), number);
@@ -66,17 +66,17 @@ impl Sampler {
         self.recipes.iter().zip(0..).map(of_view).collect()
     }
 
-    /// The normalisation of the views.
+    /// Returns the normalisation of the views.
     pub fn normalisation(&self) -> Normalisation {
         self.normalisation
     }
 
-    /// Buffers for the views of a batch, `[batch, 3, size, size]` each.
+    /// Allocates buffers for the views of a batch, `[batch, 3, size, size]` each.
     pub fn buffers(&self) -> Vec<Vec<f32>> {
         vec![vec![0.0; self.batch * self.pixels()]; self.recipes.len()]
     }
 
-    /// Each image's slots in these buffers, so that it is decoded only once.
+    /// Splits the buffers into each image's slots, so that an image is decoded only once.
     pub fn slots<'a>(&self, buffers: &'a mut [Vec<f32>]) -> Vec<Slots<'a>> {
         let mut slots: Vec<Slots> = (0..self.batch).map(|_| Vec::new()).collect();
         for view in buffers {
@@ -87,7 +87,7 @@ impl Sampler {
         slots
     }
 
-    /// The views of the batch of `step`, of images in memory.
+    /// Makes the views of the batch of `step`, of images in memory.
     ///
     /// # Errors
     /// If an image is empty.
@@ -123,7 +123,7 @@ impl Sampler {
         Ok(())
     }
 
-    /// `image` as evaluation sees it, `[3, size, size]`.
+    /// Makes the view of `image` for evaluation, `[3, size, size]`.
     ///
     /// # Errors
     /// If the image is empty.
@@ -133,7 +133,8 @@ impl Sampler {
         Ok(pixels)
     }
 
-    /// A chunk of images for evaluation: each one's place in its set, its class and its [`centre`](Self::centre).
+    /// Collects a chunk of images for evaluation: for each its index in its set, its class and its
+    /// [`centre`](Self::centre) view.
     pub fn labelled(&self, images: impl IntoIterator<Item = (usize, u32, Vec<f32>)>) -> LabelledImages {
         let mut chunk = LabelledImages { size: self.size, ..LabelledImages::default() };
         for (index, label, pixels) in images {
@@ -154,9 +155,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_are_the_stretches_of_their_epochs_order() {
+    fn batches_are_consecutive_parts_of_an_epochs_order() {
         let sampler = Sampler::new(&Config { batch: 4, ..Config::mini() }, Normalisation::CIFAR10);
-        // Ten images are two batches; steps may be asked for in any order.
+        // Ten images are two batches; steps may come in any order.
         for step in [0, 1, 2, 5, 1, 4] {
             let (epoch, place) = (step / 2, step as usize % 2 * 4);
             let order = epoch_order(sampler.seed, epoch, 10);

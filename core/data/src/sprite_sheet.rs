@@ -8,10 +8,10 @@ use crate::image::Image;
 const TILES_PER_ROW: u32 = 50;
 const SIDE: u32 = cifar10::SIDE as u32;
 
-/// The tiles of a sheet, 50 a row; tile `i` is of class `i % 10`.
+/// Returns the tiles of a sheet, 50 per row; tile `i` is of class `i % 10`.
 ///
 /// # Errors
-/// If it is no intact picture.
+/// If it is not an intact picture.
 pub fn tiles(sheet: &[u8]) -> Result<Vec<(Image, u32)>, DataError> {
     let sheet: RgbImage = ::image::load_from_memory(sheet)?.into_rgb8();
     let tile = |tile: u32| {

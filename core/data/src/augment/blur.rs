@@ -12,7 +12,7 @@ pub struct GaussianFilter {
 }
 
 impl GaussianFilter {
-    /// Takes the kernel of standard deviation `sigma` (in pixels), for planes `size` pixels wide.
+    /// Sets the kernel of standard deviation `sigma` (in pixels), for planes `size` pixels wide.
     pub fn set(&mut self, sigma: f32, size: usize) {
         // Three standard deviations hold 99.7% of the weight. A radius beyond the plane would read only repeated edges.
         let radius = ((3.0 * sigma).ceil() as usize).min(size);

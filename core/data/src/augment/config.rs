@@ -51,13 +51,13 @@ pub struct AugmentConfig {
     pub normalisation: Normalisation,
 }
 
-/// Widest images that are too small to be blurred: CIFAR's. A blur of up to 2 pixels would leave little of them, and
-/// the CIFAR recipes of MoCo and SimCLR (appendix B.9) do without it.
+/// Largest view side that is not blurred: CIFAR's. A blur of up to 2 pixels would remove most detail, and the CIFAR
+/// recipes of MoCo and SimCLR (appendix B.9) have none.
 const LARGEST_UNBLURRED: usize = 32;
 
 impl AugmentConfig {
-    /// Both views of MoCo v2 (Chen et al. 2020, "Improved baselines with momentum contrastive learning"; `--aug-plus`
-    /// in its reference code), of views `image_size` pixels wide. Views up to 32 pixels are not blurred.
+    /// Returns the options of both views of MoCo v2 (Chen et al. 2020, "Improved baselines with momentum contrastive
+    /// learning"; `--aug-plus` in its reference code), `image_size` pixels wide. Views up to 32 pixels are not blurred.
     pub fn moco_v2(normalisation: Normalisation, image_size: usize) -> Self {
         Self {
             crop_area: [0.2, 1.0],
@@ -70,8 +70,9 @@ impl AugmentConfig {
         }
     }
 
-    /// The first and second view of MoCo v3 (Chen, Xie & He 2021; the asymmetric pair of BYOL, appendix B, with the
-    /// crops of MoCo v3's ResNet-50 recipe), of views `image_size` pixels wide. Views up to 32 pixels are not blurred.
+    /// Returns the options of the first and second view of MoCo v3 (Chen, Xie & He 2021; the asymmetric pair of BYOL,
+    /// appendix B, with the crops of MoCo v3's ResNet-50 recipe), `image_size` pixels wide. Views up to 32 pixels are
+    /// not blurred.
     pub fn moco_v3(normalisation: Normalisation, image_size: usize) -> [Self; 2] {
         let mut first = Self::moco_v2(normalisation, image_size);
         first.jitter.saturation = 0.2;
@@ -80,8 +81,8 @@ impl AugmentConfig {
         [first, second]
     }
 
-    /// Both views of SimCLR (Chen et al. 2020, appendix A, at colour strength 1), of views `image_size` pixels wide.
-    /// Views up to 32 pixels are not blurred.
+    /// Returns the options of both views of SimCLR (Chen et al. 2020, appendix A, at colour strength 1), `image_size`
+    /// pixels wide. Views up to 32 pixels are not blurred.
     pub fn simclr(normalisation: Normalisation, image_size: usize) -> Self {
         Self {
             crop_area: [0.08, 1.0],
@@ -90,14 +91,14 @@ impl AugmentConfig {
         }
     }
 
-    /// The view of supervised training (He et al. 2016; Szegedy et al. 2015): crop and flip.
+    /// Returns the options of the view of supervised training (He et al. 2016; Szegedy et al. 2015): crop and flip.
     pub fn supervised(normalisation: Normalisation, image_size: usize) -> Self {
         let mut recipe = Self::simclr(normalisation, image_size);
         recipe.jitter.probability = 0.0;
         Self { grey_probability: 0.0, blur: None, ..recipe }
     }
 
-    /// Checks that every value lies in its domain; [`Augmenter::view`] does so too.
+    /// Checks that every value is in its domain; [`Augmenter::view`] does so too.
     ///
     /// # Errors
     /// [`AugmentError::Config`] names the first value that does not.
@@ -137,12 +138,12 @@ impl AugmentConfig {
     }
 }
 
-/// The blur that all three recipes share, except for its probability (SimCLR, appendix A).
+/// Returns the blur that all three recipes share, except for its probability (SimCLR, appendix A).
 fn blur(image_size: usize, probability: f32) -> Option<Blur> {
     (image_size > LARGEST_UNBLURRED).then_some(Blur { sigma: [0.1, 2.0], probability })
 }
 
-/// The options of each view that a step of `method` takes of an image, `image_size` pixels wide.
+/// Returns the options of each view that a step of `method` takes of an image, `image_size` pixels wide.
 pub fn views(method: MethodKind, normalisation: Normalisation, image_size: usize) -> Vec<AugmentConfig> {
     match method {
         MethodKind::Mocov2 => vec![AugmentConfig::moco_v2(normalisation, image_size); 2],

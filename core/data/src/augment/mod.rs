@@ -1,8 +1,8 @@
 //! Random views of an image: the augmentations of MoCo v2, MoCo v3 and SimCLR.
 //!
 //! A view is a random resized crop, then colour jitter, grey, blur, solarise and flip, each with its own probability,
-//! and at last the normalisation. Every operation follows torchvision on Pillow images, which the published recipes
-//! run on, with two differences:
+//! and finally normalisation. Every operation follows torchvision on Pillow images, which the published recipes run on,
+//! with two differences:
 //!
 //! - values are `f32` in `[0, 1]` and are never rounded to 8 bits between operations (they are clamped where Pillow
 //!   clamps), so a view differs from Pillow's by about one grey level for each operation;
@@ -16,7 +16,7 @@
 
 mod blur;
 mod config;
-#[allow(missing_docs, reason = "the parts of a plan name themselves")]
+#[allow(missing_docs, reason = "the names of a plan's parts suffice")]
 pub mod plan;
 mod planes;
 mod resample;
@@ -35,12 +35,13 @@ use resample::Resampler;
 
 use crate::image::{Image, ImageError};
 
-/// Why no view was made.
+/// Why a view cannot be made.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum AugmentError {
     /// The output slice does not fit the view.
     #[error(
-        "a view of {size} x {size} pixels fills 3 planes of that size (at least one pixel), but the output holds {actual} values"
+        "a view of {size} x {size} pixels fills 3 planes of that size (at least one pixel), but the output holds \
+         {actual} values"
     )]
     Output {
         /// Side of the view, in pixels.
@@ -48,7 +49,7 @@ pub enum AugmentError {
         /// Length of the output slice.
         actual: usize,
     },
-    /// An option lies outside its domain.
+    /// An option is outside its domain.
     #[error("augmentation: {field} must be {domain}, but is {value}")]
     Config {
         /// Path of the value in [`AugmentConfig`].
@@ -63,9 +64,9 @@ pub enum AugmentError {
     Image(#[from] ImageError),
 }
 
-/// Makes views; keeps its buffers, so that nothing is allocated once they have grown to the images' size.
+/// Makes views. It reuses its buffers, so that it stops allocating once they fit the images.
 ///
-/// One for each thread.
+/// Use one per thread.
 #[derive(Debug, Default)]
 pub struct Augmenter {
     resampler: Resampler,
@@ -73,7 +74,7 @@ pub struct Augmenter {
 }
 
 impl Augmenter {
-    /// An augmenter with empty buffers.
+    /// Creates an augmenter with empty buffers.
     pub fn new() -> Self {
         Self::default()
     }
@@ -120,11 +121,11 @@ impl Augmenter {
 
     /// Writes the view of `image` that evaluation uses to `out`: normalised, `[3, size, size]` (CHW).
     ///
-    /// An image of just that size stays as it is. Any other is resized so that its short side is 8/7 of `size` (256
+    /// An image of exactly that size is not resized. Any other is resized so that its short side is 8/7 of `size` (256
     /// pixels for 224), and its centre is cropped.
     ///
     /// # Errors
-    /// When `out` is not `3 * size * size > 0` values long, or the image is not one.
+    /// When `out` is not `3 * size * size > 0` values long, or the image fails its check.
     pub fn centre(
         &mut self,
         image: &Image,
@@ -152,7 +153,7 @@ impl Augmenter {
         Ok(())
     }
 
-    /// Makes the view that resampler and filter are set for, with the widest vectors that the processor has. They
+    /// Makes the view that resampler and filter are set for, with the processor's widest vector instructions. They
     /// change no bit: nothing is reordered, and no product is fused with a sum.
     fn make(
         &mut self,
@@ -167,7 +168,8 @@ impl Augmenter {
     }
 }
 
-/// A view in the making. All that it calls is inlined, so that it is compiled for each set of instructions.
+/// The arguments of [`Augmenter::make`]. Everything that it calls is inlined, so that it is compiled for each
+/// instruction set.
 struct Making<'a> {
     augmenter: &'a mut Augmenter,
     image: &'a Image,
@@ -217,27 +219,29 @@ fn check_output(size: usize, out: &[f32]) -> Result<(), AugmentError> {
 /// PCG needs only 64-bit arithmetic, which WebAssembly has, and a state is set up in a few instructions.
 pub type ViewRng = rand_pcg::Pcg32;
 
-/// The generator of one view, from the run's seed, the epoch, the image's number in the data set and the view's number.
+/// Returns the generator of one view, from the run's seed, the epoch, the image's number in the data set and the view's
+/// number.
 ///
-/// Since it depends on nothing else, a run repeats whatever the order or the thread in which views are made.
+/// It depends on nothing else, so a run is reproducible whatever the order or thread in which views are made.
 pub fn view_rng(seed: u64, epoch: u64, image: u64, view: u64) -> ViewRng {
     seeded(&[seed, epoch, image, view])
 }
 
-/// The order in which an epoch visits a data set of `len` images (at most 2^32): a permutation of `0..len`.
+/// Returns the order in which an epoch visits a data set of `len` images (at most 2^32): a permutation of `0..len`.
 pub fn epoch_order(seed: u64, epoch: u64, len: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (0..len).map(|image| image as u32).collect();
     order.shuffle(&mut seeded(&[seed, epoch]));
     order
 }
 
-/// A generator whose state hashes all words and their number, so that neighbouring words give unrelated generators.
+/// Returns a generator whose state hashes all words and their number, so that similar words give unrelated generators.
 fn seeded(words: &[u64]) -> ViewRng {
     let state = words.iter().fold(words.len() as u64, |state, word| split_mix(state ^ word));
     ViewRng::new(state, split_mix(state))
 }
 
-/// One step of SplitMix64 (Steele, Lea & Flood 2014): a bijection in which every input bit affects every output bit.
+/// Computes one step of SplitMix64 (Steele, Lea & Flood 2014): a bijection in which every input bit affects every
+/// output bit.
 fn split_mix(state: u64) -> u64 {
     let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

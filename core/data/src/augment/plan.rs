@@ -1,4 +1,4 @@
-//! What is random about a view, drawn before any pixel is looked at.
+//! The random choices of a view, drawn before any pixel is read.
 
 use rand::{Rng, RngExt, seq::SliceRandom};
 
@@ -6,7 +6,7 @@ use super::config::{AugmentConfig, Jitter};
 
 /// The random choices of one view.
 ///
-/// Whatever makes views, on the CPU or on a device, makes them of these, so that it makes the same ones.
+/// Both the CPU and devices make views from plans, so that they make the same views.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ViewPlan {
     pub crop: Crop,
@@ -25,7 +25,7 @@ impl ViewPlan {
     }
 }
 
-/// What is done to a view's pixels once they are cropped, in this order.
+/// The operations on a cropped view, in this order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Effects {
     /// The colour jitter, if there is one.
@@ -59,11 +59,11 @@ pub enum Adjustment {
     Contrast(f32),
     /// Blends with the grey view: the weight of the view.
     Saturation(f32),
-    /// Turns every hue by so many full turns.
+    /// Rotates every hue by this number of full turns.
     Hue(f32),
 }
 
-/// torchvision's `ColorJitter`: the four adjustments in a random order.
+/// Draws torchvision's `ColorJitter`: the four adjustments in a random order.
 fn adjustments(jitter: &Jitter, rng: &mut impl Rng) -> [Adjustment; 4] {
     let factor = |strength: f32| [(1.0 - strength).max(0.0), 1.0 + strength];
     type OfStrength = fn(f32) -> Adjustment;
@@ -77,12 +77,12 @@ fn adjustments(jitter: &Jitter, rng: &mut impl Rng) -> [Adjustment; 4] {
     kinds.map(|(adjustment, range)| adjustment(uniform(rng, range)))
 }
 
-/// Whether an event of that probability happens.
+/// Returns true with this probability.
 fn chance(rng: &mut impl Rng, probability: f32) -> bool {
     rng.random::<f32>() < probability
 }
 
-/// A uniform draw. Unlike `random_range` it takes every range, an empty one included.
+/// Draws uniformly. Unlike `random_range`, it accepts empty ranges.
 fn uniform(rng: &mut impl Rng, [low, high]: [f32; 2]) -> f32 {
     low + (high - low) * rng.random::<f32>()
 }
@@ -104,13 +104,13 @@ impl Crop {
     /// Draws of a rectangle before the centre is taken instead.
     const ATTEMPTS: usize = 10;
 
-    /// Whether it lies in an image of `width` x `height` pixels.
+    /// Returns whether it fits into an image of `width` x `height` pixels.
     pub fn fits(self, width: usize, height: usize) -> bool {
         self.left + self.width <= width && self.top + self.height <= height
     }
 
-    /// The rectangle of torchvision's `RandomResizedCrop`: of uniform area (a fraction of the image's) and
-    /// log-uniform aspect ratio, anywhere it fits. If none fits in ten draws, the largest centred rectangle of
+    /// Draws the rectangle of torchvision's `RandomResizedCrop`: of uniform area (a fraction of the image's) and
+    /// log-uniform aspect ratio, anywhere it fits. If none fits in ten draws, returns the largest centred rectangle of
     /// permitted aspect ratio.
     pub fn random(width: usize, height: usize, area: [f32; 2], rng: &mut impl Rng) -> Self {
         let image_area = width as f64 * height as f64;

@@ -2,20 +2,20 @@
 
 use super::{Normalisation, plan::Adjustment};
 
-/// Luma of a colour by ITU-R BT.601, with the weights of Pillow's mode `L`.
+/// Returns the luma of a colour by ITU-R BT.601, with the weights of Pillow's mode `L`.
 #[inline(always)]
 fn luma([red, green, blue]: [f32; 3]) -> f32 {
     0.299 * red + 0.587 * green + 0.114 * blue
 }
 
-/// The step from `other` to `value`, stretched by `factor`: Pillow's `Image.blend`, clamped like there.
+/// Interpolates from `other` to `value` by `factor` and clamps, as Pillow's `Image.blend`.
 #[inline(always)]
 fn blend(other: f32, value: f32, factor: f32) -> f32 {
     // This form returns `value` untouched at factor 1.
     ((1.0 - factor) * other + factor * value).clamp(0.0, 1.0)
 }
 
-/// Arithmetic mean. Eight running sums keep it both fast and more exact than one.
+/// Returns the arithmetic mean. Eight partial sums are faster and more exact than one.
 #[inline(always)]
 fn mean(plane: &[f32]) -> f32 {
     let (chunks, rest) = plane.as_chunks::<8>();
@@ -29,7 +29,7 @@ fn mean(plane: &[f32]) -> f32 {
     total / plane.len() as f32
 }
 
-/// A view on its way: three planes with values in `[0, 1]`.
+/// A view before normalisation: three planes with values in `[0, 1]`.
 pub struct Planes<'a> {
     pub red: &'a mut [f32],
     pub green: &'a mut [f32],
@@ -37,7 +37,7 @@ pub struct Planes<'a> {
 }
 
 impl<'a> Planes<'a> {
-    /// The planes of a CHW image.
+    /// Splits a CHW image into its planes.
     #[inline(always)]
     pub fn of(pixels: &'a mut [f32]) -> Self {
         let area = pixels.len() / 3;
@@ -89,12 +89,12 @@ impl<'a> Planes<'a> {
         });
     }
 
-    /// Turns every hue by a number of full turns, leaving saturation and value (of HSV) alone.
+    /// Rotates every hue by a number of full turns. Saturation and value (of HSV) stay the same.
     #[inline(always)]
     pub fn hue(&mut self, turns: f32) {
-        // A channel at offset n of an HSV colour is value - chroma * clamp(min(k, 4 - k), 0, 1) with
-        // k = (n + hue) mod 6, hue in sixths of a turn, and n = 5, 3, 1 for red, green and blue. There are no
-        // branches in it, so the loop becomes vector instructions.
+        // A channel at offset n of an HSV colour is value - chroma * clamp(min(k, 4 - k), 0, 1) with k = (n + hue) mod
+        // 6, hue in sixths of a turn, and n = 5, 3, 1 for red, green and blue. There are no branches, so the loop
+        // becomes vector instructions.
         let offsets = [5.0, 3.0, 1.0].map(|n: f32| (n + 6.0 * turns).rem_euclid(6.0));
         self.map(|[red, green, blue]| {
             let value = red.max(green).max(blue);
@@ -109,7 +109,7 @@ impl<'a> Planes<'a> {
             // A grey colour has chroma 0 and so has its difference; then any hue will do.
             let hue = sector + difference / chroma.max(f32::MIN_POSITIVE);
             offsets.map(|offset| {
-                // The hue lies in [-1, 5]. A negative sum needs no wrapping: it is clamped to 0, just as k + 6 is.
+                // The hue is in [-1, 5]. A negative sum needs no wrapping: it is clamped to 0, just as k + 6 is.
                 let sum = offset + hue;
                 let k = if sum >= 6.0 { sum - 6.0 } else { sum };
                 value - chroma * k.min(4.0 - k).clamp(0.0, 1.0)

@@ -5,17 +5,17 @@ use std::ops::Range;
 use super::planes::Planes;
 use crate::image::Image;
 
-/// What one axis of a resampling reads: for every output position a run of source positions and their weights.
+/// The filter of one axis of a resampling: for every output position a range of source positions and their weights.
 #[derive(Debug, Default)]
 pub struct Taps {
     /// First source position and number of positions, for every output position.
     spans: Vec<(usize, usize)>,
-    /// The weights of all spans, end to end; those of a span sum to one.
+    /// The weights of all spans, concatenated; those of a span sum to one.
     weights: Vec<f32>,
 }
 
 impl Taps {
-    /// Resizes the stretch `source` to `resized` positions and keeps the `window` of those.
+    /// Resizes the range `source` to `resized` positions and keeps the `window` of those.
     ///
     /// The filter is Pillow's antialiased bilinear one: a triangle as wide as two output positions, but no narrower
     /// than two source positions, cut off at the ends of `source`.
@@ -36,7 +36,7 @@ impl Taps {
         }
     }
 
-    /// First source position and weights, for every output position.
+    /// Iterates over first source position and weights, for every output position.
     #[inline(always)]
     fn iter(&self) -> impl Iterator<Item = (usize, &[f32])> {
         let mut rest = self.weights.as_slice();
@@ -47,7 +47,7 @@ impl Taps {
         })
     }
 
-    /// The source positions that are read, from the first to the last.
+    /// Returns the range of source positions that are read.
     #[inline(always)]
     fn extent(&self) -> Range<usize> {
         let (first, _) = self.spans.first().copied().unwrap_or_default();
@@ -64,7 +64,7 @@ impl Taps {
 pub struct Resampler {
     pub columns: Taps,
     pub rows: Taps,
-    /// The blended row: RGB pixels of the columns' extent, and a value more, so that four can be read at any pixel.
+    /// The blended row: RGB pixels of the columns' extent, and one more value, so that four can be read at any pixel.
     row: Vec<f32>,
 }
 
@@ -91,7 +91,7 @@ impl Resampler {
     }
 }
 
-/// The weighted sum of as many rows of bytes as there are weights, `stride` apart, in units of full intensity.
+/// Computes the weighted sum of one row of bytes per weight, `stride` apart, in units of full intensity.
 #[inline(always)]
 fn blend_rows(out: &mut [f32], source: &[u8], stride: usize, weights: &[f32]) {
     let (chunks, rest) = out.as_chunks_mut::<LANES>();
@@ -117,8 +117,7 @@ fn add_row(sums: &mut [f32], row: &[u8], weight: f32) {
     }
 }
 
-/// The weighted sum of as many RGB pixels as there are weights. Four values at a time make a vector; the last is of no
-/// use.
+/// Computes the weighted sum of one RGB pixel per weight. Four values at a time make a vector; the last is unused.
 #[inline(always)]
 fn blend_pixels(row: &[f32], weights: &[f32]) -> [f32; 4] {
     let mut sums = [0.0; 4];

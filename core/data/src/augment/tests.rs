@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use super::*;
 
-/// No colour operation happens, and the whole range of areas is drawn.
+/// Crops of the whole range of areas, without colour operations.
 const CROP_ONLY: AugmentConfig = AugmentConfig {
     crop_area: [0.2, 1.0],
     jitter: Jitter { brightness: 0.0, contrast: 0.0, saturation: 0.0, hue: 0.0, probability: 0.0 },
@@ -15,7 +15,7 @@ const CROP_ONLY: AugmentConfig = AugmentConfig {
     normalisation: Normalisation { mean: [0.0; 3], std: [1.0; 3] },
 };
 
-/// An image of pseudo-random bytes; the figures from Pillow below were taken on the same.
+/// An image of pseudo-random bytes, of which Pillow's values below are too.
 fn image(width: usize, height: usize) -> Image {
     let pixels = (0..width * height * 3).map(|i| ((i * 37 + 11) % 256) as u8);
     Image::new(width, height, pixels.collect()).unwrap()
@@ -88,7 +88,7 @@ fn a_view_depends_on_its_four_numbers_alone() {
 
 #[test]
 fn draws_and_views_are_pinned() {
-    // Whoever changes these figures breaks the repetition of every recorded run.
+    // A change of these values makes recorded runs irreproducible.
     let mut rng = view_rng(1, 2, 3, 4);
     assert_eq!([rng.random::<u32>(), rng.random()], [78_243_018, 3_480_596_650]);
     assert_eq!(epoch_order(1, 2, 8), [3, 6, 2, 4, 7, 5, 0, 1]);
@@ -146,7 +146,7 @@ fn a_crop_that_never_fits_becomes_the_centre() {
 }
 
 #[test]
-fn resampling_is_pillows() {
+fn resampling_matches_pillow() {
     let resample = |columns: Range<usize>, rows: Range<usize>, size: usize| {
         let mut resampler = Resampler::default();
         resampler.columns.set(columns, size as u64, 0..size as u64);
@@ -174,7 +174,7 @@ fn resampling_is_pillows() {
 }
 
 #[test]
-fn the_centre_view_is_torchvisions() {
+fn the_centre_view_matches_torchvision() {
     let normalisation = CROP_ONLY.normalisation;
     let mut out = vec![f32::NAN; 3 * 7 * 7];
     Augmenter::new().centre(&image(19, 14), 7, &normalisation, &mut out).unwrap();
@@ -198,7 +198,7 @@ fn a_centre_view_of_the_same_size_is_the_normalised_image() {
 }
 
 #[test]
-fn colour_operations_are_pillows() {
+fn colour_operations_match_pillow() {
     // Pillow 13: ImageEnhance.{Brightness, Contrast, Color}, its truncation and grey level of one step included.
     let expect = |actual: [[f32; 3]; 4], expected: [[f32; 3]; 4], tolerance| {
         assert_near(actual.as_flattened(), expected.into_iter().flatten(), tolerance);
@@ -292,7 +292,7 @@ fn the_blur_is_gaussian() {
         filter.run(&mut constant, size);
         assert_near(&constant, vec![0.25; size * size], 1e-6);
 
-        // Away from the edges nothing is lost, and both passes spread alike.
+        // Away from the edges the sum is kept, and both passes blur equally.
         let mut impulse = vec![0.0; size * size];
         impulse[size * 5 + 5] = 1.0;
         filter.run(&mut impulse, size);
@@ -358,7 +358,7 @@ fn every_image_has_views() {
 }
 
 #[test]
-fn recipes_are_the_papers() {
+fn recipes_match_the_papers() {
     for size in [32, 224] {
         for recipe in recipes(size) {
             assert_eq!(recipe.check(), Ok(()));
@@ -375,7 +375,7 @@ fn recipes_are_the_papers() {
 }
 
 #[test]
-fn bad_input_is_an_error() {
+fn invalid_input_is_an_error() {
     let mut rng = view_rng(0, 0, 0, 0);
     let mut attempt = |image: &Image, recipe: &AugmentConfig, size, length| {
         let mut out = vec![0.0; length];
@@ -408,12 +408,12 @@ fn bad_input_is_an_error() {
     }
 }
 
-/// Mean and standard deviation of each measure over so many draws of torchvision's, by `tests/python/views.py`, which says
-/// what each of them is.
+/// Mean and standard deviation of each measure over `draws` views of torchvision, from `tests/python/views.py`, which
+/// defines the measures.
 const TORCHVISION: &str = include_str!("../../../../tests/fixtures/views.json");
 
 #[test]
-fn views_are_distributed_as_torchvisions() {
+fn views_have_torchvisions_distribution() {
     let expected: serde_json::Value = serde_json::from_str(TORCHVISION).unwrap();
     let draws = expected["draws"].as_u64().unwrap();
     let plain = Normalisation { mean: [0.0; 3], std: [1.0; 3] };
