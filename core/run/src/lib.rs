@@ -1,4 +1,5 @@
-//! A run as plain data, without tensors: its options, its schedule, the events that it reports, the commands that it takes.
+//! A run as plain data, without tensors: its options, its schedule, the events that it reports, the commands that it
+//! takes.
 #![warn(missing_docs)]
 
 pub mod collapse;

@@ -15,7 +15,7 @@ const CROP_ONLY: AugmentConfig = AugmentConfig {
     normalisation: Normalisation { mean: [0.0; 3], std: [1.0; 3] },
 };
 
-/// An image of pseudo-random bytes, of which Pillow's values below are too.
+/// An image of pseudo-random bytes; Pillow's values below are from the same.
 fn image(width: usize, height: usize) -> Image {
     let pixels = (0..width * height * 3).map(|i| ((i * 37 + 11) % 256) as u8);
     Image::new(width, height, pixels.collect()).unwrap()

@@ -44,8 +44,8 @@ pub struct Config {
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().bn_splits, help_heading = "Method"))]
     pub bn_splits: usize,
 
-    /// Kind of backbone. Convolutions are initialised by Kaiming normal (fan-out), linear layers by a normal distribution of
-    /// standard deviation 1 / sqrt(3 inputs), or 0.01 from 2,048 inputs on
+    /// Kind of backbone. Convolutions are initialised by Kaiming normal (fan-out), linear layers by a normal
+    /// distribution of standard deviation 1 / sqrt(3 inputs), or 0.01 from 2,048 inputs on
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().backbone, help_heading = "Network"))]
     pub backbone: BackboneKind,
     /// Depth of the backbone; ignored by efficientnet-b0
@@ -88,15 +88,15 @@ pub struct Config {
     /// Distil from every wider network, not only from the full one
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().full_distill, default_missing_value = "true", help_heading = "SlimCLR"))]
     pub full_distill: bool,
-    /// Weights of the widths' losses, by number: 0 equal, 1 share, 2 width, 3 scaled share, 5 full takes all, 6 cascade,
-    /// 7 full takes next
+    /// Weights of the widths' losses, by number: 0 equal, 1 share, 2 width, 3 scaled share, 5 full takes all, 6
+    /// cascade, 7 full takes next
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().reweighting, help_heading = "SlimCLR"))]
     pub reweighting: Reweighting,
     /// How to combine widths' gradients that conflict (an extension of the paper)
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().surgery, help_heading = "Interference"))]
     pub surgery: Surgery,
-    /// Measure gradient interference between widths, at most 200 times in the run, and save the weights after each epoch, at
-    /// most 200 times. This takes some 250 MB in the run's folder for a ResNet-20, some 25 GB for a ResNet-50
+    /// Measure gradient interference between widths, at most 200 times in the run, and save the weights after each
+    /// epoch, at most 200 times. This takes some 250 MB in the run's folder for a ResNet-20, some 25 GB for a ResNet-50
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().interference, default_missing_value = "true", help_heading = "Interference"))]
     pub interference: bool,
 
@@ -106,12 +106,12 @@ pub struct Config {
     /// Images per step
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().batch, help_heading = "Optimisation"))]
     pub batch: usize,
-    /// Micro-batches that gradients are accumulated over, to save memory. Each has separate batch-norm statistics, and SimCLR
-    /// and MoCo v3 take their negatives from within it
+    /// Micro-batches that gradients are accumulated over, to save memory. Each has separate batch-norm statistics, and
+    /// SimCLR and MoCo v3 take their negatives from within it
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().accumulate, help_heading = "Optimisation"))]
     pub accumulate: usize,
-    /// Recompute the activations of blocks in the backward pass (activation checkpointing): the same result with less memory,
-    /// in more time
+    /// Recompute the activations of blocks in the backward pass (activation checkpointing): the same result with less
+    /// memory, in more time
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().recompute, default_missing_value = "true", help_heading = "Optimisation"))]
     pub recompute: bool,
     /// Optimiser
@@ -155,8 +155,8 @@ pub struct Config {
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().data, help_heading = "Data"))]
     pub data: String,
 
-    /// Start from the weights of a run's folder, a checkpoint, or a PyTorch file of the authors' code: its backbone, and its
-    /// head if it has the same shapes
+    /// Start from the weights of a run's folder, a checkpoint, or a PyTorch file of the authors' code: its backbone,
+    /// and its head if it has the same shapes
     #[cfg_attr(
         feature = "clap",
         arg(long, value_name = "RUN", default_value = "", hide_default_value = true, help_heading = "Data")
