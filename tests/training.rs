@@ -352,9 +352,9 @@ fn damaged_checkpoints_are_refused() {
     let trainer = new_trainer(&config);
     let bytes = block_on(checkpoint::save(&trainer, &config, Normalisation::CIFAR10)).unwrap();
     let refused = |bytes: &[u8]| Checkpoint::read(bytes).err().expect("the checkpoint is damaged").to_string();
-    assert!(refused(&bytes[..bytes.len() / 2]).contains("no intact safetensors file"));
-    assert!(refused(b"not a checkpoint").contains("no intact safetensors file"));
-    assert!(refused(&[]).contains("no intact safetensors file"));
+    assert!(refused(&bytes[..bytes.len() / 2]).contains("not an intact safetensors file"));
+    assert!(refused(b"not a checkpoint").contains("not an intact safetensors file"));
+    assert!(refused(&[]).contains("not an intact safetensors file"));
 
     // Checkpoints whose tensors and options belong to different networks.
     let mismatch = |network: &Config, options: &Config| {

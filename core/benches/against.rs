@@ -1,8 +1,8 @@
-//! Our side of `cargo xtask bench`: a program that is asked by lines on standard input.
+//! SlimCLR's side of `cargo xtask bench`: a program that reads requests from standard input, one per line.
 //!
-//! It first says what it is. The first line that it reads is a job in JSON; it is prepared, and done once so that
-//! nothing is measured cold. Then each line, the first one included, is answered by how long the job took this time.
-//! A program does one job in its life, so that its peak memory is that job's.
+//! It first prints its name. The first line that it reads is a job in JSON, which it prepares and runs once to warm up.
+//! Then it answers each line, including the first, with a timing of the job. It runs only one job, so that its peak
+//! memory is that job's.
 
 mod setup;
 
@@ -32,10 +32,10 @@ use slimclr_core::{
 
 use setup::{PLAN, Views, features, trainer};
 
-/// Seconds that an answer is measured over, at least.
+/// Shortest measurement, in seconds.
 const LEAST: f64 = 0.5;
 
-/// What can be asked.
+/// A job to time.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Job {
@@ -52,8 +52,7 @@ enum Job {
         #[serde(flatten)]
         network: Network,
     },
-    /// MoCo v2 views of an image file on one core: two each time that it is decoded, or all of one decoding.
-    /// Items are views.
+    /// MoCo v2 views of an image file on one core: two per decoding, or all from one decoding. Items are views.
     Augment { file: PathBuf, size: usize, decode: bool },
     /// kNN among random features. Items are test images.
     Neighbours { bank: usize, test: usize, features: usize, k: usize },
@@ -61,7 +60,7 @@ enum Job {
     Multiply { side: usize },
 }
 
-/// A network, and what it looks at.
+/// A network and its inputs.
 #[derive(Deserialize)]
 struct Network {
     backbone: BackboneKind,
@@ -83,22 +82,22 @@ impl Network {
     }
 }
 
-/// A job that is ready to be done.
+/// A job that is ready to run.
 struct Ready {
-    /// Does it once.
+    /// Runs it once.
     run: Box<dyn FnMut()>,
-    /// What is counted each time.
+    /// Items per run.
     items: f64,
-    /// What an item cannot do without.
+    /// Minimum work per item.
     needs: Needs,
 }
 
-/// The least that a machine has to do for an item.
+/// The minimum work for an item.
 #[derive(Clone, Copy, Default, Serialize)]
 struct Needs {
     /// Floating-point operations of convolutions and matrix products.
     operations: f64,
-    /// Bytes that go in and come out.
+    /// Bytes read and written.
     bytes: f64,
 }
 
@@ -185,7 +184,7 @@ impl Job {
 }
 
 impl Ready {
-    /// Does it as often as takes long enough to be measured.
+    /// Runs it for at least [`LEAST`] seconds.
     fn answer(&mut self) -> Answer {
         let (start, mut times) = (Instant::now(), 0.0);
         loop {
@@ -201,7 +200,7 @@ impl Ready {
 
 fn main() -> io::Result<()> {
     slimclr_core::memory::keep_freed();
-    // `cargo bench` runs all benches and asks this one nothing.
+    // `cargo bench` runs all benches, but sends this one no job.
     if env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }

@@ -46,7 +46,7 @@ fn step(bencher: Bencher, widths: usize) {
     });
 }
 
-/// What surgery makes of a step of four widths.
+/// Surgery on the gradients of a step of four widths.
 #[divan::bench(args = [Surgery::None, Surgery::Pcgrad, Surgery::Cagrad], sample_count = 20)]
 fn surgery(bencher: Bencher, surgery: Surgery) {
     let (mut trainer, batch) = trainer(&cifar(&WIDTHS));
@@ -55,7 +55,7 @@ fn surgery(bencher: Bencher, surgery: Surgery) {
     bencher.bench_local(|| combine(surgery, layout, &outcome.widths, 0).norm().into_data());
 }
 
-/// Measuring how the gradients of a step of four widths interfere.
+/// Measurement of the interference in a step of four widths.
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn interference(bencher: Bencher) {
     let (mut trainer, batch) = trainer(&cifar(&WIDTHS));
@@ -99,7 +99,7 @@ fn photograph() -> Vec<u8> {
     file
 }
 
-/// Decoding a photograph on one core.
+/// Decoding of a photograph on one core.
 #[divan::bench(sample_count = 50)]
 fn decode(bencher: Bencher) {
     let file = photograph();

@@ -1,5 +1,4 @@
-//! Checkpoints: every tensor of a run as safetensors, and what else it takes to go on as JSON in the
-//! file's metadata.
+//! Checkpoints: every tensor of a run as safetensors, and the rest of its state as JSON in the file's metadata.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,7 +20,7 @@ use crate::{
 
 /// The metadata's key.
 const KEY: &str = "slimclr";
-/// Raised when older programs could no longer read new files.
+/// Increased when older programs can no longer read new files.
 const VERSION: u32 = 3;
 
 const QUERY: &str = "encoder_q";
@@ -35,7 +34,7 @@ pub(crate) struct Metadata {
     version: u32,
     step: u64,
     queue_pointer: usize,
-    /// What the images' channels were normalised by; older programs did not say.
+    /// Normalisation of the images' channels; missing in older files.
     #[serde(default)]
     normalisation: Option<Normalisation>,
     /// As TOML, which keeps every digit of a number.
@@ -45,34 +44,34 @@ pub(crate) struct Metadata {
 /// Why a checkpoint cannot be written or read.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
-    /// Not a safetensors file, or cut short.
-    #[error("this is no intact safetensors file: {0}")]
+    /// The file is not in the safetensors format, or cut short.
+    #[error("this is not an intact safetensors file: {0}")]
     Unreadable(#[from] SafeTensorError),
-    /// Not one of ours.
-    #[error("this safetensors file carries no slimclr metadata")]
+    /// The file was not written by this library.
+    #[error("this safetensors file has no slimclr metadata: choose a file that slimclr has written")]
     Foreign,
-    /// From a later program.
+    /// The file is from a newer program.
     #[error("this checkpoint has version {0}, but this program reads up to {VERSION}: use a newer slimclr")]
     Newer(u32),
-    /// Metadata that cannot be understood.
+    /// The metadata cannot be parsed.
     #[error("the checkpoint's metadata is damaged: {0}")]
     Metadata(#[from] serde_json::Error),
-    /// Options that cannot be understood.
+    /// The options cannot be parsed.
     #[error("the checkpoint's options are damaged: {0}")]
     Options(#[from] toml::de::Error),
-    /// Options that cannot be written.
+    /// The options cannot be written.
     #[error("the options cannot be written: {0}")]
     Unwritable(#[from] toml::ser::Error),
-    /// A place in the queue where no batch of keys begins.
+    /// The queue pointer is not the start of a batch of keys.
     #[error("the checkpoint's metadata is damaged: its queue pointer is {0}")]
     Pointer(usize),
-    /// Options that no run can have.
+    /// The options are not valid.
     #[error("the checkpoint's options are not valid: {0}")]
     Config(#[from] ConfigError),
-    /// Tensors that do not fit the network.
+    /// The tensors do not fit the network.
     #[error(transparent)]
     Mismatch(#[from] MismatchError),
-    /// A tensor that is not 32-bit floating point.
+    /// A tensor is not 32-bit floating point.
     #[error("tensor {0} is not of type F32")]
     Type(String),
     /// The device failed while tensors were read.
@@ -80,7 +79,7 @@ pub enum CheckpointError {
     Device(#[from] ExecutionError),
 }
 
-/// Writes the whole state of a run, on images of this normalisation.
+/// Writes the whole state of a run, and the normalisation of its images.
 ///
 /// # Errors
 /// If the device fails.
@@ -111,14 +110,14 @@ pub async fn save(state: &Trainer, config: &Config, normalisation: Normalisation
     }))
 }
 
-/// A safetensors file in the making.
+/// A safetensors file to be written.
 #[derive(Default)]
 pub(crate) struct TensorFile {
     tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
 }
 
 impl TensorFile {
-    /// Adds a tensor, of this shape whatever its own.
+    /// Adds a tensor under the given shape.
     pub async fn add(&mut self, name: String, shape: Vec<usize>, value: Tensor<1>) -> Result<(), CheckpointError> {
         self.add_data(name, shape, value.into_data_async().await?);
         Ok(())
@@ -136,7 +135,7 @@ impl TensorFile {
         Ok(())
     }
 
-    /// The file's bytes.
+    /// Returns the file's bytes.
     pub fn finish(self, metadata: Option<&Metadata>) -> Result<Vec<u8>, CheckpointError> {
         let metadata = match metadata {
             Some(metadata) => Some(HashMap::from([(KEY.into(), serde_json::to_string(metadata)?)])),
@@ -150,14 +149,14 @@ impl TensorFile {
         Ok(serialize(views, metadata)?)
     }
 
-    /// The tensors of a file without metadata.
+    /// Reads the tensors of a file without metadata.
     pub fn read(file: &[u8]) -> Result<BTreeMap<String, TensorData>, CheckpointError> {
         let tensors = SafeTensors::deserialize(file)?;
         tensors.iter().map(|(name, view)| Ok((name.to_owned(), values(name, &view)?))).collect()
     }
 }
 
-/// The trained encoder after some steps, without what it takes to go on: a place on the weights' path (paper figure 5).
+/// The trained encoder after some steps, a point of the weights' path (paper figure 5). Training cannot resume from it.
 pub struct Snapshot {
     /// Steps that the run had taken.
     pub step: u64,
@@ -187,7 +186,7 @@ impl Snapshot {
     /// Reads what [`save`](Self::save) wrote.
     ///
     /// # Errors
-    /// If `bytes` are no snapshot, or its tensors are not those of its options' network.
+    /// If `bytes` are not a snapshot, or its tensors are not those of its options' network.
     pub fn read(bytes: &[u8], device: &Device) -> Result<Self, CheckpointError> {
         let file = Checkpoint::open(bytes)?;
         file.check_snapshot()?;
@@ -206,7 +205,7 @@ impl<'a> Checkpoint<'a> {
     /// Reads the table of contents and the metadata.
     ///
     /// # Errors
-    /// If `bytes` are no checkpoint, or its tensors are not those of its options' network.
+    /// If `bytes` are not a checkpoint, or its tensors are not those of its options' network.
     pub fn read(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
         let checkpoint = Self::open(bytes)?;
         let (config, pointer) = (&checkpoint.config, checkpoint.metadata.queue_pointer);
@@ -217,7 +216,7 @@ impl<'a> Checkpoint<'a> {
         Ok(checkpoint)
     }
 
-    /// Reads a file of which the trained encoder alone is wanted: a checkpoint or a [`Snapshot`].
+    /// Reads a checkpoint or a [`Snapshot`], for its trained encoder only.
     ///
     /// # Errors
     /// If `bytes` are neither, or the tensors are not those of the options' network.
@@ -230,7 +229,7 @@ impl<'a> Checkpoint<'a> {
         Self::read(bytes)
     }
 
-    /// Any file of ours, whose tensors are still to be checked.
+    /// Reads a checkpoint or snapshot without checking its tensors.
     fn open(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let tensors = SafeTensors::deserialize(bytes)?;
@@ -249,15 +248,15 @@ impl<'a> Checkpoint<'a> {
         self.tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect()
     }
 
-    /// The tensors must be those that [`Snapshot::save`] writes.
+    /// Checks that the tensors are those that [`Snapshot::save`] writes.
     fn check_snapshot(&self) -> Result<(), CheckpointError> {
         let encoder = self.encoder()?;
         let expected = encoder.layout().named_shapes().map(|(name, shape)| (format!("{QUERY}.{name}"), shape));
         Ok(MismatchError::check(expected, &self.shapes())?)
     }
 
-    /// Every tensor must be one that [`save`] writes, and of its shape. Velocities may lack: those of
-    /// sub-networks do before the slow start.
+    /// Checks that the tensors are those that [`save`] writes. Velocities may be missing, as sub-networks' are during
+    /// the slow start.
     fn check_tensors(&self) -> Result<(), CheckpointError> {
         let found = self.shapes();
         let encoder = self.encoder()?;
@@ -273,31 +272,31 @@ impl<'a> Checkpoint<'a> {
         Ok(MismatchError::check(expected, &found)?)
     }
 
-    /// The run's options.
+    /// Returns the run's options.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// What the images' channels were normalised by, if the file says.
+    /// Returns the normalisation of the images' channels, if the file has it.
     pub fn normalisation(&self) -> Option<Normalisation> {
         self.metadata.normalisation
     }
 
-    /// Steps that the run had taken.
+    /// Returns the steps that the run had taken.
     pub fn step(&self) -> u64 {
         self.metadata.step
     }
 
-    /// The trained encoder's architecture.
+    /// Returns the trained encoder's architecture.
     ///
     /// # Errors
-    /// If the options describe none.
+    /// If the options do not describe one.
     pub fn encoder(&self) -> Result<Encoder, CheckpointError> {
         let config = self.config().encoder().map_err(ConfigError::from)?;
         Ok(config.build().map_err(ConfigError::from)?)
     }
 
-    /// The trained encoder's parameters.
+    /// Reads the trained encoder's parameters.
     ///
     /// # Errors
     /// If a tensor is not 32-bit floating point.
@@ -305,7 +304,7 @@ impl<'a> Checkpoint<'a> {
         self.parameters(QUERY, encoder, device)
     }
 
-    /// The whole state, to go on training.
+    /// Reads the whole state, to resume training.
     ///
     /// # Errors
     /// If a tensor is not 32-bit floating point.
@@ -341,7 +340,7 @@ impl<'a> Checkpoint<'a> {
         Parameters::from_named(encoder.layout().clone(), device, |name| self.tensor(&format!("{prefix}.{name}")))
     }
 
-    /// A tensor's values.
+    /// Reads a tensor's values.
     fn tensor(&self, name: &str) -> Result<TensorData, CheckpointError> {
         values(name, &self.tensors.tensor(name)?)
     }

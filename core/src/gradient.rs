@@ -1,4 +1,4 @@
-//! The gradient of the whole network, gathered width by width.
+//! The gradient of the whole network, summed width by width.
 
 use std::{ops::Range, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
     parameter::{pack as pack_parameters, unpack},
 };
 
-/// The gradient of one width's loss, of every parameter in the shape of the slice that the width uses.
+/// The gradient of one width's loss. Each parameter's has the shape of the slice that the width uses.
 #[derive(Debug, Clone)]
 pub struct WidthGradient {
     width: usize,
@@ -18,12 +18,12 @@ pub struct WidthGradient {
 }
 
 impl WidthGradient {
-    /// No gradient yet for any of `layout`'s parameters; `width` is the width's index.
+    /// Creates an empty gradient for `layout`; `width` is the width's index.
     pub fn new(layout: &Layout, width: usize) -> Self {
         Self { width, values: vec![None; layout.iter().count()] }
     }
 
-    /// These gradients of parameters.
+    /// Creates a gradient from those of single parameters.
     pub fn of(layout: &Layout, width: usize, gradients: Vec<(ParameterId, Tensor<4>)>) -> Self {
         let mut own = Self::new(layout, width);
         gradients.into_iter().for_each(|(id, gradient)| own.add(id, gradient));
@@ -51,20 +51,19 @@ impl WidthGradient {
         }
     }
 
-    /// The gradient of `id`, if the loss depends on it.
+    /// Returns the gradient of `id`, if the loss depends on it.
     pub fn get(&self, id: ParameterId) -> Option<&Tensor<4>> {
         self.values[id.index()].as_ref()
     }
 
-    /// Replaces the gradient of `id`, if there is one, by what `change` makes of it.
+    /// Applies `change` to the gradient of `id`, if there is one.
     pub fn update(&mut self, id: ParameterId, change: impl FnOnce(Tensor<4>) -> Tensor<4>) {
         if let Some(value) = &mut self.values[id.index()] {
             value.inplace(change);
         }
     }
 
-    /// Where the slice of `id` that `other` uses lies in this gradient, as far as it does, and that part of the two
-    /// gradients. None if they have nothing of `id` in common.
+    /// Returns the parts of both gradients of `id` that both widths use, or `None` if they share nothing of it.
     pub fn overlap(&self, other: &Self, layout: &Layout, id: ParameterId) -> Option<Overlap> {
         let slice = |of: &Self| layout.spec(id).slice(layout.widths(), of.width);
         let (own, others) = (slice(self)?, slice(other)?);
@@ -91,47 +90,47 @@ fn add_to(sum: &mut Option<Tensor<4>>, gradient: Tensor<4>) {
     });
 }
 
-/// What two widths' gradients of one parameter have in common.
+/// The parts of two widths' gradients of one parameter that both widths use.
 pub struct Overlap {
-    /// Where it lies in the first one's.
+    /// Range of the part in the first gradient.
     pub place: [Range<usize>; 4],
-    /// The first one's part.
+    /// The first gradient's part.
     pub own: Tensor<4>,
-    /// The other's, of the same shape.
+    /// The other gradient's part, of the same shape.
     pub other: Tensor<4>,
 }
 
-/// A gradient for every parameter that some width has used since the last step.
+/// The sum of the widths' gradients in one step, for every parameter that a width has used.
 ///
-/// The sub-networks' graphs share nothing but weights, so the gradient of the total loss is the sum
-/// of the widths' gradients, each added into the slice that the width uses.
+/// The widths' graphs share only weights, so the gradient of the total loss is the sum of the widths' gradients, each
+/// added into the slice that the width uses.
 #[derive(Debug, Clone)]
 pub struct GradientSum {
     packing: Arc<Packing>,
     values: Vec<Option<Tensor<4>>>,
-    /// All of them packed, of which `values` are the parts; none since one was set alone.
+    /// All of them packed, with `values` as parts of it; `None` after [`set`](Self::set).
     packed: Option<Tensor<1>>,
 }
 
 impl GradientSum {
-    /// No gradient yet for any of `layout`'s parameters.
+    /// Creates an empty sum for `layout`.
     pub fn new(layout: &Layout) -> Self {
         Self { packing: layout.packing().clone(), values: vec![None; layout.iter().count()], packed: None }
     }
 
-    /// The sum of `widths`' gradients.
+    /// Returns the sum of `widths`' gradients.
     pub fn of(layout: &Layout, widths: &[WidthGradient]) -> Self {
         widths.iter().fold(Self::new(layout), |sum, width| sum.plus(layout, width))
     }
 
-    /// The sum with a width's gradients.
+    /// Returns the sum with a width's gradients added.
     pub fn plus(mut self, layout: &Layout, of_width: &WidthGradient) -> Self {
         let mut has_gradient: Vec<bool> = self.values.iter().map(Option::is_some).collect();
         let mut pieces = Vec::new();
         for (id, spec) in layout.iter() {
             if let Some(gradient) = of_width.get(id) {
                 let slice = spec.slice(layout.widths(), of_width.width);
-                assert!(slice.is_some(), "a width's gradients are of its own parameters");
+                assert!(slice.is_some(), "a width's gradients are of parameters that it uses");
                 pieces.push((gradient.clone(), self.packing.place(id, slice)));
                 has_gradient[id.index()] = true;
             }
@@ -140,7 +139,7 @@ impl GradientSum {
             return self;
         }
         let before = self.values.iter().any(Option::is_some).then(|| self.packed());
-        // Nothing else may hold it, so that it is added to in place.
+        // Drops all other references, so that the addition works in place.
         (self.packed, self.values) = (None, vec![None; self.values.len()]);
         let packed = match before {
             Some(packed) => add(packed, pieces),
@@ -149,7 +148,7 @@ impl GradientSum {
         self.unpacked(packed, |id| has_gradient[id.index()])
     }
 
-    /// The parts of a packed tensor that are gradients.
+    /// Takes the gradients from a packed tensor, where `has_gradient` holds.
     fn unpacked(mut self, packed: Tensor<1>, has_gradient: impl Fn(ParameterId) -> bool) -> Self {
         for id in self.packing.ids() {
             self.values[id.index()] = has_gradient(id).then(|| unpack(&self.packing, &packed, id));
@@ -158,34 +157,34 @@ impl GradientSum {
         self
     }
 
-    /// The gradient of `id`, in its full shape, if any width has used it.
+    /// Returns the gradient of `id`, in its full shape, if any width has used it.
     pub fn get(&self, id: ParameterId) -> Option<&Tensor<4>> {
         self.values[id.index()].as_ref()
     }
 
-    /// All gradients, as [`Layout::packing`] has them; zero where there is none.
+    /// Returns all gradients, packed as in [`Layout::packing`]; zero where there is none.
     ///
     /// # Panics
-    /// If there is none at all.
+    /// If no parameter has a gradient.
     pub fn packed(&self) -> Tensor<1> {
         let present = || self.packing.ids().filter_map(|id| Some((id, self.get(id)?)));
         self.packed.clone().unwrap_or_else(|| pack_parameters(&self.packing, present()))
     }
 
-    /// The same gradients, each times `factor`, `[1]`.
+    /// Returns the gradients times `factor`, `[1]`.
     pub fn scaled(&self, factor: Tensor<1>) -> Self {
         self.clone().unpacked(self.packed() * factor, |id| self.get(id).is_some())
     }
 
-    /// The l2 norm of all gradients together, `[1]`.
+    /// Returns the l2 norm of all gradients together, `[1]`.
     ///
     /// # Panics
-    /// If there is none.
+    /// If no parameter has a gradient.
     pub fn norm(&self) -> Tensor<1> {
         self.packed().powi_scalar(2).sum().sqrt()
     }
 
-    /// The same gradients, all scaled down so that their norm is at most `highest` (Pascanu et al. 2013).
+    /// Returns the gradients, scaled down so that their norm is at most `highest` (Pascanu et al. 2013).
     pub fn clipped(&self, highest: f64) -> Self {
         self.scaled(self.norm().add_scalar(1e-6).recip().mul_scalar(highest).clamp_max(1.0))
     }

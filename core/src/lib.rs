@@ -1,9 +1,9 @@
 //! Slimmable self-supervised networks: one pre-training run gives several encoders of different width that share their
 //! weights.
 //!
-//! After *Slimmable Networks for Contrastive Self-supervised Learning* (Zhao, Zhu, Wang, Yang; IJCV 2024). The library reads
-//! and writes no files and prints nothing: a [`Host`](train::Host) gives a run its images, its clock and a place for
-//! checkpoints. It computes with Burn, on all cores of a CPU or on a GPU, and builds for wasm32 too.
+//! After *Slimmable Networks for Contrastive Self-supervised Learning* (Zhao, Zhu, Wang, Yang; IJCV 2024). The library
+//! reads and writes no files and prints nothing: a [`Host`](train::Host) gives a run its images, its clock and a place
+//! for checkpoints. It computes with Burn, on all cores of a CPU or on a GPU, and builds for wasm32 too.
 #![warn(missing_docs)]
 
 pub mod checkpoint;

@@ -12,7 +12,7 @@ use crate::{
     layout::{Layout, MismatchError, Packing, ParameterId, ParameterSpec, Role},
 };
 
-/// The parameter at `id` of a packed tensor, without a copy.
+/// Returns the parameter at `id` of a packed tensor, without a copy.
 ///
 /// # Panics
 /// If the parameter is not trained.
@@ -24,13 +24,13 @@ pub fn unpack(packing: &Packing, packed: &Tensor<1>, id: ParameterId) -> Tensor<
 /// Packs trained parameters into one tensor.
 ///
 /// # Panics
-/// If there are none, or one is not trained.
+/// If `values` is empty, or a parameter is not trained.
 pub fn pack<'a>(packing: &Packing, values: impl IntoIterator<Item = (ParameterId, &'a Tensor<4>)>) -> Tensor<1> {
     let pieces = values.into_iter().map(|(id, value)| (value.clone(), packing.place(id, None)));
     kernel_pack::pack(pieces.collect(), packing.length())
 }
 
-/// `data` in the shape of the layout's table, whatever its own.
+/// Reshapes `data` to the parameter's shape in the layout.
 pub fn in_layout_shape(spec: &ParameterSpec, data: TensorData) -> TensorData {
     let (bytes, _, dtype) = data.into_parts();
     TensorData::from_bytes(bytes, spec.shape(), dtype)
@@ -41,12 +41,13 @@ pub fn in_layout_shape(spec: &ParameterSpec, data: TensorData) -> TensorData {
 pub struct Parameters {
     layout: Arc<Layout>,
     values: Vec<Tensor<4>>,
-    /// The trained ones packed, of which `values` are the parts; none since one was changed alone.
+    /// The trained ones packed, with `values` as parts of it; `None` after a change of a single one.
     packed: Option<Tensor<1>>,
 }
 
 impl Parameters {
-    /// Fresh values, the same for a seed whatever the device (Kaiming normal for convolutions, by fan-in for linear layers).
+    /// Draws initial values, the same for a seed on every device (Kaiming normal for convolutions, by fan-in for linear
+    /// layers).
     pub fn init(layout: Arc<Layout>, seed: u64, device: &Device) -> Self {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let values = layout
@@ -67,8 +68,8 @@ impl Parameters {
         Self { layout, values, packed: None }
     }
 
-    /// Values that `read` finds by name, each of the shape that the layout promises
-    /// ([`MismatchError::check`] tells beforehand).
+    /// Reads values by name with `read`. Each must have its shape in the layout; check this first with
+    /// [`MismatchError::check`].
     ///
     /// # Errors
     /// Those of `read`.
@@ -88,29 +89,28 @@ impl Parameters {
         Ok(Self { layout, values, packed: None })
     }
 
-    /// Where the values are.
+    /// Returns the device of the values.
     pub fn device(&self) -> Device {
         self.values[0].device()
     }
 
-    /// The same values on another device.
+    /// Copies the values to another device.
     pub fn to_device(&self, device: &Device) -> Self {
         let values = self.values.iter().map(|value| value.clone().to_device(device)).collect();
         Self { layout: self.layout.clone(), values, packed: None }
     }
 
-    /// The table these are values for.
+    /// Returns the layout of the values.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
-    /// The value at `id`, `[out, in, height, width]`.
+    /// Returns the value at `id`, `[out, in, height, width]`.
     pub fn get(&self, id: ParameterId) -> &Tensor<4> {
         &self.values[id.index()]
     }
 
-    /// Replaces the value at `id` by what `change` makes of it. The old value is handed over, not
-    /// copied, so that a device can work in place.
+    /// Applies `change` to the value at `id`. The old value is moved, not copied, so that a device can work in place.
     pub fn update(&mut self, id: ParameterId, change: impl FnOnce(Tensor<4>) -> Tensor<4>) {
         if self.layout.spec(id).is_trained() {
             self.packed = None;
@@ -118,7 +118,7 @@ impl Parameters {
         self.values[id.index()].inplace(change);
     }
 
-    /// All trained values, as [`Layout::packing`] has them.
+    /// Returns all trained values, packed as in [`Layout::packing`].
     pub fn packed(&self) -> Tensor<1> {
         self.packed.clone().unwrap_or_else(|| {
             let packing = self.layout.packing();
@@ -126,8 +126,7 @@ impl Parameters {
         })
     }
 
-    /// Replaces all trained values by what `change` makes of them, packed. They are handed over, not copied, so that a
-    /// device can work in place.
+    /// Applies `change` to all trained values, packed. They are moved, not copied, so that a device can work in place.
     pub fn change_packed(&mut self, change: impl FnOnce(Tensor<1>) -> Tensor<1>) {
         let packed = self.packed();
         self.packed = None;
@@ -143,7 +142,7 @@ impl Parameters {
         self.packed = Some(packed);
     }
 
-    /// The slice of `id` that the width at `index` uses; none if it belongs to another width.
+    /// Returns the slice of `id` that the width at `index` uses, or `None` if it belongs to another width.
     pub fn slice(&self, id: ParameterId, index: usize) -> Option<Tensor<4>> {
         let slice = self.layout.spec(id).slice(&self.layout.widths(), index)?;
         let value = self.get(id).clone();
@@ -153,15 +152,15 @@ impl Parameters {
         Some(kernel_pack::slice(value, slice))
     }
 
-    /// Name and value of every parameter, in the layout's order.
+    /// Iterates over the specification and value of every parameter, in the layout's order.
     pub fn named(&self) -> impl Iterator<Item = (&ParameterSpec, &Tensor<4>)> {
         self.layout.iter().map(|(_, spec)| spec).zip(&self.values)
     }
 
-    /// Takes over `other`'s backbone, and its head if it has the same names and shapes.
+    /// Copies `other`'s backbone, and its head if it has the same names and shapes.
     ///
     /// # Errors
-    /// If a tensor of the backbone is missing there, or of another shape.
+    /// If a tensor of the backbone is missing in `other`, or of another shape.
     pub fn load_backbone(&mut self, other: &Parameters) -> Result<(), MismatchError> {
         let theirs: BTreeMap<&str, ParameterId> =
             other.layout.iter().map(|(id, spec)| (spec.name.as_str(), id)).collect();
@@ -182,7 +181,8 @@ impl Parameters {
         Ok(())
     }
 
-    /// Updates an exponential moving average of `source`: `m * self + (1 - m) * source`. Running statistics stay as they are.
+    /// Updates an exponential moving average of `source`: `m * self + (1 - m) * source`. Running statistics stay as
+    /// they are.
     pub fn ema_update(&mut self, source: &Parameters, momentum: f64) {
         self.change_packed(|values| ema(values, source.packed(), momentum));
     }

@@ -12,7 +12,7 @@ fn low_dtype(precision: Precision) -> Option<FloatDType> {
     }
 }
 
-/// Whether `device` computes in `precision`.
+/// Returns whether `device` supports `precision`.
 pub fn is_supported(precision: Precision, device: &Device) -> bool {
     low_dtype(precision).is_none_or(|dtype| device.supports_dtype(dtype))
 }

@@ -151,8 +151,8 @@ fn a_run_is_not_overwritten_and_a_damaged_checkpoint_is_refused() {
     let path = folder.path().join("run/checkpoint.safetensors");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    refuses(&slimclr(&["evaluate", &out]), "no intact safetensors file");
-    refuses(&slimclr(&["pretrain", "--resume", &out]), "no intact safetensors file");
+    refuses(&slimclr(&["evaluate", &out]), "not an intact safetensors file");
+    refuses(&slimclr(&["pretrain", "--resume", &out]), "not an intact safetensors file");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is measured, ready to be run: for `cargo bench` and for `cargo xtask bench`.
+//! Setup of benchmarks, for `cargo bench` and for `cargo xtask bench`.
 
 use burn::tensor::{Device, Distribution, Tensor};
 use slimclr_core::{
@@ -13,14 +13,14 @@ use slimclr_core::{
 pub const PLAN: StepPlan =
     StepPlan { trains_subnetworks: true, rate: 0.06, key_momentum: 0.99, keeps_width_gradients: false };
 
-/// A trainer on the CPU, with a batch.
+/// Creates a trainer on the CPU, with a batch.
 pub fn trainer(config: &Config) -> (Trainer, Batch) {
     let device = Device::flex();
     let encoder = config.encoder().expect("the widths are sound").build().expect("there is such a network");
     (Trainer::new(config, encoder, &device), Batch::noise(config, 0, &device))
 }
 
-/// MoCo v2 views of `size` pixels, each of another number.
+/// Makes MoCo v2 views of `size` pixels, each with another number.
 pub struct Views {
     recipe: AugmentConfig,
     size: usize,
@@ -30,13 +30,13 @@ pub struct Views {
 }
 
 impl Views {
-    /// None made yet.
+    /// Creates a maker of views.
     pub fn new(normalisation: Normalisation, size: usize) -> Self {
         let recipe = AugmentConfig::moco_v2(normalisation, size);
         Self { recipe, size, augmenter: Augmenter::new(), view: vec![0.0; 3 * size * size], number: 0 }
     }
 
-    /// Makes one of `image`.
+    /// Makes a view of `image`.
     pub fn make(&mut self, image: &Image) {
         self.number += 1;
         let mut random = view_rng(0, 0, self.number, 0);
@@ -44,7 +44,7 @@ impl Views {
     }
 }
 
-/// Random features of images in ten classes, `[images, length]`.
+/// Draws features of images in ten classes, `[images, length]`.
 pub fn features(images: usize, length: usize) -> Features {
     Features {
         values: Tensor::random([images, length], Distribution::Normal(0.0, 1.0), &Device::flex()),

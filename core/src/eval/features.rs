@@ -17,11 +17,11 @@ pub struct Features {
     pub values: Tensor<2>,
     /// The class of each image.
     pub labels: Vec<u32>,
-    /// The place of each image in its set.
+    /// The index of each image in its set.
     pub indices: Vec<usize>,
 }
 
-/// Gathers the features of a set of images, chunk by chunk.
+/// Computes the features of a set of images, chunk by chunk.
 pub struct Extractor<'a> {
     encoder: &'a Encoder,
     parameters: &'a mut Parameters,
@@ -32,7 +32,7 @@ pub struct Extractor<'a> {
 }
 
 impl<'a> Extractor<'a> {
-    /// No images yet.
+    /// Creates an extractor without images.
     pub fn new(encoder: &'a Encoder, parameters: &'a mut Parameters, device: &'a Device) -> Self {
         let widths = encoder.layout().widths().len();
         Self { encoder, parameters, device, chunks: vec![Vec::new(); widths], labels: Vec::new(), indices: Vec::new() }
@@ -50,7 +50,7 @@ impl<'a> Extractor<'a> {
         self.indices.extend(chunk.indices);
     }
 
-    /// The features of each width, widest first; none if there was no image.
+    /// Returns the features of each width, widest first; `None` if there was no image.
     pub fn finish(self) -> Option<Vec<Features>> {
         if self.labels.is_empty() {
             return None;
@@ -65,12 +65,12 @@ impl<'a> Extractor<'a> {
 }
 
 impl Features {
-    /// How many classes the labels tell apart.
+    /// Returns the number of classes: the highest label plus one.
     pub fn classes(&self) -> usize {
         self.labels.iter().max().map_or(0, |highest| *highest as usize + 1)
     }
 
-    /// The classes of `images` as targets, one-hot: `[images, classes]`.
+    /// Returns the one-hot targets of `images`: `[images, classes]`.
     pub fn one_hot(&self, images: impl ExactSizeIterator<Item = usize>, classes: usize) -> Tensor<2> {
         let shape = [images.len(), classes];
         let mut targets = vec![0.0_f32; shape[0] * classes];
@@ -80,7 +80,7 @@ impl Features {
         Tensor::from_data(TensorData::new(targets, shape), (&self.values.device(), self.values.dtype()))
     }
 
-    /// The same features, each of unit length.
+    /// Returns the features, each scaled to unit length.
     pub fn normalized(&self) -> Tensor<2> {
         normalize(self.values.clone())
     }

@@ -10,20 +10,20 @@ use crate::kernel::threads::map;
 /// Votes count `exp(similarity / TEMPERATURE)`.
 const TEMPERATURE: f32 = 0.1;
 
-/// Queries whose similarities are on the host at one time: 50,000 images of a bank take 200 kB each.
+/// Queries per transfer of similarities to the host: each takes 200 kB for a bank of 50,000 images.
 const QUERIES_AT_ONCE: usize = 256;
 
 /// A training image near a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Neighbour {
-    /// Its place in the bank.
+    /// Its index in the bank.
     pub image: usize,
     /// Cosine similarity of the features.
     pub similarity: f32,
 }
 
-/// The `k` most similar images of `bank` to each row of `queries`, nearest first; both of unit length,
-/// `[m, f]` and `[n, f]`.
+/// Finds the `k` most similar images of `bank` to each row of `queries`, nearest first; both of unit length, `[m, f]`
+/// and `[n, f]`.
 ///
 /// # Errors
 /// If the device fails.
@@ -43,12 +43,12 @@ pub async fn nearest(bank: Tensor<2>, queries: Tensor<2>, k: usize) -> Result<Ve
     Ok(neighbours)
 }
 
-/// The `k` nearest of the images with these similarities, nearest first.
+/// Returns the `k` nearest of the images with these similarities, nearest first.
 fn most_similar(similarities: &[f32], k: usize) -> Vec<Neighbour> {
-    /// Images that are passed over at once, if none is near.
+    /// Images that are skipped together if none is near enough.
     const RUN: usize = 64;
     let mut near = Vec::new();
-    // Of the nearest that is not among the `k` nearest seen; before, what is least of all by `total_cmp`.
+    // Similarity of the nearest image seen beyond the `k` nearest; initially the lowest value by `total_cmp`.
     let mut too_far = f32::from_bits(u32::MAX);
     for (run, similarities) in similarities.chunks(RUN).enumerate() {
         if similarities.iter().fold(true, |all, similarity| all & (*similarity < too_far)) {
@@ -68,12 +68,12 @@ fn most_similar(similarities: &[f32], k: usize) -> Vec<Neighbour> {
     near
 }
 
-/// Most similar first; ties go to the earlier image, so that a run repeats.
+/// Orders by similarity, highest first. Ties go to the earlier image, so that runs are reproducible.
 fn nearer(a: &Neighbour, b: &Neighbour) -> Ordering {
     b.similarity.total_cmp(&a.similarity).then(a.image.cmp(&b.image))
 }
 
-/// Accuracy of the vote of the `k` training images nearest to each test image.
+/// Computes the accuracy of a vote of the `k` training images nearest to each test image.
 ///
 /// # Errors
 /// If the device fails.
@@ -88,7 +88,7 @@ pub async fn knn(bank: &Features, test: &Features, k: usize) -> Result<Accuracy,
     Ok(Accuracy::new(right, test.labels.len()))
 }
 
-/// The class with the greatest weight among the neighbours.
+/// Returns the class with the greatest weight among the neighbours.
 fn vote(neighbours: &[Neighbour], labels: &[u32], classes: usize) -> Option<u32> {
     let mut votes = vec![0.0_f32; classes];
     for neighbour in neighbours {
@@ -115,7 +115,7 @@ mod tests {
     fn the_most_similar_are_those_of_a_full_sort() {
         let mut random = Pcg64Mcg::seed_from_u64(0);
         for (count, k) in [(0, 0), (1, 1), (1000, 0), (1000, 3), (5000, 200), (5000, 5000)] {
-            // With ties, and a few that are no numbers.
+            // With ties, and a few NaN.
             let mut draw = |_| match random.random_range(0..100) {
                 0 => f32::NAN,
                 1 => -f32::NAN,

@@ -1,8 +1,8 @@
-//! Maps of features: images on the two principal components of what one width makes of them.
+//! Maps of features: images projected onto the two principal components of one width's features.
 
 use slimclr_run::interference::eigen::{dot, leading_pairs};
 
-/// How to draw features of one width on a plane.
+/// A plane that one width's features are projected onto.
 #[derive(Debug, Clone)]
 pub struct Map {
     mean: Vec<f64>,
@@ -13,7 +13,8 @@ pub struct Map {
 }
 
 impl Map {
-    /// The plane of the two largest principal components of `features`, one row an image, all of the same length.
+    /// Computes the plane of the two largest principal components of `features`, one row per image, all of the same
+    /// length.
     pub fn new(features: &[Vec<f32>]) -> Self {
         let length = features.first().map_or(0, Vec::len);
         let count = features.len().max(1) as f64;
@@ -34,14 +35,15 @@ impl Map {
         Self { mean, axes: pairs.map(|pair| pair.vector), explained }
     }
 
-    /// Where a feature lies.
+    /// Projects a feature onto the plane.
     pub fn place(&self, feature: &[f32]) -> [f64; 2] {
         let centred = centre(feature, &self.mean);
         self.axes.each_ref().map(|axis| dot(axis, &centred))
     }
 
-    /// Turns, and if need be mirrors, the plane so that `points` of this map come as near as they can to `others`, the same
-    /// images on another: principal components have no sign and change places. (Orthogonal Procrustes, Schönemann 1966.)
+    /// Rotates, and if necessary mirrors, the plane so that `points` of this map come as close as possible to `others`,
+    /// the same images on another map. Principal components have arbitrary signs and order. (Orthogonal Procrustes,
+    /// Schönemann 1966.)
     pub fn turned_towards(self, points: &[[f64; 2]], others: &[[f64; 2]]) -> Self {
         let sum = |row: usize, column: usize| -> f64 {
             points.iter().zip(others).map(|(point, other)| other[row] * point[column]).sum()
@@ -72,7 +74,7 @@ fn centre(feature: &[f32], mean: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    /// Long along one direction, less so along another, flat along the rest.
+    /// Features with large variance along one direction, less along another, and none along the third.
     fn features() -> Vec<Vec<f32>> {
         (0..40).map(|i| [(i as f32 * 0.7).sin() * 4.0, (i as f32 * 1.3).cos(), 3.0].to_vec()).collect()
     }
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_on_the_plane_of_all_variance_are_the_features() {
+    fn a_plane_with_all_variance_keeps_distances() {
         let features = features();
         let map = Map::new(&features);
         assert!((map.explained[0] + map.explained[1] - 1.0).abs() < 1e-6 && map.explained[0] > map.explained[1]);
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn turned_and_mirrored_maps_come_to_lie_on_each_other() {
+    fn rotated_and_mirrored_maps_are_aligned() {
         let features = features();
         let map = Map::new(&features);
         let own = points(&map, &features);
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_a_map_too() {
+    fn no_features_and_one_feature_have_a_map() {
         assert_eq!(Map::new(&[]).explained, [0.0, 0.0]);
         assert_eq!(Map::new(&[vec![1.0, 2.0]]).place(&[1.0, 2.0]), [0.0, 0.0]);
     }

@@ -1,4 +1,4 @@
-//! How good are the features? (docs/method.md, "Evaluation")
+//! Evaluation of features (docs/method.md, "Evaluation").
 
 pub mod features;
 pub mod knn;
@@ -9,34 +9,35 @@ pub mod ridge;
 
 use burn::tensor::{ExecutionError, Tensor};
 
-/// A share of test images, with its uncertainty.
+/// An accuracy on test images, with its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Accuracy {
-    /// The fraction that is right.
+    /// Fraction of correct predictions.
     pub fraction: f64,
     /// Binomial standard error of the fraction.
     pub standard_error: f64,
 }
 
 impl Accuracy {
-    /// `right` of `total`.
+    /// Returns the accuracy of `right` correct predictions out of `total`.
     pub fn new(right: usize, total: usize) -> Self {
         let fraction = right as f64 / total as f64;
         Self { fraction, standard_error: (fraction * (1.0 - fraction) / total as f64).sqrt() }
     }
 }
 
-/// How well one width's linear classifier does.
+/// The accuracy of one width's linear classifier.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProbeAccuracy {
-    /// The class with the highest score is right.
+    /// The right class has the highest score.
     pub top1: Accuracy,
-    /// The right class is among the five highest.
+    /// The right class is among the five highest scores.
     pub top5: Accuracy,
 }
 
 impl ProbeAccuracy {
-    /// Of the classes' `scores`, `[n, classes]`, for images of the classes `labels`; none if a score is no number.
+    /// Computes the accuracy of `scores`, `[n, classes]`, for images of the classes `labels`; `None` if a score is NaN
+    /// or infinite.
     ///
     /// # Errors
     /// If the device fails.
@@ -54,8 +55,8 @@ impl ProbeAccuracy {
     }
 }
 
-/// How many classes score as high as `label` or higher, ties going to the lower class; a class that the training
-/// images lack has no place.
+/// Returns the number of classes ranked above `label`; of equal scores, the lower class ranks higher. A class that the
+/// training images lack ranks last.
 fn rank(scores: &[f32], label: usize) -> usize {
     match scores.get(label) {
         Some(own) => {
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_right_class_counts_by_its_place() {
+    fn accuracies_follow_the_rank_of_the_right_class() {
         let falling = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0];
         let scores = Tensor::<2>::from_data([falling, falling, falling, [1.0; 6]], &Device::flex());
         // First, fifth, last; a tie that the lower classes win.
@@ -83,7 +84,7 @@ mod tests {
         // A class that the scores lack is not among five of three.
         let accuracy = block_on(ProbeAccuracy::of(scores.clone().slice([0..1, 0..3]), &[3])).unwrap();
         assert_eq!(accuracy.unwrap().top5, Accuracy::new(0, 1));
-        // Scores of weights that have diverged say nothing.
+        // Weights that have diverged have no accuracy.
         let accuracy = block_on(ProbeAccuracy::of(scores.mul_scalar(f32::INFINITY), &[0, 4, 5, 1])).unwrap();
         assert_eq!(accuracy, None);
     }

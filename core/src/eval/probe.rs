@@ -1,9 +1,9 @@
 //! The linear probe: how well a linear classifier, trained by SGD, separates frozen features (docs/method.md,
 //! "Switchable linear probe").
 //!
-//! Two kinds are trained on the same batches. The *switchable* probe has a layer for each width. The *slimmable* one has
-//! one layer, of which each width uses its slice; the paper's appendix A says why that is not enough for sub-networks,
-//! and the difference between the two measures it.
+//! Two kinds are trained on the same batches. The *switchable* probe has a layer for each width. The *slimmable* one
+//! has one layer, of which each width uses its slice; the paper's appendix A explains why that is not enough for
+//! sub-networks, and the difference between the two measures it.
 
 use std::ops::Range;
 
@@ -20,12 +20,12 @@ use crate::{
 /// Momentum of the probe's SGD.
 const MOMENTUM: f64 = 0.9;
 
-/// What the two kinds of probe reach, widest first.
+/// The accuracies of the two kinds of probe, widest first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probed {
-    /// One layer for each width; none where it has diverged.
+    /// One layer for each width; `None` where it has diverged.
     pub switchable: Vec<Option<ProbeAccuracy>>,
-    /// One layer for all widths; none where it has diverged.
+    /// One layer for all widths; `None` where it has diverged.
     pub slimmable: Vec<Option<ProbeAccuracy>>,
 }
 
@@ -37,7 +37,7 @@ struct Layer {
 }
 
 impl Layer {
-    /// A layer of zeros for `features`.
+    /// Creates a layer of zeros for `features`.
     fn new(features: &Features, classes: usize) -> Self {
         let options = (&features.values.device(), features.values.dtype());
         let zeros = || [features.values.dims()[1], 1].map(|rows| Tensor::zeros([rows, classes], options));
@@ -48,7 +48,7 @@ impl Layer {
 /// Every width's classifier: softmax of `x weight + bias`.
 struct Classifiers {
     layers: Vec<Layer>,
-    /// For each width, its layer and the rows of that layer's weight which it uses.
+    /// For each width, its layer and the rows of that layer's weight that it uses.
     of_width: Vec<(usize, Range<usize>)>,
 }
 
@@ -68,14 +68,14 @@ impl Classifiers {
         }
     }
 
-    /// Shapes: `[n, inputs]` of the width to `[n, classes]`.
+    /// Computes the scores. Shapes: `[n, inputs]` of the width to `[n, classes]`.
     fn scores(&self, width: usize, x: Tensor<2>) -> Tensor<2> {
         let (layer, rows) = &self.of_width[width];
         let [weight, bias] = self.layers[*layer].values.clone();
         x.matmul(weight.slice([rows.clone()])) + bias
     }
 
-    /// One SGD step on the sum of the widths' losses, each at its own features of the batch, `[n, inputs]`. The full
+    /// Takes one SGD step on the sum of the widths' losses, each on its features of the batch, `[n, inputs]`. The full
     /// network learns from the labels, `[n, classes]`; a sub-network half from them and half from the full network's
     /// classifier.
     ///
@@ -134,7 +134,7 @@ pub async fn probe(
     let device = train[0].values.device();
     let (images, classes) = (train[0].labels.len(), train[0].classes());
     let config = config.clone().at_batch(config.batch.min(images));
-    // The rate changes from epoch to epoch, not from step to step, as in the authors' code.
+    // The rate changes per epoch, not per step, as in the authors' code.
     let schedule = LrSchedule {
         decay: config.decay,
         initial: config.rate,
@@ -171,7 +171,7 @@ mod tests {
 
     const CLASSES: usize = 3;
 
-    /// The class' corner of a triangle, times `scale`, with a little of everything around.
+    /// Features at their class's corner of a triangle, times `scale`, plus noise.
     fn corners(images: usize, scale: f32) -> Features {
         let point = |n: usize| {
             let (angle, noise) = ((n % CLASSES) as f32 * 2.1, n as f32 * 0.7);
@@ -194,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn the_recipes_are_the_papers() {
+    fn recipes_match_the_papers() {
         let recipes = [ProbeConfig::moco_v2(), ProbeConfig::moco_v3()];
         assert_eq!(recipes.clone().map(|recipe| recipe.at_batch(1024).rate), [60.0, 0.4]);
         assert_eq!(recipes.map(|recipe| (recipe.epochs, recipe.decay)), [(100, Decay::Step), (90, Decay::Cosine)]);
     }
 
     #[test]
-    fn separable_features_are_separated_and_one_width_needs_no_switch() {
+    fn both_probes_of_one_width_separate_separable_features() {
         let (train, test) = ([corners(300, 1.0)], [corners(50, 1.0)]);
         for decay in [Decay::Cosine, Decay::Step] {
             let config = ProbeConfig { decay, ..config() };
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_no_larger_than_the_set() {
+    fn batches_are_at_most_the_set() {
         let features = [corners(300, 1.0)];
         let of_batch = |batch| {
             let config = ProbeConfig { rate: batch as f64 / 300.0, batch, ..config() };

@@ -1,5 +1,6 @@
 //! RankMe: how many directions the features use (Garrido et al. 2023, "RankMe: assessing the downstream performance of
-//! pretrained self-supervised representations by their rank"). It needs no labels, and falls to 1 when a network collapses.
+//! pretrained self-supervised representations by their rank"). It needs no labels, and falls to 1 when a network
+//! collapses.
 //!
 //! Of features `Z`, `[n, f]`, with singular values `s`, it is the exponential of the entropy of `p = s / sum(s)`:
 //!
@@ -10,10 +11,10 @@
 use burn::tensor::{ExecutionError, Tensor, TensorData};
 use nalgebra::DMatrix;
 
-/// Images that are looked at: the paper finds that some thousands suffice.
+/// Images used: the paper finds that a few thousand suffice.
 const IMAGES: usize = 4096;
 
-/// RankMe of `features`, `[n, f]`, of at most 4,096 images spread evenly over them; NaN where a feature is.
+/// Computes RankMe of `features`, `[n, f]`, from at most 4,096 images spread evenly over them; NaN if a feature is NaN.
 ///
 /// # Errors
 /// If the device fails.
@@ -23,7 +24,7 @@ pub async fn rankme(features: Tensor<2>) -> Result<f64, ExecutionError> {
     let (rows, device) = (spread.len(), features.device());
     let chosen = features.select(0, Tensor::from_data(TensorData::new(spread, [rows]), &device));
     let values: Vec<f64> = chosen.into_data_async().await?.iter().collect();
-    // In 64 bits: squared, small singular values would drown in the rounding of 32.
+    // In 64 bits: squares of small singular values would be lost to rounding in 32.
     let features = DMatrix::from_row_slice(rows, columns, &values);
     let gram = if rows < columns { &features * features.transpose() } else { features.tr_mul(&features) };
     if gram.iter().any(|value| !value.is_finite()) {

@@ -1,5 +1,5 @@
 //! The ridge-regression probe: the linear classifier of least squared error to one-hot targets, in closed form. It has
-//! no learning rate to tune and no order of batches, so it tells a probe that was trained badly from bad features.
+//! no learning rate to tune and no order of batches, so it separates a badly trained probe from bad features.
 //!
 //! Of centred features `X`, `[n, f]`, and targets `Y`, `[n, classes]`, it is
 //!
@@ -14,13 +14,13 @@ use thiserror::Error;
 
 use super::{ProbeAccuracy, features::Features};
 
-/// The usual ridge: enough that features which nearly depend on each other do no harm, too little to bend the rest.
+/// The default ridge: large enough for nearly dependent features, too small to affect the others.
 pub const LAMBDA: f64 = 1e-3;
 
-/// Images whose products are summed on the device, in its precision; sums of these are kept on the host in 64 bits.
+/// Images whose products are summed on the device, in its precision. The host adds these sums in 64 bits.
 const CHUNK: usize = 4096;
 
-/// Why there is no ridge-regression probe.
+/// Why ridge regression fails.
 #[derive(Debug, Error)]
 pub enum RidgeError {
     /// The device failed.
@@ -39,8 +39,8 @@ pub enum RidgeError {
     },
 }
 
-/// Solves for the classifier of one width's `train` features, and scores it on `test`. The ridge `lambda` is relative to
-/// the features' mean variance.
+/// Solves for the classifier of one width's `train` features, and scores it on `test`. The ridge `lambda` is relative
+/// to the features' mean variance.
 ///
 /// # Errors
 /// If the device fails, or rounding leaves no solution.
@@ -51,7 +51,7 @@ pub async fn ridge(train: &Features, test: &Features, lambda: f64) -> Result<Pro
     ProbeAccuracy::of(scores, &test.labels).await?.ok_or(indefinite)
 }
 
-/// The classifier: weight `[f, classes]` and bias `[1, classes]`.
+/// Fits the classifier: weight `[f, classes]` and bias `[1, classes]`.
 async fn fit(train: &Features, lambda: f64) -> Result<[Tensor<2>; 2], RidgeError> {
     let [images, inputs] = train.values.dims();
     let classes = train.classes();
@@ -83,7 +83,7 @@ async fn fit(train: &Features, lambda: f64) -> Result<[Tensor<2>; 2], RidgeError
 }
 
 /// Solves `A W = B`, with `A` symmetric and positive definite, by Cholesky's factorisation `A = U^T U`. Takes the rows
-/// of `[A | B]`, `unknowns` of them, and returns those of `W`; none if a pivot is not positive.
+/// of `[A | B]`, `unknowns` of them, and returns those of `W`; `None` if a pivot is not positive.
 ///
 /// The factorisation leaves the rows of `[U | U^-T B]`, so forward substitution is part of it. Every inner loop adds
 /// a multiple of one row to another, which vectorises.
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::eval::Accuracy;
 
-    /// Features with values of rows by columns, and labels.
+    /// Creates features from rows of values, and labels.
     fn features<const F: usize>(rows: Vec<[f32; F]>, labels: Vec<u32>) -> Features {
         let data = TensorData::new(rows.concat(), [rows.len(), F]);
         let values = Tensor::from_data(data, &Device::flex());
@@ -183,8 +183,8 @@ mod tests {
         }
     }
 
-    /// Appendix A: what holds for the first features of the whole is the solution for these features alone only if
-    /// the rest is orthogonal to them.
+    /// Appendix A: the first rows of the whole solution solve the problem of the first features alone only if the other
+    /// features are orthogonal to them.
     #[test]
     fn a_slice_of_the_solution_solves_the_slice_only_if_the_rest_is_orthogonal() {
         // Four columns of the Hadamard matrix of order 8: centred, orthogonal, of variance 1.
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn features_that_never_vary_weigh_nothing_and_numbers_that_are_none_are_refused() {
+    fn constant_features_have_zero_weight_and_nan_is_an_error() {
         let constant = features(vec![[3.0, 0.0]; 3], vec![0, 1, 1]);
         let [weight, bias] = block_on(fit(&constant, 1e-3)).unwrap();
         close(&values(weight), &[0.0; 4], 1e-6);

@@ -42,8 +42,8 @@ pub enum Mode {
     Eval,
 }
 
-/// A forward pass: the visitor that runs a network. It holds the parameters, the width and the mode, and builds the autodiff
-/// graph if gradients are wanted.
+/// A forward pass: the visitor that runs a network. It holds the parameters, the width and the mode, and builds the
+/// autodiff graph if gradients are wanted.
 pub struct Forward<'a> {
     parameters: &'a mut Parameters,
     width: usize,
@@ -56,13 +56,13 @@ pub struct Forward<'a> {
 /// The parameters' slices that a pass has used, as leaves of the autodiff graph.
 type Leaves = Vec<(ParameterId, Tensor<4>)>;
 
-/// What a pass records for the gradients.
+/// The graph that a pass records for the gradients.
 enum Graph {
     /// Nothing: evaluation, or a momentum encoder.
     Untracked,
     /// The whole graph.
     Tracked(Leaves),
-    /// The graph between blocks, and what it takes to run the blocks again (activation checkpointing).
+    /// The graph between blocks, and the blocks to run again (activation checkpointing).
     Checkpointing(Leaves, Vec<Recomputed>),
     /// The graph of a block that runs again. This batch has already updated its running statistics.
     Recomputing(Leaves),
@@ -75,23 +75,23 @@ type Rerun = Box<dyn Fn(Tensor<4>, &mut Forward) -> Tensor<4>>;
 struct Recomputed {
     rerun: Rerun,
     input: Tensor<4>,
-    /// A leaf of the graph of what follows.
+    /// A leaf of the graph of the layers that follow.
     output: Tensor<4>,
 }
 
 impl<'a> Forward<'a> {
-    /// A pass without an autodiff graph, for evaluation or a momentum encoder.
+    /// Creates a pass without an autodiff graph, for evaluation or a momentum encoder.
     pub fn new(parameters: &'a mut Parameters, width: usize, mode: Mode) -> Self {
         Self { parameters, width, mode, precision: Precision::F32, stem: None, graph: Graph::Untracked }
     }
 
-    /// A pass whose parameters become leaves of an autodiff graph.
+    /// Creates a pass whose parameters become leaves of an autodiff graph.
     pub fn tracked(parameters: &'a mut Parameters, width: usize, mode: Mode) -> Self {
         Self { graph: Graph::Tracked(Vec::new()), ..Self::new(parameters, width, mode) }
     }
 
-    /// A tracked pass with activation checkpointing if `recompute` holds (Chen et al. 2016): only the inputs of blocks after
-    /// the stem are kept, and the blocks are computed again for the gradients.
+    /// Enables activation checkpointing of a tracked pass if `recompute` holds (Chen et al. 2016): only the inputs of
+    /// blocks after the stem are kept, and the blocks are computed again for the gradients.
     pub fn recomputing(self, recompute: bool) -> Self {
         match self.graph {
             Graph::Tracked(leaves) if recompute => Self { graph: Graph::Checkpointing(leaves, Vec::new()), ..self },
@@ -99,29 +99,31 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// The same pass with convolutions and linear layers in `precision`.
+    /// Computes convolutions and linear layers in `precision`.
     pub fn in_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// The same pass with a cache of the convolutions that see the images.
+    /// Uses a cache of the convolutions that see the images.
     pub fn with_stem_cache(self, stem: &'a mut StemCache) -> Self {
         stem.rewind();
         Self { stem: Some(stem), ..self }
     }
 
-    /// The backbone's features. Shapes: images `[batch, 3, height, width]` to `[batch, F]`, `F` of the pass' width.
+    /// Computes the backbone's features. Shapes: images `[batch, 3, height, width]` to `[batch, F]`, `F` of the pass'
+    /// width.
     pub fn features(&mut self, encoder: &Encoder, images: Tensor<4>) -> Tensor<2> {
         encoder.backbone().visit(images, self).flatten(1, 3)
     }
 
-    /// The head's outputs, from which keys are made. Shapes: images `[batch, 3, height, width]` to `[batch, D]`.
+    /// Computes the head's outputs, from which keys are made. Shapes: images `[batch, 3, height, width]` to `[batch,
+    /// D]`.
     pub fn project(&mut self, encoder: &Encoder, images: Tensor<4>) -> Tensor<2> {
         encoder.visit(images, self).flatten(1, 3)
     }
 
-    /// The head's outputs after the predictor, if there is one, from which queries are made. Shapes: images `[batch, 3,
-    /// height, width]` to `[batch, D]`.
+    /// Computes the head's outputs after the predictor, if there is one, from which queries are made. Shapes: images
+    /// `[batch, 3, height, width]` to `[batch, D]`.
     pub fn predict(&mut self, encoder: &Encoder, images: Tensor<4>) -> Tensor<2> {
         let projected = encoder.visit(images, self);
         match encoder.predictor() {
@@ -130,17 +132,17 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// The outputs of [`predict`](Self::predict) for several batches of views, one after the other: `[views * batch, D]`.
+    /// Computes [`predict`](Self::predict) for several batches of views, one after the other: `[views * batch, D]`.
     pub fn predict_views(&mut self, encoder: &Encoder, views: &[Tensor<4>]) -> Tensor<2> {
         Tensor::cat(views.iter().map(|views| self.predict(encoder, views.clone())).collect(), 0)
     }
 
-    /// The head's outputs for features. Shapes: `[batch, F]`, `F` of the pass' width, to `[batch, D]`.
+    /// Computes the head's outputs for features. Shapes: `[batch, F]`, `F` of the pass' width, to `[batch, D]`.
     pub fn classify(&mut self, encoder: &Encoder, features: Tensor<2>) -> Tensor<2> {
         encoder.head().visit(features.unsqueeze_dims(&[2, 3]), self).flatten(1, 3)
     }
 
-    /// The slice of `id` that this width uses.
+    /// Returns the slice of `id` that this width uses.
     ///
     /// The slice itself becomes the leaf, so that its gradient has the slice's size, not the full
     /// tensor's padded with zeros.
@@ -156,13 +158,13 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// The output channels of the layer with the weight `id` that this width uses.
+    /// Returns the output channels of the layer with the weight `id` that this width uses.
     fn output_channels(&self, id: ParameterId) -> Range<usize> {
         let layout = self.parameters.layout();
         layout.spec(id).outputs.range(layout.widths(), self.width)
     }
 
-    /// The running statistic at `id`, `[channels, 1, 1, 1]`.
+    /// Returns the running statistic at `id`, `[channels, 1, 1, 1]`.
     fn running(&self, id: ParameterId) -> Tensor<4> {
         self.parameters.get(id).clone()
     }
@@ -173,7 +175,8 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// The gradients of `loss`, `[1]`, with respect to the slices that it depends on; none if the pass is not tracked.
+    /// Computes the gradients of `loss`, `[1]`, with respect to the slices that it depends on; empty if the pass is not
+    /// tracked.
     pub fn gradients(mut self, loss: Tensor<1>) -> Vec<(ParameterId, Tensor<4>)> {
         let mut found = Vec::new();
         let mut gradients = loss.backward();
@@ -209,7 +212,7 @@ impl<'a> Forward<'a> {
     }
 }
 
-/// The gradients of a graph that ends in `output`, given the gradient of `output`.
+/// Computes the gradients of a graph that ends in `output`, given the gradient of `output`.
 fn backward_from(output: Tensor<4>, gradient: Tensor<4>) -> Gradients {
     (output * gradient).sum().backward()
 }
@@ -269,8 +272,8 @@ impl Visitor for Forward<'_> {
                 batch_norm_eval(x, [gamma, beta], running, EPSILON, epilogue)
             }
             Mode::Train { splits } => {
-                // Every `splits`-th sample shares its statistics. With the groups as extra channels, one call normalises
-                // all of them.
+                // Every `splits`-th sample shares its statistics. With the groups as extra channels, one call
+                // normalises all of them.
                 let grouped = |x: Tensor<4>| x.reshape([batch / splits, splits * channels, height, width]);
                 let epilogue = match epilogue {
                     Epilogue::AddRelu(shortcut) => Epilogue::AddRelu(grouped(shortcut)),

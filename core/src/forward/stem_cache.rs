@@ -8,7 +8,7 @@ use crate::kernel::conv::{conv, conv_known};
 
 /// The full network's outputs of the convolutions that see the images. Other widths' outputs are slices of them.
 ///
-/// It serves the passes in training mode through one batch, the full network's first.
+/// It is for the training passes of one batch, of which the full network's must be the first.
 #[derive(Default)]
 pub struct StemCache {
     outputs: Vec<Tensor<4>>,
@@ -22,7 +22,7 @@ impl StemCache {
         self.next = 0;
     }
 
-    /// A convolution whose outputs are these `channels` of the full network's.
+    /// Computes a convolution whose outputs are these `channels` of the full network's.
     pub(super) fn conv(&mut self, x: Tensor<4>, weight: Tensor<4>, channels: Range<usize>, stride: usize) -> Tensor<4> {
         let known = self.outputs.get(self.next).cloned();
         self.next += 1;

@@ -1,4 +1,4 @@
-//! How far the widths' gradients agree on the weights that they share.
+//! Agreement of the widths' gradients on the weights that they share.
 
 use burn::tensor::{ExecutionError, Tensor};
 use slimclr_run::interference::agreement::{Agreement, Pairs, StageAgreement};
@@ -19,7 +19,7 @@ pub async fn agreement(
     gradients: &[WidthGradient],
 ) -> Result<(Agreement, Vec<StageAgreement>), ExecutionError> {
     let mut on_device = Vec::new();
-    // In the same order: which stage and pair of widths the three products are of.
+    // Stage and pair of widths of each three products, in the same order.
     let mut places = Vec::new();
     for (number, (_, weights)) in stages.iter().enumerate() {
         for (wider, one) in gradients.iter().enumerate() {
@@ -34,7 +34,7 @@ pub async fn agreement(
         }
     }
     let compared = on_device.len();
-    // Behind them the squares: which stage and width each is of.
+    // Stage and width of each square; the squares follow the products.
     let mut owners = Vec::new();
     for (number, (_, weights)) in stages.iter().enumerate() {
         for (width, gradient) in gradients.iter().enumerate() {
@@ -83,16 +83,16 @@ pub async fn agreement(
     Ok((of_stages(&|_| true), by_stage.collect()))
 }
 
-/// The inner product of two gradients on what they share, and of each with itself.
+/// The inner product of two gradients on their shared slices, and of each with itself.
 type Products = [f64; 3];
 
-/// The cosine; none where one of the two is zero.
+/// Computes the cosine; `None` if one of the two is zero.
 fn cosine([product, one, other]: Products) -> Option<f64> {
     let lengths = (one * other).sqrt();
     (lengths > 0.0).then(|| product / lengths)
 }
 
-/// A symmetric matrix, with `own` for a width's pair with itself, of the `trained` first of `widths`.
+/// Builds a symmetric matrix over `widths`, with `own` on the diagonal and `None` beyond the first `trained`.
 fn pairs(widths: usize, trained: usize, own: f64, of: impl Fn([usize; 2]) -> Option<f64>) -> Pairs {
     let entry = |row: usize, column: usize| match (row.min(column), row.max(column)) {
         (_, last) if last >= trained => None,

@@ -16,7 +16,7 @@ use crate::{
 pub struct LastGradients(BTreeMap<String, TensorData>);
 
 impl LastGradients {
-    /// Reads them from the device, one after the other.
+    /// Reads the gradients from the device, one after the other.
     ///
     /// # Errors
     /// If the device fails.
@@ -31,7 +31,7 @@ impl LastGradients {
         Ok(Self(read))
     }
 
-    /// What an event tells of them, as long as there are none before.
+    /// Measures the gradients without earlier ones.
     pub fn measure(&self) -> LastLayers {
         let each = || self.0.iter();
         LastLayers {
@@ -40,7 +40,8 @@ impl LastGradients {
         }
     }
 
-    /// Tells `measured`, what was measured of these gradients, how they lie to `earlier` ones; older ones come first.
+    /// Adds to `measured`, from [`measure`](Self::measure), the inner products with `earlier` gradients. Call it for
+    /// the oldest first.
     pub fn relate(&self, earlier: &Self, measured: &mut LastLayers) {
         for (name, own) in &self.0 {
             if let (Some(other), Some(products)) = (earlier.0.get(name), measured.products.get_mut(name)) {
@@ -49,7 +50,7 @@ impl LastGradients {
         }
     }
 
-    /// As a safetensors file.
+    /// Writes a safetensors file.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -64,7 +65,7 @@ impl LastGradients {
     /// Reads what [`save`](Self::save) wrote.
     ///
     /// # Errors
-    /// If `file` is no such file.
+    /// If `file` is not such a file.
     pub fn load(file: &[u8]) -> Result<Self, CheckpointError> {
         Ok(Self(TensorFile::read(file)?))
     }
@@ -74,12 +75,12 @@ fn values(gradient: &TensorData) -> &[f32] {
     gradient.as_slice().expect("gradients are kept in 32 bits")
 }
 
-/// The inner product, in 64 bits.
+/// Returns the inner product, in 64 bits.
 fn product(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-/// The two largest singular values of a matrix.
+/// Computes the two largest singular values of a matrix.
 fn singular_values(matrix: &TensorData) -> [f64; 2] {
     let (columns, values) = (matrix.shape()[1], values(matrix));
     let squared = |vector: &[f64]| {
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_in_a_plane_is_found_again_up_to_its_axes() {
+    fn a_path_in_a_plane_is_recovered_up_to_its_axes() {
         // A spiral in the plane of two unit vectors of 6 dimensions.
         let places: Vec<[f32; 2]> =
             (0..20).map(|n| n as f32 / 4.0).map(|t| [3.0 * t * t.cos() + 5.0, t * t.sin()]).collect();
@@ -125,7 +126,7 @@ mod tests {
             let mut last_layers = now.measure();
             earlier.iter().for_each(|earlier| now.relate(earlier, &mut last_layers));
             events.push(Interference { step, last_layers, ..Interference::default() });
-            // A step whose gradients were no numbers leaves none.
+            // A step with NaN gradients stores none.
             earlier.push(LastGradients::default());
             earlier.push(LastGradients::load(&now.save().unwrap()).unwrap());
         }
@@ -138,7 +139,7 @@ mod tests {
             let true_ones = distance([places[a], places[b]].map(|point| point.map(f64::from)));
             assert!((distance([path.points[a], path.points[b]]) - true_ones).abs() < 1e-4);
         }
-        // The origin is no gradient, not the mean.
+        // The origin is the zero gradient, not the mean.
         let length = |[x, y]: [f64; 2]| x.hypot(y);
         assert!((length(path.points[0]) - length(places[0].map(f64::from))).abs() < 1e-4);
 
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!(gradient_path(&events, "fc.weight", 20), None);
         assert_eq!(gradient_path(&events[..1], "fc.weight", 0), None);
         assert_eq!(gradient_path(&events, "fc.2.weight", 0), None);
-        // After a new beginning, only what came later belongs together.
+        // After a restart, only later gradients form a path.
         let anew = Interference { step: 21, last_layers: earlier[1].measure(), ..Interference::default() };
         assert_eq!(gradient_path(&[events[18], events[19], &anew], "fc.weight", 0), None);
         assert_eq!(gradient_path(&[events[0], events[19]], "fc.weight", 0), None);

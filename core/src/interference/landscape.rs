@@ -16,38 +16,36 @@ use crate::{
     precision::Precision,
 };
 
-/// What a plane of principal components shows around the path, as a share of the path's longer side.
+/// Margin of a plane of principal components around the path, as a share of the path's longer side.
 const MARGIN: f64 = 0.25;
-/// Weights longer than this are lost, whatever their numbers: their products would overflow 32 bits.
+/// Weights with a larger norm count as infinite: their products would overflow 32 bits.
 const LONGEST: f64 = 1e18;
 
-/// How a landscape is to be computed.
+/// Options of a landscape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Survey {
     /// How the plane's directions are chosen.
     pub directions: Directions,
-    /// Places along each direction, at least 2.
+    /// Points along each direction, at least 2.
     pub cells: usize,
     /// Seed of random directions.
     pub seed: u64,
 }
 
-/// Why there is no landscape.
+/// Why a landscape cannot be computed.
 #[derive(Debug, Error)]
 pub enum LandscapeError {
-    /// A snapshot of another network.
+    /// A snapshot is of another network.
     #[error(transparent)]
     Mismatch(#[from] MismatchError),
-    /// A snapshot whose tensors fit, but whose sub-networks are others.
+    /// A snapshot's tensors fit, but its sub-networks use other channels.
     #[error("its sub-networks use other channels than the run's: one of the two was trained with `disjoint`")]
     Slices,
-    /// No trained weights to look around.
-    #[error(
-        "none of the snapshots has weights of width {0} that are finite numbers, so there is nothing to look around"
-    )]
+    /// No snapshot can be the centre.
+    #[error("no snapshot has finite weights at width {0}, so the landscape has no centre")]
     NoCentre(f64),
-    /// Whoever asked for it does not want it any more.
-    #[error("the survey was cancelled")]
+    /// The caller cancelled it.
+    #[error("the landscape was cancelled")]
     Cancelled,
     /// The device failed.
     #[error("the device failed: {0}")]
@@ -56,14 +54,14 @@ pub enum LandscapeError {
 
 /// Measures the loss around a run's weights (paper figure 5; Li et al. 2018).
 ///
-/// The loss is the method's own, of one width alone: contrastive, or cross-entropy where labels are trained, without
-/// distillation and without the weight that it has in the sum. Views, keys and queue stay the same, so that the query
-/// encoder's weights are all that varies; norms take their statistics from the batch, as in training. Everything is
-/// computed in 32 bits, whatever the run was trained in.
+/// The loss is the method's own, of one width: contrastive, or cross-entropy in supervised training, without
+/// distillation and without its weight in the sum. Views, keys and queue are fixed, so that only the query encoder's
+/// weights vary; norms use batch statistics, as in training. Everything is computed in 32 bits, whatever the run's
+/// precision.
 pub struct Surveyor {
     trainer: Trainer,
     tasks: Vec<PretextTask>,
-    /// Parts of a batch that the tasks are of.
+    /// Number of micro-batches that the tasks are from.
     parts: usize,
     images: usize,
     snapshots: Vec<Snapshot>,
@@ -71,10 +69,10 @@ pub struct Surveyor {
 }
 
 impl Surveyor {
-    /// Measures with the keys and the queue of `trainer`, a run's last state, on the first `images` images of
-    /// `batches`, rounded down to whole parts of a batch as training computes them ([`Config::accumulate`]). Fewer
-    /// than one part are rounded down to whole groups of [`Config::bn_splits`], so that statistics are of as many
-    /// images as in training, unless there is less than one.
+    /// Creates a surveyor with the keys and the queue of `trainer`, a run's last state, on the first `images` images of
+    /// `batches`, rounded down to whole micro-batches ([`Config::accumulate`]). Fewer images are rounded down to whole
+    /// groups of [`Config::bn_splits`], so that batch statistics are over as many images as in training; fewer than one
+    /// group are all used.
     ///
     /// [`Config::accumulate`]: crate::config::Config::accumulate
     /// [`Config::bn_splits`]: crate::config::Config::bn_splits
@@ -101,9 +99,8 @@ impl Surveyor {
         Self { trainer, tasks, parts: count, images, snapshots: Vec::new(), steps_per_epoch }
     }
 
-    /// Adds a snapshot; they come in the order of their steps. Its weights may be on another device: they are moved one
-    /// snapshot at a time. All stay in its memory, at 4 bytes a number: 1 MB each for a ResNet-20, 110 MB for a
-    /// ResNet-50.
+    /// Adds a snapshot, in the order of steps. Its weights may be on another device; they are moved one snapshot at a
+    /// time. Snapshots stay in that device's memory: 1 MB each for a ResNet-20, 110 MB for a ResNet-50.
     ///
     /// # Errors
     /// If it is of another network than the trainer's.
@@ -117,20 +114,20 @@ impl Surveyor {
         Ok(())
     }
 
-    /// Images that losses are averaged over.
+    /// Returns the number of images that losses are averaged over.
     pub fn images(&self) -> usize {
         self.images
     }
 
-    /// The loss of the width at `width` on a plane around the weights of the last snapshot that has finite ones.
+    /// Computes the loss of the width at `width` on a plane around the weights of the last snapshot with finite ones.
     ///
-    /// A plane of principal components covers the weights' path, and a margin of a quarter of its longer side;
-    /// coordinates are distances. One of random directions reaches from -1 to 1 on both, in units of the filters'
-    /// norms. `on_losses` is told how many losses were computed, one for each place and one for each snapshot, and says
-    /// whether to go on.
+    /// A plane of principal components covers the weights' path, with a margin of a quarter of its longer side;
+    /// coordinates are distances. A plane of random directions covers -1 to 1 on both axes, in units of the filters'
+    /// norms. `on_losses` gets the number of losses just computed, one for each point and one for each snapshot, and
+    /// returns whether to continue.
     ///
     /// # Errors
-    /// If no snapshot has finite weights, the device fails, or the survey was cancelled.
+    /// If no snapshot has finite weights, the device fails, or the caller cancels.
     pub async fn surface(
         &self,
         width: usize,
@@ -139,7 +136,7 @@ impl Surveyor {
     ) -> Result<Surface, LandscapeError> {
         let mut has_place = Vec::with_capacity(self.snapshots.len());
         for snapshot in &self.snapshots {
-            // Those after the state that stands belong to what was lost, or ruined.
+            // Later snapshots belong to steps that were lost, or that diverged.
             let stands = snapshot.step <= self.trainer.steps;
             has_place.push(stands && length(&snapshot.query, width, ParameterSpec::is_trained).await? <= LONGEST);
         }
@@ -183,7 +180,8 @@ impl Surveyor {
         Ok(Surface { width: number, path: path.collect(), x, y, loss, explained })
     }
 
-    /// The loss of the width at `width` with each of these parameters, on the trainer's device, which is read once.
+    /// Computes the loss of the width at `width` with each of these parameters, on the trainer's device, which is read
+    /// once.
     async fn losses(
         &self,
         width: usize,
@@ -203,7 +201,7 @@ impl Surveyor {
     }
 }
 
-/// The length of the vector of all values that the width at `width` uses and that `counts`.
+/// Computes the norm of all values that the width at `width` uses and for which `counts` holds.
 async fn length(
     parameters: &Parameters,
     width: usize,
@@ -215,8 +213,7 @@ async fn length(
     Ok(length.iter::<f64>().sum())
 }
 
-/// What to show of a plane so that all `points` are on it, with a margin; as far as the weights are long where the path
-/// goes nowhere.
+/// Returns ranges that hold all `points`, with a margin. If the path does not move, the margin is the weights' norm.
 fn sides(points: &[[f64; 2]], length_of_weights: f64) -> [RangeInclusive<f64>; 2] {
     let bounds = [0, 1].map(|axis| {
         let along = points.iter().map(|point| point[axis]);
@@ -227,7 +224,7 @@ fn sides(points: &[[f64; 2]], length_of_weights: f64) -> [RangeInclusive<f64>; 2
     bounds.map(|(lowest, highest)| lowest - margin..=highest + margin)
 }
 
-/// So many numbers from one end of `side` to the other.
+/// Returns `count` evenly spaced numbers from one end of `side` to the other.
 fn evenly(side: RangeInclusive<f64>, count: usize) -> Vec<f64> {
     let (start, end) = side.into_inner();
     let share = |index: usize| index as f64 / (count - 1) as f64;
@@ -253,14 +250,14 @@ mod tests {
         ControlFlow::Continue(())
     }
 
-    /// A network whose losses in training are those that a landscape shows.
+    /// Returns options whose training losses are those of a landscape.
     fn config(method: MethodKind) -> Config {
         let (distill, reweighting) = (Distillation::None, Reweighting::Equal);
         let small = Config { batch: 8, queue: 16, dim: 8, hidden: 16, image_size: 16, ..Config::mini() };
         Config { method, distill, reweighting, bn_splits: 2, accumulate: 2, ..small }
     }
 
-    /// After 6 steps, so that snapshots up to there belong to it.
+    /// Creates a trainer after 6 steps, so that snapshots up to there belong to it.
     fn fresh(config: &Config) -> Trainer {
         let encoder = config.encoder().unwrap().build().unwrap();
         Trainer { steps: 6, ..Trainer::new(config, encoder, &Device::flex()) }
@@ -270,7 +267,8 @@ mod tests {
         Snapshot { step, config: config.clone(), query }
     }
 
-    /// The path from another initialisation to the trainer's, straight to both of the places between.
+    /// Creates a surveyor with a path of three snapshots, mixed with two other initialisations, to the trainer's
+    /// weights.
     fn surveyor(config: &Config, trainer: &Trainer, batch: &Batch, images: usize) -> Surveyor {
         let mut surveyor = Surveyor::new(trainer.clone(), std::slice::from_ref(batch), images, 2);
         let other = |seed| Parameters::init(trainer.query.layout().clone(), seed, &Device::flex());
@@ -307,13 +305,13 @@ mod tests {
                 assert_eq!((&surface.x, &surface.y), (&vec![-1.0, 0.0, 1.0], &vec![-1.0, 0.0, 1.0]));
                 assert!(close(surface.loss[1][1], expected), "{method:?} {surface:?} {expected:?}");
                 assert!(close(surface.path[2].loss, expected), "{method:?} {surface:?} {expected:?}");
-                assert!(!close(surface.loss[0][0], expected), "{method:?}: nothing moves");
+                assert!(!close(surface.loss[0][0], expected), "{method:?}: the loss does not change");
             }
         }
     }
 
     #[test]
-    fn on_the_paths_plane_losses_are_the_paths() {
+    fn losses_on_the_paths_plane_match_the_paths() {
         let config = config(MethodKind::Mocov2);
         let trainer = fresh(&config);
         let surveyor = surveyor(&config, &trainer, &Batch::noise(&config, 1, &Device::flex()), config.batch);
@@ -341,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_are_no_numbers_have_neither_place_nor_loss() {
+    fn non_finite_weights_have_neither_place_nor_loss() {
         let config = config(MethodKind::Mocov2);
         let trainer = fresh(&config);
         let mut surveyor = surveyor(&config, &trainer, &Batch::noise(&config, 1, &Device::flex()), config.batch);
@@ -365,11 +363,15 @@ mod tests {
 
         surveyor.add(snapshot(&config, 7, ruined(2.0))).unwrap();
         let surface = block_on(surveyor.surface(0, PCA, uncancelled)).unwrap();
-        assert_eq!((surface.path[5].at, surface.path[2].at), (None, Some([0.0, 0.0])), "after the state that stands");
+        assert_eq!(
+            (surface.path[5].at, surface.path[2].at),
+            (None, Some([0.0, 0.0])),
+            "later than the trainer's state"
+        );
 
         surveyor.snapshots.drain(..4);
         let none = block_on(surveyor.surface(1, PCA, uncancelled)).unwrap_err();
-        assert!(none.to_string().contains("weights of width 0.75 that are finite numbers"), "{none}");
+        assert!(none.to_string().contains("finite weights at width 0.75"), "{none}");
     }
 
     #[test]

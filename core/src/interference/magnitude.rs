@@ -35,9 +35,9 @@ pub async fn gradient_norms(layout: &Layout, gradients: &GradientSum) -> Result<
     Ok(GradientNorms { norms, rest })
 }
 
-/// The slice of a weight's gradient that counts for a width, as the authors measure it: linear layers keep all their
-/// output rows (the head's last layer has them all anyway), and a switchable layer, whichever width's it is, counts
-/// with the leading share of its columns.
+/// Returns the slice of a weight's gradient that counts for a width, as the authors measure it: linear layers keep all
+/// their output rows (the head's last layer has them all anyway), and a switchable layer of any width counts with the
+/// leading share of its columns.
 fn measured(spec: &ParameterSpec, widths: &Widths, index: usize) -> [Range<usize>; 4] {
     let shared = ParameterSpec { only_width: None, ..spec.clone() };
     let [rows, inputs, height, width] = shared.slice(widths, index).expect("every width uses a shared weight");

@@ -21,14 +21,14 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// An observer of `encoder`'s training.
+    /// Creates an observer of `encoder`'s training.
     pub fn new(encoder: &Encoder) -> Self {
         Self { stages: weights_by_stage(encoder) }
     }
 
-    /// How the gradients of a step interfered, and those of the last layers, which are still to be related to earlier
-    /// ones. None if some gradient is no finite number: in f16 the scale of the loss was too high, else training
-    /// diverges, which the loss tells.
+    /// Measures the interference in a step. Also returns the last layers' gradients, which are still to be related to
+    /// earlier ones. Returns `None` if a gradient is NaN or infinite: in f16 the loss scale was too high, otherwise
+    /// training diverges, as the loss shows.
     ///
     /// # Errors
     /// If the device fails.

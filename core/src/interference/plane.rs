@@ -1,7 +1,7 @@
 //! Planes through the space of a width's weights, which loss landscapes are drawn over (paper figure 5).
 //!
-//! That space has the slices of the convolution and linear weights that the width uses. Biases and norms are no part of
-//! it, as in the authors' code and in that of Li et al. (2018): on the whole plane they are the centre's.
+//! That space has the slices of the convolution and linear weights that the width uses. Biases and norms are not part
+//! of it, as in the authors' code and in that of Li et al. (2018): they are the centre's everywhere.
 
 use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
@@ -24,19 +24,19 @@ pub struct Plane {
     directions: Vec<(ParameterId, Tensor<2>)>,
 }
 
-/// Where a path lies on a plane.
+/// A path, projected onto a plane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Projection {
-    /// The place on the plane that is nearest to each point of the path.
+    /// The point of the plane nearest to each point of the path.
     pub points: Vec<[f64; 2]>,
     /// The share of the path's variance along each direction.
     pub explained: [f64; 2],
 }
 
 impl Plane {
-    /// The plane of two random directions, the same for a seed whatever the device: normal noise, each filter (what
-    /// makes one output channel) scaled to the norm of the centre's (Li et al. 2018). At the coordinates `[1, 0]`, the
-    /// weights have moved by as much as they are long.
+    /// Creates the plane of two random directions, the same for a seed on every device: normal noise, each filter (the
+    /// weights of one output channel) scaled to the norm of the centre's (Li et al. 2018). At the coordinates `[1, 0]`,
+    /// the weights have moved by their own norm.
     pub fn random(centre: Parameters, width: usize, seed: u64) -> Self {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let norm = |values: Tensor<3>| values.powi_scalar(2).sum_dim(2).sqrt();
@@ -52,9 +52,9 @@ impl Plane {
         Self { directions: directions.collect(), centre, width }
     }
 
-    /// The plane that shows most of `path`: its directions are the two principal components of the weights on it, of
-    /// length 1. They come from inner products of the points' differences from the centre, tensor by tensor. Where the
-    /// path has fewer than two components, random directions take their place.
+    /// Creates the plane that shows most of `path`: its directions are the two principal components of the weights on
+    /// it, of length 1. They come from inner products of the points' differences from the centre, tensor by tensor. If
+    /// the path has fewer than two components, random directions replace them.
     ///
     /// # Errors
     /// If the device fails.
@@ -92,10 +92,10 @@ impl Plane {
         Ok(plane)
     }
 
-    /// Where `path` lies on the plane, by least squares: its directions need not be perpendicular. The share of the
-    /// variance along a direction is the variance of the weights' projections onto that direction alone, relative to
-    /// all their variance, each about its mean. For principal components it is what they explain; a random direction
-    /// in a space of many dimensions sees next to nothing of a path.
+    /// Projects `path` onto the plane by least squares, because its directions need not be perpendicular. The share of
+    /// the variance along a direction is the variance of the weights' projections onto that direction alone, relative
+    /// to all their variance, each about its mean. For principal components it is what they explain; a random direction
+    /// in a space of many dimensions shows almost nothing of a path.
     ///
     /// # Errors
     /// If the device fails.
@@ -132,13 +132,13 @@ impl Plane {
         Ok(Projection { points: along.iter().map(nearest).collect(), explained })
     }
 
-    /// The weights at a place on the plane; all other parameters are the centre's.
+    /// Returns the weights at a point of the plane; all other parameters are the centre's.
     pub fn at(&self, place: [f64; 2]) -> Parameters {
         let mut parameters = self.centre.clone();
         let layout = parameters.layout().clone();
         for (id, directions) in &self.directions {
             let spec = layout.spec(*id);
-            let slice = spec.slice(layout.widths(), self.width).expect("a plane has weights of its own width");
+            let slice = spec.slice(layout.widths(), self.width).expect("a plane has weights of its width");
             let along = |index: usize| directions.clone().narrow(0, index, 1).mul_scalar(place[index]);
             let step = (along(0) + along(1)).reshape(slice.each_ref().map(|range| range.len()));
             parameters.update(*id, |value| {
@@ -152,16 +152,16 @@ impl Plane {
         parameters
     }
 
-    /// The same plane on another device.
+    /// Copies the plane to another device.
     pub fn to_device(&self, device: &Device) -> Self {
         let directions = self.directions.iter().map(|(id, directions)| (*id, directions.clone().to_device(device)));
         Self { centre: self.centre.to_device(device), width: self.width, directions: directions.collect() }
     }
 
-    /// How the weight at `id` of each point of `path` differs from the centre's: `[points, values]`.
+    /// Computes the differences of the weight at `id` between each point of `path` and the centre: `[points, values]`.
     fn differences(&self, path: &[&Parameters], id: ParameterId) -> Tensor<2> {
         let flat = |parameters: &Parameters| -> Tensor<2> {
-            let slice = parameters.slice(id, self.width).expect("a plane has weights of its own width");
+            let slice = parameters.slice(id, self.width).expect("a plane has weights of its width");
             slice.flatten::<1>(0, 3).unsqueeze()
         };
         let points = path.iter().map(|point| flat(point)).collect();
@@ -169,12 +169,12 @@ impl Plane {
     }
 }
 
-/// The sum of tensors of one shape, of which there is at least one: every network has weights.
+/// Sums tensors of one shape. There is at least one, because every network has weights.
 fn sum(tensors: impl Iterator<Item = Tensor<2>>) -> Tensor<2> {
     tensors.reduce(|sum, tensor| sum + tensor).expect("every width uses some weights")
 }
 
-/// A matrix, fetched from its device.
+/// Reads a matrix from its device.
 async fn rows(matrix: Tensor<2>) -> Result<Vec<Vec<f64>>, ExecutionError> {
     let [_, columns] = matrix.dims();
     let values: Vec<f64> = matrix.into_data_async().await?.iter().collect();
@@ -200,7 +200,7 @@ mod tests {
         parameters.slice(id, width).map_or(Vec::new(), |slice| slice.into_data().iter().collect())
     }
 
-    /// `centre`, with each weight moved along those of `directions`.
+    /// Returns `centre` with each weight moved along those of `directions`.
     fn moved(centre: &Parameters, directions: &[Parameters; 2], shares: [f64; 2]) -> Parameters {
         let mut moved = centre.clone();
         for (id, spec) in centre.layout().iter().filter(|(_, spec)| spec.is_weight()) {
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_on_a_random_plane_gets_its_coordinates_back() {
+    fn points_of_a_random_plane_are_projected_onto_themselves() {
         let centre = weights(0);
         let plane = Plane::random(centre.clone(), NARROWEST, 3);
         let places = [[0.5, -1.0], [0.25, 0.75], [0.0, 0.0]];
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_widths_own_weights_move() {
+    fn only_weights_of_the_width_move() {
         let centre = weights(0);
         let there = Plane::random(centre.clone(), NARROWEST, 0).at([1.0, 1.0]);
         let layout = centre.layout();

@@ -1,8 +1,8 @@
-//! Gradient surgery between widths: what can be done about gradients that conflict. Not in the paper.
+//! Gradient surgery between widths, for gradients that conflict (an extension of the paper).
 //!
-//! Widths are tasks here. PCGrad compares and changes a pair's gradients on the slices that both use; CAGrad, which weighs
-//! whole gradients, takes each for one of the full network's weights, zero where the width has none. A width's own norms
-//! and switchable layers take no part. Everything stays on the device: nothing is read back.
+//! The widths are the tasks. PCGrad compares and changes a pair's gradients on the slices that both use. CAGrad weighs
+//! whole gradients, with zeros where a width has no weights. Norms and switchable layers, which a single width uses,
+//! take no part. Nothing is read back from the device.
 
 use burn::tensor::{Tensor, activation::softmax};
 use rand::{SeedableRng, seq::SliceRandom};
@@ -17,14 +17,14 @@ use crate::{
 
 /// How far CAGrad may move from the mean gradient, relative to its norm: `c` of Liu et al. (2021).
 const CAGRAD_RADIUS: f64 = 0.5;
-/// Steps towards CAGrad's shares of the widths; its problem is convex and has as few unknowns as there are widths.
+/// Descent steps to CAGrad's shares of the widths; the problem is convex, with one unknown per width.
 const CAGRAD_STEPS: usize = 60;
-/// Size of these steps, for inner products of mean size 1: of those tried on random gradients, what converged soonest.
+/// Size of these steps, for inner products of mean size 1: the fastest to converge of those tried on random gradients.
 const CAGRAD_RATE: f64 = 3.0;
 /// Keeps quotients of norms finite where a gradient is zero.
 const TINY: f64 = 1e-30;
 
-/// The sum of `widths`' gradients after surgery. `seed` decides the order in which PCGrad takes them.
+/// Returns the sum of `widths`' gradients after surgery. `seed` sets the order in which PCGrad takes them.
 pub fn combine(surgery: Surgery, layout: &Layout, widths: &[WidthGradient], seed: u64) -> GradientSum {
     match surgery {
         // A single width has nothing to conflict with.
@@ -35,13 +35,13 @@ pub fn combine(surgery: Surgery, layout: &Layout, widths: &[WidthGradient], seed
     }
 }
 
-/// The parameters that belong to no width alone.
+/// Iterates over the parameters that several widths share.
 fn shared(layout: &Layout) -> impl Iterator<Item = ParameterId> {
     layout.iter().filter(|(_, spec)| spec.only_width.is_none()).map(|(id, _)| id)
 }
 
-/// The inner product of two widths' gradients on the slices that they share, `[1]`, and there the second one's with
-/// itself; none if they share nothing.
+/// Computes, on the slices that they share, the inner product of two widths' gradients and of the second with itself,
+/// `[1]` each; `None` if they share nothing.
 fn products(layout: &Layout, one: &WidthGradient, other: &WidthGradient) -> Option<[Tensor<1>; 2]> {
     let overlaps = shared(layout).filter_map(|id| one.overlap(other, layout, id));
     let (with, of): (Vec<_>, Vec<_>) =
@@ -49,7 +49,7 @@ fn products(layout: &Layout, one: &WidthGradient, other: &WidthGradient) -> Opti
     (!with.is_empty()).then(|| [with, of].map(|products| Tensor::cat(products, 0).sum()))
 }
 
-/// Each gradient, projected onto the normal plane of every other one that it conflicts with, in random order (Yu et al.
+/// Projects each gradient onto the normal plane of every other one that it conflicts with, in random order (Yu et al.
 /// 2020, algorithm 1).
 fn pcgrad(layout: &Layout, widths: &[WidthGradient], seed: u64) -> Vec<WidthGradient> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
@@ -72,8 +72,8 @@ fn pcgrad(layout: &Layout, widths: &[WidthGradient], seed: u64) -> Vec<WidthGrad
     (0..widths.len()).map(&mut project).collect()
 }
 
-/// The widths' gradients, each scaled so that their sum is `n` times CAGrad's direction: within a ball around the mean,
-/// the one along which the width that gains least gains most (Liu et al. 2021, algorithm 1).
+/// Scales the widths' gradients so that their sum is `n` times CAGrad's direction: within a ball around the mean, the
+/// direction that maximises the least gain of any width (Liu et al. 2021, algorithm 1).
 fn cagrad(layout: &Layout, widths: &[WidthGradient]) -> Vec<WidthGradient> {
     let scales = cagrad_shares(gram(layout, widths)).add_scalar(1.0);
     let scaled = widths.iter().enumerate().map(|(index, width)| {
@@ -85,7 +85,7 @@ fn cagrad(layout: &Layout, widths: &[WidthGradient]) -> Vec<WidthGradient> {
     scaled.collect()
 }
 
-/// The inner products of all pairs of gradients, `[n, n]`.
+/// Computes the inner products of all pairs of gradients, `[n, n]`.
 fn gram(layout: &Layout, widths: &[WidthGradient]) -> Tensor<2> {
     let count = widths.len();
     let mut entries: Vec<Option<Tensor<1>>> = vec![None; count * count];
@@ -101,7 +101,7 @@ fn gram(layout: &Layout, widths: &[WidthGradient]) -> Tensor<2> {
     Tensor::cat(entries, 0).reshape([count, count])
 }
 
-/// What CAGrad adds to each gradient's weight of 1 in the sum, `[n]`, given their inner products, `[n, n]`.
+/// Computes what CAGrad adds to each gradient's weight of 1 in the sum, `[n]`, given their inner products, `[n, n]`.
 ///
 /// Shares `w` of the widths minimise `g_w . g_0 + c |g_0| |g_w|`, with `g_0` the mean gradient and `g_w` that of these
 /// shares; they are found by exponentiated gradient descent, which never leaves the simplex.

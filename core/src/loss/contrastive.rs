@@ -4,15 +4,15 @@ use burn::tensor::{Device, Int, Tensor};
 
 pub use crate::kernel::contrastive::{cross_entropy, moco_logits};
 
-/// Similarity of each query to every key of the batch; its own is on the diagonal.
+/// Computes the similarity of each query to every key of the batch; the positive is on the diagonal.
 ///
 /// Shapes: queries `[n, d]`, keys `[n, d]`, to `[n, n]`.
 pub fn mocov3_logits(queries: Tensor<2>, keys: Tensor<2>) -> Tensor<2> {
     queries.matmul(keys.transpose())
 }
 
-/// Similarity of each view to all others of the batch, itself left out: the first views in the first half, the
-/// second views of the same images, in the same order, in the second.
+/// Computes the similarity of each view to all other views of the batch. The first half are the first views; the second
+/// half are the second views of the same images, in the same order.
 ///
 /// Shape: `[2 n, d]` to `[2 n, 2 n - 1]`.
 pub fn simclr_logits(embeddings: Tensor<2>) -> Tensor<2> {
@@ -23,10 +23,10 @@ pub fn simclr_logits(embeddings: Tensor<2>) -> Tensor<2> {
     shifted.narrow(1, 0, rows).reshape([rows, rows - 1])
 }
 
-/// The columns of [`simclr_logits`] that hold the other view of the same image. Shape: `[2 n]`.
+/// Returns the columns of [`simclr_logits`] that hold the other view of the same image. Shape: `[2 n]`.
 pub fn simclr_targets(images: usize, device: &Device) -> Tensor<1, Int> {
     let images = images as i64;
-    // Of a first view, one column to the left: its own is left out before it.
+    // For a first view, one column to the left, because its own column is left out.
     Tensor::cat(vec![Tensor::arange(images - 1..2 * images - 1, device), Tensor::arange(0..images, device)], 0)
 }
 

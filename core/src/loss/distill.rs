@@ -8,21 +8,21 @@ use crate::kernel::contrastive::soft_cross_entropy;
 /// A network's outputs for a batch: embeddings `[n, d]` and logits `[n, c]`, with one positive in each row.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// Normalised embeddings; class scores where there are labels.
+    /// Normalised embeddings; class scores in supervised training.
     pub embeddings: Tensor<2>,
     /// Similarities to positive and negative keys, or class scores.
     pub logits: Tensor<2>,
 }
 
 impl Output {
-    /// The same values outside any graph: a teacher.
+    /// Returns the same values without a graph, as a teacher.
     pub fn detached(&self) -> Self {
         Self { embeddings: self.embeddings.clone().without_autodiff(), logits: self.logits.clone().without_autodiff() }
     }
 }
 
-/// The distillation loss between `student` and `teacher`, `[1]`; none for [`Distillation::None`]. `targets`, `[n]`, are the
-/// columns of the positives in the logits.
+/// Computes the distillation loss between `student` and `teacher`, `[1]`; `None` for [`Distillation::None`]. `targets`,
+/// `[n]`, are the columns of the positives in the logits.
 pub fn distillation_loss(
     kind: Distillation,
     student: &Output,
@@ -52,14 +52,14 @@ fn mean_squared_error([student, teacher]: [Tensor<2>; 2]) -> Tensor<1> {
     (student - teacher).powi_scalar(2).mean()
 }
 
-/// Kullback-Leibler divergence of the softened teacher from the student, times the squared temperature.
+/// Computes the Kullback-Leibler divergence of the softened teacher from the student, times the squared temperature.
 fn divergence([student, teacher]: [Tensor<2>; 2], temperature: f64) -> Tensor<1> {
     let rows = student.dims()[0] as f64;
     let [student, teacher] = [student, teacher].map(|logits| log_softmax(logits.div_scalar(temperature), 1));
     (teacher.clone().exp() * (teacher - student)).sum().mul_scalar(temperature.powi(2) / rows)
 }
 
-/// Every row with mean 0 and variance 1 (layer norm without affine), times 2.
+/// Normalises every row to mean 0 and variance 1 (layer norm without affine), times 2.
 fn standardised(logits: Tensor<2>) -> Tensor<2> {
     let centred = logits.clone() - logits.mean_dim(1);
     let variance = centred.clone().powi_scalar(2).mean_dim(1);
@@ -71,10 +71,10 @@ const ALPHA: f64 = 1.0;
 /// Weight of the non-target part.
 const BETA: f64 = 0.5;
 
-/// Takes a column out of a softmax, without the NaNs that an infinity would bring into the sums.
+/// The logit of a column that a softmax ignores. Infinity would make the sums NaN.
 const FAR_BELOW: f64 = -1e4;
 
-/// The divergence in two parts: whether it is the right column or not, and which of the others.
+/// Computes the divergence in two parts: target against non-target, and among the non-targets.
 fn decoupled([student, teacher]: [Tensor<2>; 2], targets: &Tensor<1, Int>) -> Tensor<1> {
     let [rows, columns] = student.dims();
     let right: Tensor<2, Int> = targets.clone().unsqueeze_dim(1);
@@ -94,7 +94,7 @@ fn decoupled([student, teacher]: [Tensor<2>; 2], targets: &Tensor<1, Int>) -> Te
     (target.mul_scalar(ALPHA) + others.mul_scalar(BETA)).div_scalar(rows as f64)
 }
 
-/// Shape: `[n, c]` to `[n, 1]`.
+/// Computes the log-sum-exp of every row. Shape: `[n, c]` to `[n, 1]`.
 fn log_sum_exp(logits: Tensor<2>) -> Tensor<2> {
     let highest = logits.clone().detach().max_dim(1);
     (logits - highest.clone()).exp().sum_dim(1).log() + highest

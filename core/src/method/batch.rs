@@ -24,7 +24,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Normal noise in the shape of a batch, all of the first class, to time or try a step.
+    /// Draws a batch of normal noise, all of the first class, to time or test a step.
     pub fn noise(config: &Config, seed: u64, device: &Device) -> Self {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let shape = [config.batch, 3, config.image_size, config.image_size];
@@ -36,7 +36,7 @@ impl Batch {
         Self { views: (0..count).map(&mut view).collect(), labels: Tensor::zeros([config.batch], device) }
     }
 
-    /// A batch of views `size` pixels wide, copied to a device.
+    /// Copies a batch of views `size` pixels wide to a device.
     pub fn from_host(batch: HostBatch, size: usize, device: &Device) -> Self {
         let images = batch.labels.len();
         let on_device = |view| Tensor::from_data(TensorData::new(view, [images, 3, size, size]), device);
@@ -46,7 +46,7 @@ impl Batch {
         }
     }
 
-    /// The batch of `step`, made on the device that holds the training images. `label` gives the class of each.
+    /// Makes the batch of `step` on the device that holds the training images. `label` returns the class of an image.
     pub fn on_device(sampler: &Sampler, images: &DeviceImages, step: u64, label: impl Fn(usize) -> u32) -> Self {
         let (epoch, batch) = sampler.batch(step, images.len());
         let plans = sampler.plans((epoch, &batch), images.size()).into_iter();
@@ -58,18 +58,18 @@ impl Batch {
         }
     }
 
-    /// The number of images.
+    /// Returns the number of images.
     pub(crate) fn images(&self) -> usize {
         self.labels.dims()[0]
     }
 
-    /// `count` equal parts, in order.
+    /// Splits the batch into `count` equal parts, in order.
     pub(crate) fn parts(&self, count: usize) -> impl Iterator<Item = Batch> {
         let images = self.images() / count;
         (0..count).map(move |part| self.narrow(part * images, images))
     }
 
-    /// `images` of its images, from the one at `start`.
+    /// Returns a batch of `images` images, from the one at `start`.
     pub(crate) fn narrow(&self, start: usize, images: usize) -> Batch {
         Batch {
             views: self.views.iter().map(|view| view.clone().narrow(0, start, images)).collect(),

@@ -24,10 +24,10 @@ pub struct KeyEncoder<'a> {
 }
 
 impl KeyEncoder<'_> {
-    /// The keys of `views`, `[n, d]`, by batch statistics and without a graph.
+    /// Computes the keys of `views`, `[n, d]`, with batch statistics and without a graph.
     ///
-    /// Where batch-norm statistics are computed over groups, the views are shuffled first, so that a query and its key are
-    /// normalised among different images and the statistics leak nothing (MoCo's shuffling batch norm).
+    /// If batch-norm statistics are computed over groups, the views are shuffled first. A query and its key are then
+    /// normalised with different images, and the statistics leak nothing (MoCo's shuffling batch norm).
     ///
     /// # Panics
     /// If the method has no momentum encoder.
@@ -51,7 +51,7 @@ impl KeyEncoder<'_> {
         normalize(forward.project(self.encoder, views.select(0, order))).select(0, inverse)
     }
 
-    /// The keys of earlier batches, `[d, k]`.
+    /// Returns the keys of earlier batches, `[d, k]`.
     ///
     /// # Panics
     /// If the method has no queue.

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The method that `config` names.
+/// Returns the method that `config` names.
 pub fn from_config(config: &Config) -> Arc<dyn Method> {
     let temperature = config.temperature;
     match config.method {
@@ -82,14 +82,14 @@ impl Method for MocoV3 {
         views.into_iter().zip(other_keys).map(task).collect()
     }
 
-    /// The logits are divided by the temperature already, which distillation sees.
+    /// Divides the logits by the temperature here, so that distillation sees them divided.
     fn output(&self, task: &PretextTask, outputs: Tensor<2>) -> Output {
         let embeddings = normalize(outputs);
         let keys = task.keys.clone().expect("set by `tasks`");
         Output { logits: mocov3_logits(embeddings.clone(), keys).div_scalar(self.temperature), embeddings }
     }
 
-    /// Scaled by twice the temperature (Chen et al. 2021, algorithm 1).
+    /// Scales the cross-entropy by twice the temperature (Chen et al. 2021, algorithm 1).
     fn loss(&self, output: &Output, targets: &Tensor<1, Int>) -> Tensor<1> {
         cross_entropy(output.logits.clone(), targets.clone(), 1.0).mul_scalar(2.0 * self.temperature)
     }

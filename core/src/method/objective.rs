@@ -17,7 +17,7 @@ pub struct Objective {
     pub bn_splits: usize,
     /// Micro-batches that gradients are accumulated over.
     pub accumulate: usize,
-    /// Whether blocks are computed again for the gradients (activation checkpointing).
+    /// Whether blocks are recomputed in the backward pass (activation checkpointing).
     pub recompute: bool,
     /// Highest norm of the gradient; 0 for no clipping.
     pub clip_norm: f64,
@@ -40,7 +40,7 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// The options that `config` has, for an encoder of these widths.
+    /// Reads the options from `config`, for an encoder of these widths.
     pub fn new(config: &Config, widths: &Widths) -> Self {
         Self {
             bn_splits: config.bn_splits,
@@ -58,8 +58,9 @@ impl Objective {
         }
     }
 
-    /// The weighted loss of one width, `[1]`: the method's own `loss`, and distillation from the wider networks' outputs,
-    /// widest first. `targets`, `[n]`, are the columns of the positives in the logits; `weight` multiplies all of it.
+    /// Computes the weighted loss of one width, `[1]`: the method's own `loss`, and distillation from the wider
+    /// networks' outputs, widest first. `targets`, `[n]`, are the columns of the positives in the logits; `weight`
+    /// multiplies the sum.
     pub fn weighted(
         &self,
         loss: Tensor<1>,

@@ -10,14 +10,14 @@ use crate::loss::normalize;
 /// The keys of earlier batches, oldest replaced first.
 #[derive(Debug, Clone)]
 pub struct Queue {
-    /// Unit vectors, one a column: `[d, k]`.
+    /// Unit vectors, one per column: `[d, k]`.
     pub keys: Tensor<2>,
     /// The column that the next batch of keys begins at.
     pub pointer: usize,
 }
 
 impl Queue {
-    /// `length` random unit vectors of `dim` dimensions.
+    /// Creates a queue of `length` random unit vectors of `dim` dimensions.
     pub fn random(dim: usize, length: usize, seed: u64, device: &Device) -> Self {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let keys: Vec<f32> = (0..dim * length).map(|_| random.sample::<f32, _>(StandardNormal)).collect();

@@ -33,9 +33,9 @@ pub struct Trainer {
     pub objective: Objective,
     /// The encoder that gradients update.
     pub query: Parameters,
-    /// The momentum encoder of the keys, where the method has one.
+    /// The momentum encoder of the keys, if the method has one.
     pub key: Option<Parameters>,
-    /// The queue of negatives, where the method has one.
+    /// The queue of negatives, if the method has one.
     pub queue: Option<Queue>,
     /// The optimiser of the query encoder.
     pub optimizer: Optimizer,
@@ -56,16 +56,16 @@ pub struct StepOutcome {
 }
 
 impl Trainer {
-    /// A fresh start: equal key and query encoders, a queue of random keys.
+    /// Starts training with random parameters, the same in key and query encoder, and a queue of random keys.
     pub fn new(config: &Config, encoder: Encoder, device: &Device) -> Self {
         let query = Parameters::init(encoder.layout().clone(), config.seed, device);
         Self::from_parameters(config, encoder, query)
     }
 
-    /// A start from another network's weights: its backbone, and its head if it has the same shapes.
+    /// Starts training from another network's weights: its backbone, and its head if it has the same shapes.
     ///
     /// # Errors
-    /// If the backbone is another.
+    /// If the backbones differ.
     pub fn from_pretrained(
         config: &Config,
         encoder: Encoder,
@@ -77,12 +77,12 @@ impl Trainer {
         Ok(Self::from_parameters(config, encoder, query))
     }
 
-    /// A start from given parameters.
+    /// Starts training from given parameters.
     pub fn from_parameters(config: &Config, encoder: Encoder, query: Parameters) -> Self {
         Self::with_method(config, method::from_config(config), encoder, query)
     }
 
-    /// A start with a method of your own in place of the one that `config` names.
+    /// Starts training with a custom method instead of the one that `config` names.
     pub fn with_method(config: &Config, method: Arc<dyn Method>, encoder: Encoder, query: Parameters) -> Self {
         let (layout, device) = (encoder.layout().clone(), query.device());
         Self {
@@ -100,10 +100,10 @@ impl Trainer {
         }
     }
 
-    /// One training step.
+    /// Takes one training step.
     ///
-    /// The sub-networks' graphs share nothing but weights. So the step goes width by width and drops each width's activations
-    /// before the next; the sum of their gradients is the gradient of the summed loss.
+    /// The widths' graphs share only weights. So the step computes one width at a time and drops its activations before
+    /// the next; the sum of the widths' gradients is the gradient of the summed loss.
     pub fn step(&mut self, batch: Batch, plan: StepPlan) -> StepOutcome {
         // Kernels of a GPU are launched from the caller's thread.
         if self.query.device() == Device::flex() {
@@ -160,7 +160,7 @@ impl Trainer {
         StepOutcome { losses, widths, gradients }
     }
 
-    /// Forward and backward pass of one width.
+    /// Computes the forward and backward pass of one width.
     fn train_width(
         &mut self,
         width: usize,
@@ -199,7 +199,7 @@ impl Trainer {
         }
     }
 
-    /// The pretext tasks of the part `number` of a batch.
+    /// Makes the pretext tasks of the part `number` of a batch.
     pub(crate) fn tasks(&mut self, part: Batch, number: usize) -> Vec<PretextTask> {
         let objective = &self.objective;
         let mut keys = KeyEncoder {

@@ -4,15 +4,15 @@ use burn::tensor::{Bool, Device, ExecutionError, Tensor};
 
 use crate::{gradient::GradientSum, optim::Optimizer, parameter::Parameters};
 
-/// The scale at first, as in PyTorch.
+/// The initial scale, as in PyTorch.
 const INITIAL: f64 = 65536.0;
-/// Gradients that overflow even unscaled will not be saved by less.
+/// The lowest scale: a lower one cannot help gradients that overflow unscaled.
 const LEAST: f64 = 1.0;
 /// Steps without an overflow after which the scale doubles.
 const PATIENCE: f64 = 2000.0;
 
-/// Multiplies the loss, so that small gradients survive in 16 bits; halves when one overflows, doubles after a while
-/// without. All on the device: nothing is read back.
+/// A factor of the loss that keeps small gradients from vanishing in 16 bits. It halves when a gradient overflows and
+/// doubles after 2,000 steps without overflow. It stays on the device.
 #[derive(Debug, Clone)]
 pub struct LossScale {
     /// The scale, and the steps since it last changed: `[2]`.
@@ -20,27 +20,27 @@ pub struct LossScale {
 }
 
 impl LossScale {
-    /// The scale at first.
+    /// Creates the initial scale.
     pub fn new(device: &Device) -> Self {
         Self { state: Tensor::from_data([INITIAL, 0.0], device) }
     }
 
-    /// As a checkpoint has it, `[2]`.
+    /// Restores the scale from a checkpoint's state, `[2]`.
     pub fn from_state(state: Tensor<1>) -> Self {
         Self { state }
     }
 
-    /// What a checkpoint keeps, `[2]`.
+    /// Returns the state for a checkpoint, `[2]`.
     pub fn state(&self) -> &Tensor<1> {
         &self.state
     }
 
-    /// The scale, `[1]`.
+    /// Returns the scale, `[1]`.
     pub fn scale(&self) -> Tensor<1> {
         self.state.clone().narrow(0, 0, 1)
     }
 
-    /// Whether it can be lowered no further.
+    /// Returns whether it cannot be lowered further.
     ///
     /// # Errors
     /// If the device fails.
@@ -49,7 +49,7 @@ impl LossScale {
         Ok(scale.iter::<f64>().all(|scale| scale <= LEAST))
     }
 
-    /// Takes the scale out of `gradients` and adapts it. Returns whether they had overflowed, `[1]`.
+    /// Divides `gradients` by the scale, and updates the scale. Returns whether they had overflowed, `[1]`.
     pub fn unscale(&mut self, gradients: &mut GradientSum) -> Tensor<1, Bool> {
         let scale = self.scale();
         *gradients = gradients.scaled(scale.clone().recip());
@@ -64,7 +64,7 @@ impl LossScale {
     }
 }
 
-/// Undoes an optimiser's step where the gradients had overflowed.
+/// Undoes an optimiser's step if `overflowed` holds.
 pub fn undo_where(
     overflowed: &Tensor<1, Bool>,
     (parameters, optimizer): (&mut Parameters, &mut Optimizer),

@@ -1,5 +1,5 @@
-//! SGD with momentum (Sutskever et al. 2013, as PyTorch writes it) and LARS (You et al. 2017), which is SGD with a learning
-//! rate per tensor.
+//! SGD with momentum (Sutskever et al. 2013, as PyTorch writes it) and LARS (You et al. 2017), which is SGD with a
+//! learning rate per tensor.
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
 /// LARS' trust coefficient, as in MoCo v3.
 const TRUST: f64 = 0.001;
 
-/// An optimiser and the velocities it has built up.
+/// An optimiser and its velocities.
 #[derive(Debug, Clone)]
 pub struct Optimizer {
     kind: OptimizerKind,
@@ -25,7 +25,8 @@ pub struct Optimizer {
     weight_decay: f64,
     packing: Arc<Packing>,
     weights: Vec<ParameterId>,
-    /// Of all parameters, packed; zero for those that have never had a gradient. None before the first.
+    /// Velocities of all parameters, packed; zero for those that have never had a gradient. `None` before the first
+    /// step.
     velocities: Option<Tensor<1>>,
     /// The parameters that have had a gradient.
     moved: BTreeSet<ParameterId>,
@@ -34,7 +35,7 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// No velocity yet. Weights decay, norms and biases do not.
+    /// Creates an optimiser without velocities. Weight decay applies to weights, not to norms and biases.
     pub fn new(kind: OptimizerKind, layout: &Layout, momentum: f64, weight_decay: f64) -> Self {
         Self {
             kind,
@@ -48,14 +49,14 @@ impl Optimizer {
         }
     }
 
-    /// Moves every parameter that has a gradient: `v <- momentum v + trust (g + decay p)`, `p <- p - rate v`. The
+    /// Updates every parameter that has a gradient: `v <- momentum v + trust (g + decay p)`, `p <- p - rate v`. The
     /// trust is 1 for SGD, norms and biases, else `0.001 |p| / |g + decay p|`.
     pub fn step(&mut self, parameters: &mut Parameters, gradients: &GradientSum, rate: f64) {
         parameters.change_packed(|values| self.stepped(values, gradients, rate));
         self.moved.extend(self.packing.ids().filter(|id| gradients.get(*id).is_some()));
     }
 
-    /// What the step makes of the parameters' values.
+    /// Returns the parameters' values after the step.
     fn stepped(&mut self, values: Tensor<1>, gradients: &GradientSum, rate: f64) -> Tensor<1> {
         let mut gradient = gradients.packed();
         let weights: Vec<_> = self.weights.iter().copied().filter(|id| gradients.get(*id).is_some()).collect();
@@ -66,7 +67,7 @@ impl Optimizer {
             decay = decay.zeros_like();
         }
         let velocities = self.velocities.take().unwrap_or_else(|| values.zeros_like());
-        // What has no gradient any more stands still.
+        // Parameters without a gradient in this step do not move.
         let resting = self.resting(gradients, &values);
         let before = resting.map(|resting| (resting, values.clone(), velocities.clone()));
         let [mut moved, mut velocities] = sgd_step([values, velocities], gradient, decay, self.momentum, rate);
@@ -78,7 +79,7 @@ impl Optimizer {
         moved
     }
 
-    /// The weight decay of each [`ALIGNMENT`] values.
+    /// Returns the weight decay of each block of [`ALIGNMENT`] values.
     fn decay_of(&mut self, weights: &[ParameterId], like: &Tensor<1>) -> Tensor<1> {
         if let Some((of, decay)) = &self.decay
             && of == weights
@@ -94,13 +95,14 @@ impl Optimizer {
         decay
     }
 
-    /// The blocks of [`ALIGNMENT`] values that are this parameter's.
+    /// Returns the blocks of [`ALIGNMENT`] values of this parameter.
     fn blocks(&self, id: ParameterId) -> Range<usize> {
         let range = self.packing.range(id);
         range.start / ALIGNMENT..range.end.div_ceil(ALIGNMENT)
     }
 
-    /// The values of parameters that have moved and have no gradient; none if there are none.
+    /// Returns a mask of the values whose parameters have moved before but have no gradient now; `None` if there are
+    /// none.
     fn resting(&self, gradients: &GradientSum, like: &Tensor<1>) -> Option<Tensor<1, Bool>> {
         let resting: Vec<_> = self.moved.iter().filter(|id| gradients.get(**id).is_none()).collect();
         if resting.is_empty() {
@@ -113,7 +115,8 @@ impl Optimizer {
         Some(Tensor::from_data(TensorData::from(mask.as_slice()), &like.device()))
     }
 
-    /// `update` with that of each weight of a norm in proportion to the weight's; as it is where either is zero.
+    /// Scales the update of each weight to [`TRUST`] times the weight's norm (LARS). It stays the same where either
+    /// norm is zero, and for norms and biases.
     fn trusted(&self, update: Tensor<1>, values: &Tensor<1>, weights: &[ParameterId]) -> Tensor<1> {
         let norms = |packed: &Tensor<1>| {
             let squares = weights.iter().map(|id| unpack(&self.packing, packed, *id).powi_scalar(2).sum());
@@ -122,7 +125,7 @@ impl Optimizer {
         let [of_values, of_update] = [norms(values), norms(&update)];
         let is_zero = (of_values.clone() * of_update.clone()).equal_elem(0.0);
         let trust = (of_values.mul_scalar(TRUST) / of_update).mask_fill(is_zero, 1.0);
-        // The trust of each block of values: the last is that of all that is no weight.
+        // The index of each block's trust: the last is for norms and biases.
         let mut of_block = vec![weights.len() as i32; self.packing.length() / ALIGNMENT];
         for (number, id) in weights.iter().enumerate() {
             of_block[self.blocks(*id)].fill(number as i32);
@@ -132,7 +135,7 @@ impl Optimizer {
         by_block(update, trust)
     }
 
-    /// The velocity of `id`, if it has ever had a gradient.
+    /// Returns the velocity of `id`, if it has ever had a gradient.
     pub fn velocity(&self, id: ParameterId) -> Option<Tensor<4>> {
         let velocities = self.velocities.as_ref().filter(|_| self.moved.contains(&id))?;
         Some(unpack(&self.packing, velocities, id))
@@ -145,18 +148,18 @@ impl Optimizer {
         self.velocities = (!velocities.is_empty()).then(|| pack(&self.packing, of));
     }
 
-    /// All velocities, as [`Layout::packing`] has them, if there are any.
+    /// Returns all velocities, packed as in [`Layout::packing`], if there are any.
     pub fn velocities(&self) -> Option<&Tensor<1>> {
         self.velocities.as_ref()
     }
 
-    /// Replaces all velocities, if there are any, by what `change` makes of them.
+    /// Applies `change` to all velocities, if there are any.
     pub fn change_velocities(&mut self, change: impl FnOnce(Tensor<1>) -> Tensor<1>) {
         self.velocities = self.velocities.take().map(change);
     }
 }
 
-/// Packed values, each times the factor of its block.
+/// Multiplies packed values by the factor of their block.
 fn by_block(packed: Tensor<1>, factors: Tensor<1>) -> Tensor<1> {
     let blocks: Tensor<2> = packed.reshape([-1, ALIGNMENT as i32]);
     (blocks * factors.unsqueeze_dim(1)).flatten(0, 1)

@@ -9,10 +9,10 @@ use crate::{checkpoint::CheckpointError, config::ConfigError};
 /// The error of a training run.
 #[derive(Debug, Error)]
 pub enum TrainError<E: std::error::Error + 'static> {
-    /// Images or checkpoints failed.
+    /// The host failed to read images or to store files.
     #[error(transparent)]
     Host(E),
-    /// Nothing to evaluate on.
+    /// There are no images to evaluate on.
     #[error("none of the {0:?} images can be decoded, so there is nothing to evaluate: check the data folder")]
     NoImages(Split),
     /// The options do not fit the data.
@@ -32,15 +32,15 @@ pub enum TrainError<E: std::error::Error + 'static> {
     Overflow,
     /// A loss is NaN or infinite.
     #[error(
-        "training has diverged: the loss of width {width} is {loss} at step {step}. The latest checkpoint is intact. Try a \
-         lower learning_rate or a longer warmup"
+        "training has diverged: the loss of width {width} is {loss} at step {step}. The latest checkpoint is intact. \
+         Try a lower learning_rate or a longer warmup"
     )]
     Diverged {
         /// The step.
         step: u64,
         /// The width.
         width: f64,
-        /// What its loss was.
+        /// Its loss.
         loss: f64,
     },
 }

@@ -14,37 +14,38 @@ pub enum Split {
 }
 
 /// The program around a run: it supplies images and a clock, and stores files.
-#[allow(async_fn_in_trait, reason = "the loop and its host live on one thread")]
+#[allow(async_fn_in_trait, reason = "the loop and its host run on one thread")]
 pub trait Host {
     /// The error of reading images or storing files, as users see it.
     type Error: std::error::Error + 'static;
 
-    /// The number of training images.
+    /// Returns the number of training images.
     fn images(&self) -> usize;
 
-    /// The normalisation of all images.
+    /// Returns the normalisation of all images.
     fn normalisation(&self) -> Normalisation;
 
-    /// Seconds since a fixed moment.
+    /// Returns the seconds since a fixed moment.
     fn now(&self) -> f64;
 
-    /// The batch of `step`, on `device`.
+    /// Returns the batch of `step`, on `device`.
     async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, Self::Error>;
 
-    /// The labelled images of a split, in chunks of any size, numbered from 0; none after the last.
+    /// Returns a chunk of a split's labelled images, or `None` after the last. Chunks are numbered from 0 and have any
+    /// size.
     async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<LabelledImages>, Self::Error>;
 
     /// Stores a file of the run.
     async fn save(&mut self, what: Artifact, file: Vec<u8>) -> Result<(), Self::Error>;
 
-    /// The file of gradients that was stored after `step` steps, if there is one.
+    /// Returns the file of gradients that was stored after `step` steps, if there is one.
     async fn gradients(&mut self, step: u64) -> Result<Option<Vec<u8>>, Self::Error>;
 }
 
 /// A file that a run stores, in the safetensors format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Artifact {
-    /// The whole state, which replaces the one before ([`checkpoint::save`](crate::checkpoint::save)).
+    /// The whole state, which replaces the previous one ([`checkpoint::save`](crate::checkpoint::save)).
     Checkpoint,
     /// The encoder's parameters after this number of steps ([`Snapshot`](crate::checkpoint::Snapshot)).
     Snapshot(u64),

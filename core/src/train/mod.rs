@@ -1,7 +1,7 @@
 //! The training loop: a stream of events, which a terminal, a page or a file shows.
 //!
-//! A [`Host`] gives the loop its images, a clock and a place for checkpoints. The native program is one, the browser's worker
-//! another.
+//! A [`Host`] gives the loop its images, a clock and a place for checkpoints. The native program is one, the browser's
+//! worker another.
 
 mod error;
 mod host;
@@ -32,13 +32,13 @@ use crate::{
     schedule::RunSchedule,
 };
 
-/// Seconds between reads of the device, which wait for it: as often as users look.
+/// Seconds between reads of the losses, which wait for the device.
 const READ_EVERY: f64 = 0.25;
 
 /// Most measurements of interference in a run, and most snapshots: as many as a figure can show.
 const MEASUREMENTS: u64 = 200;
 
-/// A run that is about to begin or to resume.
+/// A run that is about to start or to resume.
 pub struct Run<H: Host> {
     config: Config,
     state: Trainer,
@@ -62,7 +62,7 @@ enum Interruption {
 type Emitter<E> = TryStreamEmitter<Event, TrainError<E>>;
 
 impl<H: Host> Run<H> {
-    /// A run of `state` with `config`'s options on `device`, which `device_name` describes.
+    /// Creates a run of `state` with `config`'s options on `device`, which `device_name` describes.
     pub fn new(
         config: Config,
         state: Trainer,
@@ -74,7 +74,7 @@ impl<H: Host> Run<H> {
         Self { config, state, device, device_name, host, commands, paused: false, latest_batch: None, saved_at }
     }
 
-    /// Steps taken before: 0, or a checkpoint's.
+    /// Returns the steps taken before: 0, or a checkpoint's.
     pub fn steps(&self) -> u64 {
         self.state.steps
     }
@@ -132,7 +132,7 @@ impl<H: Host> Run<H> {
             if pauses || self.host.now() - log.read_at > READ_EVERY {
                 self.flush(&mut log, &schedule, emitter).await?;
             }
-            // After the first step, whose loss users wait for, and which may fail on a small machine.
+            // Evaluated after the first step, so that its loss, or a failure on a small machine, shows early.
             if let Some(untrained) = untrained.take() {
                 let trained = mem::replace(&mut self.state, untrained);
                 self.evaluate(&schedule, emitter).await?;
@@ -176,8 +176,8 @@ impl<H: Host> Run<H> {
         }
     }
 
-    /// Handles pending commands, and blocks while paused, once losses are reported and a checkpoint is saved. Returns a command
-    /// that interrupts training, or `None` to take the next step.
+    /// Handles pending commands, and blocks while paused, once losses are reported and a checkpoint is saved. Returns a
+    /// command that interrupts training, or `None` to take the next step.
     async fn interruption(
         &mut self,
         log: &mut Log,
@@ -272,8 +272,8 @@ impl<H: Host> Run<H> {
         }
     }
 
-    /// Saves a checkpoint, after a trial step of a copy: the latest losses are of the weights before the latest update, which
-    /// may have made them NaN.
+    /// Saves a checkpoint, after a trial step of a copy: the latest losses are of the weights before the latest update,
+    /// which may have made them NaN.
     async fn checkpoint(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
         if let Some(batch) = self.latest_batch.clone() {
             let plan =
@@ -294,7 +294,7 @@ impl<H: Host> Run<H> {
         Ok(())
     }
 
-    /// Saves the encoder, where interference is measured.
+    /// Saves the encoder, if interference is measured.
     async fn snapshot(&mut self) -> Result<(), TrainError<H::Error>> {
         if self.config.interference {
             let snapshot = Snapshot::save(&self.state, &self.config).await?;
@@ -304,8 +304,8 @@ impl<H: Host> Run<H> {
         Ok(())
     }
 
-    /// Reports the measurement of the latest step, if there is one, and relates it to those before, `every` steps apart. If one
-    /// of those is lost, paths of gradients begin after it.
+    /// Reports the measurement of the latest step, if there is one, with its inner products with earlier ones, `every`
+    /// steps apart. If one of those is lost, paths of gradients start after it.
     async fn report(
         &mut self,
         seen: Option<(Interference, LastGradients)>,
