@@ -82,7 +82,7 @@ mod tests {
     fn other_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let refused = |path: &Path| format!("{:#}", open(path).unwrap_err());
-        assert!(refused(folder.path()).contains("holds no run"));
+        assert!(refused(folder.path()).contains("is not a run's folder"));
         assert!(
             refused(&folder.path().join("nowhere.pth")).contains("name a run's folder, a checkpoint or a PyTorch file")
         );

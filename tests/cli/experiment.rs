@@ -71,6 +71,6 @@ fn an_arm_that_fails_does_not_stop_the_others() {
     refuses(&output, "1 of 2 arms failed: naive; see why in ");
     let table = fs::read_to_string(folder.path().join("experiment/results.md")).unwrap();
     assert!(table.contains("| slimmable, naive | failed | failed |"), "{table}");
-    assert!(table.contains("| naive | failed: the loss of width"), "{table}");
+    assert!(table.contains("| naive | failed: training has diverged: the loss of width"), "{table}");
     assert!(table.contains("| supervised | done |"), "{table}");
 }

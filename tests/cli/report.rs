@@ -20,7 +20,7 @@ fn reports_and_figures_are_written_to_the_given_paths() {
     let output = slimclr(&["report", &first, &second, "--out", &text(&report), "--figures", &text(&figures)]);
     succeeds(&output);
     assert!(fs::read_to_string(&report).unwrap().contains("2 runs compared"));
-    assert!(stderr(&output).contains("figure5: Not drawn of first and second: there is no loss landscape"));
+    assert!(stderr(&output).contains("figure5: Not drawn for first and second: there is no loss landscape"));
     let written: Vec<String> =
         fs::read_dir(&figures).unwrap().map(|entry| text(Path::new(&entry.unwrap().file_name()))).collect();
     assert!(written.iter().any(|name| name == "figure3.png") && written.iter().any(|name| name == "figure3.svg"));
