@@ -144,7 +144,7 @@ impl Parameters {
 
     /// Returns the slice of `id` that the width at `index` uses, or `None` if it belongs to another width.
     pub fn slice(&self, id: ParameterId, index: usize) -> Option<Tensor<4>> {
-        let slice = self.layout.spec(id).slice(&self.layout.widths(), index)?;
+        let slice = self.layout.spec(id).slice(self.layout.widths(), index)?;
         let value = self.get(id).clone();
         if slice.each_ref().map(Range::len) == value.dims() {
             return Some(value);

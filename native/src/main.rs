@@ -7,11 +7,11 @@ mod experiment;
 mod feature_cache;
 mod model_card;
 mod options;
+mod pretrained;
 mod raster;
 mod run_folder;
 mod summary;
 mod terminal;
-mod trained;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -32,8 +32,9 @@ use crate::{
     data::{Dataset, loader::Loader},
     device,
     feature_cache::FeatureCache,
+    pretrained,
     run_folder::RunFolder,
-    summary, terminal, trained,
+    summary, terminal,
 };
 
 /// Test images whose nearest neighbours the report shows, each of another class.
@@ -123,7 +124,7 @@ pub fn run(flags: &EvaluateFlags) -> Result<()> {
     }
     // Fails early on flags that are invalid for every recipe.
     flags.probe.config(HeadKind::Mocov2).check()?;
-    let trained = trained::open(&flags.run)?;
+    let trained = pretrained::open(&flags.run)?;
     let folder = flags.run.is_dir().then(|| RunFolder::open(&flags.run)).transpose()?;
     let mut config = trained.options();
     config.data = flags.data.clone().unwrap_or(config.data);
@@ -177,7 +178,7 @@ impl Default for Probes {
 /// If its checkpoint, its images or the device cannot be used.
 pub fn evaluate_run(folder: &RunFolder, config: &Config, device: &Device) -> Result<()> {
     let loader = Loader::new(Dataset::open(&config.data)?, config, None)?;
-    let trained = trained::open(folder.path())?;
+    let trained = pretrained::open(folder.path())?;
     let (evaluations, neighbours) = evaluate(&trained, Some(folder), config, device, loader, &Probes::default())?;
     folder.append(&evaluations)?;
     summary::show(folder, &neighbours)
@@ -191,7 +192,7 @@ pub fn cached_neighbours(folder: &RunFolder) -> Vec<Neighbours> {
         return Vec::new();
     }
     let find = || -> Result<Vec<Neighbours>> {
-        let trained = trained::open(folder.path())?;
+        let trained = pretrained::open(folder.path())?;
         let (config, checkpoint) =
             (trained.options(), trained.checkpoint().context("not a checkpoint of this program")?);
         let dataset = Dataset::open(&config.data)?;

@@ -17,9 +17,9 @@ use slimclr_core::{
 
 use crate::{
     model_card::{Architecture, FileEntry, Input, Loading, ModelCard, Training, name_of},
+    pretrained,
     run_folder::{RunFolder, create_folder, write_atomically},
     terminal::{self, count},
-    trained,
 };
 
 /// Flags of `slimclr export`.
@@ -44,7 +44,7 @@ pub struct ExportFlags {
 /// # Errors
 /// If the network lacks the width, or the files exist or cannot be written.
 pub fn run(flags: &ExportFlags) -> Result<()> {
-    let trained = trained::open(&flags.run)?;
+    let trained = pretrained::open(&flags.run)?;
     let (encoder, parameters) = trained.load(&Device::flex())?;
     let widths = encoder.layout().widths();
     let Some(index) = widths.position(flags.width) else {

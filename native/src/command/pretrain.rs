@@ -25,10 +25,10 @@ use crate::{
     data::{Dataset, loader::Loader},
     device,
     options::{self, Preset},
+    pretrained,
     run_folder::RunFolder,
     summary,
     terminal::Progress,
-    trained,
 };
 
 /// The exit code of an interrupted program: 128 + SIGINT.
@@ -103,7 +103,7 @@ pub fn new_trainer(config: &Config, device: &Device) -> Result<Trainer> {
     if config.init.is_empty() {
         return Ok(Trainer::new(config, encoder, device));
     }
-    let (other, weights) = trained::open(Path::new(&config.init))?.load(device)?;
+    let (other, weights) = pretrained::open(Path::new(&config.init))?.load(device)?;
     let [ours, theirs] = [&encoder, &other].map(|encoder| encoder.layout().widths());
     if ours.len() > 1 && theirs.len() > 1 && ours.slices() != theirs.slices() {
         bail!("--init {}: its sub-networks use other channels; set --disjoint as in that run", config.init);

@@ -12,8 +12,8 @@ use slimclr_core::{
 
 use crate::{
     options::{self, Preset},
+    pretrained,
     terminal::{self, aligned, count},
-    trained,
 };
 
 /// Flags of `slimclr profile`.
@@ -52,7 +52,7 @@ fn has_no_effect(option: &Arg) -> bool {
 /// # Errors
 /// If the options describe no valid network, or the trained one cannot be read.
 pub fn run(flags: &ProfileFlags, matches: &ArgMatches) -> Result<()> {
-    let trained = flags.run.as_deref().map(trained::open).transpose()?;
+    let trained = flags.run.as_deref().map(pretrained::open).transpose()?;
     let mut base = flags.preset.config();
     if let Some(trained) = &trained {
         base.image_size = trained.options().image_size;

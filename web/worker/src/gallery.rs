@@ -108,7 +108,7 @@ impl Gallery {
         wanted: &Cell<bool>,
     ) -> Result<Option<Self>, GalleryError> {
         let trained = Pretrained::read(&name, bytes)?;
-        let (encoder, parameters) = trained.load(&seat.device)?;
+        let (encoder, parameters) = trained.load(&device.burn)?;
         let config = trained.options();
         let side = config.image_size;
         let profile = profile(&encoder, side);
@@ -130,7 +130,7 @@ impl Gallery {
             encoder,
             parameters,
             device: device.clone(),
-            draw,
+            sampler,
             side,
             normalisation,
             samples: Vec::new(),

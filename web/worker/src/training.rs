@@ -17,6 +17,7 @@ use slimclr_core::{
     event::Event,
     layout::MismatchError,
     method::{Objective, Trainer},
+    precision::is_supported,
     train::{Run, Split},
 };
 use slimclr_protocol::{Job, Report};
@@ -79,7 +80,7 @@ impl Training {
         let config = config.for_classes(dataset.classes.len());
         config.check()?;
         config.schedule(dataset.len(Split::Train))?;
-        if !config.precision.is_supported_by(&device.burn) {
+        if !is_supported(config.precision, &device.burn) {
             return Err(TrainingError::Precision(device.name.clone()));
         }
         let state = match checkpoint {

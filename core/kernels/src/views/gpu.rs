@@ -88,6 +88,7 @@ impl ViewsBackend for Cube {
         let words = words([width, height], &plans, &normalisation);
         let client = images.client.clone();
         let plans_handle = client.create_from_slice(u32::as_bytes(&words));
+        // SAFETY: the buffer holds all of these words.
         let plan_arg = || unsafe { BufferArg::from_raw_parts(plans_handle.clone(), words.len()) };
         let shape = Shape::new([plans.len(), 3, size, size]);
         let empty = || empty_device_contiguous_dtype(client.clone(), images.device.clone(), shape.clone(), DType::F32);

@@ -35,8 +35,7 @@ impl ZipFile {
     pub fn open(bytes: Vec<u8>) -> Result<(Self, Pickle), PytorchError> {
         // PyTorch writes zip64 records after the directory even where they are not needed. The default, which searches for
         // the directory, then takes its second entry for the first if that is as long as the records.
-        let mut config = Config::default();
-        config.archive_offset = ArchiveOffset::Known(0);
+        let config = Config { archive_offset: ArchiveOffset::Known(0) };
         let mut archive = ZipArchive::with_config(config, Cursor::new(bytes))?;
         if archive.has_duplicate_names() {
             return Err(ZipError::InvalidArchive("two entries have the same name".into()).into());
