@@ -17,7 +17,7 @@ use rayon::prelude::*;
 const AWAKE: Duration = Duration::from_millis(10);
 
 /// Runs `work` inside the rayon pool, and keeps the other workers spinning until it returns: most loops of a step are
-/// shorter than a wake-up. A worker gives up after [`AWAKE`] without work, because it may have started to spin inside a
+/// shorter than a wake-up. A worker gives up after 10 ms without work, because it may have started to spin inside a
 /// join that the caller is waiting for.
 pub fn with_awake_workers<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     #[cfg(not(target_family = "wasm"))]

@@ -1,5 +1,5 @@
 //! The trainer in the browser: the core and Burn in a Web Worker, so that the page never freezes. It handles
-//! [`Request`](slimclr_protocol::Request)s and answers with [`Report`](slimclr_protocol::Report)s.
+//! `Request`s and answers with `Report`s, which `slimclr-protocol` defines.
 #![cfg(target_family = "wasm")]
 
 mod browser;

@@ -98,7 +98,7 @@ impl AugmentConfig {
         Self { grey_probability: 0.0, blur: None, ..recipe }
     }
 
-    /// Checks that every value is in its domain; [`Augmenter::view`] does so too.
+    /// Checks that every value is in its domain; [`Augmenter::view`](super::Augmenter::view) does so too.
     ///
     /// # Errors
     /// [`AugmentError::Config`] names the first value that does not.

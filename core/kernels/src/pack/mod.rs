@@ -63,7 +63,7 @@ pub trait PackBackend: Backend {
         Self::float_reshape(values, shape)
     }
 
-    /// See [`slice`].
+    /// See [`slice()`].
     fn slice_of(x: FloatTensor<Self>, slice: [Range<usize>; 4]) -> FloatTensor<Self> {
         Self::float_slice(x, &slice.map(Slice::from))
     }
