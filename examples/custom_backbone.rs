@@ -6,7 +6,7 @@ use std::error::Error;
 
 use burn::tensor::{Device, Tensor};
 use slimclr_core::{
-    backbone::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE, Stage},
+    backbone::{Backbone, Block, ConvNorm, ConvNormShape, Stage},
     config::Config,
     encoder::Encoder,
     head::{Head, HeadKind},
@@ -17,7 +17,7 @@ use slimclr_core::{
 };
 
 fn vgg(layout: &mut Layout) -> Result<Backbone, WidthError> {
-    let mut inputs = IMAGE;
+    let mut inputs = Channels::IMAGE;
     let mut stages = Vec::new();
     for (number, channels) in [16, 32, 64].into_iter().enumerate() {
         let shape = ConvNormShape { sides: [inputs, Channels::Slim(channels)], kernel: 3, stride: 1, gamma: 1.0 };

@@ -140,6 +140,9 @@ pub enum Channels {
 }
 
 impl Channels {
+    /// The images' three colours. Convolutions with these inputs must see the images themselves, not features.
+    pub const IMAGE: Self = Self::Fixed(3);
+
     /// Returns the count at full width.
     pub fn full(self) -> usize {
         match self {

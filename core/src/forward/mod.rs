@@ -64,7 +64,7 @@ enum Graph {
     Tracked(Leaves),
     /// The graph between blocks, and the blocks to run again (activation checkpointing).
     Checkpointing(Leaves, Vec<Recomputed>),
-    /// The graph of a block that runs again. This batch has already updated its running statistics.
+    /// The graph of a block that runs again. The first run has updated the running statistics; this one must not.
     Recomputing(Leaves),
 }
 
@@ -179,14 +179,14 @@ impl<'a> Forward<'a> {
     /// tracked.
     pub fn gradients(mut self, loss: Tensor<1>) -> Vec<(ParameterId, Tensor<4>)> {
         let mut found = Vec::new();
-        let mut gradients = loss.backward();
         let (leaves, blocks) = match self.graph {
             Graph::Untracked => return found,
             Graph::Tracked(leaves) | Graph::Recomputing(leaves) => (leaves, Vec::new()),
             Graph::Checkpointing(leaves, blocks) => (leaves, blocks),
         };
         self.graph = Graph::Recomputing(leaves);
-        // Where several views went through the blocks, the loss depends on the last output of each.
+        let mut gradients = loss.backward();
+        // The loss depends directly on the last block's output of each view: these gradients first.
         let output_gradients: Vec<_> = blocks.iter().map(|block| block.output.grad_remove(&mut gradients)).collect();
         for (Recomputed { rerun, input, output }, output_gradient) in blocks.into_iter().zip(output_gradients).rev() {
             self.collect(&mut gradients, &mut found);

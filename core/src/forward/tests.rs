@@ -1,15 +1,17 @@
-//! EfficientNet-B0 runs: the network with the most kinds of layers.
+//! Forward passes of small networks and of EfficientNet-B0, which has the most kinds of layers.
 
 use std::collections::BTreeSet;
 
 use burn::tensor::{Device, Distribution, Tensor};
 
-use super::{Forward, Mode};
+use super::{Forward, Mode, StemCache};
 use crate::{
+    backbone::{Backbone, Block, ConvNorm, ConvNormShape, Stage},
     encoder::{BackboneKind, Encoder, EncoderConfig},
-    head::HeadKind,
+    head::{Head, HeadKind},
+    layout::Layout,
     parameter::Parameters,
-    width::Widths,
+    width::{Channels, Widths},
 };
 
 fn config() -> EncoderConfig {
@@ -29,6 +31,33 @@ fn fresh() -> (Encoder, Parameters, Tensor<4>) {
     let (encoder, device) = (config().build().unwrap(), Device::flex());
     let parameters = Parameters::init(encoder.layout().clone(), 1, &device);
     (encoder, parameters, Tensor::random([4, 3, 64, 64], Distribution::Normal(0.0, 1.0), &device))
+}
+
+#[test]
+fn the_stem_cache_serves_only_convolutions_of_the_images() {
+    let device = Device::flex();
+    let mut layout = Layout::new(Widths::try_from(vec![1.0, 0.5]).unwrap());
+    let mut block = |number, sides| {
+        let names = [format!("conv{number}"), format!("bn{number}")];
+        let shape = ConvNormShape { sides, kernel: 3, stride: 1, gamma: 1.0 };
+        Block::ConvRelu(ConvNorm::new(&mut layout, [&names[0], &names[1]], shape).unwrap())
+    };
+    let (fixed, slim) = (Channels::Fixed(8), Channels::Slim(8));
+    let blocks = vec![block(1, [Channels::IMAGE, fixed]), block(2, [fixed, slim])];
+    let backbone = Backbone::new(vec![Stage::new("stem", blocks)], slim);
+    let head = Head::new(&mut layout, HeadKind::Mocov2, slim, 0, 4).unwrap();
+    let encoder = Encoder::from_parts(layout, backbone, head, None);
+    let mut parameters = Parameters::init(encoder.layout().clone(), 1, &device);
+    // A norm of the narrow width alone, so that the second convolution's inputs depend on the width.
+    let (shift, _) = encoder.layout().iter().find(|(_, spec)| spec.name == "bn1.bn.1.bias").unwrap();
+    parameters.update(shift, |value| value.add_scalar(0.5));
+    let images = Tensor::random([4, 3, 8, 8], Distribution::Normal(0.0, 1.0), &device);
+    let mode = Mode::Train { splits: 1 };
+    let mut cache = StemCache::default();
+    Forward::new(&mut parameters, 0, mode).with_stem_cache(&mut cache).features(&encoder, images.clone());
+    let cached = Forward::new(&mut parameters, 1, mode).with_stem_cache(&mut cache).features(&encoder, images.clone());
+    let expected = Forward::new(&mut parameters, 1, mode).features(&encoder, images);
+    assert!((cached - expected).abs().max().into_scalar::<f32>() < 1e-5);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The ResNet for small images (He et al. 2016, section 4.2), with projection shortcuts.
 
-use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE, Stage, multiplied, residual::Residual};
-use crate::{error::BuildError, layout::Layout};
+use super::{Backbone, Block, ConvNorm, ConvNormShape, Stage, multiplied, residual::Residual};
+use crate::{error::BuildError, layout::Layout, width::Channels};
 
 /// Channels of the stem and the first stage.
 pub const BASE: usize = 16;
@@ -17,7 +17,7 @@ pub fn cifar_resnet(layout: &mut Layout, depth: usize, multiplier: f64) -> Resul
     }
     let per_stage = (depth - 2) / 6;
     let mut inputs = multiplied(BASE, multiplier)?;
-    let stem = ConvNormShape { sides: [IMAGE, inputs], kernel: 3, stride: 1, gamma: 1.0 };
+    let stem = ConvNormShape { sides: [Channels::IMAGE, inputs], kernel: 3, stride: 1, gamma: 1.0 };
     let stem = ConvNorm::new(layout, ["conv1", "bn1"], stem)?;
     let mut stages = vec![Stage::stem(vec![Block::ConvRelu(stem)])];
     for stage in 0..3 {

@@ -2,7 +2,7 @@
 //!
 //! Stochastic depth, with which torchvision trains it, is left out.
 
-use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE, Stage};
+use super::{Backbone, Block, ConvNorm, ConvNormShape, Stage};
 use crate::{
     error::BuildError,
     layers::SlimConv2d,
@@ -50,7 +50,7 @@ pub fn efficientnet_b0(layout: &mut Layout, multiplier: f64) -> Result<Backbone,
     if layout.widths().len() > 1 || multiplier != 1.0 {
         return Err(BuildError::OneSize);
     }
-    let stem = conv_norm(layout, "features.0", [IMAGE, STEM], 3, 2)?;
+    let stem = conv_norm(layout, "features.0", [Channels::IMAGE, STEM], 3, 2)?;
     let mut stages = vec![Stage::stem(vec![Block::ConvSilu(stem)])];
     let mut inputs = STEM;
     for (number, shape) in (1..).zip(&STAGES) {

@@ -14,9 +14,6 @@ use crate::{
     width::{Channels, WidthError, portion},
 };
 
-/// Colour channels of the input image.
-pub const IMAGE: Channels = Channels::Fixed(3);
-
 /// Returns `channels` times `multiplier`, rounded as for a width, so that a network with multiplier 0.5 has the
 /// channels of width 0.5.
 ///

@@ -1,7 +1,7 @@
 //! ResNet v1.5 for ImageNet-sized images (He et al. 2016, table 1).
 
-use super::{Backbone, Block, ConvNorm, ConvNormShape, IMAGE, Stage, multiplied, residual::Residual};
-use crate::{error::BuildError, layout::Layout};
+use super::{Backbone, Block, ConvNorm, ConvNormShape, Stage, multiplied, residual::Residual};
+use crate::{error::BuildError, layout::Layout, width::Channels};
 
 /// Channels of the stem, and of the first stage before bottleneck expansion.
 pub const BASE: usize = 64;
@@ -24,7 +24,7 @@ pub fn resnet(layout: &mut Layout, depth: usize, multiplier: f64) -> Result<Back
         _ => return Err(BuildError::Depth { depth, known: "18, 34, 50, 101, 152" }),
     };
     let mut inputs = multiplied(BASE, multiplier)?;
-    let stem = ConvNormShape { sides: [IMAGE, inputs], kernel: 7, stride: 2, gamma: 1.0 };
+    let stem = ConvNormShape { sides: [Channels::IMAGE, inputs], kernel: 7, stride: 2, gamma: 1.0 };
     let stem = ConvNorm::new(layout, ["conv1", "bn1"], stem)?;
     let mut stages = vec![Stage::stem(vec![Block::ConvRelu(stem), Block::MaxPool])];
     let mut places = 0..;

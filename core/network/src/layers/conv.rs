@@ -38,9 +38,7 @@ impl SlimConv2d {
             rank: 4,
             only_width: None,
         })?;
-        // A depthwise convolution has one input channel, a different one for each output.
-        let sees_images = matches!(inputs, Channels::Fixed(inputs) if inputs > 1);
-        Ok(Self { weight, bias: None, stride, sees_images })
+        Ok(Self { weight, bias: None, stride, sees_images: inputs == Channels::IMAGE })
     }
 
     /// Creates a 1x1 convolution with a bias that starts at zero.
@@ -63,8 +61,8 @@ impl SlimConv2d {
         self.bias
     }
 
-    /// Returns whether its inputs are the images. These are the same at every width, so its outputs are slices of the
-    /// full network's.
+    /// Returns whether its inputs are the images ([`Channels::IMAGE`]). These are the same at every width, so its outputs
+    /// are slices of the full network's.
     pub fn sees_images(&self) -> bool {
         self.sees_images
     }
