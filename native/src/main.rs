@@ -81,16 +81,16 @@ enum ExperimentSubcommand {
     /// Compare each width alone, a plain slimmable network and each technique on CIFAR-10
     ///
     /// Trains one network per arm with the same backbone, images, epochs and seed, measures kNN,
-    /// linear probes and ridge regression at every width, and writes one table. The arms are:
+    /// linear probes and ridge regression at every width, and writes them to results.md. The arms are:
     ///
     ///   alone-1.0, alone-0.75, …  a network with only that width's channels, trained by MoCo v2
     ///   naive                     a slimmable network, trained on the sum of its widths' losses
-    ///   slow-start                naive; sub-networks are trained from halfway on
-    ///   distillation              naive; the full network teaches the sub-networks
-    ///   reweighting               naive; the full network's loss has a larger weight
+    ///   slow-start                naive, plus slow start: sub-networks are trained in the second half only
+    ///   distillation              naive, plus distillation from the full network
+    ///   reweighting               naive, plus a larger weight for the full network's loss
     ///   slimclr                   all three techniques
-    ///   pcgrad, cagrad            naive, with gradient surgery
-    ///   supervised                a slimmable network trained on labels: SGD, rate 0.1 at batch 128
+    ///   pcgrad, cagrad            naive, plus gradient surgery
+    ///   supervised                a slimmable network trained on labels: SGD, learning rate 0.1 at batch 128
     ///
     /// Each arm is an ordinary run in a folder of that name, for evaluate, report and export. Ctrl-C
     /// stops; run the same command again to resume, and add arms with --arms.

@@ -416,7 +416,7 @@ pub fn schedule(case: &Value) -> Differences {
                 "HTD" => Decay::Htd,
                 other => panic!("unknown schedule {other}"),
             },
-            initial: record.init_lr,
+            peak: record.init_lr,
             total_steps: record.total_steps,
             warmup_steps: record.warmup_steps,
             milestones: record.milestones_epochs.unwrap_or_default(),

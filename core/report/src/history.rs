@@ -111,7 +111,7 @@ impl<'a> RunHistory<'a> {
                     self.changes.push(Change { step: *step, before, differences });
                 }
                 let schedule = config.schedule(self.started.images);
-                let slow_start = schedule.map_or(self.started.slow_start_step, |schedule| schedule.slow_start);
+                let slow_start = schedule.map_or(self.started.slow_start_step, |schedule| schedule.slow_start_step);
                 self.use_options(*step, config, slow_start);
             }
             Event::Checkpoint { .. } => {}

@@ -19,7 +19,7 @@ pub enum Distillation {
     MseLogits,
     /// Decoupled knowledge distillation (Zhao et al. 2022): alpha 1, beta 0.5, temperature 1
     Dkd,
-    /// Layer-normalised logits times 2, divergence at temperature 4
+    /// KL divergence at temperature 4 between layer-normalised logits, times 2 (ATKD)
     Atkd,
 }
 

@@ -13,6 +13,6 @@ pub enum Precision {
     F32,
     /// bfloat16, with the range of 32 bits
     Bf16,
-    /// 16 bits with a smaller range: the loss is scaled so that gradients do not vanish
+    /// float16, with dynamic loss scaling so that gradients do not underflow
     F16,
 }

@@ -18,7 +18,7 @@ pub enum Decay {
     Step,
     /// A polynomial of power 0.9, to zero
     Poly,
-    /// Half a hyperbolic tangent, over -6 to 3
+    /// Half a hyperbolic tangent (HTD) from -6 to 3
     Htd,
     /// No decay
     Constant,
@@ -29,8 +29,8 @@ pub enum Decay {
 pub struct LrSchedule {
     /// Decay of the learning rate after the warm-up.
     pub decay: Decay,
-    /// The highest rate.
-    pub initial: f64,
+    /// The highest learning rate, after the warm-up.
+    pub peak: f64,
     /// Steps of the run.
     pub total_steps: u64,
     /// Steps of linear warm-up.
@@ -44,11 +44,11 @@ impl LrSchedule {
     pub fn rate(&self, step: u64, epoch: f64) -> f64 {
         if step <= self.warmup_steps && self.warmup_steps > 0 {
             let fraction = step as f64 / self.warmup_steps as f64;
-            return WARM_UP_FROM + (self.initial - WARM_UP_FROM) * fraction;
+            return WARM_UP_FROM + (self.peak - WARM_UP_FROM) * fraction;
         }
         let decaying = self.total_steps.saturating_sub(self.warmup_steps).max(1);
         let progress = (step - self.warmup_steps) as f64 / decaying as f64;
-        self.initial
+        self.peak
             * match self.decay {
                 Decay::Cosine => (1.0 + (std::f64::consts::PI * progress).cos()) / 2.0,
                 Decay::Step => 0.1_f64.powi(self.milestones.iter().filter(|at| epoch >= **at).count() as i32),
@@ -73,7 +73,7 @@ pub struct RunSchedule {
     /// Steps of the run.
     pub steps: u64,
     /// The first step that trains the sub-networks.
-    pub slow_start: u64,
+    pub slow_start_step: u64,
     /// Factor on the learning rate from that step on.
     pub slim_rate_factor: f64,
     /// The key encoder's initial momentum.
@@ -84,7 +84,7 @@ pub struct RunSchedule {
     pub evaluate_every: u64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
-    /// The learning rate before that factor.
+    /// The learning rate, without `slim_rate_factor`.
     pub learning_rate: LrSchedule,
 }
 
@@ -102,7 +102,7 @@ impl RunSchedule {
 
     /// Returns the plan of `step`.
     pub fn plan(&self, step: u64) -> StepPlan {
-        let (trains_subnetworks, epoch) = (step >= self.slow_start, self.epoch(step));
+        let (trains_subnetworks, epoch) = (step >= self.slow_start_step, self.epoch(step));
         let factor = if trains_subnetworks { self.slim_rate_factor } else { 1.0 };
         let key_momentum = if self.key_momentum_rises {
             cosine_momentum(self.key_momentum, epoch, self.epoch(self.steps))

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum Surgery {
     /// Sum them as they are
     None,
-    /// PCGrad: remove from each gradient its component against another one (Yu et al. 2020)
+    /// PCGrad: project each gradient onto the normal plane of every one it conflicts with (Yu et al. 2020)
     Pcgrad,
-    /// CAGrad: move the sum so that the least improved width improves more (Liu et al. 2021)
+    /// CAGrad: change the summed gradient, within a bound, in favour of the width whose loss falls least (Liu et al. 2021)
     Cagrad,
 }

@@ -137,7 +137,7 @@ pub async fn probe(
     // The rate changes per epoch, not per step, as in the authors' code.
     let schedule = LrSchedule {
         decay: config.decay,
-        initial: config.rate,
+        peak: config.rate,
         total_steps: config.epochs,
         warmup_steps: 0,
         milestones: [0.6, 0.8].map(|share| share * config.epochs as f64).to_vec(),

@@ -35,7 +35,7 @@ pub struct Objective {
     pub surgery: Surgery,
     /// Weight of each width's loss once the sub-networks are trained.
     pub loss_weights: Vec<f64>,
-    /// Seed of the queue's first keys and of the shuffles.
+    /// Seed of the shuffles before the key encoder and of the order of gradient surgery.
     pub seed: u64,
 }
 

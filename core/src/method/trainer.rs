@@ -89,7 +89,7 @@ impl Trainer {
             objective: Objective::new(config, layout.widths()),
             key: method.has_keys().then(|| query.clone()),
             query,
-            // Another seed than the weights': the queue must not repeat their random numbers.
+            // Another seed than the weights' ("queu"): the queue must not repeat their random numbers.
             queue: (method.queue_length() > 0)
                 .then(|| Queue::random(config.dim, method.queue_length(), config.seed ^ 0x71756575, &device)),
             optimizer: Optimizer::new(config.optimizer, &layout, config.momentum, config.weight_decay),
@@ -105,7 +105,7 @@ impl Trainer {
     /// The widths' graphs share only weights. So the step computes one width at a time and drops its activations before
     /// the next; the sum of the widths' gradients is the gradient of the summed loss.
     pub fn step(&mut self, batch: Batch, plan: StepPlan) -> StepOutcome {
-        // Kernels of a GPU are launched from the caller's thread.
+        // On CPUs only: kernels of a GPU are launched from the caller's thread.
         if self.query.device() == Device::flex() {
             return with_awake_workers(|| self.run_step(batch, plan));
         }

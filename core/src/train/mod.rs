@@ -146,7 +146,7 @@ impl<H: Host> Run<H> {
             if snapshots {
                 self.snapshot().await?;
             }
-            // The checkpoint comes last: a run that is killed before it repeats the evaluation.
+            // The checkpoint comes last: if the run is killed before it is written, the resumed run evaluates again.
             if evaluates {
                 self.evaluate(&schedule, emitter).await?;
             }
@@ -171,7 +171,7 @@ impl<H: Host> Run<H> {
             step: self.state.steps,
             steps: schedule.steps,
             steps_per_epoch: schedule.steps_per_epoch,
-            slow_start_step: schedule.slow_start,
+            slow_start_step: schedule.slow_start_step,
             profile: profile(&self.state.encoder, self.config.image_size),
         }
     }
@@ -272,8 +272,8 @@ impl<H: Host> Run<H> {
         }
     }
 
-    /// Saves a checkpoint, after a trial step of a copy: the latest losses are of the weights before the latest update,
-    /// which may have made them NaN.
+    /// Saves a checkpoint. The latest losses are older than the latest update, which may have made the weights NaN, so a
+    /// copy takes a trial step first.
     async fn checkpoint(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
         if let Some(batch) = self.latest_batch.clone() {
             let plan =

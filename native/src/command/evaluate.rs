@@ -74,10 +74,10 @@ struct ProbeFlags {
     /// Passes over the training features [default: the recipe's]
     #[arg(long)]
     probe_epochs: Option<u64>,
-    /// Batch size; scales the recipe's learning rate in proportion [default: the recipe's]
+    /// Batch size; the recipe's learning rate is scaled linearly with it [default: the recipe's]
     #[arg(long)]
     probe_batch: Option<usize>,
-    /// Learning rate at that batch size [default: the recipe's, scaled]
+    /// Learning rate, used as given [default: the recipe's, scaled to --probe-batch]
     #[arg(long)]
     probe_rate: Option<f64>,
     /// Learning-rate schedule; milestones are at 60% and 80% of the epochs [default: the recipe's]

@@ -25,7 +25,7 @@ use crate::{
 /// Flags of `slimclr export`.
 #[derive(Args)]
 pub struct ExportFlags {
-    /// A run's folder, or a PyTorch checkpoint of the authors' code
+    /// A run's folder, a checkpoint or snapshot (.safetensors), or a PyTorch checkpoint of the authors' code
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Width to export, such as 0.5

@@ -27,9 +27,8 @@ const IMAGES: usize = 256;
 #[derive(Args)]
 #[command(after_long_help = "\
 The loss is the method's own (contrastive or cross-entropy), of one width, without distillation. It is computed on \
-fixed views of training images, with batch statistics in the norms and with the key encoder and queue of the run's \
-checkpoint. So only the weights of the convolutions and linear layers that the width uses vary. The origin of the \
-plane is the last snapshot. The path consists of all snapshots, projected onto the plane.
+fixed views of training images, with batch norm in training mode. The key encoder and the queue are the checkpoint's and \
+stay fixed; only the convolution and linear weights that the width uses vary. The origin of the plane is the last snapshot. The path consists of all snapshots, projected onto the plane.
 
 With `--directions pca`, the plane shows as much of the path as a plane can, and its coordinates are distances between \
 weights. With `--directions random`, it shows the loss around the last snapshot: at a distance of 1, each filter has \
@@ -52,7 +51,7 @@ pub struct LandscapeFlags {
     cells: u16,
     /// Training images that the loss is averaged over [default: 256, or all if there are fewer]
     ///
-    /// Rounded down to whole batches (or the parts of --accumulate); below one batch, to groups of --bn-splits.
+    /// Rounded down to whole batches (micro-batches with --accumulate). Below one, rounded down to whole batch-norm groups.
     #[arg(long, value_name = "N")]
     images: Option<usize>,
     /// Seed of the random directions

@@ -22,8 +22,8 @@ pub struct ReportFlags {
     /// HTML file to write [default: report.html, in the run's folder or, for several runs, in the current one]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Folder to write the figures to, as SVG and PNG: losses, accuracy, figure3 (gradient magnitudes), stages (the
-    /// same by stage), cosines, figure4 (gradient directions) and figure5 (loss landscapes)
+    /// Folder to write the figures to, as SVG and PNG: losses, accuracy, figure3 (gradient norms), stages (each
+    /// width's gradient norm by stage of the network), cosines, figure4 (gradient directions) and figure5 (loss landscapes)
     #[arg(long, value_name = "FOLDER")]
     figures: Option<PathBuf>,
 }
@@ -31,7 +31,7 @@ pub struct ReportFlags {
 /// Writes the report, and the figures if asked for. Prints what cannot be drawn, and why.
 ///
 /// # Errors
-/// Those of [`write`].
+/// Those of [`write()`].
 pub fn run(flags: &ReportFlags) -> Result<()> {
     let report = match (&flags.out, flags.runs.as_slice()) {
         (Some(out), _) => out.clone(),

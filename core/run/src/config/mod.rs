@@ -25,7 +25,7 @@ use crate::{
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Method to train with; --preset also sets the options that suit it
+    /// Training method. All other options stay as they are, so choose a preset of that method first
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().method, help_heading = "Method"))]
     pub method: MethodKind,
     /// Temperature of the contrastive logits
@@ -40,18 +40,18 @@ pub struct Config {
     /// Raise the key encoder's momentum to 1 along a cosine
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().key_momentum_rises, default_missing_value = "true", help_heading = "Method"))]
     pub key_momentum_rises: bool,
-    /// Groups that batch-norm statistics are computed over, as on that many unsynchronised GPUs; 1 uses the whole batch
+    /// Groups that the batch is split into for batch norm, as on N GPUs without SyncBatchNorm; 1 for no split
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().bn_splits, help_heading = "Method"))]
     pub bn_splits: usize,
 
-    /// Kind of backbone. Convolutions are initialised by Kaiming normal (fan-out), linear layers by a normal
-    /// distribution of standard deviation 1 / sqrt(3 inputs), or 0.01 from 2,048 inputs on
+    /// Kind of backbone. Convolutions start as Kaiming normal (fan-out); linear layers as normal with a standard deviation
+    /// of 1 / sqrt(3 * fan-in), or of 0.01 if the fan-in is at least 2048
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().backbone, help_heading = "Network"))]
     pub backbone: BackboneKind,
     /// Depth of the backbone; ignored by efficientnet-b0
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().depth, help_heading = "Network"))]
     pub depth: usize,
-    /// Multiplier of the backbone's channels; below 1 for a network as small as a sub-network
+    /// Multiply all channels of the backbone by this; 0.5 makes a network as small as the sub-network of width 0.5
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().multiplier, help_heading = "Network"))]
     pub multiplier: f64,
     /// Widths of the networks, descending from 1.0 and separated by commas
@@ -60,7 +60,7 @@ pub struct Config {
         arg(long, value_delimiter = ',', default_values_t = Config::default().widths, help_heading = "Network")
     )]
     pub widths: Vec<f64>,
-    /// Give the sub-networks separate channels, which each shares with the full network only
+    /// Give the sub-networks disjoint channels: they share weights with the full network, not with each other
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().disjoint, default_missing_value = "true", help_heading = "Network"))]
     pub disjoint: bool,
     /// Embedding dimension; with --method supervised, the number of classes instead
@@ -88,8 +88,9 @@ pub struct Config {
     /// Distil from every wider network, not only from the full one
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().full_distill, default_missing_value = "true", help_heading = "SlimCLR"))]
     pub full_distill: bool,
-    /// Weights of the widths' losses, by number: 0 equal, 1 share, 2 width, 3 scaled share, 5 full takes all, 6
-    /// cascade, 7 full takes next
+    /// Weights of the widths' losses: 0 all 1; 1 the width over the sum of widths; 2 the width; 3 as 1, times the number
+    /// of widths; 5 (the paper's) 1 for sub-networks, 1 + the sum of their widths for the full network; 6 1 + the sum of
+    /// narrower widths, rescaled; 7 as 5, with the second width instead of the sum
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().reweighting, help_heading = "SlimCLR"))]
     pub reweighting: Reweighting,
     /// How to combine widths' gradients that conflict (an extension of the paper)
@@ -117,16 +118,16 @@ pub struct Config {
     /// Optimiser
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().optimizer, help_heading = "Optimisation"))]
     pub optimizer: OptimizerKind,
-    /// Highest learning rate
+    /// Peak learning rate, reached after the warm-up; not scaled by the batch size
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().learning_rate, help_heading = "Optimisation"))]
     pub learning_rate: f64,
-    /// Factor on the learning rate from the step at which the sub-networks join (slow start)
+    /// Multiply the learning rate by this after slow start, when the sub-networks start training
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().slim_rate_factor, help_heading = "Optimisation"))]
     pub slim_rate_factor: f64,
-    /// Decay of the learning rate
+    /// Learning-rate schedule after the warm-up
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().decay, help_heading = "Optimisation"))]
     pub decay: Decay,
-    /// Fraction of the run for the linear warm-up of the learning rate
+    /// Fraction of the run with a linear warm-up of the learning rate
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().warmup, help_heading = "Optimisation"))]
     pub warmup: f64,
     /// Epochs at which --decay step divides the learning rate by 10, separated by commas
@@ -135,10 +136,10 @@ pub struct Config {
         arg(long, value_delimiter = ',', default_values_t = Config::default().milestones, help_heading = "Optimisation")
     )]
     pub milestones: Vec<f64>,
-    /// Momentum of the gradient
+    /// Momentum of SGD and LARS
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().momentum, help_heading = "Optimisation"))]
     pub momentum: f64,
-    /// Weight decay of weights; norms and biases have none
+    /// Weight decay; not applied to normalisation layers and biases
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().weight_decay, help_heading = "Optimisation"))]
     pub weight_decay: f64,
     /// Clip the gradient to this norm; 0 for no clipping
@@ -148,10 +149,11 @@ pub struct Config {
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().precision, help_heading = "Optimisation"))]
     pub precision: Precision,
 
-    /// Side of the square views, in pixels
+    /// Side of the augmented views (random crops), in pixels
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().image_size, help_heading = "Data"))]
     pub image_size: usize,
-    /// Images: 'embedded', a folder of CIFAR-10 batches, or a folder with a sub-folder for each class
+    /// Images: 'embedded' (4,550 of CIFAR-10), a folder of CIFAR-10's binary batches, or a folder with a sub-folder for
+    /// each class, perhaps below 'train' and 'val'
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().data, help_heading = "Data"))]
     pub data: String,
 
@@ -170,10 +172,10 @@ pub struct Config {
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().evaluate_every, help_heading = "Evaluation"))]
     pub evaluate_every: f64,
 
-    /// Seed of all random numbers: the same seed gives the same run
+    /// Seed of all random numbers; on the CPU, the same seed gives the same run bit for bit
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().seed, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64), help_heading = "Run"))]
     pub seed: u64,
-    /// Device: auto, cpu, vulkan, webgpu or cuda; cuda:1 is the second CUDA device
+    /// Device: auto, cpu, vulkan, webgpu, or cuda in builds with it; cuda:1 is the second CUDA device
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().device, help_heading = "Run"))]
     pub device: String,
     /// Epochs between checkpoints; one is always written at the end
@@ -237,7 +239,7 @@ impl Config {
         Ok(RunSchedule {
             steps_per_epoch,
             steps,
-            slow_start: (self.slow_start * steps as f64).round() as u64,
+            slow_start_step: (self.slow_start * steps as f64).round() as u64,
             // A plain network has no sub-networks to start.
             slim_rate_factor: if self.widths.len() > 1 { self.slim_rate_factor } else { 1.0 },
             key_momentum: self.key_momentum,
@@ -246,7 +248,7 @@ impl Config {
             checkpoint_every: in_steps(self.checkpoint_every),
             learning_rate: LrSchedule {
                 decay: self.decay,
-                initial: self.learning_rate,
+                peak: self.learning_rate,
                 total_steps: steps,
                 warmup_steps: (self.warmup * steps as f64).round() as u64,
                 milestones: self.milestones.clone(),

@@ -20,7 +20,7 @@ pub struct Landscape {
 pub enum Directions {
     /// The principal components of the weights' path: the plane that shows most of it
     Pca,
-    /// Random ones, each filter scaled to the norm of the weights' (Li et al. 2018)
+    /// Random directions with filter normalisation: each filter has the norm of the trained one (Li et al. 2018)
     Random,
 }
 

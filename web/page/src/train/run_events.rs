@@ -107,7 +107,7 @@ impl Status {
             _ => None,
         });
         let schedule = changed.and_then(|config| config.schedule(*images).ok());
-        let slow_until = schedule.map_or(0, |schedule| schedule.slow_start);
+        let slow_until = schedule.map_or(0, |schedule| schedule.slow_start_step);
         let latest = events.iter().rev().find_map(|event| match event {
             Event::Step(step) => Some(step),
             _ => None,
