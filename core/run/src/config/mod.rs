@@ -57,7 +57,7 @@ pub struct Config {
     /// Widths of the networks, descending from 1.0 and separated by commas
     #[cfg_attr(
         feature = "clap",
-        arg(long, value_delimiter = ',', default_values_t = Config::default().widths, help_heading = "Network")
+        arg(long, value_delimiter = ',', default_value = comma_separated(&Config::default().widths), help_heading = "Network")
     )]
     pub widths: Vec<f64>,
     /// Give the sub-networks disjoint channels: they share weights with the full network, not with each other
@@ -133,7 +133,7 @@ pub struct Config {
     /// Epochs at which --decay step divides the learning rate by 10, separated by commas
     #[cfg_attr(
         feature = "clap",
-        arg(long, value_delimiter = ',', default_values_t = Config::default().milestones, help_heading = "Optimisation")
+        arg(long, value_delimiter = ',', default_value = comma_separated(&Config::default().milestones), help_heading = "Optimisation")
     )]
     pub milestones: Vec<f64>,
     /// Momentum of SGD and LARS
@@ -255,4 +255,10 @@ impl Config {
             },
         })
     }
+}
+
+/// Returns a list as it is written on the command line.
+#[cfg(feature = "clap")]
+fn comma_separated(values: &[f64]) -> String {
+    values.iter().map(f64::to_string).collect::<Vec<_>>().join(",")
 }
