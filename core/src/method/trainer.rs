@@ -49,7 +49,7 @@ pub struct Trainer {
 pub struct StepOutcome {
     /// The weighted loss of each width that was trained, widest first: `[1]` each.
     pub losses: Vec<Tensor<1>>,
-    /// The gradient of each of these losses. Empty unless the plan or surgery needs them.
+    /// The gradient of each of these losses. Empty unless the plan asks for them.
     pub widths: Vec<WidthGradient>,
     /// Their sum, after surgery and before clipping.
     pub gradients: GradientSum,
@@ -146,9 +146,14 @@ impl Trainer {
         if surgery != Surgery::None {
             gradients = combine(surgery, &layout, &widths, self.objective.seed ^ self.steps);
         }
-        if let Some(scale) = &self.loss_scale {
-            let unscale = scale.scale().recip();
-            widths.iter_mut().for_each(|width| width.scale(&unscale));
+        match &self.loss_scale {
+            // Only surgery needed them.
+            _ if !plan.keeps_width_gradients => widths.clear(),
+            Some(scale) => {
+                let unscale = scale.scale().recip();
+                widths.iter_mut().for_each(|width| width.scale(&unscale));
+            }
+            None => {}
         }
         self.optimise(&mut gradients, plan.rate);
         if let Some(queue) = &mut self.queue {
