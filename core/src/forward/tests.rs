@@ -7,6 +7,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use super::{Forward, Mode, StemCache};
 use crate::{
     backbone::{Backbone, Block, ConvNorm, ConvNormShape, Stage},
+    config::Config,
     encoder::{BackboneKind, Encoder, EncoderConfig},
     head::{Head, HeadKind},
     layout::Layout,
@@ -15,16 +16,8 @@ use crate::{
 };
 
 fn config() -> EncoderConfig {
-    EncoderConfig {
-        backbone: BackboneKind::EfficientnetB0,
-        depth: 0,
-        multiplier: 1.0,
-        widths: Widths::full(),
-        head: HeadKind::Mocov2,
-        hidden: 0,
-        predictor: false,
-        outputs: 16,
-    }
+    let backbone = BackboneKind::EfficientnetB0;
+    Config { backbone, widths: vec![1.0], dim: 16, ..Config::cifar10() }.encoder().unwrap()
 }
 
 fn fresh() -> (Encoder, Parameters, Tensor<4>) {
