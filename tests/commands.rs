@@ -13,6 +13,7 @@ use slimclr_core::{
     command::Command,
     config::{Config, ConfigError},
     data::batch::{HostBatch, LabelledImages},
+    dataset::{DatasetSummary, SplitSummary},
     event::{Event, Step},
     loss::{distill::Distillation, reweight::Reweighting},
     method::{Batch, Trainer},
@@ -22,9 +23,20 @@ use slimclr_core::{
 /// A host of generated images, all different, that saves nothing.
 struct GeneratedImages {
     config: Config,
+    dataset: DatasetSummary,
 }
 
 const IMAGES: usize = 16;
+
+fn summary() -> DatasetSummary {
+    let split = SplitSummary { images: IMAGES, digest: None };
+    DatasetSummary {
+        normalisation: Normalisation::CIFAR10,
+        classes: (0..IMAGES).map(|class| class.to_string()).collect(),
+        train: split.clone(),
+        test: split,
+    }
+}
 
 impl GeneratedImages {
     fn pixels(&self, image: usize) -> impl Iterator<Item = f32> + use<> {
@@ -36,12 +48,8 @@ impl GeneratedImages {
 impl Host for GeneratedImages {
     type Error = Infallible;
 
-    fn images(&self) -> usize {
-        IMAGES
-    }
-
-    fn normalisation(&self) -> Normalisation {
-        Normalisation::CIFAR10
+    fn dataset(&self) -> &DatasetSummary {
+        &self.dataset
     }
 
     fn now(&self) -> f64 {
@@ -95,7 +103,7 @@ fn run() -> (impl Stream<Item = Result<Event, TrainError<Infallible>>>, Unbounde
     let config = config();
     let trainer = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &Device::flex());
     let (commands, received_commands) = unbounded();
-    let home = GeneratedImages { config: config.clone() };
+    let home = GeneratedImages { config: config.clone(), dataset: summary() };
     (Run::new(config, trainer, (Device::flex(), "CPU".into()), home, received_commands).events(), commands)
 }
 

@@ -5,6 +5,7 @@
 pub mod collapse;
 pub mod command;
 pub mod config;
+pub mod dataset;
 pub mod distill;
 pub mod event;
 pub mod interference;

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use crate::{data::batch::LabelledImages, method::Batch, normalisation::Normalisation};
+use crate::{data::batch::LabelledImages, dataset::DatasetSummary, method::Batch};
 
 /// A split of the labelled images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,11 +19,8 @@ pub trait Host {
     /// The error of reading images or storing files, as users see it.
     type Error: std::error::Error + 'static;
 
-    /// Returns the number of training images.
-    fn images(&self) -> usize;
-
-    /// Returns the normalisation of all images.
-    fn normalisation(&self) -> Normalisation;
+    /// Returns what identifies the run's images.
+    fn dataset(&self) -> &DatasetSummary;
 
     /// Returns the seconds since a fixed moment.
     fn now(&self) -> f64;

@@ -85,7 +85,7 @@ impl<H: Host> Run<H> {
     }
 
     async fn train(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
-        let mut schedule = self.config.schedule(self.host.images())?;
+        let mut schedule = self.config.schedule(self.host.dataset().train.images)?;
         let began = self.host.now();
         let measure_every = schedule.steps.div_ceil(MEASUREMENTS);
         let snapshot_every =
@@ -100,7 +100,7 @@ impl<H: Host> Run<H> {
                 Some(Interruption::Change(config)) => {
                     self.flush(&mut log, &schedule, emitter).await?;
                     self.change(*config, emitter).await?;
-                    schedule = self.config.schedule(self.host.images())?;
+                    schedule = self.config.schedule(self.host.dataset().train.images)?;
                     continue;
                 }
                 Some(Interruption::Stop) => {
@@ -166,8 +166,8 @@ impl<H: Host> Run<H> {
         Started {
             config: self.config.clone(),
             device: self.device_name.clone(),
-            images: self.host.images(),
-            normalisation: Some(self.host.normalisation()),
+            images: self.host.dataset().train.images,
+            normalisation: Some(self.host.dataset().normalisation),
             step: self.state.steps,
             steps: schedule.steps,
             steps_per_epoch: schedule.steps_per_epoch,
@@ -287,7 +287,7 @@ impl<H: Host> Run<H> {
         {
             return Err(TrainError::Overflow);
         }
-        let bytes = checkpoint::save(&self.state, &self.config, self.host.normalisation()).await?;
+        let bytes = checkpoint::save(&self.state, &self.config, self.host.dataset().normalisation).await?;
         self.host.save(Artifact::Checkpoint, bytes).await.map_err(TrainError::Host)?;
         self.saved_at = self.state.steps;
         emitter.emit(Event::Checkpoint { step: self.state.steps }).await;

@@ -224,7 +224,7 @@ fn evaluate(
     let step = trained.run.as_ref().map_or(1, |run| run.step);
     let epoch = step as f64 / steps_per_epoch.unwrap_or(1) as f64;
 
-    let open_cache = |(folder, checkpoint)| FeatureCache::new(folder, checkpoint, loader.dataset(), config.image_size);
+    let open_cache = |(folder, checkpoint)| FeatureCache::new(folder, checkpoint, loader.images(), config.image_size);
     let cache = folder.zip(trained.checkpoint()).map(open_cache).transpose()?;
     let [bank, test] = match cache.as_ref().and_then(|cache| cache.read(device)) {
         Some(cached) => cached,
@@ -238,8 +238,9 @@ fn evaluate(
     };
 
     // A classifier's outputs are the classes of its run's images; other images may have other classes.
-    let has_these_classes =
-        encoder.is_classifier() && folder.is_some() && loader.dataset().classes.len() == trained.config.outputs;
+    let has_these_classes = encoder.is_classifier()
+        && folder.is_some()
+        && loader.images().summary().classes.len() == trained.config.outputs;
     let [top1, top5] = [|it: ProbeAccuracy| it.top1.fraction, |it: ProbeAccuracy| it.top5.fraction];
     let spinner = terminal::spinner("training the linear probes");
     let warn = |warning: &str| spinner.suspend(|| eprintln!("warning: {warning}"));
@@ -288,7 +289,7 @@ fn evaluate(
             }));
         }
         let widths: Vec<f64> = widths.iter().collect();
-        anyhow::Ok((evaluations, neighbours(loader.dataset(), &widths, &bank, &test).await?))
+        anyhow::Ok((evaluations, neighbours(loader.images(), &widths, &bank, &test).await?))
     });
     spinner.finish_and_clear();
     evaluated
@@ -301,7 +302,7 @@ fn compute_features(
     device: &Device,
     loader: &mut Loader,
 ) -> Result<[Vec<Features>; 2]> {
-    let images: usize = [Split::Train, Split::Test].map(|split| loader.dataset().len(split)).iter().sum();
+    let images: usize = [Split::Train, Split::Test].map(|split| loader.images().len(split)).iter().sum();
     let bar = terminal::bar(images as u64, "images", "computing features");
     let mut compute = |split| {
         let extractor = Extractor::new(encoder, parameters, device);
@@ -320,11 +321,11 @@ async fn neighbours(
     test: &[Features],
 ) -> Result<Vec<Neighbours>> {
     let Some(full) = test.first() else { return Ok(Vec::new()) };
-    let queries: Vec<usize> = (0..dataset.classes.len() as u32)
+    let queries: Vec<usize> = (0..dataset.summary().classes.len() as u32)
         .filter_map(|class| full.labels.iter().position(|label| *label == class))
         .take(SHOWN_QUERIES)
         .collect();
-    let class = |split, index| dataset.classes[dataset.label(split, index) as usize].clone();
+    let class = |split, index| dataset.summary().classes[dataset.label(split, index) as usize].clone();
     let mut shown: Vec<Neighbours> = Vec::with_capacity(queries.len());
     for query in &queries {
         let index = full.indices[*query];

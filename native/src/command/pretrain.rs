@@ -73,7 +73,7 @@ pub fn run(flags: &PretrainFlags, matches: &ArgMatches) -> Result<ExitCode> {
         None => (options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?, None),
     };
     let dataset = Dataset::open(&config.data)?;
-    let config = config.for_classes(dataset.classes.len());
+    let config = config.for_classes(dataset.summary().classes.len());
     config.schedule(dataset.len(Split::Train))?;
     let (device, device_name) = device::for_run(&config)?;
     let (trainer, folder) = match (existing, &flags.out) {

@@ -37,13 +37,9 @@ pub fn read(folder: &Path) -> Result<Dataset> {
             TRAIN_BATCHES[0]
         );
     }
-    Ok(Dataset {
-        name: "CIFAR-10".into(),
-        classes: CLASSES.map(String::from).to_vec(),
-        normalisation: Normalisation::CIFAR10,
-        train: Images::Memory(train),
-        test: Images::Memory(read_batch(&folder.join(TEST_BATCH))?),
-    })
+    let classes = CLASSES.map(String::from).to_vec();
+    let images = [train, read_batch(&folder.join(TEST_BATCH))?].map(Images::Memory);
+    Ok(Dataset::new("CIFAR-10".into(), folder, (classes, Normalisation::CIFAR10), images))
 }
 
 /// Opens CIFAR-10: a folder of its batches, or the embedded subset.

@@ -1,5 +1,7 @@
 //! The embedded data set: 3,050 training and 1,500 test images of CIFAR-10, class-balanced.
 
+use std::path::Path;
+
 use slimclr_core::{
     augment::Normalisation,
     data::{cifar10::CLASSES, sprite_sheet::tiles},
@@ -14,13 +16,9 @@ const TEST: &[u8] = include_bytes!("../../assets/cifar10-test.webp");
 
 /// Decodes the embedded images. They are stored losslessly, so their pixels equal CIFAR-10's.
 pub fn dataset() -> Dataset {
-    Dataset {
-        name: "a CIFAR-10 subset".into(),
-        classes: CLASSES.map(String::from).to_vec(),
-        normalisation: Normalisation::CIFAR10,
-        train: memory(TRAIN),
-        test: memory(TEST),
-    }
+    let classes = CLASSES.map(String::from).to_vec();
+    let images = [memory(TRAIN), memory(TEST)];
+    Dataset::new("a CIFAR-10 subset".into(), Path::new(""), (classes, Normalisation::CIFAR10), images)
 }
 
 fn memory(sheet: &[u8]) -> Images {

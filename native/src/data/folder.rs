@@ -52,13 +52,8 @@ pub fn scan(root: &Path) -> Result<Dataset> {
     }
     spinner.finish_and_clear();
     warn_of_skipped(&skipped);
-    Ok(Dataset {
-        name: root.display().to_string(),
-        classes,
-        normalisation: Normalisation::IMAGENET,
-        train: Images::Files(train),
-        test: Images::Files(test),
-    })
+    let images = [train, test].map(Images::Files);
+    Ok(Dataset::new(root.display().to_string(), root, (classes, Normalisation::IMAGENET), images))
 }
 
 /// Prints a warning with the number of skipped images and the first three names.

@@ -16,12 +16,13 @@ use anyhow::{Context, Result, anyhow, bail};
 use burn::tensor::Device;
 use rayon::{ThreadPool, prelude::*};
 use slimclr_core::{
-    augment::{Augmenter, Normalisation},
+    augment::Augmenter,
     config::Config,
     data::{
         batch::{HostBatch, LabelledImages},
         sampler::Sampler,
     },
+    dataset::DatasetSummary,
     image::Image,
     kernel::views::DeviceImages,
     method::Batch,
@@ -75,7 +76,7 @@ impl Loader {
     /// If threads cannot be started.
     pub fn new(dataset: Dataset, config: &Config, folder: Option<RunFolder>) -> Result<Self> {
         let maker = BatchMaker {
-            sampler: Sampler::new(config, dataset.normalisation),
+            sampler: Sampler::new(config, dataset.summary().normalisation),
             dataset,
             pool: rayon::ThreadPoolBuilder::new().build().context("cannot start threads")?,
             skipped: Mutex::default(),
@@ -83,8 +84,8 @@ impl Loader {
         Ok(Self { maker: Arc::new(maker), folder, batches: None, start: Instant::now() })
     }
 
-    /// Returns the data set.
-    pub fn dataset(&self) -> &Dataset {
+    /// Returns the images.
+    pub fn images(&self) -> &Dataset {
         &self.maker.dataset
     }
 
@@ -133,12 +134,8 @@ impl Drop for Loader {
 impl Host for Loader {
     type Error = LoadError;
 
-    fn images(&self) -> usize {
-        self.maker.dataset.len(Split::Train)
-    }
-
-    fn normalisation(&self) -> Normalisation {
-        self.maker.dataset.normalisation
+    fn dataset(&self) -> &DatasetSummary {
+        self.maker.dataset.summary()
     }
 
     fn now(&self) -> f64 {

@@ -9,7 +9,15 @@ pub mod loader;
 use std::{borrow::Cow, fs, path::Path};
 
 use anyhow::{Context, Result, bail};
-use slimclr_core::{augment::Normalisation, image::Image, train::Split};
+use sha2::{Digest, Sha256};
+use slimclr_core::{
+    augment::Normalisation,
+    dataset::{DatasetSummary, SplitSummary},
+    image::Image,
+    train::Split,
+};
+
+use self::fetch::hex;
 
 /// The value of the option `data` for the embedded images.
 const EMBEDDED: &str = "embedded";
@@ -18,10 +26,7 @@ const EMBEDDED: &str = "embedded";
 pub struct Dataset {
     /// Name of the data set.
     pub name: String,
-    /// Names of the classes.
-    pub classes: Vec<String>,
-    /// Mean and standard deviation of each channel.
-    pub normalisation: Normalisation,
+    summary: DatasetSummary,
     train: Images,
     test: Images,
 }
@@ -41,9 +46,47 @@ impl Images {
             Self::Files(files) => files.len(),
         }
     }
+
+    /// Summarises the images. `root` is the folder that names of files are relative to.
+    fn summary(&self, root: &Path) -> SplitSummary {
+        let mut digest = Sha256::new();
+        match self {
+            Self::Memory(images) => {
+                for (image, label) in images {
+                    digest.update(label.to_le_bytes());
+                    digest.update(&image.pixels);
+                }
+            }
+            Self::Files(files) => {
+                for (path, label) in files {
+                    let name = path.strip_prefix(root).unwrap_or(path);
+                    digest.update(name.to_string_lossy().as_bytes());
+                    digest.update([0]);
+                    digest.update(label.to_le_bytes());
+                }
+            }
+        }
+        SplitSummary { images: self.len(), digest: Some(hex(&digest.finalize())) }
+    }
 }
 
 impl Dataset {
+    /// Creates the data set of the images below `root`.
+    fn new(
+        name: String,
+        root: &Path,
+        (classes, normalisation): (Vec<String>, Normalisation),
+        [train, test]: [Images; 2],
+    ) -> Self {
+        let summary = DatasetSummary { normalisation, classes, train: train.summary(root), test: test.summary(root) };
+        Self { name, summary, train, test }
+    }
+
+    /// Returns what identifies the images.
+    pub fn summary(&self) -> &DatasetSummary {
+        &self.summary
+    }
+
     /// Opens the data set that the option `data` names: the embedded images, a folder of CIFAR-10's binary batches,
     /// or a folder of images.
     ///

@@ -148,7 +148,8 @@ impl Gallery {
             sample_labels.push(dataset.label(Split::Test, index));
             gallery.samples.push(image);
         }
-        let complete = Report::Gallery { side, classes: dataset.classes.clone(), labels, samples: sample_labels, maps };
+        let complete =
+            Report::Gallery { side, classes: dataset.summary.classes.clone(), labels, samples: sample_labels, maps };
         report_with(&complete, &[&pixels, &sample_pixels]);
         Ok(Some(gallery))
     }

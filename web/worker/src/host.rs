@@ -8,12 +8,13 @@ use std::{
 
 use burn::tensor::Device;
 use slimclr_core::{
-    augment::{Augmenter, Normalisation},
+    augment::Augmenter,
     config::Config,
     data::{
         batch::{HostBatch, LabelledImages},
         sampler::Sampler,
     },
+    dataset::DatasetSummary,
     kernel::views::DeviceImages,
     method::Batch,
     train::{Artifact, Host, Split},
@@ -56,7 +57,7 @@ impl BrowserHost {
     pub fn new(dataset: Rc<Dataset>, config: &Config, saved: Rc<RefCell<SavedFiles>>) -> Self {
         let [train, test] = EVALUATED;
         Self {
-            sampler: Sampler::new(config, dataset.normalisation),
+            sampler: Sampler::new(config, dataset.summary.normalisation),
             augmenter: Augmenter::new(),
             evaluated: [dataset.sample(Split::Train, train), dataset.sample(Split::Test, test)],
             dataset,
@@ -69,12 +70,8 @@ impl BrowserHost {
 impl Host for BrowserHost {
     type Error = ImagesError;
 
-    fn images(&self) -> usize {
-        self.dataset.len(Split::Train)
-    }
-
-    fn normalisation(&self) -> Normalisation {
-        self.dataset.normalisation
+    fn dataset(&self) -> &DatasetSummary {
+        &self.dataset.summary
     }
 
     fn now(&self) -> f64 {
@@ -86,7 +83,7 @@ impl Host for BrowserHost {
         if let Some(images) = self.on_device.get_or_init(|| self.dataset.upload(device)) {
             return Ok(Batch::on_device(&self.sampler, images, step, |index| self.dataset.label(Split::Train, index)));
         }
-        let (epoch, batch) = self.sampler.batch(step, self.images());
+        let (epoch, batch) = self.sampler.batch(step, self.dataset.len(Split::Train));
         let mut pixels = self.sampler.buffers();
         let mut labels = Vec::with_capacity(batch.len());
         for (index, slots) in batch.into_iter().zip(self.sampler.slots(&mut pixels)) {

@@ -7,6 +7,7 @@ use js_sys::Uint8Array;
 use slimclr_core::{
     augment::{AugmentError, Normalisation, epoch_order},
     data::{DataError, cifar10, decode, folder, sprite_sheet},
+    dataset::{DatasetSummary, SplitSummary},
     image::Image,
     kernel::views::DeviceImages,
     train::Split,
@@ -62,10 +63,8 @@ pub enum ImagesError {
 pub struct Dataset {
     /// Their name, for the user.
     pub name: String,
-    /// Class names.
-    pub classes: Vec<String>,
-    /// Mean and standard deviation of the channels.
-    pub normalisation: Normalisation,
+    /// What identifies the images; without digests.
+    pub summary: DatasetSummary,
     /// Number of files that are not images, or are damaged.
     skipped: usize,
     train: Source,
@@ -77,6 +76,15 @@ enum Source {
     Memory(Vec<(Image, u32)>),
     /// Files and their classes, decoded on demand.
     Files(Vec<(Blob, u32)>),
+}
+
+impl Source {
+    fn len(&self) -> usize {
+        match self {
+            Self::Memory(images) => images.len(),
+            Self::Files(files) => files.len(),
+        }
+    }
 }
 
 impl Dataset {
@@ -107,7 +115,7 @@ impl Dataset {
             let error = |error| ImagesError::File { path: "the bundled images".into(), error };
             sprite_sheet::tiles(&bytes).map(Source::Memory).map_err(error)
         };
-        Ok(Self::of_cifar10("a CIFAR-10 subset", tiles(train)?, tiles(test)?))
+        Ok(Self::of_cifar10("a CIFAR-10 subset", [tiles(train)?, tiles(test)?]))
     }
 
     /// Reads CIFAR-10's binary batches. Without a test batch, holds out every tenth image of a class.
@@ -127,18 +135,22 @@ impl Dataset {
         if test.is_empty() {
             return Err(ImagesError::NoTest);
         }
-        Ok(Self::of_cifar10("CIFAR-10", Source::Memory(train), Source::Memory(test)))
+        Ok(Self::of_cifar10("CIFAR-10", [train, test].map(Source::Memory)))
     }
 
-    fn of_cifar10(name: &str, train: Source, test: Source) -> Self {
-        Self {
-            name: name.into(),
-            classes: cifar10::CLASSES.map(String::from).to_vec(),
-            normalisation: Normalisation::CIFAR10,
-            skipped: 0,
-            train,
-            test,
-        }
+    fn new(
+        name: &str,
+        (classes, normalisation): (Vec<String>, Normalisation),
+        [train, test]: [Source; 2],
+        skipped: usize,
+    ) -> Self {
+        let split = |source: &Source| SplitSummary { images: source.len(), digest: None };
+        let summary = DatasetSummary { normalisation, classes, train: split(&train), test: split(&test) };
+        Self { name: name.into(), summary, skipped, train, test }
+    }
+
+    fn of_cifar10(name: &str, images: [Source; 2]) -> Self {
+        Self::new(name, (cifar10::CLASSES.map(String::from).to_vec(), Normalisation::CIFAR10), images, 0)
     }
 
     /// Reads a folder with a sub-folder for each class, optionally below `train` and `val`.
@@ -187,21 +199,15 @@ impl Dataset {
         if test.is_empty() {
             return Err(ImagesError::NoTest);
         }
-        Ok(Self {
-            name: "the dropped folder".into(),
-            classes,
-            normalisation: Normalisation::IMAGENET,
-            skipped,
-            train: Source::Files(train),
-            test: Source::Files(test),
-        })
+        let images = [train, test].map(Source::Files);
+        Ok(Self::new("the dropped folder", (classes, Normalisation::IMAGENET), images, skipped))
     }
 
     /// Describes the images to the page.
     pub fn report(&self) -> Report {
         Report::Images {
             name: self.name.clone(),
-            classes: self.classes.clone(),
+            classes: self.summary.classes.clone(),
             train: self.len(Split::Train),
             test: self.len(Split::Test),
             skipped: self.skipped,
@@ -210,10 +216,7 @@ impl Dataset {
 
     /// Returns the number of images in a split.
     pub fn len(&self, split: Split) -> usize {
-        match self.split(split) {
-            Source::Memory(images) => images.len(),
-            Source::Files(files) => files.len(),
-        }
+        self.split(split).len()
     }
 
     /// Returns the class of the image at `index`.
