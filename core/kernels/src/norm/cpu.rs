@@ -243,9 +243,10 @@ fn backward(saved: &NormSaved<Flex>, gradient: &FlexTensor) -> NormGradients<Fle
             let sum = planes().map(|[sum, _]| sum).sum::<f64>();
             let product = planes().map(|[_, product]| product).sum::<f64>() / deviation;
             // dx = scale * (dy - mean(dy) - xhat * mean(dy xhat)), in powers of x.
-            let slope = -(product / extent.samples() / deviation) as f32;
-            let offset = -(sum / extent.samples()) as f32;
-            ((product as f32, sum as f32), ((f64::from(gamma[channel]) / deviation) as f32, slope, offset))
+            let correlation = (product / extent.samples() / deviation) as f32;
+            let mean_gradient = (sum / extent.samples()) as f32;
+            let scale = (f64::from(gamma[channel]) / deviation) as f32;
+            ((product as f32, sum as f32), (scale, correlation, mean_gradient))
         })
         .collect();
     let write = |block: usize, x_gradient: &mut [MaybeUninit<f32>]| {
@@ -254,12 +255,12 @@ fn backward(saved: &NormSaved<Flex>, gradient: &FlexTensor) -> NormGradients<Fle
             || {
                 let ceiling = ceiling(relu);
                 for ((channel, place), x_gradient) in extent.targets(block, x_gradient) {
-                    let (_, (scale, slope, offset)) = channels[channel];
+                    let (_, (scale, correlation, mean_gradient)) = channels[channel];
                     let ((of_x, shift), mean) = (scale_and_shift_of(channel), mean[channel]);
                     let [x, gradient] = [x, gradient].map(|of| &of[place.clone()]);
                     for ((target, x), gradient) in x_gradient.iter_mut().zip(x).zip(gradient) {
                         let gradient = relu_gradient(x * of_x + shift, *gradient, ceiling);
-                        target.write(scale * (gradient + offset + slope * (x - mean)));
+                        target.write(scale * (gradient - mean_gradient - correlation * (x - mean)));
                     }
                 }
             },

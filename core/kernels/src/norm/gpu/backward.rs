@@ -9,7 +9,7 @@ use super::{
     tiling::Tiling,
 };
 use crate::{
-    gpu::{UNITS, buffer_offset, share_a_buffer, whole_buffer, workgroup_sum},
+    gpu::{buffer_offset, share_a_buffer, whole_buffer, workgroup_sum},
     norm::types::{Moments, NormGradients, NormSaved},
     pack::PackBackend,
 };
@@ -57,7 +57,7 @@ fn normalise_backward(
     #[comptime] relu: bool,
     #[comptime] plan: Plan,
 ) {
-    let rows = comptime!(UNITS / plan.lanes);
+    let rows = comptime!(plan.rows());
     let (channel, exists) = own_channel(&extent, plan.lanes);
     let start = CUBE_POS_Y as usize * extent.part + UNIT_POS_Y as usize;
     let end = extent.part_end();
@@ -93,8 +93,8 @@ fn normalise_backward(
             write_results(sums, sum, product, 0usize, channel, &extent);
         }
         let count = f32::cast_from(extent.samples);
-        let offset = sum / count;
-        let slope = product / count / deviation;
+        let mean_gradient = sum / count;
+        let correlation = product / count / deviation;
         if exists {
             let mut sample = start;
             while sample < end {
@@ -107,7 +107,7 @@ fn normalise_backward(
                     ComptimeOption::None => {}
                 }
                 let value = first_relu_gradient(value, distance * scale + shift, relu);
-                gradients[at] = scale * (value - offset - slope * distance);
+                gradients[at] = scale * (value - mean_gradient - correlation * distance);
                 sample += rows;
             }
         }

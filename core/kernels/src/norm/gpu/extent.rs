@@ -23,6 +23,13 @@ pub struct Plan {
     pub lanes: usize,
 }
 
+impl Plan {
+    /// Returns the rows of a workgroup, whose invocations share a channel.
+    pub fn rows(self) -> usize {
+        UNITS / self.lanes
+    }
+}
+
 /// Sizes and strides of a tensor, for the kernels.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 pub struct Extent {

@@ -8,7 +8,7 @@ use super::{
     tiling::Tiling,
 };
 use crate::{
-    gpu::{UNITS, workgroup_sum},
+    gpu::workgroup_sum,
     norm::types::{Moments, NormInput, NormOutput},
 };
 
@@ -24,12 +24,12 @@ fn normalise(
     #[comptime] relu: bool,
     #[comptime] plan: Plan,
 ) {
-    let rows = comptime!(UNITS / plan.lanes);
+    let rows = comptime!(plan.rows());
     let (channel, exists) = own_channel(&extent, plan.lanes);
     let start = CUBE_POS_Y as usize * extent.part + UNIT_POS_Y as usize;
     let end = extent.part_end();
     // Sums of differences from the channel's first value, which is near the mean, to avoid cancellation.
-    let shift = x[channel * extent.channel_stride];
+    let first = x[channel * extent.channel_stride];
     let (sum, squares) = if comptime!(plan.stage == Stage::Result) {
         sum_parts(&*moments, channel, &extent, plan.lanes)
     } else {
@@ -37,7 +37,7 @@ fn normalise(
         let mut squares = 0.0f32;
         let mut sample = start;
         while sample < end {
-            let distance = x[extent.at(channel, sample)] - shift;
+            let distance = x[extent.at(channel, sample)] - first;
             sum += distance;
             squares += distance * distance;
             sample += rows;
@@ -52,19 +52,19 @@ fn normalise(
     } else {
         let count = f32::cast_from(extent.samples);
         let distance = sum / count;
-        let mean = shift + distance;
+        let mean = first + distance;
         let variance = squares / count - distance * distance;
         let variance = if variance < 0.0f32 { 0.0f32 } else { variance };
         if writes_results && CUBE_POS_Y == 0 {
             write_results(moments, mean, variance, 0usize, channel, &extent);
         }
         let scale = gamma[channel] / (variance + extent.epsilon).sqrt();
-        let offset = beta[channel];
+        let shift = beta[channel];
         if exists {
             let mut sample = start;
             while sample < end {
                 let at = extent.at(channel, sample);
-                let mut value = (x[at] - mean) * scale + offset;
+                let mut value = (x[at] - mean) * scale + shift;
                 // Keeps NaN, which shows that a run has diverged.
                 if comptime!(relu) {
                     value = if value < 0.0f32 { 0.0f32 } else { value };

@@ -57,6 +57,8 @@ pub struct Tiling {
     pub layout: Layout,
     pub dims: [usize; 4],
     pub lanes: usize,
+    /// Values of a channel per workgroup.
+    pub part: usize,
     pub parts: usize,
     pub epsilon: f32,
 }
@@ -66,8 +68,9 @@ impl Tiling {
         let layout = Layout::of(x);
         let dims: [usize; 4] = x.shape().dims();
         let lanes = if layout.has_channels_last { LANES } else { 1 };
-        let parts = (dims[0] * dims[2] * dims[3]).div_ceil(UNITS / lanes * STEPS);
-        Self { layout, dims, lanes, parts, epsilon: epsilon as f32 }
+        let part = UNITS / lanes * STEPS;
+        let parts = (dims[0] * dims[2] * dims[3]).div_ceil(part);
+        Self { layout, dims, lanes, part, parts, epsilon: epsilon as f32 }
     }
 
     /// Allocates two results per channel: the final ones, followed by those of the parts if there are several.
@@ -80,12 +83,11 @@ impl Tiling {
         let [batch, channels, height, width] = self.dims;
         let plane = height * width;
         let (channel_stride, pixel_stride) = if self.layout.has_channels_last { (1, channels) } else { (plane, 1) };
-        let part = UNITS / self.lanes * STEPS;
         let image_stride = channels * plane;
         ExtentLaunch::new(
             channels,
             batch * plane,
-            part,
+            self.part,
             plane,
             image_stride,
             channel_stride,
@@ -101,8 +103,8 @@ impl Tiling {
         for stage in stages.iter().copied() {
             let groups = self.dims[1].div_ceil(self.lanes);
             let count = CubeCount::Static(groups as u32, self.parts as u32, 1);
-            let units = CubeDim::new_2d(self.lanes as u32, (UNITS / self.lanes) as u32);
-            launch(count, units, Plan { stage, lanes: self.lanes });
+            let plan = Plan { stage, lanes: self.lanes };
+            launch(count, CubeDim::new_2d(self.lanes as u32, plan.rows() as u32), plan);
         }
     }
 }
