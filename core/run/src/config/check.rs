@@ -51,8 +51,8 @@ pub enum ConfigError {
     },
     /// These options cannot change during a run.
     #[error(
-        "only the techniques (slow start, distillation, reweighting, surgery) and the learning rate can change during \
-         a run: start a new run for the rest"
+        "only the techniques (slow start, distillation, reweighting, surgery), the learning rate, clipping, and the \
+         intervals of evaluations and checkpoints can change during a run: start a new run for the rest"
     )]
     Fixed,
     /// The data set is smaller than one batch.
