@@ -76,7 +76,7 @@ fn step(widths: &[f64]) -> usize {
         let (forward, output) = launches(|| trainer.method.output(&task, pass.predict_views(&encoder, &task.views)));
         let (loss, value) = launches(|| {
             let loss = trainer.method.loss(&output, &task.targets);
-            trainer.objective.weighted(loss, (&output, &teachers), &task.targets, 1.0)
+            trainer.options.weighted(loss, (&output, &teachers), &task.targets, 1.0)
         });
         let (backward, slice_gradients) = launches(|| pass.gradients(value));
         gradients.push(WidthGradient::of(&layout, width, slice_gradients));
@@ -89,7 +89,7 @@ fn step(widths: &[f64]) -> usize {
     println!("{update:>6} optimiser");
     let (whole, losses) = launches(|| trainer.step(batch.clone(), plan).losses);
     println!("{whole:>6} whole step");
-    trainer.objective.recompute = true;
+    trainer.options.recompute = true;
     let (recomputing, _) = launches(|| trainer.step(batch, plan).losses);
     println!("{recomputing:>6} whole step with recomputed activations");
     assert!(recomputing > whole);

@@ -52,7 +52,7 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
 /// step.
 fn joint_gradients(trainer: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
     let [query_views, key_views] = [0, 1].map(|view| batch.views[view].clone());
-    let objective = &trainer.objective;
+    let options = &trainer.options;
     let mode = Mode::Train { splits: 1 };
     let mut key = trainer.key.clone().unwrap();
     let queue = trainer.queue.clone().unwrap().keys;
@@ -67,14 +67,14 @@ fn joint_gradients(trainer: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
     }
     let whole: Parameters = leaves.clone();
     let (mut total, mut teachers): (Option<Tensor<1>>, _) = (None, Vec::new());
-    for (width, weight) in objective.loss_weights.iter().enumerate() {
+    for (width, weight) in options.loss_weights.iter().enumerate() {
         let mut pass = Forward::new(&mut leaves, width, mode);
         let embeddings = normalize(pass.predict(&trainer.encoder, query_views.clone()));
         let targets = Tensor::zeros([keys.dims()[0]], &keys.device());
         let logits = moco_logits(embeddings.clone(), keys.clone(), queue.clone());
         let output = Output { embeddings, logits };
         let loss = trainer.method.loss(&output, &targets);
-        let loss = objective.weighted(loss, (&output, &teachers), &targets, *weight);
+        let loss = options.weighted(loss, (&output, &teachers), &targets, *weight);
         total = Some(match total {
             Some(total) => total + loss,
             None => loss,

@@ -19,7 +19,7 @@ use slimclr_core::{
         normalize,
         reweight::Reweighting,
     },
-    method::{Batch, Method, MocoV2, MocoV3, Objective, Queue, StepPlan, Trainer},
+    method::{Batch, Method, MocoV2, MocoV3, Queue, StepOptions, StepPlan, Trainer},
     optim::{Optimizer, OptimizerKind},
     parameter::{Parameters, in_layout_shape},
     precision::Precision,
@@ -152,9 +152,9 @@ fn distillation(case: &Value) -> Distillation {
     }
 }
 
-fn objective(case: &Value) -> Objective {
+fn step_options(case: &Value) -> StepOptions {
     let reweighting = Reweighting::try_from(field::<u8>(case, "reweighting")).unwrap();
-    Objective {
+    StepOptions {
         surgery: Surgery::None,
         bn_splits: 1,
         accumulate: 1,
@@ -211,7 +211,7 @@ fn contrastive_loss(
     let (device, salt) = (Device::flex(), text(case, "salt"));
     let shape = [field(case, "n"), field(case, "dim")];
     let unit = |name: &str| normalize(input(salt, name, shape, dtype, &device));
-    let (keys, objective) = (unit("k"), objective(case));
+    let (keys, options) = (unit("k"), step_options(case));
     let slim: bool = field(case, "slim_enabled");
     let allowed = tolerance(Quantity::LossOrOptimizer, "", dtype);
     let recorded: Vec<f64> = field(case, "losses");
@@ -230,9 +230,9 @@ fn contrastive_loss(
         let query = unit(&format!("q{key}")).autodiff().require_grad();
         let (logits, targets) = logits_and_targets(query.clone(), keys.clone());
         let output = Output { embeddings: query.clone(), logits };
-        let weight = if slim { objective.loss_weights[index] } else { 1.0 };
+        let weight = if slim { options.loss_weights[index] } else { 1.0 };
         let loss = method.loss(&output, &targets);
-        let loss = objective.weighted(loss, (&output, &teachers), &targets, weight);
+        let loss = options.weighted(loss, (&output, &teachers), &targets, weight);
         let gradient = query.grad(&loss.backward()).unwrap();
         let value = values(&loss.without_autodiff())[0];
         total += value;
@@ -244,7 +244,7 @@ fn contrastive_loss(
     }
     differences.number("total loss", total, field(case, "loss"), allowed);
     let weights: Vec<f64> = field(case, "loss_weights");
-    for (found, expected) in objective.loss_weights.iter().zip(weights) {
+    for (found, expected) in options.loss_weights.iter().zip(weights) {
         differences.number("loss weight", *found, expected, 1e-6);
     }
     differences
@@ -264,7 +264,7 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
     let [momentum, weight_decay] = ["momentum", "weight_decay"].map(|name| field(case, name));
     let mut trainer = Trainer {
         method: Arc::new(mocov2(case)),
-        objective: objective(case),
+        options: step_options(case),
         key: Some(query.clone()),
         query,
         queue: Some(Queue { keys: queue(case, dtype), pointer: 0 }),

@@ -80,14 +80,13 @@ impl Surveyor {
     /// # Panics
     /// If there are fewer than 2 images.
     pub fn new(mut trainer: Trainer, batches: &[Batch], images: usize, steps_per_epoch: u64) -> Self {
-        trainer.objective.precision = Precision::F32;
-        let mut parts: Vec<Batch> =
-            batches.iter().flat_map(|batch| batch.parts(trainer.objective.accumulate)).collect();
+        trainer.options.precision = Precision::F32;
+        let mut parts: Vec<Batch> = batches.iter().flat_map(|batch| batch.parts(trainer.options.accumulate)).collect();
         let of_part = parts[0].images();
         let images = if images < of_part {
-            let group = of_part / trainer.objective.bn_splits;
-            trainer.objective.bn_splits = (images / group).max(1);
-            let images = images.min(trainer.objective.bn_splits * group);
+            let group = of_part / trainer.options.bn_splits;
+            trainer.options.bn_splits = (images / group).max(1);
+            let images = images.min(trainer.options.bn_splits * group);
             parts = vec![parts[0].narrow(0, images)];
             images
         } else {
@@ -187,10 +186,10 @@ impl Surveyor {
         width: usize,
         parameters: impl Iterator<Item = Parameters>,
     ) -> Result<Vec<Option<f64>>, ExecutionError> {
-        let Trainer { encoder, method, objective, .. } = &self.trainer;
+        let Trainer { encoder, method, options, .. } = &self.trainer;
         let losses = parameters.map(|mut parameters| {
             let losses = self.tasks.iter().map(|task| {
-                let mut forward = Forward::new(&mut parameters, width, Mode::Train { splits: objective.bn_splits });
+                let mut forward = Forward::new(&mut parameters, width, Mode::Train { splits: options.bn_splits });
                 let output = method.output(task, forward.predict_views(encoder, &task.views));
                 method.loss(&output, &task.targets)
             });
@@ -381,7 +380,7 @@ mod tests {
         let batch = Batch::noise(&config, 1, &Device::flex());
         for (asked, used, splits) in [(64, 64, 4), (63, 48, 4), (16, 16, 4), (15, 12, 3), (4, 4, 1), (3, 3, 1)] {
             let surveyor = Surveyor::new(trainer.clone(), &[batch.clone(), batch.clone()], asked, 1);
-            assert_eq!((surveyor.images(), surveyor.trainer.objective.bn_splits), (used, splits), "{asked}");
+            assert_eq!((surveyor.images(), surveyor.trainer.options.bn_splits), (used, splits), "{asked}");
             let losses = block_on(surveyor.losses(3, std::iter::once(trainer.query.clone()))).unwrap();
             assert!(losses[0].is_some());
         }

@@ -6,8 +6,8 @@
 mod batch;
 mod keys;
 mod methods;
-pub mod objective;
 pub mod queue;
+pub mod step_options;
 pub mod trainer;
 
 use std::fmt::Debug;
@@ -18,8 +18,8 @@ pub use self::{
     batch::Batch,
     keys::KeyEncoder,
     methods::{MocoV2, MocoV3, SimClr, Supervised, from_config},
-    objective::Objective,
     queue::Queue,
+    step_options::StepOptions,
     trainer::{StepOutcome, Trainer},
 };
 pub use slimclr_run::{method::MethodKind, schedule::StepPlan};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 
-use super::{self as method, Batch, KeyEncoder, Method, Objective, PretextTask, Queue, StepPlan};
+use super::{self as method, Batch, KeyEncoder, Method, PretextTask, Queue, StepOptions, StepPlan};
 use crate::{
     config::Config,
     encoder::Encoder,
@@ -30,7 +30,7 @@ pub struct Trainer {
     /// The training method.
     pub method: Arc<dyn Method>,
     /// Options of the step.
-    pub objective: Objective,
+    pub options: StepOptions,
     /// The encoder that gradients update.
     pub query: Parameters,
     /// The momentum encoder of the keys, if the method has one.
@@ -86,7 +86,7 @@ impl Trainer {
     pub fn with_method(config: &Config, method: Arc<dyn Method>, encoder: Encoder, query: Parameters) -> Self {
         let (layout, device) = (encoder.layout().clone(), query.device());
         Self {
-            objective: Objective::new(config, layout.widths()),
+            options: StepOptions::new(config, layout.widths()),
             key: method.has_keys().then(|| query.clone()),
             query,
             // Another seed than the weights' ("queu"): the queue must not repeat their random numbers.
@@ -118,8 +118,8 @@ impl Trainer {
             key.ema_update(&self.query, plan.key_momentum);
         }
         let trained = if plan.trains_subnetworks { layout.widths().len() } else { 1 };
-        let weights = if plan.trains_subnetworks { self.objective.loss_weights.clone() } else { vec![1.0] };
-        let (parts, surgery) = (self.objective.accumulate, self.objective.surgery);
+        let weights = if plan.trains_subnetworks { self.options.loss_weights.clone() } else { vec![1.0] };
+        let (parts, surgery) = (self.options.accumulate, self.options.surgery);
         let needs_per_width = plan.keeps_width_gradients || surgery != Surgery::None;
         let mut widths: Vec<_> =
             (0..if needs_per_width { trained } else { 0 }).map(|width| WidthGradient::new(&layout, width)).collect();
@@ -144,7 +144,7 @@ impl Trainer {
             }
         }
         if surgery != Surgery::None {
-            gradients = combine(surgery, &layout, &widths, self.objective.seed ^ self.steps);
+            gradients = combine(surgery, &layout, &widths, self.options.seed ^ self.steps);
         }
         match &self.loss_scale {
             // Only surgery needed them.
@@ -174,13 +174,13 @@ impl Trainer {
         weight: f64,
         stem: &mut StemCache,
     ) -> WidthStep {
-        let Self { encoder, objective, method, .. } = self;
-        let mode = Mode::Train { splits: objective.bn_splits };
+        let Self { encoder, options, method, .. } = self;
+        let mode = Mode::Train { splits: options.bn_splits };
         let forward = Forward::tracked(&mut self.query, width, mode).with_stem_cache(stem);
-        let mut forward = forward.in_precision(objective.precision).recomputing(objective.recompute);
+        let mut forward = forward.in_precision(options.precision).recomputing(options.recompute);
         let output = method.output(task, forward.predict_views(encoder, &task.views));
         let loss = method.loss(&output, &task.targets);
-        let loss = objective.weighted(loss, (&output, teachers), &task.targets, weight);
+        let loss = options.weighted(loss, (&output, teachers), &task.targets, weight);
         let scaled = match &self.loss_scale {
             Some(scale) => loss.clone() * scale.scale(),
             None => loss.clone(),
@@ -195,7 +195,7 @@ impl Trainer {
             let overflowed = scale.unscale(gradients);
             (overflowed, self.query.clone(), self.optimizer.clone())
         });
-        match self.objective.clip_norm {
+        match self.options.clip_norm {
             0.0 => self.optimizer.step(&mut self.query, gradients, rate),
             highest => self.optimizer.step(&mut self.query, &gradients.clipped(highest), rate),
         }
@@ -206,14 +206,14 @@ impl Trainer {
 
     /// Makes the pretext tasks of the part `number` of a batch.
     pub(crate) fn tasks(&mut self, part: Batch, number: usize) -> Vec<PretextTask> {
-        let objective = &self.objective;
+        let options = &self.options;
         let mut keys = KeyEncoder {
             encoder: &self.encoder,
             parameters: self.key.as_mut(),
             queue: self.queue.as_ref(),
-            bn_splits: objective.bn_splits,
-            precision: objective.precision,
-            shuffle: (objective.seed, self.steps * objective.accumulate as u64 + number as u64),
+            bn_splits: options.bn_splits,
+            precision: options.precision,
+            shuffle: (options.seed, self.steps * options.accumulate as u64 + number as u64),
         };
         self.method.tasks(part, &mut keys)
     }

@@ -27,7 +27,7 @@ use crate::{
     },
     event::{Evaluated, Event, Interference, Started, Step},
     interference::{Observer, direction::LastGradients},
-    method::{Batch, Objective, StepPlan, Trainer},
+    method::{Batch, StepOptions, StepPlan, Trainer},
     profile::profile,
     schedule::RunSchedule,
 };
@@ -216,7 +216,7 @@ impl<H: Host> Run<H> {
     /// Continues with other options.
     async fn change(&mut self, config: Config, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
         self.config.check_change(&config)?;
-        self.state.objective = Objective::new(&config, self.state.encoder.layout().widths());
+        self.state.options = StepOptions::new(&config, self.state.encoder.layout().widths());
         self.config = config;
         let event = Event::Changed { step: self.state.steps, config: Box::new(self.config.clone()) };
         emitter.emit(event).await;

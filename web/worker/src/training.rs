@@ -16,7 +16,7 @@ use slimclr_core::{
     encoder::Encoder,
     event::Event,
     layout::MismatchError,
-    method::{Objective, Trainer},
+    method::{StepOptions, Trainer},
     precision::is_supported,
     train::{Run, Split},
 };
@@ -122,7 +122,7 @@ fn resume(config: &Config, bytes: &[u8], device: &Device) -> Result<Trainer, Tra
     let checkpoint = Checkpoint::read(bytes)?;
     if checkpoint.config().check_change(config).is_ok() {
         let state = checkpoint.resume(device)?;
-        return Ok(Trainer { objective: Objective::new(config, state.encoder.layout().widths()), ..state });
+        return Ok(Trainer { options: StepOptions::new(config, state.encoder.layout().widths()), ..state });
     }
     let weights = checkpoint.query(&checkpoint.encoder()?, device)?;
     Ok(Trainer {

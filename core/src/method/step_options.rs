@@ -1,4 +1,4 @@
-//! How the losses of the widths are combined (paper section 3.3).
+//! Options of the training step, and how it combines the losses of the widths (paper section 3.3).
 
 use burn::tensor::{Int, Tensor};
 
@@ -12,7 +12,7 @@ use crate::{
 
 /// Options of a training step.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Objective {
+pub struct StepOptions {
     /// Groups that batch-norm statistics are computed over.
     pub bn_splits: usize,
     /// Micro-batches that gradients are accumulated over.
@@ -39,7 +39,7 @@ pub struct Objective {
     pub seed: u64,
 }
 
-impl Objective {
+impl StepOptions {
     /// Reads the options from `config`, for an encoder of these widths.
     pub fn new(config: &Config, widths: &Widths) -> Self {
         Self {
