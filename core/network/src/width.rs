@@ -8,12 +8,12 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Widths {
     widths: Vec<f64>,
-    slices: Slices,
+    slicing: Slicing,
 }
 
 /// Which channels of the full network the sub-networks use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Slices {
+pub enum Slicing {
     /// Each width uses the leading channels, so a wider network's include a narrower one's.
     Nested,
     /// The sub-networks use consecutive ranges, narrowest first, and share channels with the full network only.
@@ -67,31 +67,31 @@ impl TryFrom<Vec<f64>> for Widths {
         if first != 1.0 {
             return Err(WidthError::NotFull(first));
         }
-        Ok(Self { widths, slices: Slices::Nested })
+        Ok(Self { widths, slicing: Slicing::Nested })
     }
 }
 
 impl Widths {
     /// Returns the full network alone: an ordinary, non-slimmable network.
     pub fn full() -> Self {
-        Self { widths: vec![1.0], slices: Slices::Nested }
+        Self { widths: vec![1.0], slicing: Slicing::Nested }
     }
 
-    /// Returns the same widths with these slices.
+    /// Returns the same widths, sliced in this way.
     ///
     /// # Errors
     /// If disjoint sub-networks do not fit into the full network.
-    pub fn with_slices(self, slices: Slices) -> Result<Self, WidthError> {
+    pub fn with_slicing(self, slicing: Slicing) -> Result<Self, WidthError> {
         let sum: f64 = self.widths[1..].iter().sum();
-        if slices == Slices::Disjoint && sum > 1.0 {
+        if slicing == Slicing::Disjoint && sum > 1.0 {
             return Err(WidthError::NotDisjoint(sum));
         }
-        Ok(Self { slices, ..self })
+        Ok(Self { slicing, ..self })
     }
 
     /// Returns which channels the sub-networks use.
-    pub fn slices(&self) -> Slices {
-        self.slices
+    pub fn slicing(&self) -> Slicing {
+        self.slicing
     }
 
     /// Returns the number of widths; never zero.
@@ -135,7 +135,7 @@ pub(crate) fn portion(channels: usize, factor: f64) -> usize {
 pub enum Channels {
     /// The same at every width: an image's three, a head's outputs.
     Fixed(usize),
-    /// Width `w` uses `floor(c * w)` of them; [`Slices`] says which.
+    /// Width `w` uses `floor(c * w)` of them; [`Slicing`] says which.
     Slim(usize),
 }
 
@@ -156,8 +156,8 @@ impl Channels {
             Self::Fixed(channels) => 0..channels,
             Self::Slim(channels) => {
                 let count = |index| portion(channels, widths.get(index));
-                let start = match widths.slices() {
-                    Slices::Disjoint if index > 0 => (index + 1..widths.len()).map(count).sum(),
+                let start = match widths.slicing() {
+                    Slicing::Disjoint if index > 0 => (index + 1..widths.len()).map(count).sum(),
                     _ => 0,
                 };
                 start..start + count(index)
@@ -185,12 +185,12 @@ mod tests {
 
     #[test]
     fn disjoint_slices_are_consecutive_ranges() {
-        let widths = Widths::try_from(vec![1.0, 0.5, 0.25]).unwrap().with_slices(Slices::Disjoint).unwrap();
+        let widths = Widths::try_from(vec![1.0, 0.5, 0.25]).unwrap().with_slicing(Slicing::Disjoint).unwrap();
         let ranges: Vec<_> = (0..3).map(|index| Channels::Slim(128).range(&widths, index)).collect();
         assert_eq!(ranges, [0..128, 32..96, 0..32]);
         assert_eq!(Channels::Fixed(3).range(&widths, 1), 0..3);
         let widths = Widths::try_from(vec![1.0, 0.75, 0.5]).unwrap();
-        assert_eq!(widths.with_slices(Slices::Disjoint), Err(WidthError::NotDisjoint(1.25)));
+        assert_eq!(widths.with_slicing(Slicing::Disjoint), Err(WidthError::NotDisjoint(1.25)));
     }
 
     #[test]

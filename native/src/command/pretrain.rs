@@ -105,7 +105,7 @@ pub fn new_trainer(config: &Config, device: &Device) -> Result<Trainer> {
     }
     let (other, weights) = pretrained::open(Path::new(&config.init))?.load(device)?;
     let [ours, theirs] = [&encoder, &other].map(|encoder| encoder.layout().widths());
-    if ours.len() > 1 && theirs.len() > 1 && ours.slices() != theirs.slices() {
+    if ours.len() > 1 && theirs.len() > 1 && ours.slicing() != theirs.slicing() {
         bail!("--init {}: its sub-networks use other channels; set --disjoint as in that run", config.init);
     }
     Trainer::from_pretrained(config, encoder, &weights, device)

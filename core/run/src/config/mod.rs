@@ -6,7 +6,7 @@ mod preset;
 use serde::{Deserialize, Serialize};
 use slimclr_network::{
     encoder::{BackboneKind, EncoderConfig},
-    width::{Slices, WidthError, Widths},
+    width::{Slicing, WidthError, Widths},
 };
 
 pub use self::check::{ConfigError, in_range};
@@ -195,8 +195,8 @@ impl Config {
     /// # Errors
     /// If the widths are not valid.
     pub fn network_widths(&self) -> Result<Widths, WidthError> {
-        let slices = if self.disjoint { Slices::Disjoint } else { Slices::Nested };
-        Widths::try_from(self.widths.clone())?.with_slices(slices)
+        let slicing = if self.disjoint { Slicing::Disjoint } else { Slicing::Nested };
+        Widths::try_from(self.widths.clone())?.with_slicing(slicing)
     }
 
     /// Returns the encoder to train.
