@@ -11,7 +11,7 @@ use crate::{
     config::{Config, ConfigError},
     encoder::Encoder,
     layout::{MismatchError, Shapes},
-    method::{MethodKind, Queue, Trainer},
+    method::{self, Queue, Trainer},
     normalisation::Normalisation,
     optim::loss_scale::LossScale,
     parameter::{Parameters, in_layout_shape},
@@ -209,7 +209,8 @@ impl<'a> Checkpoint<'a> {
     pub fn read(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
         let checkpoint = Self::open(bytes)?;
         let (config, pointer) = (&checkpoint.config, checkpoint.metadata.queue_pointer);
-        if config.method == MethodKind::Mocov2 && (pointer >= config.queue || !pointer.is_multiple_of(config.batch)) {
+        let has_queue = method::from_config(config).queue_length() > 0;
+        if has_queue && (pointer >= config.queue || !pointer.is_multiple_of(config.batch)) {
             return Err(CheckpointError::Pointer(pointer));
         }
         checkpoint.check_tensors()?;
@@ -263,11 +264,12 @@ impl<'a> Checkpoint<'a> {
         let with =
             |prefix| encoder.layout().named_shapes().map(move |(name, shape)| (format!("{prefix}.{name}"), shape));
         let config = &self.config;
+        let method = method::from_config(config);
         let queue = (QUEUE.to_owned(), vec![config.dim, config.queue]);
         let expected = with(QUERY)
-            .chain(with(MOMENTUM_ENCODER).filter(|_| config.method.has_keys()))
+            .chain(with(MOMENTUM_ENCODER).filter(|_| method.has_keys()))
             .chain(with(VELOCITY).filter(|(name, _)| found.contains_key(name)))
-            .chain((config.method == MethodKind::Mocov2).then_some(queue))
+            .chain((method.queue_length() > 0).then_some(queue))
             .chain((config.precision == Precision::F16).then(|| (LOSS_SCALE.to_owned(), vec![2])));
         Ok(MismatchError::check(expected, &found)?)
     }

@@ -31,9 +31,4 @@ impl MethodKind {
             Self::Supervised => HeadKind::Supervised,
         }
     }
-
-    /// Returns whether a momentum encoder computes keys.
-    pub fn has_keys(self) -> bool {
-        matches!(self, Self::Mocov2 | Self::Mocov3)
-    }
 }
