@@ -21,18 +21,34 @@ use slimclr_core::{
 struct SpectralContrastive;
 
 impl Method for SpectralContrastive {
-    fn tasks(&self, Batch { views, .. }: Batch, _: &mut KeyEncoder) -> Vec<PretextTask> {
+    fn tasks(&self, Batch { views, .. }: Batch, _: &mut KeyEncoder) -> Vec<Box<dyn PretextTask>> {
         let targets = simclr_targets(views[0].dims()[0], &views[0].device());
-        vec![PretextTask { views, targets, keys: None, negatives: None }]
+        vec![Box::new(TwoViews { views, targets })]
+    }
+}
+
+#[derive(Debug)]
+struct TwoViews {
+    views: Vec<Tensor<4>>,
+    targets: Tensor<1, Int>,
+}
+
+impl PretextTask for TwoViews {
+    fn views(&self) -> &[Tensor<4>] {
+        &self.views
     }
 
-    fn output(&self, _: &PretextTask, outputs: Tensor<2>) -> Output {
+    fn targets(&self) -> &Tensor<1, Int> {
+        &self.targets
+    }
+
+    fn output(&self, outputs: Tensor<2>) -> Output {
         let embeddings = normalize(outputs);
         Output { logits: simclr_logits(embeddings.clone()), embeddings }
     }
 
-    fn loss(&self, output: &Output, targets: &Tensor<1, Int>) -> Tensor<1> {
-        let positives = output.logits.clone().gather(1, targets.clone().unsqueeze_dim(1));
+    fn loss(&self, output: &Output) -> Tensor<1> {
+        let positives = output.logits.clone().gather(1, self.targets.clone().unsqueeze_dim(1));
         output.logits.clone().powi_scalar(2).mean() - positives.mean().mul_scalar(2.0)
     }
 }

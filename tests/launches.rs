@@ -12,7 +12,7 @@ use slimclr_core::{
     config::Config,
     forward::{Forward, Mode},
     gradient::{GradientSum, WidthGradient},
-    method::{Batch, PretextTask, StepPlan, Trainer},
+    method::{Batch, MocoV2Task, PretextTask, StepPlan, Trainer},
 };
 
 /// Launches by kernel name.
@@ -63,19 +63,19 @@ fn step(widths: &[f64]) -> usize {
         slimclr_core::loss::normalize(pass.project(&encoder, batch.views[1].clone()))
     });
     println!("{keys:>6} keys");
-    let queue = trainer.queue.as_ref().unwrap().keys.clone();
+    let negatives = trainer.queue.as_ref().unwrap().keys.clone();
     let targets = Tensor::zeros([batch.labels.dims()[0]], &device);
-    let views = batch.views[..1].to_vec();
-    let task = PretextTask { views, targets, keys: Some(keys_of_batch), negatives: Some(queue) };
+    let views = [batch.views[0].clone()];
+    let task = MocoV2Task { views, keys: keys_of_batch, negatives, targets, temperature: config.temperature };
     let (mut gradients, mut teachers) = (Vec::new(), Vec::new());
     for width in 0..widths.len() {
         let mut pass = Forward::tracked(&mut trainer.query, width, mode);
         let (network, output) = launches(|| pass.predict(&encoder, batch.views[0].clone()));
         drop(output);
         let mut pass = Forward::tracked(&mut trainer.query, width, mode);
-        let (forward, output) = launches(|| trainer.method.output(&task, pass.predict_views(&encoder, &task.views)));
+        let (forward, output) = launches(|| task.output(pass.predict_views(&encoder, &task.views)));
         let (loss, value) = launches(|| {
-            let loss = trainer.method.loss(&output, &task.targets);
+            let loss = task.loss(&output);
             trainer.options.weighted(loss, (&output, &teachers), &task.targets, 1.0)
         });
         let (backward, slice_gradients) = launches(|| pass.gradients(value));

@@ -73,7 +73,7 @@ fn joint_gradients(trainer: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
         let targets = Tensor::zeros([keys.dims()[0]], &keys.device());
         let logits = moco_logits(embeddings.clone(), keys.clone(), queue.clone());
         let output = Output { embeddings, logits };
-        let loss = trainer.method.loss(&output, &targets);
+        let loss = cross_entropy(output.logits.clone(), targets.clone(), config().temperature);
         let loss = options.weighted(loss, (&output, &teachers), &targets, *weight);
         total = Some(match total {
             Some(total) => total + loss,

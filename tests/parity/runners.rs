@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
-use burn::tensor::{DType, Device, Int, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use futures::executor::block_on;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -19,7 +19,7 @@ use slimclr_core::{
         normalize,
         reweight::Reweighting,
     },
-    method::{Batch, Method, MocoV2, MocoV3, Queue, StepOptions, StepPlan, Trainer},
+    method::{Batch, MocoV2, MocoV2Task, MocoV3Task, PretextTask, Queue, StepOptions, StepPlan, Trainer},
     optim::{Optimizer, OptimizerKind},
     parameter::{Parameters, in_layout_shape},
     precision::Precision,
@@ -185,28 +185,31 @@ fn mocov2(case: &Value) -> MocoV2 {
 }
 
 pub fn mocov2_loss(case: &Value, dtype: DType) -> Differences {
-    let queue = queue(case, dtype);
-    contrastive_loss(case, dtype, &mocov2(case), |queries, keys| {
+    let (temperature, negatives) = (field(case, "temperature"), queue(case, dtype));
+    contrastive_loss(case, dtype, |queries, keys| {
         let targets = Tensor::zeros([queries.dims()[0]], &queries.device());
-        (moco_logits(queries, keys, queue.clone()), targets)
+        let logits = moco_logits(queries, keys.clone(), negatives.clone());
+        let views = [Tensor::zeros([1; 4], &keys.device())];
+        (logits, Box::new(MocoV2Task { views, keys, negatives: negatives.clone(), targets, temperature }))
     })
 }
 
 /// Compares one of the two directions of the symmetric loss.
 pub fn mocov3_loss(case: &Value, dtype: DType) -> Differences {
     let temperature: f64 = field(case, "temperature");
-    contrastive_loss(case, dtype, &MocoV3 { temperature }, |queries, keys| {
+    contrastive_loss(case, dtype, |queries, keys| {
         let targets = Tensor::arange(0..queries.dims()[0] as i64, &queries.device());
-        (mocov3_logits(queries, keys).div_scalar(temperature), targets)
+        let logits = mocov3_logits(queries, keys.clone()).div_scalar(temperature);
+        let views = [Tensor::zeros([1; 4], &keys.device())];
+        (logits, Box::new(MocoV3Task { views, keys, targets, temperature }))
     })
 }
 
-/// Compares losses; `logits_and_targets` computes a query's logits and targets from queries and keys.
+/// Compares losses; `task` computes the queries' logits and the task that they belong to from queries and keys.
 fn contrastive_loss(
     case: &Value,
     dtype: DType,
-    method: &dyn Method,
-    logits_and_targets: impl Fn(Tensor<2>, Tensor<2>) -> (Tensor<2>, Tensor<1, Int>),
+    task: impl Fn(Tensor<2>, Tensor<2>) -> (Tensor<2>, Box<dyn PretextTask>),
 ) -> Differences {
     let (device, salt) = (Device::flex(), text(case, "salt"));
     let shape = [field(case, "n"), field(case, "dim")];
@@ -228,11 +231,10 @@ fn contrastive_loss(
             continue;
         }
         let query = unit(&format!("q{key}")).autodiff().require_grad();
-        let (logits, targets) = logits_and_targets(query.clone(), keys.clone());
+        let (logits, task) = task(query.clone(), keys.clone());
         let output = Output { embeddings: query.clone(), logits };
         let weight = if slim { options.loss_weights[index] } else { 1.0 };
-        let loss = method.loss(&output, &targets);
-        let loss = options.weighted(loss, (&output, &teachers), &targets, weight);
+        let loss = options.weighted(task.loss(&output), (&output, &teachers), task.targets(), weight);
         let gradient = query.grad(&loss.backward()).unwrap();
         let value = values(&loss.without_autodiff())[0];
         total += value;

@@ -60,7 +60,7 @@ pub enum LandscapeError {
 /// precision.
 pub struct Surveyor {
     trainer: Trainer,
-    tasks: Vec<PretextTask>,
+    tasks: Vec<Box<dyn PretextTask>>,
     /// Number of micro-batches that the tasks are from.
     parts: usize,
     images: usize,
@@ -186,12 +186,11 @@ impl Surveyor {
         width: usize,
         parameters: impl Iterator<Item = Parameters>,
     ) -> Result<Vec<Option<f64>>, ExecutionError> {
-        let Trainer { encoder, method, options, .. } = &self.trainer;
+        let Trainer { encoder, options, .. } = &self.trainer;
         let losses = parameters.map(|mut parameters| {
             let losses = self.tasks.iter().map(|task| {
                 let mut forward = Forward::new(&mut parameters, width, Mode::Train { splits: options.bn_splits });
-                let output = method.output(task, forward.predict_views(encoder, &task.views));
-                method.loss(&output, &task.targets)
+                task.loss(&task.output(forward.predict_views(encoder, task.views())))
             });
             Tensor::cat(losses.collect(), 0).sum().div_scalar(self.parts as f64)
         });

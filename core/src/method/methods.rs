@@ -43,21 +43,49 @@ impl Method for MocoV2 {
         self.queue
     }
 
-    fn tasks(&self, Batch { views, .. }: Batch, keys: &mut KeyEncoder) -> Vec<PretextTask> {
+    fn tasks(&self, Batch { views, .. }: Batch, keys: &mut KeyEncoder) -> Vec<Box<dyn PretextTask>> {
         let [query, key] = views.try_into().expect("MoCo v2 takes two views");
         let targets = Tensor::zeros([query.dims()[0]], &query.device());
-        let positives = keys.encode(key);
-        vec![PretextTask { views: vec![query], targets, keys: Some(positives), negatives: Some(keys.queue()) }]
+        let (keys, negatives) = (keys.encode(key), keys.queue());
+        vec![Box::new(MocoV2Task { views: [query], keys, negatives, targets, temperature: self.temperature })]
+    }
+}
+
+/// Tell a view's key from the keys of other images.
+#[derive(Debug)]
+pub struct MocoV2Task {
+    /// The view.
+    pub views: [Tensor<4>; 1],
+    /// The positives, `[n, d]`.
+    pub keys: Tensor<2>,
+    /// The queue, `[d, k]`.
+    pub negatives: Tensor<2>,
+    /// All zero.
+    pub targets: Tensor<1, Int>,
+    /// Temperature of the logits.
+    pub temperature: f64,
+}
+
+impl PretextTask for MocoV2Task {
+    fn views(&self) -> &[Tensor<4>] {
+        &self.views
     }
 
-    fn output(&self, task: &PretextTask, outputs: Tensor<2>) -> Output {
+    fn output(&self, outputs: Tensor<2>) -> Output {
         let embeddings = normalize(outputs);
-        let [keys, negatives] = [&task.keys, &task.negatives].map(|keys| keys.clone().expect("set by `tasks`"));
-        Output { logits: moco_logits(embeddings.clone(), keys, negatives), embeddings }
+        Output { logits: moco_logits(embeddings.clone(), self.keys.clone(), self.negatives.clone()), embeddings }
     }
 
-    fn loss(&self, output: &Output, targets: &Tensor<1, Int>) -> Tensor<1> {
-        cross_entropy(output.logits.clone(), targets.clone(), self.temperature)
+    fn targets(&self) -> &Tensor<1, Int> {
+        &self.targets
+    }
+
+    fn loss(&self, output: &Output) -> Tensor<1> {
+        cross_entropy(output.logits.clone(), self.targets.clone(), self.temperature)
+    }
+
+    fn keys(&self) -> Option<Tensor<2>> {
+        Some(self.keys.clone())
     }
 }
 
@@ -73,25 +101,48 @@ impl Method for MocoV3 {
         true
     }
 
-    fn tasks(&self, Batch { views, .. }: Batch, keys: &mut KeyEncoder) -> Vec<PretextTask> {
+    fn tasks(&self, Batch { views, .. }: Batch, keys: &mut KeyEncoder) -> Vec<Box<dyn PretextTask>> {
         let other_keys: Vec<Tensor<2>> = views.iter().map(|view| keys.encode(view.clone())).rev().collect();
-        let task = |(view, keys): (Tensor<4>, Tensor<2>)| {
+        let task = |(view, keys): (Tensor<4>, Tensor<2>)| -> Box<dyn PretextTask> {
             let targets = Tensor::arange(0..view.dims()[0] as i64, &view.device());
-            PretextTask { views: vec![view], targets, keys: Some(keys), negatives: None }
+            Box::new(MocoV3Task { views: [view], keys, targets, temperature: self.temperature })
         };
         views.into_iter().zip(other_keys).map(task).collect()
     }
+}
+
+/// Tell the other view's key from the keys of the batch.
+#[derive(Debug)]
+pub struct MocoV3Task {
+    /// The view.
+    pub views: [Tensor<4>; 1],
+    /// The keys of the batch, `[n, d]`.
+    pub keys: Tensor<2>,
+    /// The diagonal.
+    pub targets: Tensor<1, Int>,
+    /// Temperature of the logits.
+    pub temperature: f64,
+}
+
+impl PretextTask for MocoV3Task {
+    fn views(&self) -> &[Tensor<4>] {
+        &self.views
+    }
 
     /// Divides the logits by the temperature here, so that distillation sees them divided.
-    fn output(&self, task: &PretextTask, outputs: Tensor<2>) -> Output {
+    fn output(&self, outputs: Tensor<2>) -> Output {
         let embeddings = normalize(outputs);
-        let keys = task.keys.clone().expect("set by `tasks`");
-        Output { logits: mocov3_logits(embeddings.clone(), keys).div_scalar(self.temperature), embeddings }
+        let logits = mocov3_logits(embeddings.clone(), self.keys.clone()).div_scalar(self.temperature);
+        Output { logits, embeddings }
+    }
+
+    fn targets(&self) -> &Tensor<1, Int> {
+        &self.targets
     }
 
     /// Scales the cross-entropy by twice the temperature (Chen et al. 2021, algorithm 1).
-    fn loss(&self, output: &Output, targets: &Tensor<1, Int>) -> Tensor<1> {
-        cross_entropy(output.logits.clone(), targets.clone(), 1.0).mul_scalar(2.0 * self.temperature)
+    fn loss(&self, output: &Output) -> Tensor<1> {
+        cross_entropy(output.logits.clone(), self.targets.clone(), 1.0).mul_scalar(2.0 * self.temperature)
     }
 }
 
@@ -103,18 +154,36 @@ pub struct SimClr {
 }
 
 impl Method for SimClr {
-    fn tasks(&self, Batch { views, .. }: Batch, _: &mut KeyEncoder) -> Vec<PretextTask> {
+    fn tasks(&self, Batch { views, .. }: Batch, _: &mut KeyEncoder) -> Vec<Box<dyn PretextTask>> {
         let targets = simclr_targets(views[0].dims()[0], &views[0].device());
-        vec![PretextTask { views, targets, keys: None, negatives: None }]
+        vec![Box::new(SimClrTask { views, targets, temperature: self.temperature })]
+    }
+}
+
+/// Tell the other view of the same image from the views of other images.
+#[derive(Debug)]
+struct SimClrTask {
+    views: Vec<Tensor<4>>,
+    targets: Tensor<1, Int>,
+    temperature: f64,
+}
+
+impl PretextTask for SimClrTask {
+    fn views(&self) -> &[Tensor<4>] {
+        &self.views
     }
 
-    fn output(&self, _: &PretextTask, outputs: Tensor<2>) -> Output {
+    fn output(&self, outputs: Tensor<2>) -> Output {
         let embeddings = normalize(outputs);
         Output { logits: simclr_logits(embeddings.clone()), embeddings }
     }
 
-    fn loss(&self, output: &Output, targets: &Tensor<1, Int>) -> Tensor<1> {
-        cross_entropy(output.logits.clone(), targets.clone(), self.temperature)
+    fn targets(&self) -> &Tensor<1, Int> {
+        &self.targets
+    }
+
+    fn loss(&self, output: &Output) -> Tensor<1> {
+        cross_entropy(output.logits.clone(), self.targets.clone(), self.temperature)
     }
 }
 
@@ -123,15 +192,32 @@ impl Method for SimClr {
 pub struct Supervised;
 
 impl Method for Supervised {
-    fn tasks(&self, Batch { views, labels }: Batch, _: &mut KeyEncoder) -> Vec<PretextTask> {
-        vec![PretextTask { views, targets: labels, keys: None, negatives: None }]
+    fn tasks(&self, Batch { views, labels }: Batch, _: &mut KeyEncoder) -> Vec<Box<dyn PretextTask>> {
+        vec![Box::new(Classification { views, labels })]
+    }
+}
+
+/// Name the class of a view.
+#[derive(Debug)]
+struct Classification {
+    views: Vec<Tensor<4>>,
+    labels: Tensor<1, Int>,
+}
+
+impl PretextTask for Classification {
+    fn views(&self) -> &[Tensor<4>] {
+        &self.views
     }
 
-    fn output(&self, _: &PretextTask, outputs: Tensor<2>) -> Output {
+    fn output(&self, outputs: Tensor<2>) -> Output {
         Output { embeddings: outputs.clone(), logits: outputs }
     }
 
-    fn loss(&self, output: &Output, targets: &Tensor<1, Int>) -> Tensor<1> {
-        cross_entropy(output.logits.clone(), targets.clone(), 1.0)
+    fn targets(&self) -> &Tensor<1, Int> {
+        &self.labels
+    }
+
+    fn loss(&self, output: &Output) -> Tensor<1> {
+        cross_entropy(output.logits.clone(), self.labels.clone(), 1.0)
     }
 }

@@ -1,6 +1,6 @@
 //! Training methods, and the training step that they share.
 //!
-//! A [`Method`] turns a batch into pretext tasks and computes their losses. The [`Trainer`] does the rest: momentum
+//! A [`Method`] turns a batch into [`PretextTask`]s, which compute the losses. The [`Trainer`] does the rest: momentum
 //! encoder, queue, slow start, distillation, reweighting, gradient accumulation, the optimiser.
 
 mod batch;
@@ -17,7 +17,7 @@ use burn::tensor::{Int, Tensor};
 pub use self::{
     batch::Batch,
     keys::KeyEncoder,
-    methods::{MocoV2, MocoV3, SimClr, Supervised, from_config},
+    methods::{MocoV2, MocoV2Task, MocoV3, MocoV3Task, SimClr, Supervised, from_config},
     queue::Queue,
     step_options::StepOptions,
     trainer::{StepOutcome, Trainer},
@@ -39,27 +39,27 @@ pub trait Method: Debug + Send + Sync {
     }
 
     /// Makes the pretext tasks of a batch. The step sums their losses, and every width solves the same tasks.
-    fn tasks(&self, batch: Batch, keys: &mut KeyEncoder) -> Vec<PretextTask>;
-
-    /// Computes embeddings and logits of a task from the network's outputs for its views, `[n, d]`.
-    fn output(&self, task: &PretextTask, outputs: Tensor<2>) -> Output;
-
-    /// Computes the loss, `[1]`, without distillation. `targets`, `[n]`, are the columns of the positives in the
-    /// logits.
-    fn loss(&self, output: &Output, targets: &Tensor<1, Int>) -> Tensor<1>;
+    fn tasks(&self, batch: Batch, keys: &mut KeyEncoder) -> Vec<Box<dyn PretextTask>>;
 }
 
-/// Views and their targets.
-#[derive(Debug, Clone)]
-pub struct PretextTask {
-    /// One or two batches of views, `[n, 3, height, width]` each. They pass through the network one after the other, so
+/// Views, and how a network's outputs for them are judged. It holds whatever its loss needs: keys, negatives, a
+/// teacher's outputs.
+pub trait PretextTask: Debug + Send + Sync {
+    /// Returns batches of views, `[n, 3, height, width]` each. They pass through the network one after the other, so
     /// that batch norm sees each separately.
-    pub views: Vec<Tensor<4>>,
-    /// The columns of the positives in the logits, `[n]`, or `[2 n]` if there are two views.
-    pub targets: Tensor<1, Int>,
-    /// The views' keys, `[n, d]`, if the method has a momentum encoder. They enter the queue, if there is one, after
-    /// the step.
-    pub keys: Option<Tensor<2>>,
-    /// Negatives from earlier batches, `[d, k]`, if the method has a queue.
-    pub negatives: Option<Tensor<2>>,
+    fn views(&self) -> &[Tensor<4>];
+
+    /// Computes embeddings and logits from the network's outputs for all views, `[m, d]`.
+    fn output(&self, outputs: Tensor<2>) -> Output;
+
+    /// Returns the columns of the positives in the logits, `[m]`.
+    fn targets(&self) -> &Tensor<1, Int>;
+
+    /// Computes the loss, `[1]`, without distillation between the widths.
+    fn loss(&self, output: &Output) -> Tensor<1>;
+
+    /// Returns the keys, `[n, d]`, that enter the queue after the step, if the method has one.
+    fn keys(&self) -> Option<Tensor<2>> {
+        None
+    }
 }

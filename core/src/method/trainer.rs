@@ -130,7 +130,7 @@ impl Trainer {
             for task in self.tasks(part, number) {
                 let (mut teachers, mut stem) = (Vec::new(), StemCache::default());
                 for (width, weight) in weights.iter().enumerate() {
-                    let of_width = self.train_width(width, &task, &teachers, weight / parts as f64, &mut stem);
+                    let of_width = self.train_width(width, &*task, &teachers, weight / parts as f64, &mut stem);
                     losses[width].push(of_width.loss);
                     if surgery == Surgery::None {
                         gradients = gradients.plus(&layout, &of_width.gradient);
@@ -140,7 +140,7 @@ impl Trainer {
                     }
                     teachers.push(of_width.output);
                 }
-                new_keys.extend(task.keys);
+                new_keys.extend(task.keys());
             }
         }
         if surgery != Surgery::None {
@@ -169,18 +169,17 @@ impl Trainer {
     fn train_width(
         &mut self,
         width: usize,
-        task: &PretextTask,
+        task: &dyn PretextTask,
         teachers: &[Output],
         weight: f64,
         stem: &mut StemCache,
     ) -> WidthStep {
-        let Self { encoder, options, method, .. } = self;
+        let Self { encoder, options, .. } = self;
         let mode = Mode::Train { splits: options.bn_splits };
         let forward = Forward::tracked(&mut self.query, width, mode).with_stem_cache(stem);
         let mut forward = forward.in_precision(options.precision).recomputing(options.recompute);
-        let output = method.output(task, forward.predict_views(encoder, &task.views));
-        let loss = method.loss(&output, &task.targets);
-        let loss = options.weighted(loss, (&output, teachers), &task.targets, weight);
+        let output = task.output(forward.predict_views(encoder, task.views()));
+        let loss = options.weighted(task.loss(&output), (&output, teachers), task.targets(), weight);
         let scaled = match &self.loss_scale {
             Some(scale) => loss.clone() * scale.scale(),
             None => loss.clone(),
@@ -205,7 +204,7 @@ impl Trainer {
     }
 
     /// Makes the pretext tasks of the part `number` of a batch.
-    pub(crate) fn tasks(&mut self, part: Batch, number: usize) -> Vec<PretextTask> {
+    pub(crate) fn tasks(&mut self, part: Batch, number: usize) -> Vec<Box<dyn PretextTask>> {
         let options = &self.options;
         let mut keys = KeyEncoder {
             encoder: &self.encoder,
