@@ -181,6 +181,11 @@ pub struct Config {
     /// Epochs between checkpoints; one is always written at the end
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().checkpoint_every, help_heading = "Run"))]
     pub checkpoint_every: f64,
+    /// Training images that the schedule was made for, if the run has accepted another number of them since: epochs keep
+    /// their number of steps
+    #[cfg_attr(feature = "clap", arg(skip))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduled_images: Option<usize>,
 }
 
 impl Config {
@@ -224,16 +229,17 @@ impl Config {
         Ok(self.reweighting.weights(&self.network_widths()?))
     }
 
-    /// Returns the run's schedule, given the number of training images.
+    /// Returns the run's schedule, given the number of training images. It is that of `scheduled_images` if the run was
+    /// planned for these.
     ///
     /// # Errors
-    /// If there are fewer than one batch.
+    /// If there are fewer images than one batch.
     pub fn schedule(&self, images: usize) -> Result<RunSchedule, ConfigError> {
         in_range("batch", self.batch as f64, self.batch > 0, "at least 1")?;
         if self.batch > images {
             return Err(ConfigError::Batch { batch: self.batch, images });
         }
-        let steps_per_epoch = (images / self.batch) as u64;
+        let steps_per_epoch = (self.scheduled_images.unwrap_or(images) / self.batch).max(1) as u64;
         let in_steps = |epochs: f64| ((epochs * steps_per_epoch as f64).round() as u64).max(1);
         let steps = in_steps(self.epochs);
         Ok(RunSchedule {

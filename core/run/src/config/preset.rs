@@ -83,6 +83,7 @@ impl Config {
             seed: 0,
             device: "auto".into(),
             checkpoint_every: 1.0,
+            scheduled_images: None,
         }
     }
 
@@ -203,6 +204,16 @@ mod tests {
         assert!(close(plan(0).key_momentum, 0.99) && close(plan(1500).key_momentum, 0.995));
         assert!(plan(2999).key_momentum > 0.999999);
         Config::cifar10_mocov3().check().unwrap();
+    }
+
+    #[test]
+    fn a_run_that_accepted_other_images_keeps_its_schedule() {
+        let config = Config::mini();
+        let planned = config.schedule(640).unwrap();
+        let config = Config { scheduled_images: Some(640), ..config };
+        assert_eq!(config.schedule(6400).unwrap(), planned);
+        assert_eq!(config.schedule(64).unwrap(), planned);
+        assert!(config.schedule(63).is_err(), "there is no full batch");
     }
 
     #[test]
