@@ -13,7 +13,7 @@ use slimclr_core::{
     command::Command,
     config::{Config, ConfigError},
     data::batch::{HostBatch, LabelledImages},
-    dataset::{DatasetSummary, SplitSummary},
+    dataset::DatasetSummary,
     event::{Event, Step},
     loss::{distill::Distillation, reweight::Reweighting},
     method::{Batch, Trainer},
@@ -29,13 +29,8 @@ struct GeneratedImages {
 const IMAGES: usize = 16;
 
 fn summary() -> DatasetSummary {
-    let split = SplitSummary { images: IMAGES, digest: None };
-    DatasetSummary {
-        normalisation: Normalisation::CIFAR10,
-        classes: (0..IMAGES).map(|class| class.to_string()).collect(),
-        train: split.clone(),
-        test: split,
-    }
+    let classes = (0..IMAGES).map(|class| class.to_string()).collect();
+    DatasetSummary::without_digests(Normalisation::CIFAR10, classes, [IMAGES, IMAGES])
 }
 
 impl GeneratedImages {

@@ -19,6 +19,7 @@ use slimclr_core::{
     augment::Normalisation,
     checkpoint,
     config::Config,
+    dataset::DatasetSummary,
     encoder::{BackboneKind, Encoder, EncoderConfig},
     event::{Event, Started},
     forward::{Forward, Mode},
@@ -69,14 +70,12 @@ impl Network {
             slow_start_step: 50,
             profile: Vec::new(),
         }));
+        let dataset = DatasetSummary::without_digests(Normalisation::IMAGENET, Vec::new(), [100, 10]);
         fs::create_dir_all(&path).unwrap();
         fs::write(path.join("config.toml"), toml::to_string(config).unwrap()).unwrap();
         fs::write(path.join("events.jsonl"), serde_json::to_string(&started).unwrap()).unwrap();
-        fs::write(
-            path.join("checkpoint.safetensors"),
-            block_on(checkpoint::save(&state, config, Normalisation::IMAGENET)).unwrap(),
-        )
-        .unwrap();
+        fs::write(path.join("checkpoint.safetensors"), block_on(checkpoint::save(&state, config, &dataset)).unwrap())
+            .unwrap();
         Self { path, encoder: state.encoder, parameters: state.query }
     }
 

@@ -6,6 +6,7 @@ use slimclr_core::{
     augment::Normalisation,
     checkpoint::{self, Checkpoint, CheckpointError},
     config::{Config, ConfigError},
+    dataset::DatasetSummary,
     encoder::BackboneKind,
     forward::{Forward, Mode},
     loss::{
@@ -23,6 +24,10 @@ use slimclr_core::{
 /// Returns options with which a step takes milliseconds.
 fn config() -> Config {
     Config { batch: 4, queue: 16, dim: 8, multiplier: 1.0, image_size: 16, bn_splits: 2, ..Config::mini() }
+}
+
+fn dataset() -> DatasetSummary {
+    DatasetSummary::without_digests(Normalisation::CIFAR10, vec!["cat".into(), "dog".into()], [8, 2])
 }
 
 fn new_trainer(config: &Config) -> Trainer {
@@ -332,16 +337,17 @@ fn training_from_a_checkpoint_is_bit_identical() {
         for batch in &batches[..2] {
             trainer.step(batch.clone(), plan(true, 0.05));
         }
-        let bytes = block_on(checkpoint::save(&trainer, &config, Normalisation::CIFAR10)).unwrap();
+        let bytes = block_on(checkpoint::save(&trainer, &config, &dataset())).unwrap();
         let checkpoint = Checkpoint::read(&bytes).unwrap();
         assert_eq!((checkpoint.step(), checkpoint.config()), (2, &config));
+        assert_eq!(checkpoint.dataset(), Some(&dataset()));
         let mut resumed = checkpoint.resume(&Device::flex()).unwrap();
         for batch in &batches[2..] {
             trainer.step(batch.clone(), plan(true, 0.05));
             resumed.step(batch.clone(), plan(true, 0.05));
         }
-        let [uninterrupted, resumed] = [trainer, resumed]
-            .map(|trainer| block_on(checkpoint::save(&trainer, &config, Normalisation::CIFAR10)).unwrap());
+        let [uninterrupted, resumed] =
+            [trainer, resumed].map(|trainer| block_on(checkpoint::save(&trainer, &config, &dataset())).unwrap());
         assert!(uninterrupted == resumed, "the resumed run differs: {config:?}");
     }
 }
@@ -350,7 +356,7 @@ fn training_from_a_checkpoint_is_bit_identical() {
 fn damaged_checkpoints_are_refused() {
     let config = config();
     let trainer = new_trainer(&config);
-    let bytes = block_on(checkpoint::save(&trainer, &config, Normalisation::CIFAR10)).unwrap();
+    let bytes = block_on(checkpoint::save(&trainer, &config, &dataset())).unwrap();
     let refused = |bytes: &[u8]| Checkpoint::read(bytes).err().expect("the checkpoint is damaged").to_string();
     assert!(refused(&bytes[..bytes.len() / 2]).contains("not an intact safetensors file"));
     assert!(refused(b"not a checkpoint").contains("not an intact safetensors file"));
@@ -358,7 +364,7 @@ fn damaged_checkpoints_are_refused() {
 
     // Checkpoints whose tensors and options belong to different networks.
     let mismatch = |network: &Config, options: &Config| {
-        let bytes = block_on(checkpoint::save(&new_trainer(network), options, Normalisation::CIFAR10)).unwrap();
+        let bytes = block_on(checkpoint::save(&new_trainer(network), options, &dataset())).unwrap();
         match Checkpoint::read(&bytes) {
             Err(CheckpointError::Mismatch(mismatch)) => mismatch,
             other => panic!("no mismatch: {:?}", other.err()),

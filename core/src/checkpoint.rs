@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::{
     config::{Config, ConfigError},
+    dataset::DatasetSummary,
     encoder::Encoder,
     layout::{MismatchError, Shapes},
     method::{self, Queue, Trainer},
@@ -34,8 +35,11 @@ pub(crate) struct Metadata {
     version: u32,
     step: u64,
     queue_pointer: usize,
-    /// Normalisation of the images' channels; missing in older files.
-    #[serde(default)]
+    /// What identifies the run's images; missing in older files, and in snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dataset: Option<DatasetSummary>,
+    /// Normalisation of the images' channels, in older files.
+    #[serde(default, skip_serializing)]
     normalisation: Option<Normalisation>,
     /// As TOML, which keeps every digit of a number.
     config: String,
@@ -79,11 +83,11 @@ pub enum CheckpointError {
     Device(#[from] ExecutionError),
 }
 
-/// Writes the whole state of a run, and the normalisation of its images.
+/// Writes the whole state of a run, and what identifies its images.
 ///
 /// # Errors
 /// If the device fails.
-pub async fn save(state: &Trainer, config: &Config, normalisation: Normalisation) -> Result<Vec<u8>, CheckpointError> {
+pub async fn save(state: &Trainer, config: &Config, dataset: &DatasetSummary) -> Result<Vec<u8>, CheckpointError> {
     let mut file = TensorFile::default();
     file.add_parameters(QUERY, &state.query).await?;
     if let Some(key) = &state.key {
@@ -105,7 +109,8 @@ pub async fn save(state: &Trainer, config: &Config, normalisation: Normalisation
         version: VERSION,
         step: state.steps,
         queue_pointer: state.queue.as_ref().map_or(0, |queue| queue.pointer),
-        normalisation: Some(normalisation),
+        dataset: Some(dataset.clone()),
+        normalisation: None,
         config: toml::to_string(config)?,
     }))
 }
@@ -178,6 +183,7 @@ impl Snapshot {
             version: VERSION,
             step: state.steps,
             queue_pointer: 0,
+            dataset: None,
             normalisation: None,
             config: toml::to_string(config)?,
         }))
@@ -279,9 +285,14 @@ impl<'a> Checkpoint<'a> {
         &self.config
     }
 
+    /// Returns what identifies the images that the run was trained on, if the file has it.
+    pub fn dataset(&self) -> Option<&DatasetSummary> {
+        self.metadata.dataset.as_ref()
+    }
+
     /// Returns the normalisation of the images' channels, if the file has it.
     pub fn normalisation(&self) -> Option<Normalisation> {
-        self.metadata.normalisation
+        self.dataset().map(|dataset| dataset.normalisation).or(self.metadata.normalisation)
     }
 
     /// Returns the steps that the run had taken.

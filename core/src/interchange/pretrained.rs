@@ -11,6 +11,7 @@ use crate::{
     augment::Normalisation,
     checkpoint::{Checkpoint, CheckpointError},
     config::{Config, ConfigError},
+    dataset::DatasetSummary,
     encoder::{BackboneKind, Encoder, EncoderConfig},
     parameter::Parameters,
 };
@@ -39,6 +40,8 @@ pub struct Training {
     pub step: u64,
     /// Its images' normalisation, if the checkpoint has one.
     pub normalisation: Option<Normalisation>,
+    /// What identifies its images, if the checkpoint has it.
+    pub dataset: Option<DatasetSummary>,
 }
 
 #[derive(Debug)]
@@ -94,7 +97,12 @@ impl Pretrained {
 
     fn slimclr(name: &str, bytes: Vec<u8>) -> Result<Self, Cause> {
         let file = Checkpoint::read_encoder(&bytes)?;
-        let run = Training { config: file.config().clone(), step: file.step(), normalisation: file.normalisation() };
+        let run = Training {
+            config: file.config().clone(),
+            step: file.step(),
+            normalisation: file.normalisation(),
+            dataset: file.dataset().cloned(),
+        };
         let config = run.config.encoder().map_err(|error| CheckpointError::from(ConfigError::from(error)))?;
         Ok(Self { config, run: Some(run), name: name.into(), tensors: Tensors::Slimclr(bytes) })
     }
@@ -187,7 +195,8 @@ mod tests {
     #[test]
     fn checkpoint_snapshot_and_pytorch_files_hold_the_same_network() {
         let (state, options) = trainer();
-        let checkpoint = block_on(checkpoint::save(&state, &options, Normalisation::CIFAR10)).unwrap();
+        let dataset = DatasetSummary::without_digests(Normalisation::CIFAR10, vec!["cat".into()], [9, 1]);
+        let checkpoint = block_on(checkpoint::save(&state, &options, &dataset)).unwrap();
         let snapshot = block_on(Snapshot::save(&state, &options)).unwrap();
         let authors = authors_checkpoint(under("module.encoder_q.", &state.query));
         let files = [

@@ -287,7 +287,7 @@ impl<H: Host> Run<H> {
         {
             return Err(TrainError::Overflow);
         }
-        let bytes = checkpoint::save(&self.state, &self.config, self.host.dataset().normalisation).await?;
+        let bytes = checkpoint::save(&self.state, &self.config, self.host.dataset()).await?;
         self.host.save(Artifact::Checkpoint, bytes).await.map_err(TrainError::Host)?;
         self.saved_at = self.state.steps;
         emitter.emit(Event::Checkpoint { step: self.state.steps }).await;

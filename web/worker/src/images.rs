@@ -7,7 +7,7 @@ use js_sys::Uint8Array;
 use slimclr_core::{
     augment::{AugmentError, Normalisation, epoch_order},
     data::{DataError, cifar10, decode, folder, sprite_sheet},
-    dataset::{DatasetSummary, SplitSummary},
+    dataset::DatasetSummary,
     image::Image,
     kernel::views::DeviceImages,
     train::Split,
@@ -144,8 +144,7 @@ impl Dataset {
         [train, test]: [Source; 2],
         skipped: usize,
     ) -> Self {
-        let split = |source: &Source| SplitSummary { images: source.len(), digest: None };
-        let summary = DatasetSummary { normalisation, classes, train: split(&train), test: split(&test) };
+        let summary = DatasetSummary::without_digests(normalisation, classes, [train.len(), test.len()]);
         Self { name: name.into(), summary, skipped, train, test }
     }
 
