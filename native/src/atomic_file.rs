@@ -1,0 +1,79 @@
+//! Files that are written whole or not at all.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+
+/// Start of the names of temporary files, before [`RANDOM`] letters and digits.
+const PREFIX: &str = ".tmp";
+const RANDOM: usize = 6;
+
+/// Writes a file under a temporary name in the same folder, syncs it and renames it, so that readers of `path` see
+/// either the old file or the complete new one.
+///
+/// # Errors
+/// If the disk is full or the folder cannot be written; the old file then remains.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX).rand_bytes(RANDOM);
+        // Temporary files are private by default; these get the permissions of any new file.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(folder)?;
+        // Tells `sweep` that the file's process is alive. Some file systems have no locks.
+        let _ = file.as_file().try_lock();
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        std::io::Result::Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Removes the temporary files that killed processes left in `folder`, if it exists. Files that are still being written
+/// stay, and so does what cannot be removed.
+pub fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && entry.file_name().to_str().is_some_and(is_temporary) {
+            let file = OpenOptions::new().write(true).open(entry.path());
+            if file.is_ok_and(|file| file.try_lock().is_ok()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// Returns whether a file's name is one that [`write_atomically`] uses.
+fn is_temporary(name: &str) -> bool {
+    let random = name.strip_prefix(PREFIX);
+    random.is_some_and(|random| random.len() == RANDOM && random.chars().all(|c| c.is_ascii_alphanumeric()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_abandoned_temporary_files_are_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [".tmpAb3xYz", ".tmp_notes", ".tmpAb3xYz.png", "tmpAb3xYz", ".tmpAb3xY"];
+        names.iter().for_each(|name| fs::write(folder.path().join(name), "").unwrap());
+        fs::create_dir(folder.path().join(".tmpfolder")).unwrap();
+        let live = tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM).tempfile_in(folder.path()).unwrap();
+        live.as_file().lock().unwrap();
+        sweep(folder.path());
+        assert!(live.path().exists() && folder.path().join(".tmpfolder").exists());
+        assert_eq!(names.map(|name| folder.path().join(name).exists()), [false, true, true, true, true]);
+        write_atomically(&folder.path().join("file"), b"whole").unwrap();
+        assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"whole");
+        sweep(&folder.path().join("nowhere"));
+    }
+}
