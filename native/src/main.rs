@@ -1,5 +1,6 @@
 //! Trains slimmable self-supervised networks: one run gives encoders of several widths that share weights.
 
+mod atomic_file;
 mod command;
 mod data;
 mod device;
@@ -9,7 +10,11 @@ mod model_card;
 mod options;
 mod pretrained;
 mod raster;
+mod resume;
 mod run_folder;
+mod run_images;
+mod run_lock;
+mod shell;
 mod summary;
 mod terminal;
 

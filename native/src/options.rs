@@ -1,6 +1,10 @@
 //! A run's options: a preset, overridden by a TOML file, overridden by flags.
 
-use std::{fs, path::Path};
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, parser::ValueSource};
@@ -44,8 +48,9 @@ impl Preset {
     }
 }
 
-/// Options that may change when a run resumes, because they do not affect what is trained.
-const CHANGEABLE_ON_RESUME: [&str; 5] = ["device", "evaluate_every", "checkpoint_every", "knn", "recompute"];
+/// Options that may change when a run resumes, because they do not affect what is trained. The images under another path
+/// are compared with the run's.
+const CHANGEABLE_ON_RESUME: [&str; 6] = ["data", "device", "evaluate_every", "checkpoint_every", "knn", "recompute"];
 
 /// Options that the runs of version 1 lack.
 const SINCE_VERSION_2: [&str; 13] = [
@@ -106,14 +111,26 @@ pub fn merge(base: &Config, file: Option<&Path>, flags: &Config, matches: &ArgMa
     Ok(config)
 }
 
-/// Checks that a run started with the options `started` can resume with the options `wanted`.
+/// Returns the flags of options that were given on the command line, with their values as they were typed.
+pub fn given(matches: &ArgMatches) -> Result<Vec<OsString>> {
+    let keys = Table::try_from(Config::default())?;
+    let is_given = |key: &&String| matches.value_source(key) == Some(ValueSource::CommandLine);
+    let flag = |key: &String| {
+        let values: Vec<&OsStr> = matches.get_raw(key).into_iter().flatten().collect();
+        [OsString::from(format!("--{}", key.replace('_', "-"))), values.join(OsStr::new(","))]
+    };
+    Ok(keys.keys().filter(is_given).flat_map(flag).collect())
+}
+
+/// Checks that a run started with the options `started` can resume with the options `wanted`. `instead` says what to do
+/// if it cannot.
 ///
 /// # Errors
 /// If options differ that must not change; the error names them.
-pub fn check_resumable(started: &Config, wanted: &Config) -> Result<()> {
+pub fn check_resumable(started: &Config, wanted: &Config, instead: impl FnOnce() -> String) -> Result<()> {
     let differences = differences(started, wanted, &CHANGEABLE_ON_RESUME)?;
     if !differences.is_empty() {
-        bail!("a run cannot resume with other options: {}; start a new run for them", differences.join(", "));
+        bail!("a run cannot resume with other options: {}. {}", differences.join(", "), instead());
     }
     Ok(())
 }
@@ -126,7 +143,11 @@ pub fn differences(started: &Config, wanted: &Config, changeable: &[&str]) -> Re
     let (started, wanted) = (Table::try_from(started)?, Table::try_from(wanted)?);
     let differing =
         wanted.iter().filter(|(key, value)| !changeable.contains(&key.as_str()) && started.get(*key) != Some(*value));
-    Ok(differing.map(|(key, value)| format!("{key} = {value} (it was started with {})", started[key])).collect())
+    let describe = |(key, value): (&String, &toml::Value)| match started.get(key) {
+        Some(started) => format!("{key} = {value} (it was started with {started})"),
+        None => format!("{key} = {value} (it was started without)"),
+    };
+    Ok(differing.map(describe).collect())
 }
 
 fn known(table: &Table) -> String {

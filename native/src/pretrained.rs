@@ -33,6 +33,7 @@ mod tests {
         augment::Normalisation,
         checkpoint::{self, Snapshot},
         config::Config,
+        dataset::DatasetSummary,
         method::Trainer,
         parameter::Parameters,
         train::Artifact,
@@ -48,14 +49,15 @@ mod tests {
     fn a_run_and_its_checkpoint_open_as_the_same_network() {
         let folder = tempfile::tempdir().unwrap();
         let options = Config { image_size: 16, ..Config::mini() };
-        let run = RunFolder::create(&folder.path().join("run"), &options).unwrap();
+        let dataset = DatasetSummary::without_digests(Normalisation::CIFAR10, Vec::new(), [9, 1]);
+        let (run, _) = RunFolder::create(&folder.path().join("run"), &options, &dataset).unwrap();
         let error = format!("{:#}", open(run.path()).unwrap_err());
-        assert!(error.contains("cannot read the checkpoint"), "{error}");
+        assert!(error.contains("has no checkpoint yet"), "{error}");
 
         let encoder = options.encoder().unwrap();
         let mut state = Trainer::new(&options, encoder.build().unwrap(), &Device::flex());
         state.steps = 7;
-        let bytes = block_on(checkpoint::save(&state, &options, Normalisation::CIFAR10)).unwrap();
+        let bytes = block_on(checkpoint::save(&state, &options, &dataset)).unwrap();
         run.save(Artifact::Checkpoint, &bytes).unwrap();
         for path in [run.path(), &run.checkpoint_path()] {
             let trained = open(path).unwrap();

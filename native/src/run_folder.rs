@@ -1,14 +1,25 @@
 //! A run's folder: options, events, latest checkpoint with cached features, snapshots, report.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::Write,
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
-use slimclr_core::{config::Config, event::Event, interference::landscape::Landscape, train::Artifact};
+use slimclr_core::{
+    config::Config, dataset::DatasetSummary, event::Event, interference::landscape::Landscape, train::Artifact,
+};
 use slimclr_report::{Neighbours, Report};
+
+pub use crate::atomic_file::write_atomically;
+use crate::{
+    atomic_file::sweep,
+    resume::new_run_command,
+    run_images::{Location, RunImages},
+    run_lock::RunLock,
+    shell,
+};
 
 const CONFIG: &str = "config.toml";
 /// File name of a run's events, in JSON Lines.
@@ -36,33 +47,59 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Creates the folder of a new run and saves its options there.
+    /// Creates the folder of a new run on the images that `dataset` identifies, saves its options there, and takes the
+    /// run's lock.
     ///
     /// # Errors
     /// If it already holds a run, or cannot be written.
-    pub fn create(path: &Path, config: &Config) -> Result<Self> {
+    pub fn create(path: &Path, config: &Config, dataset: &DatasetSummary) -> Result<(Self, RunLock)> {
         let folder = Self { path: path.to_path_buf() };
-        if folder.path.join(CONFIG).exists() {
-            bail!(
-                "{0} already holds a run: resume it with --resume {0}, or choose another folder with --out",
-                path.display()
-            );
-        }
+        folder.check_empty()?;
         create_folder(path)?;
+        let lock = RunLock::take(path)?;
+        // Another process may have been faster.
+        folder.check_empty()?;
+        RunImages::of(&folder)?.keep(&Location::here(&config.data), dataset)?;
         folder.save_config(config)?;
-        Ok(folder)
+        Ok((folder, lock))
     }
 
-    /// Creates the folder of a new run: `runs/NAME-1`, or with the first number that is free.
+    /// Creates the folder of a new run, with the first number that is free: `runs/NAME-1`, for example.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn create_numbered(name: &str, config: &Config) -> Result<Self> {
-        let free = (1..)
-            .map(|number| PathBuf::from(format!("runs/{name}-{number}")))
-            .find(|path| !path.exists())
-            .expect("there is always a next number");
-        Self::create(&free, config)
+    pub fn create_numbered(name: &str, config: &Config, dataset: &DatasetSummary) -> Result<(Self, RunLock)> {
+        loop {
+            let path = next_free(&Path::new("runs").join(name), 1);
+            create_folder(Path::new("runs"))?;
+            match fs::create_dir(&path) {
+                // Another process was faster.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error).with_context(|| cannot_create(&path)),
+                Ok(()) => return Self::create(&path, config, dataset),
+            }
+        }
+    }
+
+    /// Returns whether there is a file of a run in `path`.
+    pub fn is_begun(path: &Path) -> bool {
+        [CONFIG, EVENTS, CHECKPOINT].iter().any(|name| path.join(name).exists())
+    }
+
+    /// Checks that no file of a run is there.
+    fn check_empty(&self) -> Result<()> {
+        let path = self.path.display();
+        if self.config_path().exists() {
+            bail!(
+                "{path} already holds a run: resume it with `slimclr pretrain --resume {}`, or choose another folder with \
+                 --out",
+                shell::path(&self.path)
+            );
+        }
+        if Self::is_begun(&self.path) {
+            bail!("{path} holds a run whose {CONFIG} is gone: put it back, or choose another folder");
+        }
+        Ok(())
     }
 
     /// Opens the folder of an existing run.
@@ -73,13 +110,26 @@ impl RunFolder {
         if !path.is_dir() {
             bail!("there is no folder {}: name a run's folder, such as runs/demo-1", path.display());
         }
+        let folder = Self { path: path.to_path_buf() };
         if !path.join(CONFIG).is_file() {
+            folder.check_empty()?;
             bail!(
                 "{} is not a run's folder: it has no {CONFIG}; name a run's folder, such as runs/demo-1",
                 path.display()
             );
         }
-        Ok(Self { path: path.to_path_buf() })
+        Ok(folder)
+    }
+
+    /// Takes the run's lock, and removes the temporary files that a killed process has left.
+    ///
+    /// # Errors
+    /// If another process trains the run, or the folder cannot be written.
+    pub fn lock(&self) -> Result<RunLock> {
+        let lock = RunLock::take(&self.path)?;
+        sweep(&self.path);
+        [SNAPSHOTS, GRADIENTS].iter().for_each(|name| sweep(&self.path.join(name)));
+        Ok(lock)
     }
 
     /// Returns its path.
@@ -93,6 +143,23 @@ impl RunFolder {
         let absolute = self.path.canonicalize();
         let name = absolute.as_deref().unwrap_or(&self.path).file_name().unwrap_or(self.path.as_os_str());
         name.to_string_lossy().into_owned()
+    }
+
+    /// Returns the path of a new run's folder beside this one: with the next number that is free.
+    pub fn next_free(&self) -> PathBuf {
+        let name = self.name();
+        let (stem, number) = match name.rsplit_once('-').map(|(stem, number)| (stem, number.parse::<u32>())) {
+            Some((stem, Ok(number))) => (stem, number),
+            _ => (name.as_str(), 1),
+        };
+        // A path such as `.` does not show the folder that it is in.
+        let path = if self.path.file_name().is_none() { self.path.canonicalize().ok() } else { None };
+        next_free(&path.as_ref().unwrap_or(&self.path).with_file_name(stem), number.saturating_add(1))
+    }
+
+    /// Returns the path of the run's options.
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join(CONFIG)
     }
 
     /// Returns the report's path.
@@ -122,7 +189,7 @@ impl RunFolder {
             format!(
                 "{} is not a loss landscape: remove it, or compute it again with slimclr landscape {}",
                 path.display(),
-                self.path.display()
+                shell::path(&self.path)
             )
         })
     }
@@ -132,7 +199,7 @@ impl RunFolder {
     /// # Errors
     /// If they cannot be read or parsed.
     pub fn config(&self) -> Result<Config> {
-        crate::options::read(&self.path.join(CONFIG))
+        crate::options::read(&self.config_path())
     }
 
     /// Saves the run's options.
@@ -140,7 +207,7 @@ impl RunFolder {
     /// # Errors
     /// If they cannot be written.
     pub fn save_config(&self, config: &Config) -> Result<()> {
-        write_atomically(&self.path.join(CONFIG), toml::to_string(config)?.as_bytes())
+        write_atomically(&self.config_path(), toml::to_string(config)?.as_bytes())
     }
 
     /// Saves a file of the run atomically.
@@ -180,7 +247,7 @@ impl RunFolder {
         let folder = self.path.join(folder);
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error).with_context(|| format!("cannot read the folder {}", folder.display())),
         };
         let mut files = Vec::new();
@@ -201,20 +268,55 @@ impl RunFolder {
     /// Reads the bytes of the latest checkpoint.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is none, or it cannot be read.
     pub fn checkpoint(&self) -> Result<Vec<u8>> {
+        let path = shell::path(&self.path);
+        self.latest_checkpoint()?.with_context(|| {
+            format!("{} has no checkpoint yet: train it with `slimclr pretrain --resume {path}`", self.path.display())
+        })
+    }
+
+    /// Reads the bytes of the latest checkpoint, unless none has been saved yet.
+    ///
+    /// # Errors
+    /// If the log says that one was saved but it is gone, or it cannot be read.
+    pub fn latest_checkpoint(&self) -> Result<Option<Vec<u8>>> {
         let path = self.checkpoint_path();
-        fs::read(&path).with_context(|| format!("cannot read the checkpoint {}", path.display()))
+        let bytes = read_optional(&path)?;
+        if let (None, Some(step)) = (&bytes, self.logged_checkpoint()?) {
+            bail!(
+                "{} is gone: {EVENTS} says that it was saved after step {step}. Put it back, or train a new run: {}",
+                path.display(),
+                new_run_command(self, Vec::new())?
+            );
+        }
+        Ok(bytes)
+    }
+
+    /// Checks that the log knows of no checkpoint later than `step`, that of the latest checkpoint.
+    ///
+    /// # Errors
+    /// If it does.
+    pub fn check_latest(&self, step: u64) -> Result<()> {
+        match self.logged_checkpoint()? {
+            Some(logged) if logged > step => bail!(
+                "{} is that of step {step}, but {EVENTS} says that one was saved after step {logged}: put that one back, \
+                 or move {EVENTS} elsewhere to continue from step {step} without the later steps",
+                self.checkpoint_path().display()
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the steps taken when the latest checkpoint was saved, by the log.
+    fn logged_checkpoint(&self) -> Result<Option<u64>> {
+        let events = self.events()?;
+        Ok(events.iter().filter(|event| matches!(event, Event::Checkpoint { .. })).map(Event::step).max())
     }
 
     /// Returns the context of errors about a checkpoint that cannot be used.
     pub fn checkpoint_context(&self) -> String {
         format!("{} cannot be used", self.checkpoint_path().display())
-    }
-
-    /// Returns whether there is a checkpoint.
-    pub fn has_checkpoint(&self) -> bool {
-        self.checkpoint_path().is_file()
     }
 
     /// Reads the run's events in order, skipping truncated and damaged lines.
@@ -240,19 +342,15 @@ impl RunFolder {
         Ok(lines.filter_map(|line| Some((serde_json::from_slice(line).ok()?, line.to_vec()))).collect())
     }
 
-    /// Opens the log to append events after `step`. Events of later steps are dropped, because a run that resumes from
-    /// its checkpoint repeats those steps.
+    /// Opens the log to append events after `step`, for the process that has the run's lock. Events of later steps are
+    /// dropped, because a run that resumes from its checkpoint repeats those steps.
     ///
     /// # Errors
-    /// If another process is training this run, or the file cannot be written.
-    pub fn log_from(&self, step: u64) -> Result<EventLog> {
-        let config = File::open(self.path.join(CONFIG)).context("cannot open the run's options")?;
-        if let Err(TryLockError::WouldBlock) = config.try_lock() {
-            bail!("{} is being trained by another process: wait for it, or choose another folder", self.path.display());
-        }
+    /// If the file cannot be written.
+    pub fn log_from(&self, step: u64, _: &RunLock) -> Result<EventLog> {
         let kept = self.lines()?.into_iter().filter(|(event, _)| event.step() <= step).map(|(_, line)| line);
         write_atomically(&self.path.join(EVENTS), &kept.collect::<Vec<_>>().concat())?;
-        Ok(EventLog { file: self.open_log()?, path: self.path.join(EVENTS), _lock: config })
+        Ok(EventLog { file: self.open_log()?, path: self.path.join(EVENTS) })
     }
 
     /// Appends events to the log, even while the run is training.
@@ -282,8 +380,6 @@ impl RunFolder {
 pub struct EventLog {
     file: File,
     path: PathBuf,
-    /// Excludes other processes until the log is dropped or the process ends.
-    _lock: File,
 }
 
 impl EventLog {
@@ -303,61 +399,96 @@ impl EventLog {
 /// # Errors
 /// If it cannot be created.
 pub fn create_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).with_context(|| format!("cannot create the folder {}", path.display()))
+    fs::create_dir_all(path).with_context(|| cannot_create(path))
+}
+
+fn cannot_create(path: &Path) -> String {
+    format!("cannot create the folder {}", path.display())
 }
 
 /// Reads a file, or returns `None` if it does not exist.
-fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 
-/// Writes a file under a temporary name in the same folder, syncs it and renames it, so that readers of `path` see
-/// either the old file or the complete new one.
-///
-/// # Errors
-/// If the disk is full or the folder cannot be written; the old file then remains.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        // Temporary files are private by default; these get the permissions of any new file.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        std::io::Result::Ok(())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+/// Returns the first of `STEM-NUMBER`, `STEM-NUMBER+1`, … that does not exist.
+fn next_free(stem: &Path, number: u32) -> PathBuf {
+    let name = stem.file_name().unwrap_or_default().to_string_lossy();
+    let paths = (number..).map(|number| stem.with_file_name(format!("{name}-{number}")));
+    paths.into_iter().find(|path| !path.exists()).expect("there is always a next number")
 }
 
 #[cfg(test)]
 mod tests {
+    use slimclr_core::augment::Normalisation;
+
     use super::*;
+
+    fn create(path: &Path) -> Result<(RunFolder, RunLock)> {
+        RunFolder::create(
+            path,
+            &Config::mini(),
+            &DatasetSummary::without_digests(Normalisation::CIFAR10, Vec::new(), [9, 1]),
+        )
+    }
+
+    fn run() -> (tempfile::TempDir, RunFolder, RunLock) {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, lock) = create(&folder.path().join("run-1")).unwrap();
+        (folder, run, lock)
+    }
 
     #[test]
     fn resuming_drops_later_events_and_truncated_lines() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunFolder::create(&folder.path().join("run"), &Config::mini()).unwrap();
+        let (_folder, run, lock) = run();
         assert_eq!(run.config().unwrap(), Config::mini());
-        let mut log = run.log_from(0).unwrap();
+        let mut log = run.log_from(0, &lock).unwrap();
         for step in [1, 2, 3] {
-            log.append(&Event::Checkpoint { step }).unwrap();
+            log.append(&Event::Stopped { step }).unwrap();
         }
         log.file.write_all(b"{\"event\":\"che").unwrap();
         assert_eq!(run.events().unwrap().len(), 3);
-        assert!(run.log_from(2).err().unwrap().to_string().contains("another process"));
+        assert!(run.lock().unwrap_err().to_string().contains("another process"));
         drop(log);
-        drop(run.log_from(2).unwrap());
-        assert_eq!(run.events().unwrap(), [Event::Checkpoint { step: 1 }, Event::Checkpoint { step: 2 }]);
+        drop(run.log_from(2, &lock).unwrap());
+        assert_eq!(run.events().unwrap(), [Event::Stopped { step: 1 }, Event::Stopped { step: 2 }]);
         fs::write(run.path.join(EVENTS), b"{\"event\":\"che").unwrap();
-        run.append(&[Event::Checkpoint { step: 4 }]).unwrap();
-        assert_eq!(run.events().unwrap(), [Event::Checkpoint { step: 4 }]);
-        assert!(RunFolder::create(run.path(), &Config::mini()).unwrap_err().to_string().contains("--resume"));
+        run.append(&[Event::Stopped { step: 4 }]).unwrap();
+        assert_eq!(run.events().unwrap(), [Event::Stopped { step: 4 }]);
+        assert!(create(run.path()).unwrap_err().to_string().contains("--resume"));
+    }
+
+    #[test]
+    fn what_is_gone_is_named() {
+        let (folder, run, _lock) = run();
+        assert!(run.latest_checkpoint().unwrap().is_none());
+        assert!(run.checkpoint().unwrap_err().to_string().contains("has no checkpoint yet"));
+        run.append(&[Event::Checkpoint { step: 4 }, Event::Stopped { step: 6 }]).unwrap();
+        let gone = run.latest_checkpoint().unwrap_err().to_string();
+        assert!(gone.contains("is gone") && gone.contains("after step 4") && gone.contains("run-2"), "{gone}");
+        run.check_latest(4).unwrap();
+        assert!(run.check_latest(3).unwrap_err().to_string().contains("is that of step 3"));
+        fs::remove_file(run.config_path()).unwrap();
+        for error in [create(run.path()).unwrap_err(), RunFolder::open(run.path()).unwrap_err()] {
+            assert!(error.to_string().contains("whose config.toml is gone"), "{error}");
+        }
+        assert!(RunFolder::open(folder.path()).unwrap_err().to_string().contains("is not a run's folder"));
+    }
+
+    #[test]
+    fn a_new_run_gets_the_next_free_number() {
+        let (folder, run, _lock) = run();
+        assert_eq!(run.next_free(), folder.path().join("run-2"));
+        fs::create_dir(folder.path().join("run-2")).unwrap();
+        assert_eq!(run.next_free(), folder.path().join("run-3"));
+        let (other, _lock) = create(&folder.path().join("other")).unwrap();
+        assert_eq!(other.next_free(), folder.path().join("other-2"));
     }
 }

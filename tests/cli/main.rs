@@ -9,3 +9,4 @@ mod pretrain;
 mod profile;
 mod program;
 mod report;
+mod run_identity;

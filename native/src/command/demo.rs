@@ -54,15 +54,15 @@ pub fn run(flags: &DemoFlags) -> Result<ExitCode> {
     // Eight points are enough for a curve; more would take time from training.
     config.evaluate_every = config.epochs / 8.0;
 
-    let folder = match &flags.out {
-        Some(path) => RunFolder::create(path, &config)?,
-        None => RunFolder::create_numbered("demo", &config)?,
+    let (folder, lock) = match &flags.out {
+        Some(path) => RunFolder::create(path, &config, dataset.summary())?,
+        None => RunFolder::create_numbered("demo", &config, dataset.summary())?,
     };
     let (commands, received_commands) = mpsc::unbounded();
     let trainer = pretrain::new_trainer(&config, &device)?;
     let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
     let run = Run::new(config.clone(), trainer, (device.clone(), device_name), loader, received_commands);
-    if pretrain::train(run, &folder, commands)? {
+    if pretrain::train(run, (&folder, &lock), commands)? {
         summary::show(&folder, &[])?;
         pretrain::print_resume_hint(&folder);
         return Ok(ExitCode::from(pretrain::INTERRUPTED));

@@ -1,6 +1,6 @@
 //! `slimclr evaluate`: kNN, linear probes and ridge regression on a trained network's features, at every width.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
@@ -34,7 +34,8 @@ use crate::{
     feature_cache::FeatureCache,
     pretrained,
     run_folder::RunFolder,
-    summary, terminal,
+    run_images::{Comparison, RunImages},
+    shell, summary, terminal,
 };
 
 /// Test images whose nearest neighbours the report shows, each of another class.
@@ -132,12 +133,13 @@ pub fn run(flags: &EvaluateFlags) -> Result<()> {
     config.knn = flags.knn.unwrap_or(config.knn);
     config.check()?;
     let (device, _) = device::open(&config.device)?;
-    let loader = Loader::new(Dataset::open(&config.data)?, &config, None)?;
+    let (dataset, are_own) = open_images(&trained, folder.as_ref(), flags)?;
+    let loader = Loader::new(dataset, &config, None)?;
     let probes = Probes { linear: flags.probe.config(trained.config.head), lambda };
-    let on_own_images = folder.as_ref().filter(|_| flags.data.is_none());
+    let on_own_images = folder.as_ref().filter(|_| are_own);
     let (evaluations, neighbours) = evaluate(&trained, on_own_images, &config, &device, loader, &probes)?;
     match folder {
-        Some(folder) if flags.data.is_none() && flags.knn.is_none() => {
+        Some(folder) if are_own && flags.knn.is_none() => {
             folder.append(&evaluations)?;
             summary::show(&folder, &neighbours)
         }
@@ -146,6 +148,38 @@ pub fn run(flags: &EvaluateFlags) -> Result<()> {
             let costs = profile(&trained.config.build()?, config.image_size);
             terminal::print(&terminal::table(&costs, &evaluations));
             Ok(())
+        }
+    }
+}
+
+/// Opens the images to evaluate on: those that `flags` name, or else the run's. Returns them, and whether they are those
+/// that the run was trained on.
+fn open_images(trained: &Pretrained, folder: Option<&RunFolder>, flags: &EvaluateFlags) -> Result<(Dataset, bool)> {
+    let known = trained.run.as_ref().and_then(|run| run.dataset.as_ref());
+    let on_these = |data: &Path| {
+        format!("evaluate on these: slimclr evaluate {} --data {}", shell::path(&flags.run), shell::path(data))
+    };
+    match (folder.map(RunImages::of).transpose()?, &flags.data) {
+        (Some(images), None) => Ok((images.open_unchanged(known, on_these)?, true)),
+        (Some(images), Some(data)) => {
+            let dataset = Dataset::open(data)?;
+            let is_same = matches!(images.compare(known, dataset.summary())?, Comparison::Same);
+            Ok((dataset, is_same))
+        }
+        (None, Some(data)) => Ok((Dataset::open(data)?, false)),
+        (None, None) => {
+            let data = trained.options().data;
+            let dataset = Dataset::open(&data)?;
+            let changes = known.map(|then| then.differences(dataset.summary())).unwrap_or_default();
+            if !changes.is_empty() {
+                bail!(
+                    "the images in {data} are not those that this network was trained on: {}. Put the earlier ones back, \
+                     or {}",
+                    changes.join("; "),
+                    on_these(Path::new(&data))
+                );
+            }
+            Ok((dataset, false))
         }
     }
 }
@@ -177,8 +211,9 @@ impl Default for Probes {
 /// # Errors
 /// If its checkpoint, its images or the device cannot be used.
 pub fn evaluate_run(folder: &RunFolder, config: &Config, device: &Device) -> Result<()> {
-    let loader = Loader::new(Dataset::open(&config.data)?, config, None)?;
     let trained = pretrained::open(folder.path())?;
+    let images = RunImages::of(folder)?;
+    let loader = Loader::new(images.open(&images.locate(&config.data))?, config, None)?;
     let (evaluations, neighbours) = evaluate(&trained, Some(folder), config, device, loader, &Probes::default())?;
     folder.append(&evaluations)?;
     summary::show(folder, &neighbours)
@@ -195,7 +230,8 @@ pub fn cached_neighbours(folder: &RunFolder) -> Vec<Neighbours> {
         let trained = pretrained::open(folder.path())?;
         let (config, checkpoint) =
             (trained.options(), trained.checkpoint().context("not a checkpoint of this program")?);
-        let dataset = Dataset::open(&config.data)?;
+        let images = RunImages::of(folder)?;
+        let dataset = images.open(&images.locate(&folder.config()?.data))?;
         let cache = FeatureCache::new(folder, checkpoint, &dataset, config.image_size)?;
         let [bank, test] = cache.read(&Device::flex()).context("the features are not cached")?;
         block_on(neighbours(&dataset, &config.widths, &bank, &test))

@@ -21,7 +21,7 @@ use slimclr_core::{
 use super::{
     evaluate::evaluate_run,
     landscape::{self, LandscapeFlags},
-    pretrain::{INTERRUPTED, new_trainer, resume_trainer, train},
+    pretrain::{INTERRUPTED, new_trainer, train},
     report,
 };
 use crate::{
@@ -33,8 +33,9 @@ use crate::{
     },
     model_card,
     options::{self, Preset},
+    resume::{Request, Resumption},
     run_folder::{REPORT, RunFolder, create_folder, write_atomically},
-    terminal,
+    shell, terminal,
 };
 
 /// File name of an experiment's options.
@@ -45,8 +46,9 @@ const DATA: &str = "data";
 const FIGURES: &str = "figures";
 /// Grid points per side of an arm's loss landscape: enough for its shape, in half the time of the default.
 const CELLS: u16 = 15;
-/// Options that may change when an experiment resumes. `knn` and `evaluate_every` must not: results must be comparable.
-const CHANGEABLE_ON_RESUME: [&str; 2] = ["device", "checkpoint_every"];
+/// Options that may change when an experiment resumes. `knn` and `evaluate_every` must not: results must be comparable. The
+/// images under another path are compared with those of each arm.
+const CHANGEABLE_ON_RESUME: [&str; 3] = ["data", "device", "checkpoint_every"];
 
 /// Flags of `slimclr experiment cifar10`.
 #[derive(Args)]
@@ -243,27 +245,33 @@ impl Experiment {
 
     /// Runs an arm, or what is left of it.
     fn run(&self, arm: Arm) -> Result<End> {
-        let (path, config, (device, _)) = (self.folder(arm), self.config(arm), &self.device);
-        let (folder, trainer) = match RunFolder::open(&path) {
-            Ok(folder) => {
-                options::check_resumable(&folder.config()?, &config)?;
-                if ArmResult::read(arm, &folder)?.state == State::Done {
-                    eprintln!("arm {arm} is already done");
-                    return Ok(End::Done);
-                }
-                let trainer = resume_trainer(&folder, &config, device)?;
-                (folder, trainer)
+        let (path, config, device) = (self.folder(arm), self.config(arm), &self.device.0);
+        let (folder, lock, config, dataset, trainer) = if RunFolder::is_begun(&path) {
+            let folder = RunFolder::open(&path)?;
+            let instead = || "choose another folder with --out".to_owned();
+            options::check_resumable(&folder.config()?, &config, instead)?;
+            if ArmResult::read(arm, &folder)?.state == State::Done {
+                eprintln!("arm {arm} is already done");
+                return Ok(End::Done);
             }
-            Err(_) => {
-                let trainer = new_trainer(&config, device)?;
-                (RunFolder::create(&path, &config)?, trainer)
-            }
+            let lock = folder.lock()?;
+            let request = Request { config, gives_data: true, accepts_changed_images: false, instead: &instead };
+            let resumption = Resumption::open(folder, lock, request)?;
+            let trainer = resumption.trainer(device)?;
+            resumption.keep_images()?;
+            let Resumption { folder, lock, config, dataset, .. } = resumption;
+            (folder, lock, config, dataset, trainer)
+        } else {
+            let dataset = Dataset::open(&config.data)?;
+            let trainer = new_trainer(&config, device)?;
+            let (folder, lock) = RunFolder::create(&path, &config, dataset.summary())?;
+            (folder, lock, config, dataset, trainer)
         };
         if !results::is_trained(&folder.events()?) {
-            let loader = Loader::new(Dataset::open(&config.data)?, &config, Some(folder.clone()))?;
+            let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
             let (commands, received_commands) = mpsc::unbounded();
             let run = Run::new(config.clone(), trainer, self.device.clone(), loader, received_commands);
-            if train(run, &folder, commands)? {
+            if train(run, (&folder, &lock), commands)? {
                 return Ok(End::Interrupted);
             }
         }
@@ -353,12 +361,5 @@ impl Options {
 
 /// Returns this program's command line, quoted for a shell.
 fn command_line() -> String {
-    let quoted = std::env::args().skip(1).map(|argument| {
-        let is_plain = |c: char| c.is_alphanumeric() || "-_./,=:+".contains(c);
-        match !argument.is_empty() && argument.chars().all(is_plain) {
-            true => argument,
-            false => format!("'{}'", argument.replace('\'', r"'\''")),
-        }
-    });
-    ["slimclr".to_owned()].into_iter().chain(quoted).collect::<Vec<_>>().join(" ")
+    shell::command(std::env::args_os().skip(1))
 }

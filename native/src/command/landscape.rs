@@ -14,10 +14,11 @@ use slimclr_core::{
 };
 
 use crate::{
-    data::{Dataset, loader::Loader},
+    data::loader::Loader,
     device,
     run_folder::{RunFolder, write_atomically},
-    terminal,
+    run_images::RunImages,
+    shell, terminal,
 };
 
 /// The default number of images that losses are averaged over.
@@ -85,7 +86,7 @@ pub fn run(flags: &LandscapeFlags) -> Result<()> {
     let folder = RunFolder::open(&flags.run)?;
     terminal::print(&summary(&compute(&folder, flags)?));
     terminal::print(&format!("landscape: {}", folder.landscape_path().display()));
-    eprintln!("next, draw it: slimclr report {}", flags.run.display());
+    eprintln!("next, draw it: slimclr report {}", shell::path(&flags.run));
     Ok(())
 }
 
@@ -103,18 +104,20 @@ pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> 
              `slimclr pretrain --interference`"
         );
     }
-    if !folder.has_checkpoint() {
-        bail!(
-            "{name} has no checkpoint, which a landscape needs: the run ended or diverged before it saved one. Resume \
-             it with `slimclr pretrain --resume {name}`, or train a new run with a lower --learning-rate or a smaller \
-             --checkpoint-every"
-        );
-    }
-    let bytes = folder.checkpoint()?;
+    let bytes = folder.latest_checkpoint()?.with_context(|| {
+        format!(
+            "{name} has no checkpoint, which a landscape needs: the run ended or diverged before it saved one. Resume it \
+             with `slimclr pretrain --resume {}`, or train a new run with a lower --learning-rate or a smaller \
+             --checkpoint-every",
+            shell::path(&flags.run)
+        )
+    })?;
     let checkpoint = Checkpoint::read(&bytes).with_context(|| folder.checkpoint_context())?;
     let config = checkpoint.config();
     let widths = width_indices(&flags.widths, &config.network_widths()?).with_context(|| name.to_string())?;
-    let dataset = Dataset::open(&config.data)?;
+    let dataset = RunImages::of(folder)?.open_unchanged(checkpoint.dataset(), |_| {
+        format!("continue on these: slimclr pretrain --resume {} --accept-changed-images", shell::path(&flags.run))
+    })?;
     let schedule = config.schedule(dataset.len(Split::Train))?;
     let images_per_epoch = schedule.steps_per_epoch as usize * config.batch;
     let images = flags.images.unwrap_or(IMAGES.min(images_per_epoch));

@@ -11,10 +11,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use clap::{ArgMatches, Args};
+use clap::{ArgMatches, Args, parser::ValueSource};
 use futures::{StreamExt, channel::mpsc, executor::block_on, pin_mut};
 use slimclr_core::{
-    checkpoint::Checkpoint,
     command::Command,
     config::Config,
     method::Trainer,
@@ -26,8 +25,10 @@ use crate::{
     device,
     options::{self, Preset},
     pretrained,
+    resume::{Request, Resumption, new_run_command},
     run_folder::RunFolder,
-    summary,
+    run_lock::RunLock,
+    shell, summary,
     terminal::Progress,
 };
 
@@ -52,6 +53,9 @@ pub struct PretrainFlags {
     /// Resume the run in this folder
     #[arg(long, value_name = "FOLDER")]
     resume: Option<PathBuf>,
+    /// Resume although the images have changed: an epoch keeps its number of steps, and the schedule stays as planned
+    #[arg(long, requires = "resume")]
+    accept_changed_images: bool,
     #[command(flatten)]
     options: Config,
 }
@@ -61,37 +65,70 @@ pub struct PretrainFlags {
 /// # Errors
 /// If options, data or device are invalid, or training fails.
 pub fn run(flags: &PretrainFlags, matches: &ArgMatches) -> Result<ExitCode> {
-    // The run's folder is created last, after everything else that can fail.
-    let (config, existing) = match &flags.resume {
-        Some(path) => {
-            let folder = RunFolder::open(path)?;
-            let started = folder.config()?;
-            let config = options::merge(&started, None, &flags.options, matches)?;
-            options::check_resumable(&started, &config)?;
-            (config, Some(folder))
-        }
-        None => (options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?, None),
-    };
-    let dataset = Dataset::open(&config.data)?;
-    let config = config.for_classes(dataset.summary().classes.len());
-    config.schedule(dataset.len(Split::Train))?;
-    let (device, device_name) = device::for_run(&config)?;
-    let (trainer, folder) = match (existing, &flags.out) {
-        (Some(folder), _) => (resume_trainer(&folder, &config, &device)?, folder),
-        (None, Some(path)) => (new_trainer(&config, &device)?, RunFolder::create(path, &config)?),
-        (None, None) => (new_trainer(&config, &device)?, RunFolder::create_numbered(&flags.preset.name(), &config)?),
+    let Prepared { folder, lock, config, dataset, device, trainer } = match &flags.resume {
+        Some(path) => prepare_resumption(path, flags, matches)?,
+        None => prepare_new(flags, matches)?,
     };
     let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
     let (commands, received_commands) = mpsc::unbounded();
-    let run = Run::new(config, trainer, (device, device_name), loader, received_commands);
-    let interrupted = train(run, &folder, commands)?;
+    let run = Run::new(config, trainer, device, loader, received_commands);
+    let interrupted = train(run, (&folder, &lock), commands)?;
     summary::show(&folder, &[])?;
     if interrupted {
         print_resume_hint(&folder);
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    eprintln!("next, measure linear probes: slimclr evaluate {}", folder.path().display());
+    eprintln!("next, measure linear probes: slimclr evaluate {}", shell::path(folder.path()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A run that only this process trains, before its next step.
+struct Prepared {
+    folder: RunFolder,
+    lock: RunLock,
+    config: Config,
+    dataset: Dataset,
+    /// The device and its name.
+    device: (Device, String),
+    trainer: Trainer,
+}
+
+/// Prepares a new run. Its folder is created last, after everything else that can fail.
+fn prepare_new(flags: &PretrainFlags, matches: &ArgMatches) -> Result<Prepared> {
+    let config = options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?;
+    let dataset = Dataset::open(&config.data)?;
+    let config = config.for_classes(dataset.summary().classes.len());
+    config.schedule(dataset.len(Split::Train))?;
+    let device = device::for_run(&config)?;
+    let trainer = new_trainer(&config, &device.0)?;
+    let (folder, lock) = match &flags.out {
+        Some(path) => RunFolder::create(path, &config, dataset.summary())?,
+        None => RunFolder::create_numbered(&flags.preset.name(), &config, dataset.summary())?,
+    };
+    Ok(Prepared { folder, lock, config, dataset, device, trainer })
+}
+
+/// Prepares the run in the folder `path` to continue. What the folder keeps is changed last.
+fn prepare_resumption(path: &Path, flags: &PretrainFlags, matches: &ArgMatches) -> Result<Prepared> {
+    let folder = RunFolder::open(path)?;
+    let lock = folder.lock()?;
+    let started = folder.config()?;
+    let config = options::merge(&started, None, &flags.options, matches)?;
+    let new_run = new_run_command(&folder, options::given(matches)?)?;
+    let instead = || format!("A new run can start from its weights: {new_run}");
+    options::check_resumable(&started, &config, instead)?;
+    let request = Request {
+        config,
+        gives_data: matches.value_source("data") == Some(ValueSource::CommandLine),
+        accepts_changed_images: flags.accept_changed_images,
+        instead: &instead,
+    };
+    let resumption = Resumption::open(folder, lock, request)?;
+    let device = device::for_run(&resumption.config)?;
+    let trainer = resumption.trainer(&device.0)?;
+    resumption.keep_images()?;
+    let Resumption { folder, lock, config, dataset, .. } = resumption;
+    Ok(Prepared { folder, lock, config, dataset, device, trainer })
 }
 
 /// Creates a trainer at step 0, with random weights or those of the option `init`.
@@ -112,28 +149,18 @@ pub fn new_trainer(config: &Config, device: &Device) -> Result<Trainer> {
         .with_context(|| format!("--init {}: choose a network with the same backbone and widths", config.init))
 }
 
-/// Creates a trainer from the latest checkpoint in `folder`, or a new one if there is no checkpoint.
-///
-/// # Errors
-/// If the checkpoint is damaged, or that of a run with other options.
-pub fn resume_trainer(folder: &RunFolder, config: &Config, device: &Device) -> Result<Trainer> {
-    if !folder.has_checkpoint() {
-        return new_trainer(config, device);
-    }
-    let bytes = folder.checkpoint()?;
-    let checkpoint = Checkpoint::read(&bytes).with_context(|| folder.checkpoint_context())?;
-    options::check_resumable(checkpoint.config(), config)?;
-    checkpoint.resume(device).with_context(|| folder.checkpoint_context())
-}
-
 /// Trains until the run ends or is stopped, showing its events and appending them to the log. Returns whether Ctrl-C
 /// was pressed, even if the run finished first.
 ///
 /// # Errors
 /// If training fails, or the events cannot be written.
-pub fn train(run: Run<Loader>, folder: &RunFolder, commands: mpsc::UnboundedSender<Command>) -> Result<bool> {
+pub fn train(
+    run: Run<Loader>,
+    (folder, lock): (&RunFolder, &RunLock),
+    commands: mpsc::UnboundedSender<Command>,
+) -> Result<bool> {
     let is_interrupted = stop_on_interrupt(commands);
-    let mut log = folder.log_from(run.steps())?;
+    let mut log = folder.log_from(run.steps(), lock)?;
     let mut progress = Progress::new();
     block_on(async {
         let events = run.events();
@@ -150,7 +177,7 @@ pub fn train(run: Run<Loader>, folder: &RunFolder, commands: mpsc::UnboundedSend
 
 /// Prints the command that resumes the run in `folder`.
 pub fn print_resume_hint(folder: &RunFolder) {
-    eprintln!("stopped; resume with: slimclr pretrain --resume {}", folder.path().display());
+    eprintln!("stopped; resume with: slimclr pretrain --resume {}", shell::path(folder.path()));
 }
 
 /// Makes the first Ctrl-C stop the latest run after the current step, with a checkpoint. The second one, and any while

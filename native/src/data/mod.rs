@@ -20,7 +20,7 @@ use slimclr_core::{
 use self::fetch::hex;
 
 /// The value of the option `data` for the embedded images.
-const EMBEDDED: &str = "embedded";
+pub const EMBEDDED: &str = "embedded";
 
 /// Labelled training and test images.
 pub struct Dataset {
