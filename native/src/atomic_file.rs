@@ -2,11 +2,12 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::Write,
+    io::{self, Write},
     path::Path,
 };
 
 use anyhow::{Context, Result};
+use tempfile::NamedTempFile;
 
 /// Start of the names of temporary files, before [`RANDOM`] letters and digits.
 const PREFIX: &str = ".tmp";
@@ -20,20 +21,29 @@ const RANDOM: usize = 6;
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(PREFIX).rand_bytes(RANDOM);
-        // Temporary files are private by default; these get the permissions of any new file.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder)?;
-        // Tells `sweep` that the file's process is alive. Some file systems have no locks.
-        let _ = file.as_file().try_lock();
+        let mut file = temporary_file(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
-        std::io::Result::Ok(())
+        io::Result::Ok(())
     };
     write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Creates a file under a temporary name, to be renamed when it is whole.
+///
+/// # Errors
+/// If the folder cannot be written.
+pub fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX).rand_bytes(RANDOM);
+    // Temporary files are private by default; these get the permissions of any new file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder)?;
+    // Tells `sweep` that the file's process is alive. Some file systems have no locks.
+    let _ = file.as_file().try_lock();
+    Ok(file)
 }
 
 /// Removes the temporary files that killed processes left in `folder`, if it exists. Files that are still being written
@@ -51,7 +61,7 @@ pub fn sweep(folder: &Path) {
     }
 }
 
-/// Returns whether a file's name is one that [`write_atomically`] uses.
+/// Returns whether a file's name is one of [`temporary_file`].
 fn is_temporary(name: &str) -> bool {
     let random = name.strip_prefix(PREFIX);
     random.is_some_and(|random| random.len() == RANDOM && random.chars().all(|c| c.is_ascii_alphanumeric()))

@@ -1,6 +1,7 @@
 //! Trains slimmable self-supervised networks: one run gives encoders of several widths that share weights.
 
 mod atomic_file;
+mod cache_folder;
 mod command;
 mod data;
 mod device;
@@ -16,6 +17,7 @@ mod run_images;
 mod run_lock;
 mod shell;
 mod summary;
+mod tensor_file;
 mod terminal;
 
 use std::{path::PathBuf, process::ExitCode};

@@ -1,6 +1,6 @@
-use std::fs;
+use std::{fs, process::Command};
 
-use crate::program::{events, image_folder, pretrain, slimclr, succeeds, text};
+use crate::program::{events, image_folder, pretrain, refuses, slimclr, succeeds, text};
 
 #[test]
 fn features_are_cached_between_evaluations() {
@@ -33,4 +33,28 @@ fn features_are_cached_between_evaluations() {
     fs::copy(images.join("b/003.png"), images.join("a/000.png")).unwrap();
     evaluate(&[]);
     assert!(fs::read(&cache).unwrap() != features, "the stale cache was used");
+}
+
+#[test]
+fn features_of_other_images_are_removed_and_damaged_images_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let [images, others, out, cache] = ["images", "others", "run", "cache"].map(|name| folder.path().join(name));
+    image_folder(&images, &["a", "b"], 12, 12);
+    image_folder(&others, &["a", "b"], 20, 12);
+    succeeds(&pretrain(&["--data", &text(&images), "--epochs", "1", "--out", &text(&out)]));
+    let evaluate = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slimclr"));
+        let arguments = ["evaluate", &text(&out), "--data", &text(&others), "--probe-epochs", "2"];
+        command.args(arguments).env("SLIMCLR_CACHE", &cache).output().unwrap()
+    };
+    // Its header is intact, its pixels are not.
+    let damaged = others.join("a/000.png");
+    let bytes = fs::read(&damaged).unwrap();
+    fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
+    succeeds(&evaluate());
+    assert!(!out.join("features.safetensors").exists());
+    assert!(cache.read_dir().unwrap().all(|entry| entry.unwrap().path().is_dir()), "features were left behind");
+    fs::remove_dir_all(&cache).unwrap();
+    fs::write(&cache, "no folder").unwrap();
+    refuses(&evaluate(), "cannot create the folder");
 }

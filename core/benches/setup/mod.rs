@@ -1,5 +1,7 @@
 //! Setup of benchmarks, for `cargo bench` and for `cargo xtask bench`.
 
+use std::rc::Rc;
+
 use burn::tensor::{Device, Distribution, Tensor};
 use slimclr_core::{
     augment::{AugmentConfig, Augmenter, Normalisation, view_rng},
@@ -47,7 +49,7 @@ impl Views {
 /// Draws features of images in ten classes, `[images, length]`.
 pub fn features(images: usize, length: usize) -> Features {
     Features {
-        values: Tensor::random([images, length], Distribution::Normal(0.0, 1.0), &Device::flex()),
+        values: Rc::new(Tensor::<2>::random([images, length], Distribution::Normal(0.0, 1.0), &Device::flex())),
         labels: (0..images as u32).map(|image| image % 10).collect(),
         indices: (0..images).collect(),
     }

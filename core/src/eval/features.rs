@@ -1,67 +1,68 @@
 //! Features of labelled images, for every width in one pass over the images.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use std::{fmt::Debug, ops::Range, rc::Rc};
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::{
     data::batch::LabelledImages,
     encoder::Encoder,
     forward::{Forward, Mode},
-    loss::normalize,
     parameter::Parameters,
 };
+
+/// Pixels that pass through a network at once, which bounds the memory of activations: 64 images of 224 by 224 pixels.
+const PIXELS_AT_ONCE: usize = 64 * 224 * 224;
+
+/// A matrix `[n, f]` whose rows are read onto a device a few at a time, because it may be larger than memory.
+pub trait Rows: Debug {
+    /// Returns the number of rows and of columns.
+    fn dims(&self) -> [usize; 2];
+
+    /// Returns the device that rows are read onto.
+    fn device(&self) -> Device;
+
+    /// Reads consecutive rows.
+    fn rows(&self, range: Range<usize>) -> Tensor<2>;
+
+    /// Reads the rows with these indices, in this order.
+    fn select(&self, indices: &[u32]) -> Tensor<2>;
+}
+
+/// A matrix in the device's memory.
+impl Rows for Tensor<2> {
+    fn dims(&self) -> [usize; 2] {
+        Tensor::dims(self)
+    }
+
+    fn device(&self) -> Device {
+        Tensor::device(self)
+    }
+
+    fn rows(&self, range: Range<usize>) -> Tensor<2> {
+        self.clone().slice([range])
+    }
+
+    fn select(&self, indices: &[u32]) -> Tensor<2> {
+        let indices = Tensor::<1, Int>::from_data(TensorData::from(indices), &Tensor::device(self));
+        Tensor::select(self.clone(), 0, indices)
+    }
+}
+
+/// Divides `0..count` into consecutive ranges of `size`; the last one may be shorter.
+pub(super) fn chunks(count: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..count).step_by(size).map(move |start| start..(start + size).min(count))
+}
 
 /// One width's features of a set of images.
 #[derive(Debug, Clone)]
 pub struct Features {
     /// The backbone's output, before the head: `[n, f]`.
-    pub values: Tensor<2>,
+    pub values: Rc<dyn Rows>,
     /// The class of each image.
     pub labels: Vec<u32>,
     /// The index of each image in its set.
     pub indices: Vec<usize>,
-}
-
-/// Computes the features of a set of images, chunk by chunk.
-pub struct Extractor<'a> {
-    encoder: &'a Encoder,
-    parameters: &'a mut Parameters,
-    device: &'a Device,
-    chunks: Vec<Vec<Tensor<2>>>,
-    labels: Vec<u32>,
-    indices: Vec<usize>,
-}
-
-impl<'a> Extractor<'a> {
-    /// Creates an extractor without images.
-    pub fn new(encoder: &'a Encoder, parameters: &'a mut Parameters, device: &'a Device) -> Self {
-        let widths = encoder.layout().widths().len();
-        Self { encoder, parameters, device, chunks: vec![Vec::new(); widths], labels: Vec::new(), indices: Vec::new() }
-    }
-
-    /// Runs every width's backbone, in evaluation mode, over a chunk of images.
-    pub fn add(&mut self, chunk: LabelledImages) {
-        let shape = [chunk.labels.len(), 3, chunk.size, chunk.size];
-        let images = Tensor::<4>::from_data(TensorData::new(chunk.pixels, shape), self.device);
-        for (width, features) in self.chunks.iter_mut().enumerate() {
-            let mut forward = Forward::new(self.parameters, width, Mode::Eval);
-            features.push(forward.features(self.encoder, images.clone()));
-        }
-        self.labels.extend(chunk.labels);
-        self.indices.extend(chunk.indices);
-    }
-
-    /// Returns the features of each width, widest first; `None` if there was no image.
-    pub fn finish(self) -> Option<Vec<Features>> {
-        if self.labels.is_empty() {
-            return None;
-        }
-        let of_width = |chunks| Features {
-            values: Tensor::cat(chunks, 0),
-            labels: self.labels.clone(),
-            indices: self.indices.clone(),
-        };
-        Some(self.chunks.into_iter().map(of_width).collect())
-    }
 }
 
 impl Features {
@@ -77,11 +78,80 @@ impl Features {
         for (row, image) in images.enumerate() {
             targets[row * classes + self.labels[image] as usize] = 1.0;
         }
-        Tensor::from_data(TensorData::new(targets, shape), (&self.values.device(), self.values.dtype()))
+        Tensor::from_data(TensorData::new(targets, shape), &self.values.device())
+    }
+}
+
+/// The features of some images of a set.
+#[derive(Debug, Clone)]
+pub struct FeatureChunk {
+    /// The features at each width, widest first: `[n, f]`.
+    pub values: Vec<Tensor<2>>,
+    /// The class of each image.
+    pub labels: Vec<u32>,
+    /// The index of each image in its set.
+    pub indices: Vec<usize>,
+}
+
+/// Computes the features of images.
+pub struct Extractor<'a> {
+    encoder: &'a Encoder,
+    parameters: &'a mut Parameters,
+    device: &'a Device,
+}
+
+impl<'a> Extractor<'a> {
+    /// Creates an extractor of a network's features.
+    pub fn new(encoder: &'a Encoder, parameters: &'a mut Parameters, device: &'a Device) -> Self {
+        Self { encoder, parameters, device }
     }
 
-    /// Returns the features, each scaled to unit length.
-    pub fn normalized(&self) -> Tensor<2> {
-        normalize(self.values.clone())
+    /// Runs every width's backbone over images, in evaluation mode. Returns `None` if there are none.
+    pub fn extract(&mut self, images: LabelledImages) -> Option<FeatureChunk> {
+        let LabelledImages { pixels, labels, indices, size } = images;
+        if labels.is_empty() {
+            return None;
+        }
+        let images = TensorData::new(pixels, [labels.len(), 3, size, size]);
+        let images = Tensor::<4>::from_data(images, self.device);
+        let mut values = vec![Vec::new(); self.encoder.layout().widths().len()];
+        for part in chunks(labels.len(), (PIXELS_AT_ONCE / (size * size)).max(1)) {
+            let part = images.clone().slice([part]);
+            for (width, features) in values.iter_mut().enumerate() {
+                let mut forward = Forward::new(self.parameters, width, Mode::Eval);
+                features.push(forward.features(self.encoder, part.clone()));
+            }
+        }
+        let values = values.into_iter().map(|parts| Tensor::cat(parts, 0)).collect();
+        Some(FeatureChunk { values, labels, indices })
+    }
+}
+
+/// Collects the features of a set of images in the device's memory.
+#[derive(Debug, Default)]
+pub struct Collector {
+    /// For each width, the features of each chunk.
+    values: Vec<Vec<Tensor<2>>>,
+    labels: Vec<u32>,
+    indices: Vec<usize>,
+}
+
+impl Collector {
+    /// Adds the features of more images.
+    pub fn add(&mut self, chunk: FeatureChunk) {
+        self.values.resize(chunk.values.len(), Vec::new());
+        self.values.iter_mut().zip(chunk.values).for_each(|(chunks, values)| chunks.push(values));
+        self.labels.extend(chunk.labels);
+        self.indices.extend(chunk.indices);
+    }
+
+    /// Returns the features of each width, widest first; `None` if there was no image.
+    pub fn finish(self) -> Option<Vec<Features>> {
+        let of_width = |chunks| Features {
+            values: Rc::new(Tensor::cat(chunks, 0)),
+            labels: self.labels.clone(),
+            indices: self.indices.clone(),
+        };
+        (!self.labels.is_empty()).then(|| self.values.into_iter().map(of_width).collect())
     }
 }

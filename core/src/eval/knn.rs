@@ -2,15 +2,25 @@
 
 use std::cmp::Ordering;
 
-use burn::tensor::{ExecutionError, Tensor};
+use burn::tensor::ExecutionError;
 
-use super::{Accuracy, features::Features};
-use crate::kernel::threads::map;
+use super::{
+    Accuracy,
+    features::{Features, Rows, chunks},
+};
+use crate::{kernel::threads::for_each_chunk, loss::normalize};
 
 /// Votes count `exp(similarity / TEMPERATURE)`.
 const TEMPERATURE: f32 = 0.1;
 
-/// Queries per transfer of similarities to the host: each takes 200 kB for a bank of 50,000 images.
+/// Queries that one pass over the bank serves: their features and neighbours take 400 MB for 2,048 features and `k` of
+/// 200. The bank may be read from a disk, so few passes matter.
+const QUERIES_PER_PASS: usize = 16_384;
+
+/// Images of the bank on the device at once: 64 MB for 2,048 features.
+const BANK_AT_ONCE: usize = 8192;
+
+/// Queries per transfer of similarities to the host: 8 MB.
 const QUERIES_AT_ONCE: usize = 256;
 
 /// A training image near a query.
@@ -22,50 +32,83 @@ pub struct Neighbour {
     pub similarity: f32,
 }
 
-/// Finds the `k` most similar images of `bank` to each row of `queries`, nearest first; both of unit length, `[m, f]`
-/// and `[n, f]`.
+/// Finds the `k` most similar images of `bank`, `[m, f]`, to each of `queries`, `[n, f]`, nearest first.
 ///
 /// # Errors
 /// If the device fails.
-pub async fn nearest(bank: Tensor<2>, queries: Tensor<2>, k: usize) -> Result<Vec<Vec<Neighbour>>, ExecutionError> {
-    let [count, _] = queries.dims();
-    let images = bank.dims()[0];
+pub async fn nearest(bank: &dyn Rows, queries: &dyn Rows, k: usize) -> Result<Vec<Vec<Neighbour>>, ExecutionError> {
+    let ([images, _], [count, _]) = (bank.dims(), queries.dims());
     let k = k.min(images);
-    let bank = bank.transpose();
-    let mut neighbours = Vec::with_capacity(count);
-    for start in (0..count).step_by(QUERIES_AT_ONCE) {
-        let chunk = queries.clone().narrow(0, start, QUERIES_AT_ONCE.min(count - start));
-        let rows = chunk.dims()[0];
-        let similarities = chunk.matmul(bank.clone()).into_data_async().await?.convert::<f32>();
-        let similarities = similarities.as_slice::<f32>().expect("the data was just converted to f32");
-        neighbours.extend(map(rows, |row| most_similar(&similarities[row * images..][..images], k)));
+    let mut found = Vec::with_capacity(count);
+    for pass in chunks(count, QUERIES_PER_PASS) {
+        let mut nearest = vec![Nearest::new(k); pass.len()];
+        let queries = normalize(queries.rows(pass));
+        for part in chunks(images, BANK_AT_ONCE) {
+            let part_of_bank = normalize(bank.rows(part.clone())).transpose();
+            for rows in chunks(nearest.len(), QUERIES_AT_ONCE) {
+                let similarities = queries.clone().slice([rows.clone()]).matmul(part_of_bank.clone());
+                let similarities = similarities.into_data_async().await?.convert::<f32>();
+                let similarities = similarities.as_slice::<f32>().expect("the data was just converted to f32");
+                for_each_chunk(
+                    &mut nearest[rows],
+                    1,
+                    || (),
+                    |_, row, nearest| {
+                        let similarities = &similarities[row * part.len()..][..part.len()];
+                        nearest.iter_mut().for_each(|nearest| nearest.add(part.start, similarities));
+                    },
+                );
+            }
+        }
+        found.extend(nearest.into_iter().map(Nearest::finish));
     }
-    Ok(neighbours)
+    Ok(found)
 }
 
-/// Returns the `k` nearest of the images with these similarities, nearest first.
-fn most_similar(similarities: &[f32], k: usize) -> Vec<Neighbour> {
-    /// Images that are skipped together if none is near enough.
-    const RUN: usize = 64;
-    let mut near = Vec::new();
-    // Similarity of the nearest image seen beyond the `k` nearest; initially the lowest value by `total_cmp`.
-    let mut too_far = f32::from_bits(u32::MAX);
-    for (run, similarities) in similarities.chunks(RUN).enumerate() {
-        if similarities.iter().fold(true, |all, similarity| all & (*similarity < too_far)) {
-            continue;
-        }
-        let neighbours =
-            (run * RUN..).zip(similarities).filter(|(_, similarity)| similarity.total_cmp(&too_far).is_ge());
-        near.extend(neighbours.map(|(image, &similarity)| Neighbour { image, similarity }));
-        if near.len() > 2 * k + RUN {
-            let (_, next, _) = near.select_nth_unstable_by(k, nearer);
-            too_far = next.similarity;
-            near.truncate(k);
+/// The nearest of the images seen so far to a query.
+#[derive(Clone)]
+struct Nearest {
+    k: usize,
+    /// The `k` nearest, among a few others.
+    near: Vec<Neighbour>,
+    /// Similarity of the nearest image that is known to be beyond the `k` nearest; initially the lowest value by
+    /// `total_cmp`.
+    too_far: f32,
+}
+
+impl Nearest {
+    fn new(k: usize) -> Self {
+        Self { k, near: Vec::new(), too_far: f32::from_bits(u32::MAX) }
+    }
+
+    /// Adds the images from `first` on, with these similarities.
+    fn add(&mut self, first: usize, similarities: &[f32]) {
+        /// Images that are skipped together if none is near enough.
+        const RUN: usize = 64;
+        for (run, similarities) in similarities.chunks(RUN).enumerate() {
+            if similarities.iter().fold(true, |all, similarity| all & (*similarity < self.too_far)) {
+                continue;
+            }
+            let neighbours = (first + run * RUN..)
+                .zip(similarities)
+                .filter(|(_, similarity)| similarity.total_cmp(&self.too_far).is_ge())
+                .map(|(image, &similarity)| Neighbour { image, similarity });
+            self.near.extend(neighbours);
+            if self.near.len() > 2 * self.k + RUN {
+                let (_, next, _) = self.near.select_nth_unstable_by(self.k, nearer);
+                self.too_far = next.similarity;
+                self.near.truncate(self.k);
+            }
         }
     }
-    near.sort_unstable_by(nearer);
-    near.truncate(k);
-    near
+
+    /// Returns the `k` nearest, nearest first.
+    fn finish(mut self) -> Vec<Neighbour> {
+        self.near.sort_unstable_by(nearer);
+        self.near.truncate(self.k);
+        self.near.shrink_to_fit();
+        self.near
+    }
 }
 
 /// Orders by similarity, highest first. Ties go to the earlier image, so that runs are reproducible.
@@ -78,7 +121,7 @@ fn nearer(a: &Neighbour, b: &Neighbour) -> Ordering {
 /// # Errors
 /// If the device fails.
 pub async fn knn(bank: &Features, test: &Features, k: usize) -> Result<Accuracy, ExecutionError> {
-    let neighbours = nearest(bank.normalized(), test.normalized(), k).await?;
+    let neighbours = nearest(&*bank.values, &*test.values, k).await?;
     let classes = bank.classes();
     let right = neighbours
         .iter()
@@ -99,7 +142,9 @@ fn vote(neighbours: &[Neighbour], labels: &[u32], classes: usize) -> Option<u32>
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use std::rc::Rc;
+
+    use burn::tensor::{Device, Distribution, Tensor};
     use futures::executor::block_on;
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64Mcg;
@@ -107,7 +152,7 @@ mod tests {
     use super::*;
 
     fn features(values: [[f32; 2]; 4], labels: [u32; 4]) -> Features {
-        let values = Tensor::from_data(values, &Device::flex());
+        let values = Rc::new(Tensor::<2>::from_data(values, &Device::flex()));
         Features { values, labels: labels.to_vec(), indices: (0..4).collect() }
     }
 
@@ -126,7 +171,12 @@ mod tests {
             let mut sorted: Vec<_> = all.map(|(image, &similarity)| Neighbour { image, similarity }).collect();
             sorted.sort_by(nearer);
             let images = |found: &[Neighbour]| found.iter().map(|near| near.image).collect::<Vec<_>>();
-            assert_eq!(images(&most_similar(&similarities, k)), images(&sorted[..k]));
+            // The bank's parts are seen one after the other.
+            let mut nearest = Nearest::new(k);
+            for part in chunks(count, 1777) {
+                nearest.add(part.start, &similarities[part]);
+            }
+            assert_eq!(images(&nearest.finish()), images(&sorted[..k]));
         }
     }
 
@@ -134,10 +184,28 @@ mod tests {
     fn the_nearest_vote() {
         let bank = features([[1.0, 0.0], [2.0, 0.1], [0.0, 3.0], [-0.1, 1.0]], [0, 0, 1, 1]);
         let test = features([[5.0, 0.0], [0.0, 0.5], [1.0, 0.2], [1.0, 0.1]], [0, 1, 0, 1]);
-        let nearest = block_on(nearest(bank.normalized(), test.normalized(), 2)).unwrap();
+        let nearest = block_on(nearest(&*bank.values, &*test.values, 2)).unwrap();
         let images: Vec<Vec<usize>> = nearest.iter().map(|row| row.iter().map(|near| near.image).collect()).collect();
         assert_eq!(images, [[0, 1], [2, 3], [1, 0], [1, 0]]);
         let accuracy = block_on(knn(&bank, &test, 3)).unwrap();
         assert_eq!(accuracy, Accuracy::new(3, 4));
+    }
+
+    #[test]
+    fn a_bank_in_parts_has_the_neighbours_of_the_whole() {
+        let random = |rows| Tensor::<2>::random([rows, 5], Distribution::Normal(0.0, 1.0), &Device::flex());
+        let (bank, queries) = (random(2 * BANK_AT_ONCE + 100), random(QUERIES_AT_ONCE + 10));
+        let similarities = normalize(queries.clone()).matmul(normalize(bank.clone()).transpose()).into_data();
+        let similarities = similarities.as_slice::<f32>().unwrap().chunks_exact(bank.dims()[0]);
+        let found = block_on(nearest(&bank, &queries, 3)).unwrap();
+        assert_eq!(found.len(), QUERIES_AT_ONCE + 10);
+        for (found, similarities) in found.iter().zip(similarities) {
+            let mut best: Vec<f32> = similarities.to_vec();
+            best.sort_unstable_by(|a, b| b.total_cmp(a));
+            for (found, best) in found.iter().zip(best) {
+                assert!((found.similarity - best).abs() < 1e-6);
+                assert!((similarities[found.image] - found.similarity).abs() < 1e-6);
+            }
+        }
     }
 }

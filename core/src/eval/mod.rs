@@ -9,6 +9,11 @@ pub mod ridge;
 
 use burn::tensor::{ExecutionError, Tensor};
 
+use self::features::{Features, chunks};
+
+/// Images whose scores are computed at once: 16 MB for 1,000 classes.
+const IMAGES_AT_ONCE: usize = 4096;
+
 /// An accuracy on test images, with its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Accuracy {
@@ -36,22 +41,32 @@ pub struct ProbeAccuracy {
 }
 
 impl ProbeAccuracy {
-    /// Computes the accuracy of `scores`, `[n, classes]`, for images of the classes `labels`; `None` if a score is NaN
-    /// or infinite.
+    /// Computes the accuracy on `test` of a classifier that maps features, `[n, f]`, to `scores`, `[n, classes]`; `None`
+    /// if a score is NaN or infinite.
     ///
     /// # Errors
     /// If the device fails.
-    pub async fn of(scores: Tensor<2>, labels: &[u32]) -> Result<Option<Self>, ExecutionError> {
-        let [_, classes] = scores.dims();
-        let scores = scores.into_data_async().await?.convert::<f32>();
-        let scores = scores.as_slice::<f32>().expect("the data was just converted to f32");
-        if !scores.iter().all(|score| score.is_finite()) {
-            return Ok(None);
+    pub async fn of(
+        test: &Features,
+        mut scores: impl FnMut(Tensor<2>) -> Tensor<2>,
+    ) -> Result<Option<Self>, ExecutionError> {
+        let [mut top1, mut top5] = [0, 0];
+        for images in chunks(test.labels.len(), IMAGES_AT_ONCE) {
+            let scores = scores(test.values.rows(images.clone()));
+            let [_, classes] = scores.dims();
+            let scores = scores.into_data_async().await?.convert::<f32>();
+            let scores = scores.as_slice::<f32>().expect("the data was just converted to f32");
+            if !scores.iter().all(|score| score.is_finite()) {
+                return Ok(None);
+            }
+            for (row, label) in scores.chunks_exact(classes).zip(&test.labels[images]) {
+                let rank = rank(row, *label as usize);
+                top1 += usize::from(rank < 1);
+                top5 += usize::from(rank < 5);
+            }
         }
-        let ranks: Vec<usize> =
-            scores.chunks_exact(classes).zip(labels).map(|(row, label)| rank(row, *label as usize)).collect();
-        let within = |top: usize| Accuracy::new(ranks.iter().filter(|rank| **rank < top).count(), ranks.len());
-        Ok(Some(Self { top1: within(1), top5: within(5) }))
+        let [top1, top5] = [top1, top5].map(|right| Accuracy::new(right, test.labels.len()));
+        Ok(Some(Self { top1, top5 }))
     }
 }
 
@@ -69,23 +84,35 @@ fn rank(scores: &[f32], label: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use burn::tensor::Device;
     use futures::executor::block_on;
 
     use super::*;
+
+    /// Computes the accuracy of a classifier with these scores.
+    fn accuracy(scores: Tensor<2>, labels: &[u32]) -> Option<ProbeAccuracy> {
+        let test = Features { values: Rc::new(scores), labels: labels.to_vec(), indices: (0..labels.len()).collect() };
+        block_on(ProbeAccuracy::of(&test, |scores| scores)).unwrap()
+    }
 
     #[test]
     fn accuracies_follow_the_rank_of_the_right_class() {
         let falling = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0];
         let scores = Tensor::<2>::from_data([falling, falling, falling, [1.0; 6]], &Device::flex());
         // First, fifth, last; a tie that the lower classes win.
-        let accuracy = block_on(ProbeAccuracy::of(scores.clone(), &[0, 4, 5, 1])).unwrap();
-        assert_eq!(accuracy, Some(ProbeAccuracy { top1: Accuracy::new(1, 4), top5: Accuracy::new(3, 4) }));
+        let found = accuracy(scores.clone(), &[0, 4, 5, 1]);
+        assert_eq!(found, Some(ProbeAccuracy { top1: Accuracy::new(1, 4), top5: Accuracy::new(3, 4) }));
         // A class that the scores lack is not among five of three.
-        let accuracy = block_on(ProbeAccuracy::of(scores.clone().slice([0..1, 0..3]), &[3])).unwrap();
-        assert_eq!(accuracy.unwrap().top5, Accuracy::new(0, 1));
+        let found = accuracy(scores.clone().slice([0..1, 0..3]), &[3]);
+        assert_eq!(found.unwrap().top5, Accuracy::new(0, 1));
         // Weights that have diverged have no accuracy.
-        let accuracy = block_on(ProbeAccuracy::of(scores.mul_scalar(f32::INFINITY), &[0, 4, 5, 1])).unwrap();
-        assert_eq!(accuracy, None);
+        assert_eq!(accuracy(scores.mul_scalar(f32::INFINITY), &[0, 4, 5, 1]), None);
+        // Images are scored a part at a time.
+        let images = IMAGES_AT_ONCE + 3;
+        let labels: Vec<u32> = (0..images as u32).map(|image| u32::from(image >= 4096)).collect();
+        let found = accuracy(Tensor::from_data([falling], &Device::flex()).repeat_dim(0, images), &labels);
+        assert_eq!(found.unwrap().top1, Accuracy::new(IMAGES_AT_ONCE, images));
     }
 }

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{ExecutionError, Int, Tensor, TensorData, activation::softmax};
+use burn::tensor::{ExecutionError, Tensor, activation::softmax};
 pub use slimclr_run::probe::ProbeConfig;
 
 use super::{ProbeAccuracy, features::Features};
@@ -39,8 +39,8 @@ struct Layer {
 impl Layer {
     /// Creates a layer of zeros for `features`.
     fn new(features: &Features, classes: usize) -> Self {
-        let options = (&features.values.device(), features.values.dtype());
-        let zeros = || [features.values.dims()[1], 1].map(|rows| Tensor::zeros([rows, classes], options));
+        let device = features.values.device();
+        let zeros = || [features.values.dims()[1], 1].map(|rows| Tensor::zeros([rows, classes], &device));
         Self { values: zeros(), velocity: zeros() }
     }
 }
@@ -112,8 +112,7 @@ impl Classifiers {
     async fn accuracies(&self, test: &[Features]) -> Result<Vec<Option<ProbeAccuracy>>, ExecutionError> {
         let mut accuracies = Vec::with_capacity(test.len());
         for (width, features) in test.iter().enumerate() {
-            let scores = self.scores(width, features.values.clone());
-            accuracies.push(ProbeAccuracy::of(scores, &features.labels).await?);
+            accuracies.push(ProbeAccuracy::of(features, |x| self.scores(width, x)).await?);
         }
         Ok(accuracies)
     }
@@ -131,7 +130,6 @@ pub async fn probe(
     config: &ProbeConfig,
     seed: u64,
 ) -> Result<Probed, ExecutionError> {
-    let device = train[0].values.device();
     let (images, classes) = (train[0].labels.len(), train[0].classes());
     let config = config.clone().at_batch(config.batch.min(images));
     // The rate changes per epoch, not per step, as in the authors' code.
@@ -148,9 +146,7 @@ pub async fn probe(
         let rate = schedule.rate(epoch, epoch as f64);
         for chunk in epoch_order(seed, epoch, images).chunks_exact(config.batch) {
             let labels = train[0].one_hot(chunk.iter().map(|image| *image as usize), classes);
-            let chunk = Tensor::<1, Int>::from_data(TensorData::from(chunk), &device);
-            let batch: Vec<Tensor<2>> =
-                train.iter().map(|features| features.values.clone().select(0, chunk.clone())).collect();
+            let batch: Vec<Tensor<2>> = train.iter().map(|features| features.values.select(chunk)).collect();
             for probe in [&mut switchable, &mut slimmable] {
                 probe.step(&batch, &labels, rate);
             }
@@ -163,7 +159,9 @@ pub async fn probe(
 mod tests {
     use slimclr_run::schedule::Decay;
 
-    use burn::tensor::Device;
+    use std::rc::Rc;
+
+    use burn::tensor::{Device, TensorData};
     use futures::executor::block_on;
 
     use super::*;
@@ -171,7 +169,7 @@ mod tests {
 
     const CLASSES: usize = 3;
 
-    /// Features at their class's corner of a triangle, times `scale`, plus noise.
+    /// Creates features at their class's corner of a triangle, times `scale`, plus noise.
     fn corners(images: usize, scale: f32) -> Features {
         let point = |n: usize| {
             let (angle, noise) = ((n % CLASSES) as f32 * 2.1, n as f32 * 0.7);
@@ -179,7 +177,7 @@ mod tests {
         };
         let values: Vec<f32> = (0..images).flat_map(point).collect();
         Features {
-            values: Tensor::from_data(TensorData::new(values, [images, 2]), &Device::flex()),
+            values: Rc::new(Tensor::<2>::from_data(TensorData::new(values, [images, 2]), &Device::flex())),
             labels: (0..images).map(|n| (n % CLASSES) as u32).collect(),
             indices: (0..images).collect(),
         }
@@ -234,11 +232,11 @@ mod tests {
     fn a_shared_weight_costs_accuracy() {
         let widths = Widths::try_from(vec![1.0, 0.5]).unwrap();
         let of = |images| {
-            let wide = corners(images, 1.0);
-            let narrow = Features { values: -wide.values.clone(), ..wide.clone() };
+            let features = corners(images, 1.0);
+            let values = features.values.rows(0..images);
             // Two of the wide network's four features say nothing, so they cannot make up for the leading two.
-            let wide = Features { values: Tensor::cat(vec![wide.values.clone(), wide.values.zeros_like()], 1), ..wide };
-            [wide, narrow]
+            let wide = Tensor::cat(vec![values.clone(), values.zeros_like()], 1);
+            [wide, -values].map(|values| Features { values: Rc::new(values), ..features.clone() })
         };
         let probed = block_on(probe(&of(300), &of(60), &widths, &config(), 0)).unwrap();
         assert_eq!(top1(&probed.switchable), [1.0, 1.0]);
@@ -250,12 +248,12 @@ mod tests {
     fn gradients_of_the_widths_add_up_in_a_shared_weight() {
         let widths = Widths::try_from(vec![1.0, 0.5]).unwrap();
         let wide = corners(30, 1.0);
-        let narrow = Features { values: wide.values.clone().slice([0..30, 0..1]), ..wide.clone() };
+        let narrow = Features { values: Rc::new(wide.values.rows(0..30).slice([0..30, 0..1])), ..wide.clone() };
         let train = [wide, narrow];
         let labels = train[0].one_hot(0..30, CLASSES);
         let mut probes = [Classifiers::switchable(&train, CLASSES), Classifiers::slimmable(&train, CLASSES, &widths)];
         for probe in &mut probes {
-            probe.step(&train.clone().map(|features| features.values), &labels, 1.0);
+            probe.step(&train.each_ref().map(|features| features.values.rows(0..30)), &labels, 1.0);
         }
         let weights = |probe: &Classifiers, layer: usize| -> Vec<f64> {
             probe.layers[layer].values[0].to_data().iter().collect()

@@ -8,8 +8,10 @@
 //! RankMe = exp(-sum_i p_i ln p_i)        between 1 and min(n, f)
 //! ```
 
-use burn::tensor::{ExecutionError, Tensor, TensorData};
+use burn::tensor::ExecutionError;
 use nalgebra::DMatrix;
+
+use super::features::Rows;
 
 /// Images used: the paper finds that a few thousand suffice.
 const IMAGES: usize = 4096;
@@ -18,12 +20,11 @@ const IMAGES: usize = 4096;
 ///
 /// # Errors
 /// If the device fails.
-pub async fn rankme(features: Tensor<2>) -> Result<f64, ExecutionError> {
+pub async fn rankme(features: &dyn Rows) -> Result<f64, ExecutionError> {
     let [images, columns] = features.dims();
-    let spread: Vec<i64> = (0..images as i64).step_by(images.div_ceil(IMAGES).max(1)).collect();
-    let (rows, device) = (spread.len(), features.device());
-    let chosen = features.select(0, Tensor::from_data(TensorData::new(spread, [rows]), &device));
-    let values: Vec<f64> = chosen.into_data_async().await?.iter().collect();
+    let spread: Vec<u32> = (0..images as u32).step_by(images.div_ceil(IMAGES).max(1)).collect();
+    let rows = spread.len();
+    let values: Vec<f64> = features.select(&spread).into_data_async().await?.iter().collect();
     // In 64 bits: squares of small singular values would be lost to rounding in 32.
     let features = DMatrix::from_row_slice(rows, columns, &values);
     let gram = if rows < columns { &features * features.transpose() } else { features.tr_mul(&features) };
@@ -38,14 +39,15 @@ pub async fn rankme(features: Tensor<2>) -> Result<f64, ExecutionError> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{Device, Tensor, TensorData};
     use futures::executor::block_on;
 
     use super::*;
 
     fn of(rows: usize, columns: usize, value: impl Fn(usize, usize) -> f32) -> f64 {
         let values: Vec<f32> = (0..rows * columns).map(|at| value(at / columns, at % columns)).collect();
-        block_on(rankme(Tensor::from_data(TensorData::new(values, [rows, columns]), &Device::flex()))).unwrap()
+        let features = Tensor::<2>::from_data(TensorData::new(values, [rows, columns]), &Device::flex());
+        block_on(rankme(&features)).unwrap()
     }
 
     #[test]

@@ -12,7 +12,10 @@
 use burn::tensor::{ExecutionError, Tensor, TensorData};
 use thiserror::Error;
 
-use super::{ProbeAccuracy, features::Features};
+use super::{
+    ProbeAccuracy,
+    features::{Features, chunks},
+};
 
 /// The default ridge: large enough for nearly dependent features, too small to affect the others.
 pub const LAMBDA: f64 = 1e-3;
@@ -46,9 +49,8 @@ pub enum RidgeError {
 /// If the device fails, or rounding leaves no solution.
 pub async fn ridge(train: &Features, test: &Features, lambda: f64) -> Result<ProbeAccuracy, RidgeError> {
     let [weight, bias] = fit(train, lambda).await?;
-    let scores = test.values.clone().matmul(weight) + bias;
-    let indefinite = RidgeError::Indefinite { inputs: train.values.dims()[1], lambda };
-    ProbeAccuracy::of(scores, &test.labels).await?.ok_or(indefinite)
+    let accuracy = ProbeAccuracy::of(test, |x| x.matmul(weight.clone()) + bias.clone()).await?;
+    accuracy.ok_or(RidgeError::Indefinite { inputs: train.values.dims()[1], lambda })
 }
 
 /// Fits the classifier: weight `[f, classes]` and bias `[1, classes]`.
@@ -56,12 +58,20 @@ async fn fit(train: &Features, lambda: f64) -> Result<[Tensor<2>; 2], RidgeError
     let [images, inputs] = train.values.dims();
     let classes = train.classes();
     let columns = inputs + classes;
-    let mean = train.values.clone().mean_dim(0);
+    let to_device = |values: Vec<f64>, rows: usize| {
+        let columns = values.len() / rows;
+        Tensor::<2>::from_data(TensorData::new(values, [rows, columns]), &train.values.device())
+    };
+    let mut mean = vec![0.0_f64; inputs];
+    for chunk in chunks(images, CHUNK) {
+        let sum = train.values.rows(chunk).sum_dim(0).into_data_async().await?;
+        mean.iter_mut().zip(sum.iter::<f64>()).for_each(|(mean, sum)| *mean += sum / images as f64);
+    }
+    let mean = to_device(mean, 1);
     // Rows of [X^T X | X^T Y].
     let mut system = vec![0.0_f64; inputs * columns];
-    for start in (0..images).step_by(CHUNK) {
-        let chunk = start..(start + CHUNK).min(images);
-        let x = train.values.clone().slice([chunk.clone()]) - mean.clone();
+    for chunk in chunks(images, CHUNK) {
+        let x = train.values.rows(chunk.clone()) - mean.clone();
         let y = train.one_hot(chunk, classes);
         let product = x.clone().transpose().matmul(Tensor::cat(vec![x, y], 1)).into_data_async().await?;
         system.iter_mut().zip(product.iter::<f64>()).for_each(|(sum, part)| *sum += part);
@@ -75,10 +85,8 @@ async fn fit(train: &Features, lambda: f64) -> Result<[Tensor<2>; 2], RidgeError
 
     let mut shares = vec![0.0_f64; classes];
     train.labels.iter().for_each(|label| shares[*label as usize] += 1.0 / images as f64);
-    let options = (&mean.device(), mean.dtype());
-    let weight = Tensor::from_data(TensorData::new(weight, [inputs, classes]), options);
-    let shares = Tensor::from_data(TensorData::new(shares, [1, classes]), options);
-    let bias = shares - mean.matmul(weight.clone());
+    let weight = to_device(weight, inputs);
+    let bias = to_device(shares, 1) - mean.matmul(weight.clone());
     Ok([weight, bias])
 }
 
@@ -114,6 +122,8 @@ fn solve(mut system: Vec<f64>, unknowns: usize) -> Option<Vec<f64>> {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use burn::tensor::Device;
     use futures::executor::block_on;
 
@@ -123,7 +133,7 @@ mod tests {
     /// Creates features from rows of values, and labels.
     fn features<const F: usize>(rows: Vec<[f32; F]>, labels: Vec<u32>) -> Features {
         let data = TensorData::new(rows.concat(), [rows.len(), F]);
-        let values = Tensor::from_data(data, &Device::flex());
+        let values = Rc::new(Tensor::<2>::from_data(data, &Device::flex()));
         Features { values, indices: (0..labels.len()).collect(), labels }
     }
 

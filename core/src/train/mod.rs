@@ -21,7 +21,7 @@ use crate::{
     command::Command,
     config::Config,
     eval::{
-        features::{Extractor, Features},
+        features::{Collector, Extractor, Features},
         knn::knn,
         rankme::rankme,
     },
@@ -346,7 +346,7 @@ impl<H: Host> Run<H> {
                 width: *width,
                 knn: accuracy.fraction,
                 knn_standard_error: accuracy.standard_error,
-                rankme: Some(rankme(bank.values.clone()).await?),
+                rankme: Some(rankme(&*bank.values).await?),
                 ..Evaluated::default()
             };
             emitter.emit(Event::Evaluated(event)).await;
@@ -354,30 +354,18 @@ impl<H: Host> Run<H> {
         Ok(())
     }
 
+    /// Computes the features of all images of a split at every width, widest first.
     async fn features(&mut self, split: Split) -> Result<Vec<Features>, TrainError<H::Error>> {
         let Trainer { encoder, query, .. } = &mut self.state;
-        features(&mut self.host, split, Extractor::new(encoder, query, &self.device), |_| {}).await
+        let mut extractor = Extractor::new(encoder, query, &self.device);
+        let mut collector = Collector::default();
+        let mut chunk = 0;
+        while let Some(images) = self.host.labelled(split, chunk).await.map_err(TrainError::Host)? {
+            extractor.extract(images).into_iter().for_each(|features| collector.add(features));
+            chunk += 1;
+        }
+        collector.finish().ok_or(TrainError::NoImages(split))
     }
-}
-
-/// Runs all images of a split through `extractor`. `on_chunk` is called with the number of images of each chunk.
-///
-/// # Errors
-/// If images fail, or there are none.
-pub async fn features<H: Host>(
-    host: &mut H,
-    split: Split,
-    mut extractor: Extractor<'_>,
-    on_chunk: impl Fn(usize),
-) -> Result<Vec<Features>, TrainError<H::Error>> {
-    let mut chunk = 0;
-    while let Some(images) = host.labelled(split, chunk).await.map_err(TrainError::Host)? {
-        let count = images.labels.len();
-        extractor.add(images);
-        on_chunk(count);
-        chunk += 1;
-    }
-    extractor.finish().ok_or(TrainError::NoImages(split))
 }
 
 /// Steps whose losses are still on the device.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use futures::executor::block_on;
 use slimclr_core::{
@@ -24,12 +24,15 @@ use slimclr_core::{
     parameter::Parameters,
     profile::profile,
     schedule::Decay,
-    train::{Split, features},
+    train::{Host, Split, TrainError},
 };
 use slimclr_report::Neighbours;
 
 use crate::{
-    data::{Dataset, loader::Loader},
+    data::{
+        Dataset,
+        loader::{LoadError, Loader},
+    },
     device,
     feature_cache::FeatureCache,
     pretrained,
@@ -232,7 +235,7 @@ pub fn cached_neighbours(folder: &RunFolder) -> Vec<Neighbours> {
             (trained.options(), trained.checkpoint().context("not a checkpoint of this program")?);
         let images = RunImages::of(folder)?;
         let dataset = images.open(&images.locate(&folder.config()?.data))?;
-        let cache = FeatureCache::new(folder, checkpoint, &dataset, config.image_size)?;
+        let cache = FeatureCache::of_run(folder, checkpoint, &dataset, config.image_size)?;
         let [bank, test] = cache.read(&Device::flex()).context("the features are not cached")?;
         block_on(neighbours(&dataset, &config.widths, &bank, &test))
     };
@@ -260,17 +263,13 @@ fn evaluate(
     let step = trained.run.as_ref().map_or(1, |run| run.step);
     let epoch = step as f64 / steps_per_epoch.unwrap_or(1) as f64;
 
-    let open_cache = |(folder, checkpoint)| FeatureCache::new(folder, checkpoint, loader.images(), config.image_size);
-    let cache = folder.zip(trained.checkpoint()).map(open_cache).transpose()?;
-    let [bank, test] = match cache.as_ref().and_then(|cache| cache.read(device)) {
+    let cache = match folder.zip(trained.checkpoint()) {
+        Some((folder, checkpoint)) => FeatureCache::of_run(folder, checkpoint, loader.images(), config.image_size)?,
+        None => FeatureCache::temporary(),
+    };
+    let [bank, test] = match cache.read(device) {
         Some(cached) => cached,
-        None => {
-            let computed = compute_features(&encoder, &mut parameters, device, &mut loader)?;
-            if let Some(Err(error)) = cache.map(|cache| block_on(cache.write(&computed))) {
-                eprintln!("warning: {error:#}; the next evaluation will compute the features again");
-            }
-            computed
-        }
+        None => compute_features(&encoder, &mut parameters, device, &mut loader, &cache)?,
     };
 
     // A classifier's outputs are the classes of its run's images; other images may have other classes.
@@ -300,18 +299,15 @@ fn evaluate(
                 Err(error) => return Err(error.into()),
             };
             let mut pass = Forward::new(&mut parameters, index, Mode::Eval);
-            let classifier = if has_these_classes {
-                ProbeAccuracy::of(pass.classify(&encoder, test.values.clone()), &test.labels).await?
-            } else {
-                None
-            };
+            let classifier =
+                if has_these_classes { ProbeAccuracy::of(test, |x| pass.classify(&encoder, x)).await? } else { None };
             evaluations.push(Event::Evaluated(Evaluated {
                 step,
                 epoch,
                 width,
                 knn: accuracy.fraction,
                 knn_standard_error: accuracy.standard_error,
-                rankme: Some(rankme(bank.values.clone()).await?),
+                rankme: Some(rankme(&*bank.values).await?),
                 probe: switchable.map(top1),
                 probe_top5: switchable.map(top5),
                 probe_slimmable: slimmable.map(top1),
@@ -331,22 +327,39 @@ fn evaluate(
     evaluated
 }
 
-/// Computes the features of the training and test images at every width, widest first.
+/// Computes the features of the training and test images at every width, widest first, and writes them to `cache`.
 fn compute_features(
     encoder: &Encoder,
     parameters: &mut Parameters,
     device: &Device,
     loader: &mut Loader,
+    cache: &FeatureCache,
 ) -> Result<[Vec<Features>; 2]> {
-    let images: usize = [Split::Train, Split::Test].map(|split| loader.images().len(split)).iter().sum();
-    let bar = terminal::bar(images as u64, "images", "computing features");
-    let mut compute = |split| {
-        let extractor = Extractor::new(encoder, parameters, device);
-        block_on(features(loader, split, extractor, |images| bar.inc(images as u64)))
-    };
-    let computed = compute(Split::Train).and_then(|bank| Ok([bank, compute(Split::Test)?]));
+    let images = [Split::Train, Split::Test].map(|split| loader.images().len(split));
+    let widths = encoder.layout().widths();
+    let features: Vec<usize> = (0..widths.len()).map(|width| encoder.backbone().features().at(widths, width)).collect();
+    let bar = terminal::bar(images.iter().sum::<usize>() as u64, "images", "computing features");
+    let mut extractor = Extractor::new(encoder, parameters, device);
+    let computed = cache.write(images, &features, device, |writer| {
+        block_on(async {
+            for split in [Split::Train, Split::Test] {
+                let mut chunk = 0;
+                while let Some(images) = loader.labelled(split, chunk).await? {
+                    bar.inc(images.labels.len() as u64);
+                    if let Some(features) = extractor.extract(images) {
+                        writer.add(split, features).await?;
+                    }
+                    chunk += 1;
+                }
+                if writer.images(split) == 0 {
+                    return Err(TrainError::<LoadError>::NoImages(split).into());
+                }
+            }
+            anyhow::Ok(())
+        })
+    });
     bar.finish_and_clear();
-    Ok(computed?)
+    computed
 }
 
 /// Finds the most similar training images at each width, for the first test image of each of a few classes.
@@ -357,14 +370,15 @@ async fn neighbours(
     test: &[Features],
 ) -> Result<Vec<Neighbours>> {
     let Some(full) = test.first() else { return Ok(Vec::new()) };
-    let queries: Vec<usize> = (0..dataset.summary().classes.len() as u32)
+    let queries: Vec<u32> = (0..dataset.summary().classes.len() as u32)
         .filter_map(|class| full.labels.iter().position(|label| *label == class))
+        .map(|query| query as u32)
         .take(SHOWN_QUERIES)
         .collect();
     let class = |split, index| dataset.summary().classes[dataset.label(split, index) as usize].clone();
     let mut shown: Vec<Neighbours> = Vec::with_capacity(queries.len());
     for query in &queries {
-        let index = full.indices[*query];
+        let index = full.indices[*query as usize];
         shown.push(Neighbours {
             query: dataset.image(Split::Test, index)?.into_owned(),
             class: class(Split::Test, index),
@@ -372,9 +386,7 @@ async fn neighbours(
         });
     }
     for ((bank, test), width) in bank.iter().zip(test).zip(widths) {
-        let unit = test.normalized();
-        let rows = queries.iter().map(|query| unit.clone().narrow(0, *query, 1)).collect();
-        let found = nearest(bank.normalized(), Tensor::cat(rows, 0), SHOWN_NEIGHBOURS).await?;
+        let found = nearest(&*bank.values, &test.values.select(&queries), SHOWN_NEIGHBOURS).await?;
         for (shown, found) in shown.iter_mut().zip(found) {
             let images = found
                 .iter()

@@ -9,7 +9,7 @@ use slimclr_core::{
     data::{DataError, decode, sampler::Sampler},
     encoder::{BackboneKind, BuildError, Encoder, EncoderConfig},
     eval::{
-        features::{Extractor, Features},
+        features::{Collector, Extractor, Features},
         map::Map,
     },
     forward::{Forward, Mode},
@@ -179,15 +179,16 @@ impl Gallery {
         }
         let total = chunks.len();
         let mut extractor = Extractor::new(&self.encoder, &mut self.parameters, &self.device.burn);
+        let mut collector = Collector::default();
         for (done, chunk) in chunks.into_iter().enumerate() {
             report(&Report::Progress(Progress { what: "embedding the gallery".into(), done, total }));
             yield_to_browser().await;
             if !wanted.get() {
                 return Ok(None);
             }
-            extractor.add(chunk);
+            extractor.extract(chunk).into_iter().for_each(|features| collector.add(features));
         }
-        let features = extractor.finish().ok_or(GalleryError::NoImages)?;
+        let features = collector.finish().ok_or(GalleryError::NoImages)?;
         Ok(Some((rgb, features)))
     }
 
@@ -196,7 +197,7 @@ impl Gallery {
         let mut maps: Vec<protocol::Map> = Vec::new();
         let mut full: Vec<[f64; 2]> = Vec::new();
         for (features, width) in features.into_iter().zip(self.encoder.layout().widths().iter()) {
-            let features = rows(features.normalized()).await?;
+            let features = rows(normalize(features.values.rows(0..features.labels.len()))).await?;
             let mut map = Map::new(&features);
             let project = |map: &Map| features.iter().map(|feature| map.place(feature)).collect::<Vec<_>>();
             let mut points = project(&map);
