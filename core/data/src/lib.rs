@@ -5,9 +5,11 @@
 pub mod augment;
 pub mod batch;
 pub mod cifar10;
+mod dct_scaling;
 pub mod decode;
 pub mod folder;
 pub mod image;
+pub mod reduced;
 pub mod sampler;
 pub mod sprite_sheet;
 

@@ -5,7 +5,8 @@
 //! with two differences:
 //!
 //! - values are `f32` in `[0, 1]` and are never rounded to 8 bits between operations (they are clamped where Pillow
-//!   clamps), so a view differs from Pillow's by about one grey level for each operation;
+//!   clamps), so a view differs from Pillow's by about one grey level for each operation. Only views that a device
+//!   finishes are rounded once, after the crop, because they travel to it as bytes;
 //! - the blur is a true Gaussian, where Pillow approximates one by three box filters.
 //!
 //! The flip costs nothing: it commutes with everything after the crop, so the crop is written mirrored.
@@ -33,7 +34,10 @@ use plan::{Crop, Effects};
 use planes::Planes;
 use resample::Resampler;
 
-use crate::image::{Image, ImageError};
+use crate::{
+    image::{Image, ImageError},
+    reduced::ReducedImage,
+};
 
 /// Why a view cannot be made.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -96,27 +100,40 @@ impl Augmenter {
         check_output(size, out)?;
 
         let plan = ViewPlan::draw(recipe, [image.width, image.height], rng);
-        self.planned(image, &plan, size, &recipe.normalisation, out);
+        self.planned(&image.into(), &plan, size, &recipe.normalisation, out);
         Ok(())
     }
 
     /// Writes the view of `image` that was planned for an image of its size to `out`, `[3, size, size]` (CHW).
     pub fn planned(
         &mut self,
-        image: &Image,
+        image: &ReducedImage,
         plan: &ViewPlan,
         size: usize,
         normalisation: &Normalisation,
         out: &mut [f32],
     ) {
-        let Crop { left, top, width, height } = plan.crop;
-        let side = size as u64;
-        self.resampler.columns.set(left..left + width, side, 0..side);
-        self.resampler.rows.set(top..top + height, side, 0..side);
+        self.set_crop(plan.crop, image.factor, size);
         if let Some(sigma) = plan.effects.sigma {
             self.gaussian.set(sigma, size);
         }
-        self.make(image, size, plan.mirrored, &plan.effects, normalisation, out);
+        self.make(&image.pixels, size, plan.mirrored, &plan.effects, normalisation, out);
+    }
+
+    /// Writes the view of `image` that was planned for an image of its size, without its effects and normalisation, to
+    /// `out`: `[size, size, 3]` bytes, rounded to the nearest.
+    pub fn cropped(&mut self, image: &ReducedImage, plan: &ViewPlan, size: usize, out: &mut [u8]) {
+        self.set_crop(plan.crop, image.factor, size);
+        let resampler = &mut self.resampler;
+        Arch::new().dispatch(Cropping { resampler, image: &image.pixels, mirrored: plan.mirrored, out });
+    }
+
+    /// Sets the resampler to a crop of an image that was reduced by `factor`.
+    fn set_crop(&mut self, Crop { left, top, width, height }: Crop, factor: usize, size: usize) {
+        let reduced = |place: usize| place as f64 / factor as f64;
+        let side = size as u64;
+        self.resampler.columns.set(reduced(left)..reduced(left + width), side, 0..side);
+        self.resampler.rows.set(reduced(top)..reduced(top + height), side, 0..side);
     }
 
     /// Writes the view of `image` that evaluation uses to `out`: normalised, `[3, size, size]` (CHW).
@@ -147,8 +164,8 @@ impl Augmenter {
             start..start + side
         };
         let (columns, rows) = (resized(width), resized(height));
-        self.resampler.columns.set(0..image.width, columns, window(columns));
-        self.resampler.rows.set(0..image.height, rows, window(rows));
+        self.resampler.columns.set(0.0..image.width as f64, columns, window(columns));
+        self.resampler.rows.set(0.0..image.height as f64, rows, window(rows));
         self.make(image, size, false, &Effects::default(), normalisation, out);
         Ok(())
     }
@@ -186,8 +203,10 @@ impl NullaryFnOnce for Making<'_> {
     #[inline(always)]
     fn call(self) {
         let Augmenter { resampler, gaussian } = self.augmenter;
-        resampler.run(self.image, self.mirrored, self.out);
         let mut planes = Planes::of(self.out);
+        resampler.run(self.image, self.mirrored, |place, colour| {
+            [planes.red[place], planes.green[place], planes.blue[place]] = colour;
+        });
         for adjustment in self.effects.adjustments.into_iter().flatten() {
             planes.adjust(adjustment);
         }
@@ -203,6 +222,26 @@ impl NullaryFnOnce for Making<'_> {
             planes.solarise();
         }
         planes.normalise(self.normalisation);
+    }
+}
+
+/// The arguments of [`Augmenter::cropped`], compiled as [`Making`] is.
+struct Cropping<'a> {
+    resampler: &'a mut Resampler,
+    image: &'a Image,
+    mirrored: bool,
+    out: &'a mut [u8],
+}
+
+impl NullaryFnOnce for Cropping<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let (pixels, _) = self.out.as_chunks_mut::<3>();
+        // The cast rounds down and saturates.
+        let byte = |value: f32| (255.0 * value + 0.5) as u8;
+        self.resampler.run(self.image, self.mirrored, |place, colour| pixels[place] = colour.map(byte));
     }
 }
 

@@ -23,6 +23,13 @@ impl ViewPlan {
             effects: Effects::draw(recipe, rng),
         }
     }
+
+    /// Returns by how much the image may be reduced for a view of `size` pixels: the largest of 4, 2 and 1 at which the
+    /// crop still has that many pixels in both directions.
+    pub fn reduction(&self, size: usize) -> usize {
+        let short = self.crop.width.min(self.crop.height);
+        [4, 2].into_iter().find(|factor| short >= factor * size).unwrap_or(1)
+    }
 }
 
 /// The operations on a cropped view, in this order.

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::planes::Planes;
 use crate::image::Image;
 
 /// The filter of one axis of a resampling: for every output position a range of source positions and their weights.
@@ -15,23 +14,28 @@ pub struct Taps {
 }
 
 impl Taps {
-    /// Resizes the range `source` to `resized` positions and keeps the `window` of those.
+    /// Resizes the range `source` to `resized` positions and keeps the `window` of those. In a reduced image the range
+    /// may begin and end within a pixel.
     ///
     /// The filter is Pillow's antialiased bilinear one: a triangle as wide as two output positions, but no narrower
-    /// than two source positions, cut off at the ends of `source`.
-    pub fn set(&mut self, source: Range<usize>, resized: u64, window: Range<u64>) {
+    /// than two source positions, cut off at the ends of the pixels of `source`.
+    pub fn set(&mut self, source: Range<f64>, resized: u64, window: Range<u64>) {
         self.spans.clear();
         self.weights.clear();
-        let scale = source.len() as f64 / resized as f64;
+        let scale = (source.end - source.start) / resized as f64;
         let support = scale.max(1.0);
+        // Positions count from the first pixel.
+        let first_pixel = source.start.floor();
+        let start = source.start - first_pixel;
+        let pixels = (source.end - first_pixel).ceil() as usize;
         for position in window {
-            let centre = (position as f64 + 0.5) * scale;
+            let centre = start + (position as f64 + 0.5) * scale;
             // The casts saturate at 0, where the first span begins.
             let first = (centre - support + 0.5) as usize;
-            let end = ((centre + support + 0.5) as usize).min(source.len());
+            let end = ((centre + support + 0.5) as usize).min(pixels);
             let weight = |at: usize| 1.0 - ((at as f64 + 0.5 - centre) / support).abs().min(1.0);
             let sum: f64 = (first..end).map(weight).sum();
-            self.spans.push((source.start + first, end - first));
+            self.spans.push((first_pixel as usize + first, end - first));
             self.weights.extend((first..end).map(|at| (weight(at) / sum) as f32));
         }
     }
@@ -72,20 +76,20 @@ pub struct Resampler {
 const LANES: usize = 32;
 
 impl Resampler {
-    /// Writes the output of `columns` and `rows` as three planes with values in `[0, 1]`.
+    /// Passes each pixel of the output of `columns` and `rows` to `write`: its place, row by row, and its colour, with
+    /// values in `[0, 1]`.
     #[inline(always)]
-    pub fn run(&mut self, image: &Image, mirrored: bool, out: &mut [f32]) {
+    pub fn run(&mut self, image: &Image, mirrored: bool, mut write: impl FnMut(usize, [f32; 3])) {
         let extent = self.columns.extent();
         let width = self.columns.spans.len();
         self.row.resize(3 * extent.len() + 1, 0.0);
-        let Planes { red, green, blue } = Planes::of(out);
-        let outputs = red.chunks_exact_mut(width).zip(green.chunks_exact_mut(width)).zip(blue.chunks_exact_mut(width));
-        for ((first, weights), ((red, green), blue)) in self.rows.iter().zip(outputs) {
+        for (y, (first, weights)) in self.rows.iter().enumerate() {
             let start = 3 * (first * image.width + extent.start);
             blend_rows(&mut self.row[..3 * extent.len()], &image.pixels[start..], 3 * image.width, weights);
             for (x, (first, weights)) in self.columns.iter().enumerate() {
                 let x = if mirrored { width - 1 - x } else { x };
-                [red[x], green[x], blue[x], _] = blend_pixels(&self.row[3 * (first - extent.start)..], weights);
+                let [red, green, blue, _] = blend_pixels(&self.row[3 * (first - extent.start)..], weights);
+                write(y * width + x, [red, green, blue]);
             }
         }
     }

@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use rand::RngExt;
 
@@ -147,18 +147,19 @@ fn a_crop_that_never_fits_becomes_the_centre() {
 
 #[test]
 fn resampling_matches_pillow() {
-    let resample = |columns: Range<usize>, rows: Range<usize>, size: usize| {
+    let resample = |columns: Range<f64>, rows: Range<f64>, size: usize| {
         let mut resampler = Resampler::default();
         resampler.columns.set(columns, size as u64, 0..size as u64);
         resampler.rows.set(rows, size as u64, 0..size as u64);
         let mut out = vec![f32::NAN; 3 * size * size];
-        resampler.run(&image(9, 7), false, &mut out);
-        out.iter_mut().for_each(|value| *value *= 255.0);
+        resampler.run(&image(9, 7), false, |place, colour| {
+            (0..3).for_each(|plane| out[plane * size * size + place] = 255.0 * colour[plane]);
+        });
         out
     };
     // Image.crop((1, 1, 8, 6)).resize((3, 3), BILINEAR); Pillow rounds twice.
     assert_near(
-        &resample(1..8, 1..6, 3),
+        &resample(1.0..8.0, 1.0..6.0, 3),
         [
             126., 103., 145., 99., 124., 149., 155., 145., 122., 163., 140., 90., 124., 114., 135., 85., 122., 159.,
             91., 162., 127., 137., 135., 108., 122., 99., 141.,
@@ -167,10 +168,71 @@ fn resampling_matches_pillow() {
     );
     // Image.crop((2, 3, 4, 5)).resize((4, 4), BILINEAR), red.
     assert_near(
-        &resample(2..4, 3..5, 4)[..16],
+        &resample(2.0..4.0, 3.0..5.0, 4)[..16],
         [158., 122., 49., 13., 152., 132., 91., 71., 139., 151., 174., 186., 133., 161., 216., 244.],
         1.0,
     );
+    // Image.crop((1, 0, 8, 7)).resize((3, 3), BILINEAR, box=(0.5, 0.25, 6.75, 6.5)): a crop that begins and ends within
+    // pixels, as in a reduced image.
+    assert_near(
+        &resample(1.5..7.75, 0.25..6.5, 3),
+        [
+            146., 110., 128., 111., 122., 143., 153., 135., 109., 144., 147., 110., 134., 114., 128., 98., 129., 144.,
+            96., 147., 147., 131., 135., 116., 119., 100., 138.,
+        ],
+        1.0,
+    );
+}
+
+#[test]
+fn cropped_views_are_finished_ones_without_effects_in_bytes() {
+    let image = image(40, 30);
+    let recipe = AugmentConfig { flip_probability: 0.5, ..CROP_ONLY };
+    for (number, size) in (0..20).zip([8, 33].into_iter().cycle()) {
+        let plan = ViewPlan::draw(&recipe, [40, 30], &mut view_rng(0, 0, number, 0));
+        let mut bytes = vec![0; 3 * size * size];
+        Augmenter::new().cropped(&(&image).into(), &plan, size, &mut bytes);
+        let finished = view(&image, &recipe, size, &mut view_rng(0, 0, number, 0));
+        let interleaved = (0..3 * size * size).map(|at| finished[at % 3 * size * size + at / 3]);
+        assert!(interleaved.zip(bytes).all(|(value, byte)| (255.0 * value).round() == f32::from(byte)));
+    }
+}
+
+#[test]
+fn a_reduced_image_gives_the_views_of_the_whole_one() {
+    // Blocks of 4 x 4 equal pixels, and a last row and column of cut blocks.
+    let (width, height, factor) = (158, 121, 4);
+    let block = |x: usize, y: usize, channel: usize| (29 * (x / factor) + 53 * (y / factor) + 97 * channel) as u8 % 64;
+    let paint = |width: usize, height: usize, step: usize| {
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x * step, y * step)));
+        Image::new(width, height, places.flat_map(|(x, y)| [0, 1, 2].map(|channel| block(x, y, channel))).collect())
+    };
+    let whole = paint(width, height, 1).unwrap();
+    let pixels = paint(width.div_ceil(factor), height.div_ceil(factor), factor).unwrap();
+    let reduced = ReducedImage { size: [width, height], factor, pixels: Cow::Owned(pixels) };
+    let size = 8;
+    let mut views = [vec![0.0; 3 * size * size], vec![0.0; 3 * size * size]];
+    for number in 0..50 {
+        let plan = ViewPlan::draw(&CROP_ONLY, [width, height], &mut view_rng(0, 0, number, 0));
+        assert!(plan.reduction(size) >= factor);
+        let mut augmenter = Augmenter::new();
+        augmenter.planned(&(&whole).into(), &plan, size, &CROP_ONLY.normalisation, &mut views[0]);
+        augmenter.planned(&reduced, &plan, size, &CROP_ONLY.normalisation, &mut views[1]);
+        // The filter weighs pixels by the distance of their middle, so that blocks at its ends differ.
+        assert_near(&views[1], views[0].iter().copied(), 4.0 / 255.0);
+    }
+}
+
+#[test]
+fn a_reduced_crop_keeps_the_pixels_of_its_view() {
+    let plan = |width, height| ViewPlan {
+        crop: Crop { left: 3, top: 5, width, height },
+        mirrored: false,
+        effects: Effects::default(),
+    };
+    for (width, height, reduction) in [(448, 448, 2), (447, 500, 1), (2000, 895, 2), (896, 896, 4), (9000, 9000, 4)] {
+        assert_eq!(plan(width, height).reduction(224), reduction, "{width} x {height}");
+    }
 }
 
 #[test]
