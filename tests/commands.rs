@@ -12,7 +12,7 @@ use slimclr_core::{
     augment::Normalisation,
     command::Command,
     config::{Config, ConfigError},
-    data::batch::{HostBatch, LabelledImages},
+    data::batch::{HostBatch, HostViews, LabelledImages},
     dataset::DatasetSummary,
     event::{Event, Step},
     loss::{distill::Distillation, reweight::Reweighting},
@@ -54,7 +54,8 @@ impl Host for GeneratedImages {
     async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, Infallible> {
         let images = (0..self.config.batch).map(|image| image + step as usize);
         let view = |shift| images.clone().flat_map(|image| self.pixels(image + shift)).collect();
-        let views = HostBatch { pixels: vec![view(0), view(1)], labels: vec![0; self.config.batch] };
+        let views = [0, 1].map(|shift| HostViews::Finished(view(shift))).into();
+        let views = HostBatch { views, labels: vec![0; self.config.batch] };
         Ok(Batch::from_host(views, self.config.image_size, device))
     }
 

@@ -9,9 +9,12 @@ use std::{
 use burn::tensor::{Device, DeviceKind, Tensor};
 use cubecl_runtime::logging::{LaunchObservation, LaunchObserver};
 use slimclr_core::{
+    augment::{Normalisation, plan::Effects},
     config::Config,
+    data::batch::CroppedViews,
     forward::{Forward, Mode},
     gradient::{GradientSum, WidthGradient},
+    kernel::views::finish,
     method::{Batch, MocoV2Task, PretextTask, StepPlan, Trainer},
 };
 
@@ -102,4 +105,21 @@ fn step(widths: &[f64]) -> usize {
 fn a_step_takes_at_most_a_tenth_of_burns_launches() {
     assert!(step(&[1.0]) <= 238);
     assert!(step(&[1.0, 0.75, 0.5, 0.25]) <= 745);
+}
+
+/// Views that arrive as bytes are finished in one launch, or in three with blur.
+#[test]
+fn cropped_views_take_one_launch_or_three() {
+    let device = Device::wgpu(DeviceKind::DefaultDevice);
+    let size = 8;
+    for (sigma, expected) in [(None, 1), (Some(1.0), 3)] {
+        let effects = Effects { sigma, ..Effects::default() };
+        let views = CroppedViews {
+            pixels: vec![100; 2 * 3 * size * size],
+            effects: vec![Effects::default(), effects],
+            normalisation: Normalisation::CIFAR10,
+        };
+        let (launched, _) = launches(|| finish(views, size, &device));
+        assert_eq!(launched, expected);
+    }
 }

@@ -6,7 +6,10 @@ use burn::tensor::{Device, DeviceKind, Distribution, Int, Tensor};
 use slimclr_core::{
     augment::{Augmenter, Normalisation},
     config::Config,
-    data::sampler::Sampler,
+    data::{
+        batch::{CroppedViews, HostBatch, HostViews},
+        sampler::{Finish, Sampler},
+    },
     encoder::BackboneKind,
     image::Image,
     interference::surgery::Surgery,
@@ -14,7 +17,7 @@ use slimclr_core::{
         contrastive::{cross_entropy, moco_logits, normalize, soft_cross_entropy},
         conv::{conv, conv_plain},
         norm::{Normalised, batch_norm_train, batch_norm_train_plain, move_running},
-        views::DeviceImages,
+        views::{DeviceImages, finish_for},
     },
     method::{Batch, MethodKind, StepPlan, Trainer},
     optim::OptimizerKind,
@@ -105,38 +108,84 @@ fn an_efficientnet_agrees_with_the_cpu() {
     check_webgpu(&config, 1e-3);
 }
 
+/// Methods and sizes of views. Those of up to 32 pixels are not blurred; 24 pixels shrink the crops of [`pictures`], 48
+/// enlarge them.
+const VIEWS: [(MethodKind, usize); 5] = [
+    (MethodKind::Mocov2, 24),
+    (MethodKind::Mocov2, 48),
+    (MethodKind::Mocov3, 48),
+    (MethodKind::Simclr, 32),
+    (MethodKind::Supervised, 33),
+];
+
+fn pictures() -> Vec<Image> {
+    let picture = |number| {
+        let pixels = (0..3 * 40 * 30).map(|i| ((i * 37 + number * 101) % 256) as u8).collect();
+        Image::new(40, 30, pixels).unwrap()
+    };
+    (0..64).map(picture).collect()
+}
+
+fn sampler((method, image_size): (MethodKind, usize), batch: usize) -> Sampler {
+    Sampler::new(&Config { method, image_size, batch, ..tiny() }, Normalisation::CIFAR10)
+}
+
+/// Makes the views of step 5 on the host, as far as it finishes them.
+fn host_views(sampler: &Sampler, images: &[Image], finish: Finish) -> Vec<HostViews> {
+    let (epoch, batch) = sampler.batch(5, images.len());
+    let (mut views, mut augmenter) = (sampler.buffers(finish), Augmenter::new());
+    for (index, slots) in batch.into_iter().zip(sampler.slots(&mut views)) {
+        sampler.view(&mut augmenter, &(&images[index as usize]).into(), (epoch, index), slots).unwrap();
+    }
+    views
+}
+
+/// Asserts that views differ by less than `tolerance` from those that the host finished.
+#[track_caller]
+fn assert_near(made: Vec<Tensor<4>>, expected: Vec<HostViews>, tolerance: f32, what: &str) {
+    assert_eq!(made.len(), expected.len());
+    for (made, expected) in made.into_iter().zip(expected) {
+        let HostViews::Finished(expected) = expected else { panic!("the host finishes these views") };
+        let made = made.into_data().iter::<f32>().collect::<Vec<_>>();
+        assert_eq!(made.len(), expected.len());
+        let difference = made.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(difference < tolerance, "{what}: {difference}");
+    }
+}
+
 #[test]
 fn views_made_on_the_device_agree_with_the_cpu() {
-    let images: Vec<Image> = (0..64)
-        .map(|number| {
-            let pixels = (0..3 * 40 * 30).map(|i| ((i * 37 + number * 101) % 256) as u8).collect();
-            Image::new(40, 30, pixels).unwrap()
-        })
-        .collect();
+    let images = pictures();
     let uploaded = DeviceImages::on_gpu(images.iter(), &Device::wgpu(DeviceKind::DefaultDevice)).unwrap();
-    // Views of up to 32 pixels are not blurred; 24 pixels shrink the crops, 48 enlarge them.
-    for (method, image_size) in [
-        (MethodKind::Mocov2, 24),
-        (MethodKind::Mocov2, 48),
-        (MethodKind::Mocov3, 48),
-        (MethodKind::Simclr, 32),
-        (MethodKind::Supervised, 33),
-    ] {
-        let sampler =
-            Sampler::new(&Config { method, image_size, batch: images.len(), ..tiny() }, Normalisation::CIFAR10);
+    for views in VIEWS {
+        let sampler = sampler(views, images.len());
         let made = Batch::on_device(&sampler, &uploaded, 5, |image| image as u32);
-        let (epoch, batch) = sampler.batch(5, images.len());
-        assert!(made.labels.into_data().iter::<u32>().eq(batch.iter().copied()));
-        let (mut expected, mut augmenter) = (sampler.buffers(), Augmenter::new());
-        for (index, slots) in batch.into_iter().zip(sampler.slots(&mut expected)) {
-            sampler.view(&mut augmenter, &images[index as usize], (epoch, index), slots).unwrap();
-        }
-        assert_eq!(made.views.len(), expected.len());
-        for (made, expected) in made.views.into_iter().zip(expected) {
-            let made = made.into_data().iter::<f32>().collect::<Vec<_>>();
-            assert_eq!(made.len(), expected.len());
-            let difference = made.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(difference < 1e-4, "{method:?} at {image_size} pixels: {difference}");
+        let (_, batch) = sampler.batch(5, images.len());
+        assert!(made.labels.into_data().iter::<u32>().eq(batch));
+        assert_near(made.views, host_views(&sampler, &images, Finish::Host), 1e-4, &format!("{views:?}"));
+    }
+}
+
+#[test]
+fn cropped_views_finished_on_the_device_agree_with_the_cpu() {
+    let device = Device::wgpu(DeviceKind::DefaultDevice);
+    assert_eq!(finish_for(&device), Finish::Device);
+    let images = pictures();
+    for (method, size) in VIEWS {
+        // The last batch's bytes do not fill whole words.
+        for count in [images.len(), 3] {
+            let sampler = sampler((method, size), count);
+            let [bytes, floats] =
+                [Finish::Device, Finish::Host].map(|finish| host_views(&sampler, &images[..count], finish));
+            let HostViews::Cropped(CroppedViews { pixels, .. }) = &bytes[0] else { panic!("these views are bytes") };
+            let HostViews::Finished(values) = &floats[0] else { panic!("these views are values") };
+            assert_eq!(4 * size_of_val(&pixels[..]), size_of_val(&values[..]));
+            let batch = HostBatch { views: bytes, labels: vec![0; count] };
+            // Rounding moves a value by half a grey level. Brightness, contrast and saturation may each double that
+            // (SimCLR's strengths; MoCo's 1.4), and normalisation divides it by a deviation of a fifth.
+            let tolerance = 0.5 / 255.0 / 0.19 * if method == MethodKind::Simclr { 5.9 } else { 2.8 };
+            let made = Batch::from_host(batch, size, &device);
+            assert_near(made.views, floats, tolerance, &format!("{method:?} at {size} pixels"));
         }
     }
 }

@@ -1,12 +1,59 @@
 //! Batches of images on the host.
 
+use slimclr_run::normalisation::Normalisation;
+
+use crate::augment::plan::Effects;
+
 /// Views of a batch of images, for a training step.
 #[derive(Debug, Clone)]
 pub struct HostBatch {
-    /// The method's views of all images, `[batch, 3, size, size]` each.
-    pub pixels: Vec<Vec<f32>>,
+    /// The method's views of all images.
+    pub views: Vec<HostViews>,
     /// The class of each image.
     pub labels: Vec<u32>,
+}
+
+/// One view of each image of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HostViews {
+    /// Finished views, `[batch, 3, size, size]`.
+    Finished(Vec<f32>),
+    /// Cropped views, which the device finishes.
+    Cropped(CroppedViews),
+}
+
+/// Views that are cropped, resized and mirrored, but nothing else: a quarter of the bytes of finished ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CroppedViews {
+    /// RGB pixels, `[batch, size, size, 3]`.
+    pub pixels: Vec<u8>,
+    /// What each view still needs.
+    pub effects: Vec<Effects>,
+    /// The normalisation of the finished views.
+    pub normalisation: Normalisation,
+}
+
+/// The place of one view of one image in a batch.
+#[derive(Debug)]
+pub enum Slot<'a> {
+    /// A finished view, `[3, size, size]`.
+    Finished(&'a mut [f32]),
+    /// A cropped view, `[size, size, 3]`, and what it still needs.
+    Cropped(&'a mut [u8], &'a mut Effects),
+}
+
+impl HostViews {
+    /// Splits the views, `size` pixels wide, into those of the images.
+    pub fn slots(&mut self, size: usize) -> Vec<Slot<'_>> {
+        let values = 3 * size * size;
+        match self {
+            Self::Finished(views) => views.chunks_exact_mut(values).map(Slot::Finished).collect(),
+            Self::Cropped(CroppedViews { pixels, effects, .. }) => {
+                let slot = |(pixels, effects)| Slot::Cropped(pixels, effects);
+                pixels.chunks_exact_mut(values).zip(effects).map(slot).collect()
+            }
+        }
+    }
 }
 
 /// Images with their classes, for an evaluation.

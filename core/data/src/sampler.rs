@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use slimclr_run::{config::Config, normalisation::Normalisation};
 
 use crate::{
-    augment::{AugmentConfig, AugmentError, Augmenter, ViewPlan, epoch_order, view_rng, views},
-    batch::{HostBatch, LabelledImages},
+    augment::{AugmentConfig, AugmentError, Augmenter, ViewPlan, epoch_order, plan::Effects, view_rng, views},
+    batch::{CroppedViews, HostBatch, HostViews, LabelledImages, Slot},
     image::Image,
+    reduced::ReducedImage,
 };
 
 /// Draws a run's batches and makes views of their images.
@@ -23,8 +24,14 @@ pub struct Sampler {
     order: Mutex<(u64, Vec<u32>)>,
 }
 
-/// One image's slices of the buffers of a batch's views, `[3, size, size]` each.
-pub type Slots<'a> = Vec<&'a mut [f32]>;
+/// Where the last part of the views is made: colours, blur and normalisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// On the host.
+    Host,
+    /// On the device, of views that arrive as bytes.
+    Device,
+}
 
 impl Sampler {
     /// Creates the sampler of the run that `config` describes, on images of this normalisation.
@@ -58,12 +65,21 @@ impl Sampler {
     /// Plans each view of a batch's images, of `[width, height]` pixels each: the image's index and the random choices
     /// of its view. A device that holds the images makes the views from the plans.
     pub fn plans(&self, (epoch, batch): (u64, &[u32]), size: [usize; 2]) -> Vec<Vec<(u32, ViewPlan)>> {
-        let plan = |recipe: &AugmentConfig, number, index: u32| {
-            let mut rng = view_rng(self.seed, epoch, u64::from(index), number);
-            (index, ViewPlan::draw(recipe, size, &mut rng))
-        };
-        let of_view = |(recipe, number)| batch.iter().map(|index| plan(recipe, number, *index)).collect();
-        self.recipes.iter().zip(0..).map(of_view).collect()
+        let of_view = |number| batch.iter().map(|index| (*index, self.plan((epoch, *index), number, size))).collect();
+        (0..self.recipes.len()).map(of_view).collect()
+    }
+
+    /// Plans a view of the image at `index`, of `[width, height]` pixels.
+    fn plan(&self, (epoch, index): (u64, u32), number: usize, size: [usize; 2]) -> ViewPlan {
+        let mut rng = view_rng(self.seed, epoch, u64::from(index), number as u64);
+        ViewPlan::draw(&self.recipes[number], size, &mut rng)
+    }
+
+    /// Returns by how much the image at `index`, of `[width, height]` pixels, may be reduced before its views are made:
+    /// every crop keeps at least the pixels of its view.
+    pub fn reduction(&self, (epoch, index): (u64, u32), size: [usize; 2]) -> usize {
+        let of_view = |number| self.plan((epoch, index), number, size).reduction(self.size);
+        (0..self.recipes.len()).map(of_view).min().unwrap_or(1)
     }
 
     /// Returns the normalisation of the views.
@@ -71,23 +87,32 @@ impl Sampler {
         self.normalisation
     }
 
-    /// Allocates buffers for the views of a batch, `[batch, 3, size, size]` each.
-    pub fn buffers(&self) -> Vec<Vec<f32>> {
-        vec![vec![0.0; self.batch * self.pixels()]; self.recipes.len()]
+    /// Allocates the views of a batch.
+    pub fn buffers(&self, finish: Finish) -> Vec<HostViews> {
+        let values = self.batch * self.pixels();
+        let views = match finish {
+            Finish::Host => HostViews::Finished(vec![0.0; values]),
+            Finish::Device => HostViews::Cropped(CroppedViews {
+                pixels: vec![0; values],
+                effects: vec![Effects::default(); self.batch],
+                normalisation: self.normalisation,
+            }),
+        };
+        vec![views; self.recipes.len()]
     }
 
-    /// Splits the buffers into each image's slots, so that an image is decoded only once.
-    pub fn slots<'a>(&self, buffers: &'a mut [Vec<f32>]) -> Vec<Slots<'a>> {
-        let mut slots: Vec<Slots> = (0..self.batch).map(|_| Vec::new()).collect();
-        for view in buffers {
-            for (slots, slot) in slots.iter_mut().zip(view.chunks_exact_mut(self.pixels())) {
+    /// Splits the views into each image's slots, so that an image is decoded only once.
+    pub fn slots<'a>(&self, views: &'a mut [HostViews]) -> Vec<Vec<Slot<'a>>> {
+        let mut slots: Vec<Vec<Slot>> = (0..self.batch).map(|_| Vec::new()).collect();
+        for view in views {
+            for (slots, slot) in slots.iter_mut().zip(view.slots(self.size)) {
                 slots.push(slot);
             }
         }
         slots
     }
 
-    /// Makes the views of the batch of `step`, of images in memory.
+    /// Makes finished views of the batch of `step`, of images in memory.
     ///
     /// # Errors
     /// If an image is empty.
@@ -98,11 +123,11 @@ impl Sampler {
         step: u64,
     ) -> Result<HostBatch, AugmentError> {
         let (epoch, batch) = self.batch(step, images.len());
-        let mut pixels = self.buffers();
-        for (slots, index) in self.slots(&mut pixels).into_iter().zip(&batch) {
-            self.view(augmenter, &images[*index as usize].0, (epoch, *index), slots)?;
+        let mut views = self.buffers(Finish::Host);
+        for (slots, index) in self.slots(&mut views).into_iter().zip(&batch) {
+            self.view(augmenter, &(&images[*index as usize].0).into(), (epoch, *index), slots)?;
         }
-        Ok(HostBatch { pixels, labels: batch.iter().map(|index| images[*index as usize].1).collect() })
+        Ok(HostBatch { views, labels: batch.iter().map(|index| images[*index as usize].1).collect() })
     }
 
     /// Fills the slots of the image at `index` with its views in `epoch`.
@@ -112,13 +137,20 @@ impl Sampler {
     pub fn view(
         &self,
         augmenter: &mut Augmenter,
-        image: &Image,
+        image: &ReducedImage,
         (epoch, index): (u64, u32),
-        slots: Slots,
+        slots: Vec<Slot>,
     ) -> Result<(), AugmentError> {
-        for ((slot, recipe), number) in slots.into_iter().zip(&self.recipes).zip(0..) {
-            let mut rng = view_rng(self.seed, epoch, u64::from(index), number);
-            augmenter.view(image, recipe, self.size, &mut rng, slot)?;
+        image.check()?;
+        for (number, slot) in slots.into_iter().enumerate() {
+            let plan = self.plan((epoch, index), number, image.size);
+            match slot {
+                Slot::Finished(view) => augmenter.planned(image, &plan, self.size, &self.normalisation, view),
+                Slot::Cropped(view, effects) => {
+                    augmenter.cropped(image, &plan, self.size, view);
+                    *effects = plan.effects;
+                }
+            }
         }
         Ok(())
     }
@@ -152,6 +184,8 @@ impl Sampler {
 
 #[cfg(test)]
 mod tests {
+    use slimclr_run::method::MethodKind;
+
     use super::*;
 
     #[test]
@@ -163,5 +197,42 @@ mod tests {
             let order = epoch_order(sampler.seed, epoch, 10);
             assert_eq!(sampler.batch(step, 10), (epoch, order[place..place + 4].to_vec()));
         }
+    }
+    #[test]
+    fn both_ways_of_finishing_views_draw_the_same_plans() {
+        let config = Config { batch: 2, image_size: 48, method: MethodKind::Mocov3, ..Config::mini() };
+        let sampler = Sampler::new(&config, Normalisation::IMAGENET);
+        let pixels = (0..3 * 90 * 70).map(|i| (i * 37 % 256) as u8).collect();
+        let images = vec![(Image::new(90, 70, pixels).unwrap(), 0); 5];
+        let (epoch, batch) = sampler.batch(3, images.len());
+        let mut cropped = sampler.buffers(Finish::Device);
+        for (slots, index) in sampler.slots(&mut cropped).into_iter().zip(&batch) {
+            let image = (&images[*index as usize].0).into();
+            sampler.view(&mut Augmenter::new(), &image, (epoch, *index), slots).unwrap();
+        }
+        let plans = sampler.plans((epoch, &batch), [90, 70]);
+        for (view, plans) in cropped.into_iter().zip(plans) {
+            let HostViews::Cropped(CroppedViews { pixels, effects, .. }) = view else {
+                panic!("these views are bytes")
+            };
+            assert_eq!(pixels.len(), 2 * 3 * 48 * 48);
+            assert!(effects.into_iter().eq(plans.into_iter().map(|(_, plan)| plan.effects)));
+        }
+    }
+
+    #[test]
+    fn an_image_is_reduced_for_the_smaller_of_its_crops() {
+        let sampler = Sampler::new(&Config { image_size: 224, ..Config::mini() }, Normalisation::IMAGENET);
+        let reductions: Vec<usize> = (0..200)
+            .map(|index| {
+                let image = (0, index);
+                let plans = sampler.plans((0, &[index]), [1600, 1200]);
+                let least = plans.iter().map(|plans| plans[0].1.reduction(224)).min().unwrap();
+                assert_eq!(sampler.reduction(image, [1600, 1200]), least);
+                assert_eq!(sampler.reduction(image, [500, 375]), 1);
+                least
+            })
+            .collect();
+        assert!(reductions.contains(&2) && reductions.contains(&4));
     }
 }

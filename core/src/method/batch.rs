@@ -8,8 +8,11 @@ use rand_pcg::Pcg64Mcg;
 use crate::{
     augment::views,
     config::Config,
-    data::{batch::HostBatch, sampler::Sampler},
-    kernel::views::DeviceImages,
+    data::{
+        batch::{HostBatch, HostViews},
+        sampler::Sampler,
+    },
+    kernel::views::{DeviceImages, finish},
     normalisation::Normalisation,
 };
 
@@ -36,12 +39,15 @@ impl Batch {
         Self { views: (0..count).map(&mut view).collect(), labels: Tensor::zeros([config.batch], device) }
     }
 
-    /// Copies a batch of views `size` pixels wide to a device.
+    /// Copies a batch of views `size` pixels wide to a device, and finishes there those that are only cropped.
     pub fn from_host(batch: HostBatch, size: usize, device: &Device) -> Self {
         let images = batch.labels.len();
-        let on_device = |view| Tensor::from_data(TensorData::new(view, [images, 3, size, size]), device);
+        let on_device = |views| match views {
+            HostViews::Finished(views) => Tensor::from_data(TensorData::new(views, [images, 3, size, size]), device),
+            HostViews::Cropped(views) => finish(views, size, device),
+        };
         Self {
-            views: batch.pixels.into_iter().map(on_device).collect(),
+            views: batch.views.into_iter().map(on_device).collect(),
             labels: Tensor::from_data(TensorData::new(batch.labels, [images]), device),
         }
     }

@@ -13,6 +13,7 @@ use slimclr_core::{
     data::{
         decode,
         folder::{HOLD_OUT, TEST_NAMES, TRAIN_NAME, hold_out, is_image},
+        reduced::ReducedImage,
     },
     image::Image,
 };
@@ -100,6 +101,15 @@ fn has_usable_header(path: &Path) -> bool {
 /// If it cannot be read or is damaged.
 pub fn decode(path: &Path) -> Result<Image> {
     let decode = || anyhow::Ok(decode::decode(BufReader::new(fs::File::open(path)?))?);
+    decode().with_context(|| format!("cannot decode {}", path.display()))
+}
+
+/// Decodes an image file for views, at the fraction of its size that `reduction` returns for its width and height.
+///
+/// # Errors
+/// If it cannot be read or is damaged.
+pub fn decode_reduced(path: &Path, reduction: impl FnOnce([usize; 2]) -> usize) -> Result<ReducedImage<'static>> {
+    let decode = || anyhow::Ok(decode::decode_reduced(&fs::read(path)?, reduction)?);
     decode().with_context(|| format!("cannot decode {}", path.display()))
 }
 

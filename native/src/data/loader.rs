@@ -20,11 +20,12 @@ use slimclr_core::{
     config::Config,
     data::{
         batch::{HostBatch, LabelledImages},
-        sampler::Sampler,
+        reduced::ReducedImage,
+        sampler::{Finish, Sampler},
     },
     dataset::DatasetSummary,
     image::Image,
-    kernel::views::DeviceImages,
+    kernel::views::{DeviceImages, finish_for},
     method::Batch,
     train::{Artifact, Host, Split},
 };
@@ -93,7 +94,7 @@ impl Loader {
         let maker = &self.maker;
         let batches = self.batches.get_or_insert_with(|| match maker.upload(device) {
             Some(images) => Batches::Device(Box::new(images)),
-            None => Batches::Prefetched(prefetch(maker.clone(), step)),
+            None => Batches::Prefetched(prefetch(maker.clone(), step, finish_for(device))),
         });
         match batches {
             Batches::Device(images) => {
@@ -112,11 +113,11 @@ impl Loader {
 }
 
 /// Starts a thread that makes the batches from `step` on in advance.
-fn prefetch(maker: Arc<BatchMaker>, mut step: u64) -> Receiver<Result<(u64, HostBatch)>> {
+fn prefetch(maker: Arc<BatchMaker>, mut step: u64, finish: Finish) -> Receiver<Result<(u64, HostBatch)>> {
     let (send, receive) = sync_channel(PREFETCH);
     // The thread ends when the loader is dropped, because sending then fails.
     thread::spawn(move || {
-        while send.send(maker.batch(step).map(|views| (step, views))).is_ok() {
+        while send.send(maker.batch(step, finish).map(|views| (step, views))).is_ok() {
             step += 1;
         }
     });
@@ -173,38 +174,51 @@ impl BatchMaker {
     }
 
     /// Makes the views of `step`'s batch.
-    fn batch(&self, step: u64) -> Result<HostBatch> {
+    fn batch(&self, step: u64, finish: Finish) -> Result<HostBatch> {
         let (epoch, batch) = self.sampler.batch(step, self.dataset.len(Split::Train));
-        let mut pixels = self.sampler.buffers();
-        let slots = self.sampler.slots(&mut pixels);
+        let mut views = self.sampler.buffers(finish);
+        let slots = self.sampler.slots(&mut views);
         let labels = self.pool.install(|| {
             slots
                 .into_par_iter()
                 .zip(batch)
                 .map_init(Augmenter::new, |augmenter, (slots, index)| {
-                    let (decoded, image) = self.decode_or_next(index as usize)?;
+                    let reduction = |size| self.sampler.reduction((epoch, index), size);
+                    let (decoded, image) = self.decode_or_next(index as usize, reduction)?;
                     self.sampler.view(augmenter, &image, (epoch, index), slots)?;
                     anyhow::Ok(self.dataset.label(Split::Train, decoded))
                 })
                 .collect::<Result<_>>()
         })?;
-        Ok(HostBatch { pixels, labels })
+        Ok(HostBatch { views, labels })
     }
 
-    /// Decodes the training image at `index`, or the next one that is not damaged. Returns it with its index.
-    fn decode_or_next(&self, index: usize) -> Result<(usize, Cow<'_, Image>)> {
+    /// Decodes the training image at `index`, or the next one that is not damaged, at the reduction that is right for
+    /// its size. Returns it with its index.
+    fn decode_or_next(
+        &self,
+        index: usize,
+        reduction: impl Fn([usize; 2]) -> usize,
+    ) -> Result<(usize, ReducedImage<'_>)> {
         let images = self.dataset.len(Split::Train);
         (0..images)
             .map(|offset| (index + offset) % images)
-            .find_map(|index| Some((index, self.decode(Split::Train, index)?)))
+            .find_map(|index| {
+                let image = self.dataset.reduced_image(Split::Train, index, &reduction);
+                Some((index, self.unless_damaged(Split::Train, index, image)?))
+            })
             .ok_or_else(|| {
                 anyhow!("{}: no training image can be decoded; replace the damaged files", self.dataset.name)
             })
     }
 
-    /// Decodes the image at `index`. Returns `None`, and records the file as skipped, if it is damaged.
+    /// Decodes the whole image at `index`. Returns `None`, and records the file as skipped, if it is damaged.
     fn decode(&self, split: Split, index: usize) -> Option<Cow<'_, Image>> {
-        let image = self.dataset.image(split, index);
+        self.unless_damaged(split, index, self.dataset.image(split, index))
+    }
+
+    /// Returns the decoded image at `index`, or records its file as skipped.
+    fn unless_damaged<T>(&self, split: Split, index: usize, image: Result<T>) -> Option<T> {
         if let (Err(_), Images::Files(files)) = (&image, self.dataset.split(split)) {
             let mut skipped = self.skipped.lock().expect("no thread panics while it holds the lock");
             skipped.insert(files[index].0.clone());

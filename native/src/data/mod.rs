@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use slimclr_core::{
     augment::Normalisation,
+    data::reduced::ReducedImage,
     dataset::{DatasetSummary, SplitSummary},
     image::Image,
     train::Split,
@@ -124,6 +125,23 @@ impl Dataset {
         match self.split(split) {
             Images::Memory(images) => Ok(Cow::Borrowed(&images[index].0)),
             Images::Files(files) => Ok(Cow::Owned(folder::decode(&files[index].0)?)),
+        }
+    }
+
+    /// Returns the image at `index` for views of it. A JPEG file is decoded at the fraction of its size that `reduction`
+    /// returns for its width and height.
+    ///
+    /// # Errors
+    /// If its file cannot be decoded.
+    pub fn reduced_image(
+        &self,
+        split: Split,
+        index: usize,
+        reduction: impl FnOnce([usize; 2]) -> usize,
+    ) -> Result<ReducedImage<'_>> {
+        match self.split(split) {
+            Images::Memory(images) => Ok((&images[index].0).into()),
+            Images::Files(files) => folder::decode_reduced(&files[index].0, reduction),
         }
     }
 

@@ -15,7 +15,7 @@ use slimclr_core::{
         sampler::Sampler,
     },
     dataset::DatasetSummary,
-    kernel::views::DeviceImages,
+    kernel::views::{DeviceImages, finish_for},
     method::Batch,
     train::{Artifact, Host, Split},
 };
@@ -84,14 +84,15 @@ impl Host for BrowserHost {
             return Ok(Batch::on_device(&self.sampler, images, step, |index| self.dataset.label(Split::Train, index)));
         }
         let (epoch, batch) = self.sampler.batch(step, self.dataset.len(Split::Train));
-        let mut pixels = self.sampler.buffers();
+        let mut views = self.sampler.buffers(finish_for(device));
         let mut labels = Vec::with_capacity(batch.len());
-        for (index, slots) in batch.into_iter().zip(self.sampler.slots(&mut pixels)) {
-            let (decoded, image) = self.dataset.decodable(index as usize).await?;
+        for (index, slots) in batch.into_iter().zip(self.sampler.slots(&mut views)) {
+            let reduction = |size| self.sampler.reduction((epoch, index), size);
+            let (decoded, image) = self.dataset.decodable(index as usize, reduction).await?;
             self.sampler.view(&mut self.augmenter, &image, (epoch, index), slots)?;
             labels.push(self.dataset.label(Split::Train, decoded));
         }
-        Ok(Batch::from_host(HostBatch { pixels, labels }, self.sampler.size(), device))
+        Ok(Batch::from_host(HostBatch { views, labels }, self.sampler.size(), device))
     }
 
     async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<LabelledImages>, ImagesError> {

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use js_sys::Uint8Array;
 use slimclr_core::{
     augment::{AugmentError, Normalisation, epoch_order},
-    data::{DataError, cifar10, decode, folder, sprite_sheet},
+    data::{DataError, cifar10, decode, folder, reduced::ReducedImage, sprite_sheet},
     dataset::DatasetSummary,
     image::Image,
     kernel::views::DeviceImages,
@@ -242,15 +242,24 @@ impl Dataset {
         }
     }
 
-    /// Returns the training image at `index` with its index, or the next one that can be decoded.
+    /// Returns the training image at `index` with its index, or the next one that can be decoded. A JPEG file is decoded
+    /// at the fraction of its size that `reduction` returns for its width and height.
     ///
     /// # Errors
     /// If none can be decoded.
-    pub async fn decodable(&self, index: usize) -> Result<(usize, Image), ImagesError> {
+    pub async fn decodable(
+        &self,
+        index: usize,
+        reduction: impl Fn([usize; 2]) -> usize,
+    ) -> Result<(usize, ReducedImage<'_>), ImagesError> {
         let images = self.len(Split::Train);
         for offset in 0..images {
             let index = (index + offset) % images;
-            if let Some(image) = self.image(Split::Train, index).await {
+            let image = match &self.train {
+                Source::Memory(images) => Some((&images[index].0).into()),
+                Source::Files(files) => decode_reduced(&files[index].0, &reduction).await,
+            };
+            if let Some(image) = image {
                 return Ok((index, image));
             }
         }
@@ -298,6 +307,10 @@ async fn read(file: &Blob) -> Option<Vec<u8>> {
 
 async fn decode(file: &Blob) -> Option<Image> {
     decode::decode(Cursor::new(read(file).await?)).ok()
+}
+
+async fn decode_reduced(file: &Blob, reduction: impl Fn([usize; 2]) -> usize) -> Option<ReducedImage<'static>> {
+    decode::decode_reduced(&read(file).await?, reduction).ok()
 }
 
 async fn has_usable_header(file: &Blob) -> bool {

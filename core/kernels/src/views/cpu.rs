@@ -15,22 +15,19 @@ use crate::{cpu::tensor, threads::for_each_chunk};
 impl ViewsBackend for Flex {
     fn views(
         images: IntTensor<Self>,
+        [width, height]: [usize; 2],
         plans: Vec<(u32, ViewPlan)>,
         size: usize,
         normalisation: Normalisation,
     ) -> FloatTensor<Self> {
-        let [_, height, width] = images.layout().shape().dims();
         let words: &[i32] = images.as_slice().expect("uploaded images are contiguous");
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut values = vec![0.0; plans.len() * 3 * size * size];
         for_each_chunk(&mut values, 3 * size * size, Augmenter::new, |augmenter, number, view| {
             let (image, plan) = &plans[number];
-            let words = &words[*image as usize * width * height..][..width * height];
-            let bytes = |word: &i32| {
-                let [red, green, blue, _] = word.to_le_bytes();
-                [red, green, blue]
-            };
-            let image = Image { width, height, pixels: words.iter().flat_map(bytes).collect() };
-            augmenter.planned(&image, plan, size, &normalisation, view);
+            let pixels = bytes[*image as usize * 3 * width * height..][..3 * width * height].to_vec();
+            let image = Image { width, height, pixels };
+            augmenter.planned(&image.into(), plan, size, &normalisation, view);
         });
         tensor(values, [plans.len(), 3, size, size])
     }

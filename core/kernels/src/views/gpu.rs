@@ -80,12 +80,12 @@ fn words([width, height]: [usize; 2], plans: &[(u32, ViewPlan)], normalisation: 
 impl ViewsBackend for Cube {
     fn views(
         images: IntTensor<Self>,
+        image_size: [usize; 2],
         plans: Vec<(u32, ViewPlan)>,
         size: usize,
         normalisation: Normalisation,
     ) -> FloatTensor<Self> {
-        let [_, height, width] = images.meta.shape().dims();
-        let words = words([width, height], &plans, &normalisation);
+        let words = words(image_size, &plans, &normalisation);
         let client = images.client.clone();
         let plans_handle = client.create_from_slice(u32::as_bytes(&words));
         // SAFETY: the buffer holds all of these words.
@@ -273,15 +273,22 @@ fn cropped(images: &[i32], plans: &[u32], record: usize, pixel: usize, #[comptim
         let of_row = rows.weight(row);
         for column in columns.first..columns.end {
             let weight = of_row * columns.weight(column);
-            let colour = u32::cast_from(images[corner + row as usize * width + column as usize]);
-            red += weight * f32::cast_from(colour & 255);
-            green += weight * f32::cast_from((colour >> 8) & 255);
-            blue += weight * f32::cast_from(colour >> 16);
+            let pixel = 3 * (corner + row as usize * width + column as usize);
+            red += weight * byte(images, pixel);
+            green += weight * byte(images, pixel + 1);
+            blue += weight * byte(images, pixel + 2);
             weights += weight;
         }
     }
     let scale = 1.0f32 / (255.0f32 * weights);
     Colour { red: red * scale, green: green * scale, blue: blue * scale }
+}
+
+/// Reads a byte of the words.
+#[cube]
+fn byte(words: &[i32], at: usize) -> f32 {
+    let word = u32::cast_from(words[at / 4]);
+    f32::cast_from((word >> (8 * u32::cast_from(at % 4))) & 255)
 }
 
 /// The positions along one side of a crop, from `first` to before `end`, that an output position averages.

@@ -1,4 +1,5 @@
-//! Views of images that are stored on the device: a step sends only the plans, a few words per view, and no pixels.
+//! Views made on the device, of images that are stored there (a step then sends only the plans, a few words per view, and
+//! no pixels) or of views that were cropped on the host and arrive as bytes.
 //!
 //! The CPU uses [`Augmenter`](slimclr_data::augment::Augmenter), view by view. On GPUs a batch of views takes one
 //! launch, or three with blur. Their results match the CPU's up to rounding: positions and weights have 32 bits.
@@ -19,17 +20,26 @@ use burn::{
 };
 
 use slimclr_data::{
-    augment::{Normalisation, ViewPlan},
+    augment::{
+        Normalisation, ViewPlan,
+        plan::{Crop, Effects},
+    },
+    batch::CroppedViews,
     image::Image,
 };
 
+pub use self::capacity::finish_for;
 use self::capacity::image_capacity;
 
 /// Images of one size, stored on a device.
 #[derive(Debug, Clone)]
 pub struct DeviceImages {
-    /// `[images, height, width]`: one word per pixel, with red in the lowest byte, then green and blue.
-    pixels: Tensor<3, Int>,
+    /// RGB pixels, `[images, height, width, 3]`: four bytes in each value, the first of them the lowest.
+    pixels: Tensor<1, Int>,
+    /// Number of images.
+    len: usize,
+    /// Width and height.
+    size: [usize; 2],
 }
 
 impl DeviceImages {
@@ -38,21 +48,27 @@ impl DeviceImages {
         let mut sizes = images.clone().map(|image| [image.width, image.height]);
         let [width, height] = sizes.next()?;
         let is_of_one_size = sizes.all(|size| size == [width, height]);
-        let bytes = 4 * width as u64 * height as u64 * images.clone().count() as u64;
+        let bytes = 3 * width as u64 * height as u64 * images.clone().count() as u64;
         (is_of_one_size && bytes <= image_capacity(device)).then(|| Self::upload(images, [width, height], device))
     }
 
     /// Uploads images of the given width and height.
-    fn upload<'a>(images: impl Iterator<Item = &'a Image>, [width, height]: [usize; 2], device: &Device) -> Self {
-        let word = |&[red, green, blue]: &[u8; 3]| i32::from_le_bytes([red, green, blue, 0]);
-        let words: Vec<i32> = images.flat_map(|image| image.pixels.as_chunks().0.iter().map(word)).collect();
-        let shape = [words.len() / (width * height), height, width];
-        Self { pixels: Tensor::from_data(TensorData::new(words, shape), (device, DType::I32)) }
+    fn upload<'a>(images: impl Iterator<Item = &'a Image>, size: [usize; 2], device: &Device) -> Self {
+        Self::from_bytes(images.flat_map(|image| image.pixels.iter().copied()).collect(), size, device)
+    }
+
+    /// Uploads the pixels of images, `[images, height, width, 3]`.
+    fn from_bytes(mut bytes: Vec<u8>, size: [usize; 2], device: &Device) -> Self {
+        let len = bytes.len() / (3 * size[0] * size[1]);
+        let words = bytes.len().div_ceil(4);
+        bytes.resize(4 * words, 0);
+        let data = TensorData::from_bytes_vec(bytes, [words], DType::I32);
+        Self { pixels: Tensor::from_data(data, (device, DType::I32)), len, size }
     }
 
     /// Returns the number of images.
     pub fn len(&self) -> usize {
-        self.pixels.dims()[0]
+        self.len
     }
 
     /// Returns whether there are no images.
@@ -67,8 +83,7 @@ impl DeviceImages {
 
     /// Returns width and height.
     pub fn size(&self) -> [usize; 2] {
-        let [_, height, width] = self.pixels.dims();
-        [width, height]
+        self.size
     }
 
     /// Makes the planned views, each of the image with the given index: normalised, `[views, 3, size, size]`.
@@ -76,21 +91,35 @@ impl DeviceImages {
     /// # Panics
     /// If an index is out of range, or a plan is for images of another size.
     pub fn views(&self, plans: Vec<(u32, ViewPlan)>, size: usize, normalisation: Normalisation) -> Tensor<4> {
-        let [images, height, width] = self.pixels.dims();
-        let fits = |(image, plan): &(u32, ViewPlan)| (*image as usize) < images && plan.crop.fits(width, height);
+        let [width, height] = self.size;
+        let fits = |(image, plan): &(u32, ViewPlan)| (*image as usize) < self.len && plan.crop.fits(width, height);
         assert!(plans.iter().all(fits), "plans are for these images");
         let pixels = self.pixels.clone().into_dispatch();
-        Tensor::from_dispatch(Dispatch::views(pixels, plans, size, normalisation))
+        Tensor::from_dispatch(Dispatch::views(pixels, self.size, plans, size, normalisation))
     }
+}
+
+/// Finishes views, `size` pixels wide, that were cropped on the host: normalised, `[views, 3, size, size]`.
+///
+/// # Panics
+/// If there are not as many views as effects.
+pub fn finish(views: CroppedViews, size: usize, device: &Device) -> Tensor<4> {
+    let CroppedViews { pixels, effects, normalisation } = views;
+    let crop = Crop { left: 0, top: 0, width: size, height: size };
+    let plan = |effects: Effects| ViewPlan { crop, mirrored: false, effects };
+    let plans = (0..).zip(effects.into_iter().map(plan)).collect();
+    DeviceImages::from_bytes(pixels, [size; 2], device).views(plans, size, normalisation)
 }
 
 /// Views as an operation of a back end.
 #[cfg_attr(feature = "webgpu", backend_extension(Flex, Cube))]
 #[cfg_attr(not(feature = "webgpu"), backend_extension(Flex))]
 pub trait ViewsBackend: Backend {
-    /// Makes the planned views of `images`, `[images, height, width]`: `[views, 3, size, size]`.
+    /// Makes the planned views of `images`, `[images, height, width, 3]` bytes in words, of which
+    /// `[width, height] = image_size`: `[views, 3, size, size]`.
     fn views(
         images: IntTensor<Self>,
+        image_size: [usize; 2],
         plans: Vec<(u32, ViewPlan)>,
         size: usize,
         normalisation: Normalisation,

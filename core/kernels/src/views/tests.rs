@@ -1,10 +1,12 @@
 use burn::tensor::Device;
 use slimclr_data::{
     augment::{AugmentConfig, Augmenter, Normalisation, ViewPlan, view_rng},
+    batch::CroppedViews,
     image::Image,
+    sampler::Finish,
 };
 
-use super::DeviceImages;
+use super::{DeviceImages, finish, finish_for};
 
 #[test]
 fn views_of_uploaded_images_match_the_augmenter() {
@@ -35,4 +37,35 @@ fn views_of_uploaded_images_match_the_augmenter() {
 fn images_are_not_uploaded_to_the_cpu() {
     let image = Image { width: 1, height: 1, pixels: vec![0; 3] };
     assert!(DeviceImages::on_gpu([image].iter(), &Device::flex()).is_none());
+}
+
+#[test]
+fn cropped_views_are_finished_as_the_augmenter_finishes_them() {
+    // Crops of the image's size have no fractions to round.
+    let (size, device) = (9, Device::flex());
+    let image = Image { width: size, height: size, pixels: (0..3 * 81).map(|i| (i * 31 % 256) as u8).collect() };
+    let recipe = AugmentConfig { crop_area: [1.0, 1.0], ..AugmentConfig::moco_v2(Normalisation::CIFAR10, 33) };
+    let plans: Vec<ViewPlan> = (0..20)
+        .map(|number| ViewPlan::draw(&recipe, [size; 2], &mut view_rng(0, 0, number, 0)))
+        .filter(|plan| [plan.crop.width, plan.crop.height] == [size; 2])
+        .collect();
+    assert!(plans.iter().any(|plan| plan.effects.sigma.is_some()));
+    let mut augmenter = Augmenter::new();
+    let mut pixels = vec![0; plans.len() * 3 * size * size];
+    for (plan, view) in plans.iter().zip(pixels.chunks_exact_mut(3 * size * size)) {
+        augmenter.cropped(&(&image).into(), plan, size, view);
+    }
+    let effects = plans.iter().map(|plan| plan.effects.clone()).collect();
+    let views = CroppedViews { pixels, effects, normalisation: recipe.normalisation };
+    let made: Vec<f32> = finish(views, size, &device).into_data().iter().collect();
+    let mut view = vec![0.0; 3 * size * size];
+    for (plan, made) in plans.iter().zip(made.chunks_exact(view.len())) {
+        augmenter.planned(&(&image).into(), plan, size, &recipe.normalisation, &mut view);
+        assert!(made.iter().zip(&view).all(|(a, b)| (a - b).abs() < 1e-5));
+    }
+}
+
+#[test]
+fn the_cpu_takes_finished_views() {
+    assert_eq!(finish_for(&Device::flex()), Finish::Host);
 }
