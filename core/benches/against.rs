@@ -8,7 +8,7 @@ mod setup;
 
 use std::{
     env, fs,
-    io::{self, BufRead, Cursor},
+    io::{self, BufRead},
     path::PathBuf,
     time::Instant,
 };
@@ -19,12 +19,11 @@ use serde::{Deserialize, Serialize};
 use slimclr_core::{
     augment::Normalisation,
     config::Config,
-    data::decode,
+    data::{decode, sampler::Finish},
     encoder::BackboneKind,
     eval::knn::knn,
     forward::{Forward, Mode},
     head::HEAD,
-    image::Image,
     interference::Observer,
     method::StepPlan,
     profile::profile,
@@ -52,8 +51,9 @@ enum Job {
         #[serde(flatten)]
         network: Network,
     },
-    /// MoCo v2 views of an image file on one core: two per decoding, or all from one decoding. Items are views.
-    Augment { file: PathBuf, size: usize, decode: bool },
+    /// MoCo v2 views of an image file on one core: two per decoding, or all from one decoding. A JPEG file is decoded at
+    /// a fraction of its size where `reduce`s; a GPU would finish the views where it `finishes`. Items are views.
+    Augment { file: PathBuf, size: usize, decode: bool, reduce: bool, finish: bool },
     /// kNN among random features. Items are test images.
     Neighbours { bank: usize, test: usize, features: usize, k: usize },
     /// A product of square matrices. Items are floating-point operations.
@@ -149,17 +149,19 @@ impl Job {
                     needs: Needs { operations, ..Needs::default() },
                 }
             }
-            Self::Augment { file, size, decode } => {
-                let bytes = fs::read(&file).expect("the image file is there");
-                let read = move || -> Image { decode::decode(Cursor::new(&bytes)).expect("the image is intact") };
-                let mut views = Views::new(Normalisation::IMAGENET, size);
-                let image = read();
-                let bytes = (image.pixels.len() + 3 * size * size * size_of::<f32>()) as f64;
+            Self::Augment { file, size, decode, reduce, finish } => {
+                let file = fs::read(&file).expect("the image file is there");
+                let read = move |reduction: &dyn Fn([usize; 2]) -> usize| {
+                    decode::decode_reduced(&file, reduction).expect("the image is intact")
+                };
+                let whole = read(&|_| 1);
+                let value = if finish { size_of::<f32>() } else { 1 };
+                let bytes = (whole.pixels.pixels.len() + 3 * size * size * value) as f64;
+                let finish = if finish { Finish::Host } else { Finish::Device };
+                let mut views = Views::new(Normalisation::IMAGENET, size, finish);
                 let run = move || {
-                    let decoded = decode.then(&read);
-                    for _ in 0..2 {
-                        views.make(decoded.as_ref().unwrap_or(&image));
-                    }
+                    let decoded = decode.then(|| read(&|size| if reduce { views.reduction(size) } else { 1 }));
+                    views.make(decoded.as_ref().unwrap_or(&whole));
                 };
                 Ready { run: Box::new(run), items: 2.0, needs: Needs { bytes, ..Needs::default() } }
             }

@@ -13,7 +13,7 @@ use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use slimclr_core::{
     augment::Normalisation,
     config::Config,
-    data::decode,
+    data::{decode, sampler::Finish},
     eval::knn::knn,
     image::Image,
     interference::{
@@ -68,9 +68,9 @@ fn interference(bencher: Bencher) {
 #[divan::bench(args = [(32, 32, 32), (500, 375, 224)], sample_count = 50)]
 fn augment(bencher: Bencher, (width, height, size): (usize, usize, usize)) {
     let pixels = (0..3 * width * height).map(|i| (i * 31 % 251) as u8).collect();
-    let image = Image::new(width, height, pixels).unwrap();
-    let mut views = Views::new(Normalisation::CIFAR10, size);
-    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| views.make(&image));
+    let image = Image::new(width, height, pixels).unwrap().into();
+    let mut views = Views::new(Normalisation::CIFAR10, size, Finish::Host);
+    bencher.counter(ItemsCount::new(2_usize)).bench_local(|| views.make(&image));
 }
 
 /// A photograph's JPEG file: 500 x 375 pixels at quality 90, with detail at all scales as in nature, about 100 kB.
@@ -110,10 +110,9 @@ fn decode(bencher: Bencher) {
 #[divan::bench(sample_count = 50)]
 fn augment_file(bencher: Bencher) {
     let file = photograph();
-    let mut views = Views::new(Normalisation::IMAGENET, 224);
+    let mut views = Views::new(Normalisation::IMAGENET, 224, Finish::Host);
     bencher.counter(ItemsCount::new(2_usize)).bench_local(|| {
-        let image = decode::decode(Cursor::new(&file)).unwrap();
-        views.make(&image);
+        let image = decode::decode_reduced(&file, |size| views.reduction(size)).unwrap();
         views.make(&image);
     });
 }

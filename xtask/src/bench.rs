@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     fn all() -> Vec<Set> {
-        row::sets("photo.jpg", "small.png")
+        row::sets(&row::ImageFiles { camera: "camera.jpg", photograph: "photo.jpg", small: "small.png" })
     }
 
     #[test]

@@ -4,11 +4,15 @@ use std::rc::Rc;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use slimclr_core::{
-    augment::{AugmentConfig, Augmenter, Normalisation, view_rng},
+    augment::{Augmenter, Normalisation},
     config::Config,
+    data::{
+        batch::HostViews,
+        reduced::ReducedImage,
+        sampler::{Finish, Sampler},
+    },
     eval::features::Features,
-    image::Image,
-    method::{Batch, StepPlan, Trainer},
+    method::{Batch, MethodKind, StepPlan, Trainer},
 };
 
 /// A step of all widths.
@@ -22,27 +26,33 @@ pub fn trainer(config: &Config) -> (Trainer, Batch) {
     (Trainer::new(config, encoder, &device), Batch::noise(config, 0, &device))
 }
 
-/// Makes MoCo v2 views of `size` pixels, each with another number.
+/// Makes pairs of MoCo v2 views of `size` pixels, each pair with another number.
 pub struct Views {
-    recipe: AugmentConfig,
-    size: usize,
+    sampler: Sampler,
     augmenter: Augmenter,
-    view: Vec<f32>,
+    views: Vec<HostViews>,
     number: u64,
 }
 
 impl Views {
-    /// Creates a maker of views.
-    pub fn new(normalisation: Normalisation, size: usize) -> Self {
-        let recipe = AugmentConfig::moco_v2(normalisation, size);
-        Self { recipe, size, augmenter: Augmenter::new(), view: vec![0.0; 3 * size * size], number: 0 }
+    /// Creates a maker of views that are finished on the host or on the device.
+    pub fn new(normalisation: Normalisation, size: usize, finish: Finish) -> Self {
+        let config = Config { method: MethodKind::Mocov2, image_size: size, batch: 1, ..Config::mini() };
+        let sampler = Sampler::new(&config, normalisation);
+        let views = sampler.buffers(finish);
+        Self { sampler, augmenter: Augmenter::new(), views, number: 0 }
     }
 
-    /// Makes a view of `image`.
-    pub fn make(&mut self, image: &Image) {
+    /// Returns by how much an image of this width and height may be reduced for its next views.
+    pub fn reduction(&self, size: [usize; 2]) -> usize {
+        self.sampler.reduction((self.number, 0), size)
+    }
+
+    /// Makes the host's part of two views of `image`.
+    pub fn make(&mut self, image: &ReducedImage) {
+        let slots = self.sampler.slots(&mut self.views).remove(0);
+        self.sampler.view(&mut self.augmenter, image, (self.number, 0), slots).expect("the image is sound");
         self.number += 1;
-        let mut random = view_rng(0, 0, self.number, 0);
-        self.augmenter.view(image, &self.recipe, self.size, &mut random, &mut self.view).expect("the image is sound");
     }
 }
 

@@ -38,6 +38,17 @@ pub struct PageNetwork {
 pub const PAGE: PageNetwork =
     PageNetwork { depth: 8, multiplier: 0.5, dim: 128, batch: 8, image_size: 32, queue: 1024 };
 
+/// How much of making a view is measured. PyTorch always does all of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Views {
+    /// The file is decoded.
+    pub decode: bool,
+    /// A JPEG file is decoded at a fraction of its size, if the crops allow it.
+    pub reduce: bool,
+    /// Colours, blur and normalisation, which slimclr leaves to a GPU if there is one.
+    pub finish: bool,
+}
+
 impl Job {
     /// A training step of all `widths` in a browser, on its `cpu` or `webgpu`, in the format of `page/slimclr.mjs` and
     /// `page/tensorflow.mjs`.
@@ -70,10 +81,11 @@ impl Job {
         Self(json!({ "evaluate": with(network, json!({ "widths": widths })) }))
     }
 
-    /// MoCo v2 views of an image file, `size` pixels wide. With `decode`, the file is decoded for every two views, else
-    /// once.
-    pub fn augment(file: &str, size: usize, decode: bool) -> Self {
-        Self(json!({ "augment": { "file": file, "size": size, "decode": decode } }))
+    /// MoCo v2 views of an image file, `size` pixels wide. Where it is decoded, that is for every two views.
+    pub fn augment(file: &str, size: usize, views: Views) -> Self {
+        let Views { decode, reduce, finish } = views;
+        let options = json!({ "file": file, "size": size, "decode": decode, "reduce": reduce, "finish": finish });
+        Self(json!({ "augment": options }))
     }
 
     /// kNN of 1,000 images in a bank of 50,000, with 512 features.

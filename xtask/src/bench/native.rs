@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     Comparison, Program, Programs, STAGE,
-    row::{self, Set},
+    row::{self, ImageFiles, Set},
 };
 use crate::{
     log::{info, timed},
@@ -26,13 +26,14 @@ const BENCH: &str = "against";
 /// # Errors
 /// Those of `chosen`, or if a program cannot be built.
 pub fn against_pytorch(folder: &Path, chosen: impl FnOnce(Vec<Set>) -> Result<Vec<Set>>) -> Result<Comparison> {
-    let [photograph, small] = ["photograph.jpg", "small.png"].map(|name| folder.join(name));
-    let sets = chosen(row::sets(&photograph.to_string_lossy(), &small.to_string_lossy()))?;
+    let files = ["camera.jpg", "photograph.jpg", "small.png"].map(|name| folder.join(name));
+    let [camera, photograph, small] = files.each_ref().map(|file| file.to_string_lossy());
+    let sets = chosen(row::sets(&ImageFiles { camera: &camera, photograph: &photograph, small: &small }))?;
     let slimclr = Program { path: build()?.into(), argument: None, variables: vec![] };
     let python = timed("python", "PyTorch, to compare with", || PYTORCH.install())?;
     let python = python.require().context("there is no PyTorch to compare with")?;
     let programs = pytorch::unpack(folder)?;
-    run(Command::new(&python).arg(programs.join(pytorch::IMAGES)).args([&photograph, &small]))
+    run(Command::new(&python).arg(programs.join(pytorch::IMAGES)).args(&files))
         .context("Python cannot make the images")?;
     let peer = Program { path: python.into(), argument: Some(programs.join(pytorch::JOBS)), variables: vec![] };
     let remarks = "Peak memory is that of the job, without the program's own.";

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{
-    job::{Job, PAGE, RESNET20, RESNET50},
+    job::{Job, PAGE, RESNET20, RESNET50, Views},
     worker::Needs,
 };
 use crate::{
@@ -107,8 +107,18 @@ pub struct Line {
     roofline: Option<f64>,
 }
 
-/// Returns the rows against PyTorch, with the paths of a photograph and of a small image.
-pub fn sets(photograph: &str, small: &str) -> Vec<Set> {
+/// Paths of the image files to measure views of.
+pub struct ImageFiles<'a> {
+    /// A photograph of 4000 x 3000 pixels.
+    pub camera: &'a str,
+    /// One of 500 x 375 pixels, as in ImageNet.
+    pub photograph: &'a str,
+    /// An image of 32 x 32 pixels, as in CIFAR.
+    pub small: &'a str,
+}
+
+/// Returns the rows against PyTorch.
+pub fn sets(images: &ImageFiles) -> Vec<Set> {
     let row = |name: String, figure, target| Row { name, figure, target };
     let at_least = |ratio| Some(Target::AtLeast(ratio));
     let at_most = |ratio| Some(Target::AtMost(ratio));
@@ -170,8 +180,17 @@ pub fn sets(photograph: &str, small: &str) -> Vec<Set> {
             add(format!("evaluate-{name}-{width}"), Job::evaluate(network, &up_to(width)), "images/s", None);
         }
     }
-    add("augment-cifar".into(), Job::augment(small, 32, false), "views/s", at_least(5.0));
-    add("augment-imagenet".into(), Job::augment(photograph, 224, true), "views/s", at_least(5.0));
+    let mut views = |name: &str, file, size, views, target| {
+        add(name.into(), Job::augment(file, size, views), "views/s", target);
+    };
+    let ImageFiles { camera, photograph, small } = *images;
+    let all = Views { decode: true, reduce: true, finish: true };
+    views("augment-cifar", small, 32, Views { decode: false, ..all }, at_least(5.0));
+    views("augment-imagenet", photograph, 224, all, at_least(5.0));
+    views("crop-imagenet", photograph, 224, Views { finish: false, ..all }, None);
+    views("augment-camera-whole", camera, 224, Views { reduce: false, ..all }, None);
+    views("augment-camera", camera, 224, all, None);
+    views("crop-camera", camera, 224, Views { finish: false, ..all }, None);
     add("knn-50000".into(), Job::neighbours(), "images/s", None);
     sets
 }
@@ -329,6 +348,7 @@ fn three_digits(number: f64) -> String {
 mod tests {
     use super::*;
 
+    const IMAGES: ImageFiles = ImageFiles { camera: "camera.jpg", photograph: "photo.jpg", small: "small.png" };
     const MACHINE: Option<Machine> = Some(Machine { operations: 100.0, bytes: 10.0 });
 
     fn series(side: Side, job: &Job, rates: &[f64], operations: f64, peak: Option<u64>) -> Series {
@@ -337,7 +357,7 @@ mod tests {
     }
 
     fn find(name: &str) -> Row {
-        let mut rows = sets("photo.jpg", "small.png").into_iter().flat_map(|set| set.rows);
+        let mut rows = sets(&IMAGES).into_iter().flat_map(|set| set.rows);
         rows.find(|row| row.name == name).unwrap()
     }
 
@@ -401,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_job_of_several_rows_is_measured_once() {
-        let sets = sets("photo.jpg", "small.png");
+        let sets = sets(&IMAGES);
         let names: Vec<&str> = sets.iter().flat_map(|set| &set.rows).map(|row| row.name.as_str()).collect();
         assert!(names.iter().enumerate().all(|(place, name)| !names[..place].contains(name)));
         // One and four widths in both programs, and slimclr with interference measured.

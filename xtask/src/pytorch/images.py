@@ -1,8 +1,8 @@
 """Makes the images that augmentation is measured on: noise at all scales, as in photographs, with some edges.
 
-    images.py PHOTOGRAPH.jpg SMALL.png
+    images.py CAMERA.jpg PHOTOGRAPH.jpg SMALL.png
 
-PHOTOGRAPH has 500 x 375 pixels, SMALL 32 x 32, as in CIFAR.
+CAMERA has 4000 x 3000 pixels, PHOTOGRAPH 500 x 375, as in ImageNet, and SMALL 32 x 32, as in CIFAR.
 """
 
 import sys
@@ -10,7 +10,7 @@ import sys
 import numpy
 from PIL import Image
 
-photograph, small = sys.argv[1:]
+camera, photograph, small = sys.argv[1:]
 random = numpy.random.default_rng(0)
 width, height = 500, 375
 picture = numpy.zeros((height, width, 3))
@@ -29,3 +29,8 @@ picture = 128 + 60 * picture / picture.std()
 image = Image.fromarray(picture.clip(0, 255).astype("u1"))
 image.save(photograph, "JPEG", quality=90)
 image.resize((32, 32), Image.LANCZOS).save(small, "PNG")
+
+# A camera's optics resolve less than its pixels, and its sensor adds noise.
+large = numpy.asarray(image.resize((8 * width, 8 * height), Image.BICUBIC), dtype="f4")
+grain = random.normal(scale=3, size=(*large.shape[:2], 1)).astype("f4")
+Image.fromarray((large + grain).clip(0, 255).astype("u1")).save(camera, "JPEG", quality=90)

@@ -50,7 +50,7 @@ def blur(image):
     return image.filter(ImageFilter.GaussianBlur(radius=sigma))
 
 
-def augment(way, file, size, decode):
+def augment(way, file, size, decode, **_):
     """MoCo v2 views of an image file on one core. With `decode`, the file is decoded for every two views, else once."""
     torch.set_num_threads(1)
     view = v2.Compose(
