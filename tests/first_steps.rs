@@ -87,7 +87,7 @@ fn configurations() -> Vec<(&'static str, Config)> {
         ("cifar10", small(Config::cifar10())),
         ("cifar10-mocov3", small(Config::cifar10_mocov3())),
         ("mini, simclr", Config { method: MethodKind::Simclr, ..mini.clone() }),
-        ("mini, supervised", mini.clone().with_supervised().for_classes(10)),
+        ("mini, supervised", mini.clone().with_supervised().for_classes(10).unwrap()),
         ("mini, naive", naive.clone()),
         ("mini, no slow start", Config { slow_start: 0.0, ..mini.clone() }),
         ("mini, disjoint", Config { disjoint: true, widths: vec![1.0, 0.5, 0.25], ..mini.clone() }),

@@ -121,7 +121,7 @@ fn every_kind_of_run() -> Vec<Config> {
     let runs_of = |method| {
         networks.clone().map(|(widths, disjoint)| Config { method, widths, disjoint, hidden: 16, ..base.clone() })
     };
-    methods.into_iter().flat_map(runs_of).map(|config| config.for_classes(8)).collect()
+    methods.into_iter().flat_map(runs_of).map(|config| config.for_classes(8).unwrap()).collect()
 }
 
 fn total_loss(trainer: &mut Trainer, batch: &Batch, plan: StepPlan) -> f32 {

@@ -236,7 +236,7 @@ impl Experiment {
     /// Returns the options of an arm's run.
     fn config(&self, arm: Arm) -> Config {
         let shared = Config { data: self.data.clone(), ..self.options.options.clone() };
-        arm.config(&shared).for_classes(CLASSES.len())
+        arm.config(&shared).for_classes(CLASSES.len()).expect("there are classes")
     }
 
     fn folder(&self, arm: Arm) -> PathBuf {

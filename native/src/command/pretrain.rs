@@ -97,7 +97,7 @@ struct Prepared {
 fn prepare_new(flags: &PretrainFlags, matches: &ArgMatches) -> Result<Prepared> {
     let config = options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?;
     let dataset = Dataset::open(&config.data)?;
-    let config = config.for_classes(dataset.summary().classes.len());
+    let config = config.for_classes(dataset.summary().classes.len())?;
     config.schedule(dataset.len(Split::Train))?;
     let device = device::for_run(&config)?;
     let trainer = new_trainer(&config, &device.0)?;

@@ -77,7 +77,7 @@ impl Training {
         checkpoint: Option<&[u8]>,
         paused: bool,
     ) -> Result<Self, TrainingError> {
-        let config = config.for_classes(dataset.summary.classes.len());
+        let config = config.for_classes(dataset.summary.classes.len())?;
         config.check()?;
         config.schedule(dataset.len(Split::Train))?;
         if !is_supported(config.precision, &device.burn) {

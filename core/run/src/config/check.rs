@@ -49,6 +49,12 @@ pub enum ConfigError {
         /// Groups.
         splits: usize,
     },
+    /// Supervised training of images without labels.
+    #[error(
+        "method = supervised needs labels, but the images have none: choose another method, or sort the images into one \
+         folder per class"
+    )]
+    NoLabels,
     /// These options cannot change during a run.
     #[error(
         "only the techniques (slow start, distillation, reweighting, surgery), the learning rate, clipping, and the \

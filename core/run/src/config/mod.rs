@@ -189,10 +189,17 @@ pub struct Config {
 }
 
 impl Config {
-    /// Returns the same options for images of `classes` classes, which set the outputs of a supervised network.
-    pub fn for_classes(self, classes: usize) -> Self {
-        let dim = if self.method == MethodKind::Supervised { classes } else { self.dim };
-        Self { dim, ..self }
+    /// Returns the same options for images of `classes` classes, which set the outputs of a supervised network; 0 if the
+    /// images have no labels.
+    ///
+    /// # Errors
+    /// If the method needs labels and there are none.
+    pub fn for_classes(self, classes: usize) -> Result<Self, ConfigError> {
+        match (self.method, classes) {
+            (MethodKind::Supervised, 0) => Err(ConfigError::NoLabels),
+            (MethodKind::Supervised, dim) => Ok(Self { dim, ..self }),
+            _ => Ok(self),
+        }
     }
 
     /// Returns the widths of the network.

@@ -162,6 +162,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigError;
     use crate::schedule::StepPlan;
 
     /// Returns the plans of steps, with ten steps per epoch.
@@ -221,7 +222,10 @@ mod tests {
         let config = Config::imagenet_supervised();
         config.check().unwrap();
         assert_eq!((config.distill, config.distill_weight, config.slow_start), (Distillation::Inplace, 1.0, 0.0));
-        assert_eq!(config.clone().for_classes(7).encoder().unwrap().outputs, 7);
-        assert_eq!(Config::cifar10().for_classes(7).dim, 128);
+        assert_eq!(config.clone().for_classes(7).unwrap().encoder().unwrap().outputs, 7);
+        assert_eq!(config.for_classes(0), Err(ConfigError::NoLabels));
+        for classes in [0, 7] {
+            assert_eq!(Config::cifar10().for_classes(classes).unwrap().dim, 128);
+        }
     }
 }

@@ -177,7 +177,7 @@ pub fn key_of(error: &ConfigError) -> &'static str {
         | ConfigError::Queue { .. }
         | ConfigError::Splits { .. }
         | ConfigError::Batch { .. } => "batch",
-        ConfigError::Fixed => METHOD,
+        ConfigError::Fixed | ConfigError::NoLabels => METHOD,
     }
 }
 

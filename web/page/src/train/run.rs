@@ -351,12 +351,15 @@ impl Run {
             .images
             .with_untracked(|images| images.as_ref().map_or([0, 0], |images| [images.classes, images.train]));
         let config = self.options.with_untracked(|options| options.config.clone()).for_classes(classes);
-        if let Err(error) = config.schedule(images) {
-            self.end_worker();
-            self.problem.set(Some(Problem { key: key_of(&error), message: format!("{error}.") }));
-            self.state.set(State::Idle);
-            return;
-        }
+        let config = match config.and_then(|config| config.schedule(images).map(|_| config)) {
+            Ok(config) => config,
+            Err(error) => {
+                self.end_worker();
+                self.problem.set(Some(Problem { key: key_of(&error), message: format!("{error}.") }));
+                self.state.set(State::Idle);
+                return;
+            }
+        };
         let checkpoint = self.checkpoint.get_untracked().filter(|_| from_checkpoint);
         let attached = checkpoint.map(|checkpoint| checkpoint.bytes).into_iter().collect();
         let paused = start != Start::Running;
