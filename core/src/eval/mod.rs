@@ -24,10 +24,14 @@ pub struct Accuracy {
 }
 
 impl Accuracy {
-    /// Returns the accuracy of `right` correct predictions out of `total`.
+    /// Returns the accuracy of `right` correct predictions out of `total`. Its standard error is half the width of
+    /// Wilson's interval (1927) at one standard deviation: the binomial one, except that it is not 0 if all or none of
+    /// a few are right.
     pub fn new(right: usize, total: usize) -> Self {
-        let fraction = right as f64 / total as f64;
-        Self { fraction, standard_error: (fraction * (1.0 - fraction) / total as f64).sqrt() }
+        let (right, total) = (right as f64, total as f64);
+        let fraction = right / total;
+        let variance = fraction * (1.0 - fraction) / total + 0.25 / (total * total);
+        Self { fraction, standard_error: variance.sqrt() / (1.0 + 1.0 / total) }
     }
 }
 
@@ -98,6 +102,18 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn the_standard_error_is_binomial_except_where_that_is_zero() {
+        let error = |right, total| Accuracy::new(right, total).standard_error;
+        let binomial = (0.3_f64 * 0.7 / 1500.0).sqrt();
+        assert!((error(450, 1500) / binomial - 1.0).abs() < 1e-3);
+        // All or none of four: by Wilson's interval at z = 1, from 80 % or up to 20 %.
+        for right in [0, 4] {
+            assert!((error(right, 4) - 0.1).abs() < 1e-12);
+        }
+        assert!(error(1500, 1500) < 0.0005);
+    }
+
     fn accuracies_follow_the_rank_of_the_right_class() {
         let falling = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0];
         let scores = Tensor::<2>::from_data([falling, falling, falling, [1.0; 6]], &Device::flex());
