@@ -12,7 +12,7 @@ use slimclr_core::{
     augment::Normalisation,
     command::Command,
     config::{Config, ConfigError},
-    data::batch::{HostBatch, HostViews, LabelledImages},
+    data::batch::{HostBatch, HostViews, LabelledImages, ViewPairs},
     dataset::DatasetSummary,
     event::{Event, Step},
     loss::{distill::Distillation, reweight::Reweighting},
@@ -65,6 +65,11 @@ impl Host for GeneratedImages {
         let labelled =
             || LabelledImages { pixels: all(), labels, indices: (0..IMAGES).collect(), size: self.config.image_size };
         Ok((chunk == 0).then(labelled))
+    }
+
+    async fn view_pairs(&mut self, chunk: usize) -> Result<Option<ViewPairs>, Infallible> {
+        let view = |shift| (0..IMAGES).flat_map(|image| self.pixels(image + shift)).collect();
+        Ok((chunk == 0).then(|| ViewPairs { pixels: [view(0), view(1)], size: self.config.image_size }))
     }
 
     async fn save(&mut self, _: Artifact, _: Vec<u8>) -> Result<(), Infallible> {

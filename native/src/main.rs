@@ -8,6 +8,7 @@ mod device;
 mod experiment;
 mod feature_cache;
 mod model_card;
+mod neighbours;
 mod options;
 mod pretrained;
 mod raster;
@@ -17,6 +18,7 @@ mod run_images;
 mod run_lock;
 mod shell;
 mod summary;
+mod table;
 mod tensor_file;
 mod terminal;
 

@@ -5,7 +5,7 @@ use slimclr_report::Neighbours;
 
 use crate::{
     run_folder::{RunFolder, write_atomically},
-    terminal,
+    table, terminal,
 };
 
 /// Prints the table of the run in `folder` and writes its report.
@@ -14,7 +14,7 @@ use crate::{
 /// If the run's events or landscape cannot be read, or the report cannot be written.
 pub fn show(folder: &RunFolder, neighbours: &[Neighbours]) -> Result<()> {
     let report = folder.report(neighbours.to_vec())?;
-    terminal::print(&terminal::run_table(&report.events));
+    terminal::print(&table::of_run(&report.events));
     let path = folder.report_path();
     write_atomically(&path, slimclr_report::html(&[report]).as_bytes())?;
     terminal::print(&format!("report: {}", path.display()));

@@ -3,12 +3,10 @@
 use std::{io::Write, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use slimclr_core::{
-    collapse::CollapseWatch,
-    event::{Evaluated, Event},
-    profile::Profile,
-};
-use slimclr_report::{compact, learned_nothing};
+use slimclr_core::{collapse::CollapseWatch, event::Event};
+use slimclr_report::compact;
+
+use crate::table;
 
 /// Shows a run's events as a progress bar; only warnings if standard error is not a terminal.
 pub struct Progress {
@@ -58,11 +56,8 @@ impl Progress {
                 }
             }
             Event::Evaluated(evaluated) => {
-                let Evaluated { step, epoch, width, knn, knn_standard_error: error, rankme, .. } = evaluated;
-                let (knn, error) = (100.0 * knn, 100.0 * error);
-                let rank = rankme.map(|rank| format!("  RankMe {rank:.1}")).unwrap_or_default();
-                self.bar.println(format!("epoch {epoch:.1}  width {width}  kNN {knn:.1} ± {error:.1}%{rank}"));
-                if *step == 0 {
+                self.bar.println(table::line(evaluated));
+                if evaluated.step == 0 {
                     self.bar.reset_eta();
                 }
             }
@@ -95,52 +90,6 @@ pub fn spinner(message: &'static str) -> ProgressBar {
 
 fn join<T>(items: impl Iterator<Item = T>, show: impl Fn(T) -> String) -> String {
     items.map(show).collect::<Vec<_>>().join(", ")
-}
-
-/// Formats the [`table`] at the end of a run; empty if the run never started.
-pub fn run_table(events: &[Event]) -> String {
-    Event::latest_start(events).map(|started| table(&started.profile, events)).unwrap_or_default()
-}
-
-/// Formats a table with one row per width: its cost and the results of its evaluations among `events`.
-pub fn table(profile: &[Profile], events: &[Event]) -> String {
-    let evaluations = || events.iter().filter_map(|event| if let Event::Evaluated(e) = event { Some(e) } else { None });
-    let heads =
-        ["width", "params", "MACs", "kNN before", "kNN after", "switchable probe", "slimmable probe", "ridge probe"];
-    let rows = profile.iter().map(|Profile { width, parameters, macs, .. }| {
-        let at_width = || evaluations().filter(|e| e.width == *width);
-        let before = at_width().find(|e| e.step == 0);
-        let after = at_width().rfind(|e| e.step > 0);
-        // All probes are those of one evaluation, so that they are comparable.
-        let probed = at_width().rfind(|e| e.was_probed());
-        let dash = || "-".to_string();
-        let [before, after] = [before, after]
-            .map(|e| e.map_or_else(dash, |e| format!("{:.1} ± {:.1}%", 100.0 * e.knn, 100.0 * e.knn_standard_error)));
-        let [switchable, slimmable, ridge] =
-            probed.map(Evaluated::probes).unwrap_or_default().map(|tops| tops.map_or_else(dash, two_percentages));
-        [width.to_string(), count(*parameters), count(*macs), before, after, switchable, slimmable, ridge]
-    });
-    let mut lines = vec![aligned(&heads, &rows.collect::<Vec<_>>())];
-    if evaluations().any(Evaluated::was_probed) {
-        lines.push("probes: top-1 / top-5".into());
-    }
-    lines.extend(profile.iter().filter_map(|Profile { width, .. }| {
-        let at_width = || evaluations().filter(|e| e.width == *width);
-        learned_nothing(at_width().find(|e| e.step == 0)?, at_width().rfind(|e| e.step > 0)?)
-    }));
-    let classifiers = profile.iter().filter_map(|Profile { width, .. }| {
-        let tops = evaluations().filter(|e| e.width == *width).filter_map(Evaluated::own_classifier).next_back()?;
-        Some(format!("{} at {width}", two_percentages(tops)))
-    });
-    let classifiers: Vec<String> = classifiers.collect();
-    if !classifiers.is_empty() {
-        lines.push(format!("the network's own classifier, top-1 / top-5: {}", classifiers.join(", ")));
-    }
-    lines.join("\n")
-}
-
-fn two_percentages([top1, top5]: [f64; 2]) -> String {
-    format!("{:.1} / {:.1}%", 100.0 * top1, 100.0 * top5)
 }
 
 /// Formats a count with three digits and a unit prefix: 1.99 M.
@@ -176,29 +125,6 @@ mod tests {
             ["999", "1.00 k", "25.6 M", "4.09 G", "278 M"],
             [999, 1000, 25_557_032, 4_089_184_256, 278_085_632].map(count).each_ref().map(String::as_str)
         );
-    }
-
-    #[test]
-    fn the_table_shows_the_probes_of_one_evaluation_within_100_columns() {
-        let cost = |width| Profile { width, parameters: 25_557_032, macs: 4_089_184_256, stages: Vec::new() };
-        let evaluated =
-            |step, width, knn| Evaluated { step, width, knn, knn_standard_error: 0.01, ..Default::default() };
-        let probed = Evaluated {
-            probe: Some(0.361),
-            probe_top5: Some(0.852),
-            probe_slimmable: Some(0.3),
-            probe_slimmable_top5: Some(0.8),
-            ..evaluated(9, 1.0, 0.3)
-        };
-        let events = [evaluated(0, 1.0, 0.2), probed, evaluated(12, 1.0, 0.4)].map(Event::Evaluated);
-        let table = table(&[1.0, 0.25].map(cost), &events);
-        let lines: Vec<&str> = table.lines().collect();
-        assert!(lines.iter().all(|line| line.chars().count() <= 100), "{table}");
-        assert!(
-            lines[2].contains("20.0 ± 1.0%  40.0 ± 1.0%      36.1 / 85.2%     30.0 / 80.0%            -"),
-            "{table}"
-        );
-        assert_eq!(lines[4], "probes: top-1 / top-5");
     }
 
     #[test]

@@ -56,6 +56,22 @@ impl HostViews {
     }
 }
 
+/// Two augmented views of each of some images, for an evaluation.
+#[derive(Debug, Clone, Default)]
+pub struct ViewPairs {
+    /// Normalised pixels of the first and of the second views, `[n, 3, size, size]` each, in row-major order.
+    pub pixels: [Vec<f32>; 2],
+    /// Side of the views.
+    pub size: usize,
+}
+
+impl ViewPairs {
+    /// Returns the number of images.
+    pub fn images(&self) -> usize {
+        self.pixels[0].len() / (3 * self.size * self.size)
+    }
+}
+
 /// Images with their classes, for an evaluation.
 #[derive(Debug, Clone, Default)]
 pub struct LabelledImages {

@@ -6,7 +6,7 @@ use slimclr_run::{config::Config, normalisation::Normalisation};
 
 use crate::{
     augment::{AugmentConfig, AugmentError, Augmenter, ViewPlan, epoch_order, plan::Effects, view_rng, views},
-    batch::{CroppedViews, HostBatch, HostViews, LabelledImages, Slot},
+    batch::{CroppedViews, HostBatch, HostViews, LabelledImages, Slot, ViewPairs},
     image::Image,
     reduced::ReducedImage,
 };
@@ -31,6 +31,18 @@ pub enum Finish {
     Host,
     /// On the device, of views that arrive as bytes.
     Device,
+}
+
+/// The epoch of the views that evaluations compare: one that training does not reach.
+const EVALUATION: u64 = u64::MAX;
+
+/// Returns the indices of at most `count` of `images` images, ascending. They are random but always the same; a fixed
+/// stride would miss classes if the classes are interleaved.
+pub fn sample(images: usize, count: usize) -> Vec<usize> {
+    let mut indices: Vec<usize> = epoch_order(0, 0, images).into_iter().map(|index| index as usize).collect();
+    indices.truncate(count);
+    indices.sort_unstable();
+    indices
 }
 
 impl Sampler {
@@ -165,6 +177,30 @@ impl Sampler {
         Ok(pixels)
     }
 
+    /// Makes two views of the image at `index`, `[3, size, size]` each, for evaluation: by the training recipes, and the
+    /// same ones at every evaluation.
+    ///
+    /// # Errors
+    /// If the image is empty.
+    pub fn pair(&self, augmenter: &mut Augmenter, image: &Image, index: usize) -> Result<[Vec<f32>; 2], AugmentError> {
+        let mut pair = [(); 2].map(|()| vec![0.0; self.pixels()]);
+        // Supervised training has one recipe.
+        for ((view, recipe), number) in pair.iter_mut().zip(self.recipes.iter().cycle()).zip(0..) {
+            let mut rng = view_rng(self.seed, EVALUATION, index as u64, number);
+            augmenter.view(image, recipe, self.size, &mut rng, view)?;
+        }
+        Ok(pair)
+    }
+
+    /// Collects [`pair`](Self::pair)s.
+    pub fn pairs(&self, pairs: impl IntoIterator<Item = [Vec<f32>; 2]>) -> ViewPairs {
+        let mut all = ViewPairs { size: self.size, ..ViewPairs::default() };
+        for pair in pairs {
+            all.pixels.iter_mut().zip(pair).for_each(|(pixels, view)| pixels.extend(view));
+        }
+        all
+    }
+
     /// Collects a chunk of images for evaluation: for each its index in its set, its class and its
     /// [`centre`](Self::centre) view.
     pub fn labelled(&self, images: impl IntoIterator<Item = (usize, u32, Vec<f32>)>) -> LabelledImages {
@@ -198,6 +234,7 @@ mod tests {
             assert_eq!(sampler.batch(step, 10), (epoch, order[place..place + 4].to_vec()));
         }
     }
+
     #[test]
     fn both_ways_of_finishing_views_draw_the_same_plans() {
         let config = Config { batch: 2, image_size: 48, method: MethodKind::Mocov3, ..Config::mini() };
@@ -221,6 +258,22 @@ mod tests {
     }
 
     #[test]
+    fn pairs_are_two_different_views_and_always_the_same() {
+        let image = Image::new(20, 20, (0..1200).map(|value| (value * 7 % 256) as u8).collect()).unwrap();
+        for method in [MethodKind::Mocov2, MethodKind::Supervised] {
+            let sampler = Sampler::new(&Config { method, image_size: 8, ..Config::mini() }, Normalisation::CIFAR10);
+            let mut augmenter = Augmenter::new();
+            let mut pair = |index| sampler.pair(&mut augmenter, &image, index).unwrap();
+            let [first, second] = pair(3);
+            assert_ne!(first, second, "{method:?}");
+            assert_ne!(first, pair(4)[0]);
+            assert_eq!(pair(3), [first, second]);
+            let pairs = sampler.pairs([pair(1), pair(2)]);
+            assert_eq!((pairs.images(), &pairs.pixels[1][192..]), (2, &pair(2)[1][..]));
+        }
+    }
+
+    #[test]
     fn an_image_is_reduced_for_the_smaller_of_its_crops() {
         let sampler = Sampler::new(&Config { image_size: 224, ..Config::mini() }, Normalisation::IMAGENET);
         let reductions: Vec<usize> = (0..200)
@@ -234,5 +287,13 @@ mod tests {
             })
             .collect();
         assert!(reductions.contains(&2) && reductions.contains(&4));
+    }
+
+    #[test]
+    fn a_sample_is_of_that_size_without_repetition() {
+        assert_eq!(sample(3, 5), [0, 1, 2]);
+        let some = sample(1000, 100);
+        assert!(some.len() == 100 && some.windows(2).all(|two| two[0] < two[1]));
+        assert_eq!(sample(1000, 100), some);
     }
 }

@@ -8,6 +8,7 @@ use crate::{
         gradient_magnitudes::gradient_magnitudes,
         loss_landscapes::loss_landscapes,
         losses::losses,
+        measures::measures_over_training,
         stage_norms::stage_norms,
     },
     plot::figure::{Figure, Missing},
@@ -54,6 +55,11 @@ pub fn all(runs: &Runs) -> Vec<NamedFigure> {
     let training = [
         NamedFigure { name: "losses", title: "Loss of each width", parts: vec![losses(runs)] },
         NamedFigure { name: "accuracy", title: "Accuracy over training", parts: vec![accuracy_over_training(runs)] },
+        NamedFigure {
+            name: "measures",
+            title: "Measures without labels, over training",
+            parts: vec![measures_over_training(runs)],
+        },
     ];
     let [figure3, figure4, figure5, cosines, stages] = interference(runs);
     training.into_iter().chain([figure3, stages, cosines, figure4, figure5]).collect()

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use slimclr_run::{config::Config, event::Evaluated, event::Event, event::Interference, event::Started, event::Step};
+use slimclr_run::{
+    config::Config,
+    event::{Evaluated, Event, Interference, NoAccuracy, Started, Step},
+};
 
 use crate::config_diff::differences;
 
@@ -148,6 +151,12 @@ impl<'a> RunHistory<'a> {
     /// Returns a width's last evaluation after at least one step.
     pub fn after(&self, width: f64) -> Option<&'a Evaluated> {
         self.evaluations(width).last().copied().filter(|evaluated| evaluated.step > 0)
+    }
+
+    /// Returns why there are no accuracies: the latest evaluation's reason, unless an accuracy was measured.
+    pub fn no_accuracy(&self) -> Option<NoAccuracy> {
+        let latest = self.evaluated.last()?;
+        latest.no_accuracy.filter(|_| self.evaluated.iter().all(|evaluated| evaluated.knn.is_none()))
     }
 
     /// Returns the step after which the large gradients of the initialisation have faded. Before it, they dominate the

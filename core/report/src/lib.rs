@@ -15,8 +15,8 @@ mod runs;
 pub mod surface3d;
 mod text;
 
-pub use figures::accuracy_by_cost::learned_nothing;
-pub use report::{Neighbours, Report};
+pub use figures::learned_nothing;
+pub use report::{LabelledPicture, Neighbours, Report};
 pub use text::{compact, count, duration};
 
 use catalog::NamedFigure;
@@ -55,7 +55,7 @@ pub struct Section {
 }
 
 /// Returns the figures of one run, or of several side by side with the same time axis, as HTML fragments: `losses`,
-/// `accuracy`, `figure3`, `stages`, `cosines`, `figure4` and `figure5`. A run may still be in progress.
+/// `accuracy`, `measures`, `figure3`, `stages`, `cosines`, `figure4` and `figure5`. A run may still be in progress.
 pub fn sections(reports: &[Report]) -> Vec<Section> {
     let section = |figure: NamedFigure| {
         let (name, title) = (figure.name, figure.title);
@@ -64,7 +64,8 @@ pub fn sections(reports: &[Report]) -> Vec<Section> {
     catalog::all(&Runs::new(reports)).into_iter().map(section).collect()
 }
 
-/// Returns a table of the cost and the accuracy of each width as an HTML fragment; `None` if the run has not started.
+/// Returns a table of the cost of each width and its accuracy, or measures that need no labels, as an HTML fragment;
+/// `None` if the run has not started.
 pub fn table(report: &Report) -> Option<String> {
     Some(render::html::fragment(&widths_table::table(&RunHistory::from_events(&report.events)?)))
 }

@@ -16,13 +16,20 @@ pub struct Report {
     pub neighbours: Vec<Neighbours>,
 }
 
-/// A test image and its nearest training images in the embedding of each width.
+/// A test image and its nearest training images by the features of each width.
 #[derive(Debug, Clone)]
 pub struct Neighbours {
     /// The test image.
-    pub query: Image,
-    /// Its class.
-    pub class: String,
-    /// For each width, the neighbours and their classes, nearest first.
-    pub per_width: Vec<(f64, Vec<(Image, String)>)>,
+    pub query: LabelledPicture,
+    /// For each width, the neighbours, nearest first.
+    pub per_width: Vec<(f64, Vec<LabelledPicture>)>,
+}
+
+/// An image with the name of its class.
+#[derive(Debug, Clone)]
+pub struct LabelledPicture {
+    /// The image.
+    pub image: Image,
+    /// Its class; `None` if the images have no labels.
+    pub class: Option<String>,
 }

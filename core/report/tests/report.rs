@@ -2,12 +2,16 @@
 
 mod fixture;
 
-use fixture::{WIDTHS, complete, evaluated, interference, interfering, started, step};
+use fixture::{WIDTHS, complete, evaluated, interference, interfering, started, step, with_measures};
 use slimclr_data::image::Image;
-use slimclr_report::{FigureFile, Neighbours, Report, Section, figures, html, sections, style, table};
+use slimclr_report::{FigureFile, LabelledPicture, Neighbours, Report, Section, figures, html, sections, style, table};
 use slimclr_run::{
-    config::Config, distill::Distillation, event::Event, interference::agreement::Agreement,
-    interference::landscape::Waypoint, interference::magnitude::GradientNorms,
+    config::Config,
+    distill::Distillation,
+    event::{Evaluated, Event, NoAccuracy},
+    interference::agreement::Agreement,
+    interference::landscape::Waypoint,
+    interference::magnitude::GradientNorms,
 };
 
 /// A run of an earlier version: of interference, it has only gradient norms.
@@ -73,7 +77,7 @@ fn a_complete_run_has_every_figure_of_training() {
     says(&page, "run &lt;1&gt;");
     says(&page, "It took 2,000 steps (50.0 epochs) in 12 min 5 s on a &lt;device&gt; &amp; &quot;more&quot;.");
     says(&page, "Width 0.25 classifies 35.0 % of the test images correctly with 6.2 % of");
-    says(&page, "<td>30.0 ±\u{a0}0.5</td><td>70.0 ±\u{a0}0.5</td><td>80.0\u{a0}/ 95.0</td>");
+    says(&page, "<td>30.0 ±\u{a0}0.5</td><td><b>70.0 ±\u{a0}0.5</b></td><td>80.0\u{a0}/ 95.0</td>");
     says(&page, "<td>60.0\u{a0}/ 90.0</td><td>70.0\u{a0}/ 92.0</td>");
     says(&page, "the cost of sharing the layer");
     for id in ["accuracy-by-cost", "probes-by-cost", "accuracy-over-training", "loss-0", "loss-3", "figure3-0"] {
@@ -121,7 +125,8 @@ fn reports_of_young_runs_say_what_is_missing() {
         "It took none of 2,000 steps",
         "No width was evaluated,",
         "No linear probe was trained;",
-        "No width was evaluated more than once.",
+        "No width’s accuracy was measured more than once.",
+        "Measures without labels were not recorded more than once.",
         "No training steps are recorded.",
         "No gradient norms are recorded.",
         "The run has no evaluation after training. The run has no evaluation before training.",
@@ -159,13 +164,105 @@ fn reports_of_long_runs_are_small() {
 
 #[test]
 fn neighbours_of_the_same_class_are_marked_by_text_and_class() {
-    let image = Image { width: 1, height: 1, pixels: vec![9, 9, 9] };
-    let per_width = vec![(1.0, vec![(image.clone(), "cat".into()), (image.clone(), "<dog>".into())])];
-    let neighbours = vec![Neighbours { query: image, class: "cat".into(), per_width }];
-    let page = html(&[Report { name: "run".into(), events: complete(), landscape: None, neighbours }]);
+    let page = with_neighbours([Some("cat"), Some("cat"), Some("<dog>")]);
     says(&page, r#"<li class="same"><img"#);
     says(&page, r#"alt="&lt;dog&gt;, another class"><span>&lt;dog&gt;</span></li>"#);
     says(&page, "<span>1 of 2</span>");
+}
+
+/// Returns a report with the picture of one query and two neighbours of these classes.
+fn with_neighbours(classes: [Option<&str>; 3]) -> String {
+    let image = Image { width: 1, height: 1, pixels: vec![9, 9, 9] };
+    let [query, first, second] =
+        classes.map(|class| LabelledPicture { image: image.clone(), class: class.map(String::from) });
+    let neighbours = vec![Neighbours { query, per_width: vec![(1.0, vec![first, second])] }];
+    html(&[Report { name: "run".into(), events: complete(), landscape: None, neighbours }])
+}
+
+#[test]
+fn neighbours_without_labels_have_pictures_and_no_captions() {
+    let page = with_neighbours([None; 3]);
+    says(&page, r#"alt="neighbour 2"></li>"#);
+    says(&page, r#"alt="test image"></div>"#);
+    for about_classes in ["of 2</span>", "same class", "another class", "classes."] {
+        assert!(!page.contains(about_classes), "{about_classes}");
+    }
+}
+
+/// An evaluation without labels.
+fn unlabelled(step: u64, cosine_same_image: f64) -> impl Iterator<Item = Event> {
+    WIDTHS.into_iter().map(move |width| {
+        let epoch = step as f64 / 40.0;
+        let no_accuracy = Some(NoAccuracy::NoLabels);
+        with_measures(Evaluated { step, epoch, width, no_accuracy, ..Evaluated::default() }, cosine_same_image)
+    })
+}
+
+/// A run of images without labels.
+fn without_labels(name: &str) -> Report {
+    let mut events = vec![started(0)];
+    events.extend(unlabelled(0, 0.2));
+    events.extend((10..=2000).step_by(10).map(|n| step(n, 8.0 / (n as f64).ln())));
+    events.extend(unlabelled(1000, 0.5));
+    events.extend(unlabelled(2000, 0.75));
+    events.push(Event::Finished { step: 2000, seconds: 725.0 });
+    Report { events, ..earlier(name) }
+}
+
+#[test]
+fn a_run_without_labels_shows_what_needs_none_and_says_why() {
+    let run = without_labels("run");
+    let page = checked(std::slice::from_ref(&run));
+    says(&page, "There is no accuracy, because the images have no labels.");
+    says(&page, "two views of one image have a mean cosine of 0.75, views of different images 0.10. Before training");
+    says(&page, r#"<td><span class="before">6.0 →</span> <b>17.0</b></td>"#);
+    for id in ["measures-0", "measures-3", "loss-0"] {
+        says(&page, &format!(r#"id="{id}-title""#));
+    }
+    for accuracy in ["kNN", "Linear probes", "Accuracy"] {
+        assert!(!page.contains(accuracy), "{accuracy}");
+    }
+    says(&section(std::slice::from_ref(&run), "accuracy"), "There is no accuracy, because the images have no labels.");
+    says(&table(&run).unwrap(), "Uniformity");
+    // Beside a run with labels.
+    let both = checked(&[run, earlier("labelled")]);
+    says(&both, "run has no accuracy, because the images have no labels.");
+    says(&both, "<td>0.75\u{a0}/ 0.10</td>");
+    says(&both, "<b>70.0 ±\u{a0}0.5</b>");
+}
+
+#[test]
+fn a_run_without_labels_that_learned_nothing_says_so() {
+    let mut events = vec![started(0)];
+    events.extend(unlabelled(0, 0.7));
+    events.extend(unlabelled(2000, 0.72));
+    says(&page(events), "Width 1.0 learned nothing: views of one image and of different images have mean cosines");
+}
+
+#[test]
+fn test_images_of_one_class_have_no_accuracy() {
+    let one_class = |event| match event {
+        Event::Evaluated(evaluated) => Event::Evaluated(Evaluated {
+            knn: None,
+            knn_standard_error: None,
+            no_accuracy: Some(NoAccuracy::OneTestClass),
+            ..evaluated
+        }),
+        other => other,
+    };
+    let page = page(complete().into_iter().map(one_class).collect());
+    says(&page, "There is no accuracy, because all test images are of one class.");
+    assert!(!page.contains("kNN"));
+}
+
+#[test]
+fn labelled_runs_have_the_measures_beside_their_accuracies() {
+    let run = interfering("run");
+    let page = checked(std::slice::from_ref(&run));
+    says(&page, "<b>70.0 ±\u{a0}0.5</b>");
+    says(&page, r#"<td><span class="before">0.20 →</span> <b>0.75</b></td>"#);
+    says(&page, r#"id="measures-1-title""#);
+    assert_eq!(section(&[run, without_labels("other")], "measures").matches("<svg class=\"chart").count(), 8);
 }
 
 fn svg_of(reports: &[Report], name: &str) -> Option<String> {
@@ -244,7 +341,7 @@ fn runs_without_data_are_named_and_the_others_are_drawn() {
         .filter(|figure| figure.svg.is_none())
         .map(|figure| figure.name)
         .collect();
-    assert_eq!(without, ["stages", "cosines", "figure4", "figure5"]);
+    assert_eq!(without, ["measures", "stages", "cosines", "figure4", "figure5"]);
     assert!(checked(&runs[2..3]).contains("no `started` event"));
     assert!(slimclr_report::figures(&runs[2..3]).iter().all(|figure| figure.svg.is_none()));
     assert!(checked(&[earlier("a"), earlier("b")]).contains("2 runs compared"));
@@ -337,7 +434,7 @@ fn sections_can_be_drawn_at_any_point_of_a_run() {
         for reports in [&reports[..1], &reports] {
             let sections = sections(reports);
             let names: Vec<&str> = sections.iter().map(|section| section.name).collect();
-            assert_eq!(names, ["losses", "accuracy", "figure3", "stages", "cosines", "figure4", "figure5"]);
+            assert_eq!(names, ["losses", "accuracy", "measures", "figure3", "stages", "cosines", "figure4", "figure5"]);
             for Section { name, html, .. } in sections {
                 well_formed(svgs(&html));
                 assert!(roxmltree::Document::parse(&html).is_ok(), "{name} is not a single element");
@@ -434,7 +531,7 @@ fn every_section_is_a_figure_file_too() {
 #[test]
 fn a_run_has_a_table_once_it_has_started() {
     let run = earlier("run");
-    says(&table(&run).unwrap(), "<td>30.0 ±\u{a0}0.5</td><td>70.0 ±\u{a0}0.5</td>");
+    says(&table(&run).unwrap(), "<td>30.0 ±\u{a0}0.5</td><td><b>70.0 ±\u{a0}0.5</b></td>");
     assert!(table(&Report { events: Vec::new(), ..run }).is_none());
 }
 

@@ -11,6 +11,9 @@ use crate::{
 /// A lower effective rank is a collapse: the features vary along one direction.
 const LEAST_RANK: f64 = 2.0;
 
+/// A higher mean cosine of different images is a collapse, unless the untrained network's was higher still.
+const HIGHEST_COSINE: f64 = 0.99;
+
 /// A loss is at chance level within this fraction of the difference between chance level and the best possible loss.
 const LEAST_PROGRESS: f64 = 0.05;
 
@@ -33,6 +36,13 @@ pub enum Collapse {
         /// RankMe of its features.
         rankme: f64,
     },
+    /// A trained network's embeddings of different images are all alike.
+    Cosine {
+        /// The width.
+        width: f64,
+        /// Mean cosine of views of different images.
+        cosine: f64,
+    },
 }
 
 impl fmt::Display for Collapse {
@@ -48,6 +58,11 @@ impl fmt::Display for Collapse {
                 "the features of width {width} have an effective rank (RankMe) of {rankme:.1}: they have collapsed to \
                  one direction"
             )?,
+            Self::Cosine { width, cosine } => write!(
+                f,
+                "the embeddings of different images have a mean cosine of {cosine:.3} at width {width}: they have \
+                 collapsed to one point"
+            )?,
         }
         write!(f, ". Try a lower learning_rate, a longer warmup, slow_start above 0, or a larger batch")
     }
@@ -62,6 +77,8 @@ pub struct CollapseWatch {
     steps_per_epoch: u64,
     /// Sum and number of the losses in the latest epoch.
     losses: (f64, u64),
+    /// Each width's mean cosine of different images before training.
+    untrained_cosines: Vec<(f64, f64)>,
 }
 
 impl CollapseWatch {
@@ -73,7 +90,7 @@ impl CollapseWatch {
                     config: Some(started.config.clone()),
                     slow_start_step: started.slow_start_step,
                     steps_per_epoch: started.steps_per_epoch,
-                    losses: (0.0, 0),
+                    ..Self::default()
                 };
                 None
             }
@@ -82,15 +99,27 @@ impl CollapseWatch {
                 None
             }
             Event::Step(step) => self.see_step(step),
-            Event::Evaluated(Evaluated { step, width, rankme: Some(rankme), .. }) => {
-                // Untrained narrow networks may have such low ranks too.
-                let is_full = self.config.as_ref()?.widths.first() == Some(width);
-                let trained_from = if is_full { 0 } else { self.slow_start_step };
-                let is_trained = *step >= trained_from + self.steps_per_epoch;
-                (is_trained && *rankme < LEAST_RANK).then_some(Collapse::Rank { width: *width, rankme: *rankme })
-            }
+            Event::Evaluated(evaluated) => self.see_evaluation(evaluated),
             _ => None,
         }
+    }
+
+    fn see_evaluation(&mut self, evaluated: &Evaluated) -> Option<Collapse> {
+        let Evaluated { step, width, rankme, views, .. } = *evaluated;
+        let cosine = views.map(|views| views.cosine_different_images);
+        if step == 0 {
+            self.untrained_cosines.extend(cosine.map(|cosine| (width, cosine)));
+        }
+        // Untrained narrow networks may have such values too.
+        let is_full = self.config.as_ref()?.widths.first() == Some(&width);
+        let trained_from = if is_full { 0 } else { self.slow_start_step };
+        if step < trained_from + self.steps_per_epoch {
+            return None;
+        }
+        let untrained = self.untrained_cosines.iter().find(|(other, _)| *other == width).map(|(_, cosine)| *cosine);
+        let rank = rankme.filter(|rankme| *rankme < LEAST_RANK).map(|rankme| Collapse::Rank { width, rankme });
+        let is_too_high = |cosine: &f64| *cosine > HIGHEST_COSINE && untrained.is_none_or(|before| *cosine >= before);
+        rank.or_else(|| cosine.filter(is_too_high).map(|cosine| Collapse::Cosine { width, cosine }))
     }
 
     fn see_step(&mut self, step: &Step) -> Option<Collapse> {
@@ -142,7 +171,7 @@ impl Guess {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Started;
+    use crate::event::{Started, ViewMeasures};
 
     /// Starts a run of two epochs of ten steps, whose sub-networks are trained in the second.
     fn started(config: &Config) -> CollapseWatch {
@@ -220,5 +249,23 @@ mod tests {
         // Trained from step 10 on.
         assert_eq!([10, 19, 20].map(|step| collapses(step, 0.25, low)), [false, false, true]);
         assert!(!collapses(20, 1.0, None) && !collapses(20, 1.0, Some(8.0)));
+    }
+
+    #[test]
+    fn equal_embeddings_of_different_images_are_a_collapse_once_trained() {
+        let collapses = |untrained, trained| {
+            let mut watch = started(&Config { widths: vec![1.0, 0.25], ..Config::mini() });
+            [(0, untrained), (9, 1.0), (10, trained)].map(|(step, cosine_different_images)| {
+                let views =
+                    ViewMeasures { alignment: 0.0, uniformity: 0.0, cosine_same_image: 1.0, cosine_different_images };
+                let views = Some(views);
+                let evaluated = Evaluated { step, width: 1.0, rankme: Some(8.0), views, ..Evaluated::default() };
+                watch.see(&Event::Evaluated(evaluated)).is_some()
+            })
+        };
+        assert_eq!(collapses(0.9, 1.0), [false, false, true]);
+        assert_eq!(collapses(0.9, 0.95), [false; 3]);
+        // It becomes better.
+        assert_eq!(collapses(0.996, 0.993), [false; 3]);
     }
 }

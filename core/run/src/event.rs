@@ -1,6 +1,8 @@
 //! Events that a run reports. The command line shows them and writes them as JSON lines; the page shows them live or
 //! replays the lines.
 
+mod evaluated;
+
 use serde::{Deserialize, Serialize};
 
 use slimclr_network::profile::Profile;
@@ -13,8 +15,9 @@ use crate::{
         magnitude::GradientNorms,
     },
     normalisation::Normalisation,
-    probe::ProbeConfig,
 };
+
+pub use self::evaluated::{Evaluated, NoAccuracy, ViewMeasures};
 
 /// One line of `events.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -138,94 +141,9 @@ pub struct Interference {
     pub stages: Vec<StageAgreement>,
 }
 
-/// One width's accuracies.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Evaluated {
-    /// Steps taken before the evaluation; 0 is the untrained network.
-    pub step: u64,
-    /// The fractional epoch.
-    pub epoch: f64,
-    /// The width.
-    pub width: f64,
-    /// Fraction of the test images that a k-nearest-neighbour vote over the training images gets right.
-    pub knn: f64,
-    /// Standard error of `knn`, binomial over the test images.
-    pub knn_standard_error: f64,
-    /// RankMe, the effective rank of the training images' features (Garrido et al. 2023). Missing in older files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rankme: Option<f64>,
-    /// Fraction that the switchable linear probe gets right, if one was trained.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe: Option<f64>,
-    /// Fraction whose class is among the probe's first five.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe_top5: Option<f64>,
-    /// Fraction that the slimmable linear probe gets right.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe_slimmable: Option<f64>,
-    /// Fraction whose class is among the slimmable probe's first five.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe_slimmable_top5: Option<f64>,
-    /// Fraction that the ridge-regression probe gets right.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ridge: Option<f64>,
-    /// Fraction whose class is among the ridge-regression probe's first five.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ridge_top5: Option<f64>,
-    /// How the linear probes were trained.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe_recipe: Option<ProbeConfig>,
-    /// Ridge of the ridge-regression probe, relative to the features' mean variance.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ridge_lambda: Option<f64>,
-    /// Fraction that the network's own classifier gets right, in supervised training.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub classifier: Option<f64>,
-    /// Fraction whose class is among its first five.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub classifier_top5: Option<f64>,
-}
-
-impl Evaluated {
-    /// Returns whether probes were fitted, successfully or not.
-    pub fn was_probed(&self) -> bool {
-        self.probe.is_some() || self.probe_recipe.is_some()
-    }
-
-    /// Returns whether this width's kNN is above that of the `untrained` network by more than two standard errors of
-    /// the difference.
-    pub fn has_learned(&self, untrained: &Self) -> bool {
-        self.knn - untrained.knn > 2.0 * self.knn_standard_error.hypot(untrained.knn_standard_error)
-    }
-
-    /// Returns top-1 and top-5 of the network's own classifier, in supervised training.
-    pub fn own_classifier(&self) -> Option<[f64; 2]> {
-        Some([self.classifier?, self.classifier_top5?])
-    }
-
-    /// Returns top-1 and top-5 of the switchable, the slimmable and the ridge-regression probe, if fitted.
-    pub fn probes(&self) -> [Option<[f64; 2]>; 3] {
-        [
-            [self.probe, self.probe_top5],
-            [self.probe_slimmable, self.probe_slimmable_top5],
-            [self.ridge, self.ridge_top5],
-        ]
-        .map(|[top1, top5]| Some([top1?, top5?]))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn evaluations_in_older_files_can_be_read() {
-        let line = r#"{"event":"evaluated","step":9,"epoch":1.5,"width":0.5,"knn":0.25,"knn_standard_error":0.01,
-                       "probe":0.5,"probe_top5":0.75}"#;
-        let evaluated = Evaluated { step: 9, epoch: 1.5, width: 0.5, knn: 0.25, ..Evaluated::default() };
-        let expected = Evaluated { knn_standard_error: 0.01, probe: Some(0.5), probe_top5: Some(0.75), ..evaluated };
-        assert_eq!(serde_json::from_str::<Event>(line).unwrap(), Event::Evaluated(expected));
-    }
 
     #[test]
     fn interference_in_older_files_can_be_read() {

@@ -6,6 +6,7 @@ pub mod map;
 pub mod probe;
 pub mod rankme;
 pub mod ridge;
+pub mod views;
 
 use burn::tensor::{ExecutionError, Tensor};
 
@@ -19,7 +20,7 @@ const IMAGES_AT_ONCE: usize = 4096;
 pub struct Accuracy {
     /// Fraction of correct predictions.
     pub fraction: f64,
-    /// Binomial standard error of the fraction.
+    /// Standard error of the fraction.
     pub standard_error: f64,
 }
 
@@ -102,7 +103,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn the_standard_error_is_binomial_except_where_that_is_zero() {
         let error = |right, total| Accuracy::new(right, total).standard_error;
         let binomial = (0.3_f64 * 0.7 / 1500.0).sqrt();
@@ -114,6 +114,7 @@ mod tests {
         assert!(error(1500, 1500) < 0.0005);
     }
 
+    #[test]
     fn accuracies_follow_the_rank_of_the_right_class() {
         let falling = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0];
         let scores = Tensor::<2>::from_data([falling, falling, falling, [1.0; 6]], &Device::flex());

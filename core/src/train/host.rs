@@ -2,7 +2,11 @@
 
 use burn::tensor::Device;
 
-use crate::{data::batch::LabelledImages, dataset::DatasetSummary, method::Batch};
+use crate::{
+    data::batch::{LabelledImages, ViewPairs},
+    dataset::DatasetSummary,
+    method::Batch,
+};
 
 /// A split of the labelled images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +35,10 @@ pub trait Host {
     /// Returns a chunk of a split's labelled images, or `None` after the last. Chunks are numbered from 0 and have any
     /// size.
     async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<LabelledImages>, Self::Error>;
+
+    /// Returns two views of each image of a chunk of some test images, or `None` after the last chunk. Chunks are
+    /// numbered from 0 and have any size; images and views are the same at every call.
+    async fn view_pairs(&mut self, chunk: usize) -> Result<Option<ViewPairs>, Self::Error>;
 
     /// Stores a file of the run.
     async fn save(&mut self, what: Artifact, file: Vec<u8>) -> Result<(), Self::Error>;

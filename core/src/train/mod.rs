@@ -5,6 +5,7 @@
 
 mod error;
 mod host;
+mod views;
 
 use std::mem;
 
@@ -15,6 +16,7 @@ use futures::{StreamExt, channel::mpsc::UnboundedReceiver, stream::Stream};
 pub use self::{
     error::TrainError,
     host::{Artifact, Host, Split},
+    views::view_measures,
 };
 use crate::{
     checkpoint::{self, Snapshot},
@@ -25,7 +27,7 @@ use crate::{
         knn::knn,
         rankme::rankme,
     },
-    event::{Evaluated, Event, Interference, Started, Step},
+    event::{Evaluated, Event, Interference, NoAccuracy, Started, Step},
     interference::{Observer, direction::LastGradients},
     method::{Batch, StepOptions, StepPlan, Trainer},
     profile::profile,
@@ -337,16 +339,26 @@ impl<H: Host> Run<H> {
         emitter: &Emitter<H::Error>,
     ) -> Result<(), TrainError<H::Error>> {
         let bank = self.features(Split::Train).await?;
-        let test = self.features(Split::Test).await?;
-        for ((bank, test), width) in bank.iter().zip(&test).zip(&self.config.widths) {
-            let accuracy = knn(bank, test, self.config.knn).await?;
+        let has_labels = self.host.dataset().has_labels();
+        let test = if has_labels { self.features(Split::Test).await? } else { Vec::new() };
+        let Trainer { encoder, query, .. } = &mut self.state;
+        let views = view_measures(&mut self.host, encoder, query, &self.device).await?;
+        let labels = |features: &[Features]| features.first().map(|full| full.labels.clone()).unwrap_or_default();
+        let no_accuracy = NoAccuracy::of(has_labels, &labels(&bank), &labels(&test));
+        for (index, width) in self.config.widths.iter().enumerate() {
+            let accuracy = match no_accuracy {
+                None => Some(knn(&bank[index], &test[index], self.config.knn).await?),
+                Some(_) => None,
+            };
             let event = Evaluated {
                 step: self.state.steps,
                 epoch: schedule.epoch(self.state.steps),
                 width: *width,
-                knn: accuracy.fraction,
-                knn_standard_error: accuracy.standard_error,
-                rankme: Some(rankme(&*bank.values).await?),
+                knn: accuracy.map(|accuracy| accuracy.fraction),
+                knn_standard_error: accuracy.map(|accuracy| accuracy.standard_error),
+                no_accuracy,
+                rankme: Some(rankme(&*bank[index].values).await?),
+                views: views[index],
                 ..Evaluated::default()
             };
             emitter.emit(Event::Evaluated(event)).await;

@@ -12,19 +12,19 @@ use slimclr_core::{
     eval::{
         ProbeAccuracy,
         features::{Extractor, Features},
-        knn::{knn, nearest},
+        knn::knn,
         probe::{ProbeConfig, probe},
         rankme::rankme,
         ridge::{self, RidgeError, ridge},
     },
-    event::{Evaluated, Event},
+    event::{Evaluated, Event, NoAccuracy},
     forward::{Forward, Mode},
     head::HeadKind,
     interchange::pretrained::Pretrained,
     parameter::Parameters,
     profile::profile,
     schedule::Decay,
-    train::{Host, Split, TrainError},
+    train::{Host, Split, TrainError, view_measures},
 };
 use slimclr_report::Neighbours;
 
@@ -35,16 +35,12 @@ use crate::{
     },
     device,
     feature_cache::FeatureCache,
+    neighbours::neighbours,
     pretrained,
     run_folder::RunFolder,
     run_images::{Comparison, RunImages},
-    shell, summary, terminal,
+    shell, summary, table, terminal,
 };
-
-/// Test images whose nearest neighbours the report shows, each of another class.
-const SHOWN_QUERIES: usize = 6;
-/// Nearest neighbours shown for each of them.
-const SHOWN_NEIGHBOURS: usize = 6;
 
 /// Flags of `slimclr evaluate`.
 #[derive(Args)]
@@ -149,7 +145,7 @@ pub fn run(flags: &EvaluateFlags) -> Result<()> {
         // Not comparable with the run's own evaluations, so it is only printed.
         _ => {
             let costs = profile(&trained.config.build()?, config.image_size);
-            terminal::print(&terminal::table(&costs, &evaluations));
+            terminal::print(&table::of_evaluations(&costs, &evaluations));
             Ok(())
         }
     }
@@ -277,48 +273,62 @@ fn evaluate(
         && folder.is_some()
         && loader.images().summary().classes.len() == trained.config.outputs;
     let [top1, top5] = [|it: ProbeAccuracy| it.top1.fraction, |it: ProbeAccuracy| it.top5.fraction];
-    let spinner = terminal::spinner("training the linear probes");
+    let no_accuracy = NoAccuracy::of(loader.images().summary().has_labels(), &bank[0].labels, &test[0].labels);
+    let spinner = terminal::spinner("comparing augmented views");
     let warn = |warning: &str| spinner.suspend(|| eprintln!("warning: {warning}"));
     let evaluated = block_on(async {
-        let probed = probe(&bank, &test, widths, &probes.linear, config.seed).await?;
+        let views = view_measures(&mut loader, &encoder, &mut parameters, device).await?;
+        let probed = match no_accuracy {
+            Some(_) => None,
+            None => {
+                spinner.set_message("training the linear probes");
+                Some(probe(&bank, &test, widths, &probes.linear, config.seed).await?)
+            }
+        };
         spinner.set_message("computing ridge regression and kNN");
         let mut evaluations = Vec::new();
         for (index, (bank, test)) in bank.iter().zip(&test).enumerate() {
-            let accuracy = knn(bank, test, config.knn).await?;
-            let (switchable, slimmable) = (probed.switchable[index], probed.slimmable[index]);
             let width = widths.get(index);
-            if switchable.is_none() || slimmable.is_none() {
-                warn(&format!("a linear probe of width {width} has diverged: try a lower --probe-rate"));
-            }
-            let ridge = match ridge(bank, test, probes.lambda).await {
-                Ok(accuracy) => Some(accuracy),
-                Err(error @ RidgeError::Indefinite { .. }) => {
-                    warn(&format!("width {width}: {error}"));
-                    None
+            let rankme = Some(rankme(&*bank.values).await?);
+            let mut evaluated =
+                Evaluated { step, epoch, width, no_accuracy, rankme, views: views[index], ..Evaluated::default() };
+            if let Some(probed) = &probed {
+                let accuracy = knn(bank, test, config.knn).await?;
+                let (switchable, slimmable) = (probed.switchable[index], probed.slimmable[index]);
+                if switchable.is_none() || slimmable.is_none() {
+                    warn(&format!("a linear probe of width {width} has diverged: try a lower --probe-rate"));
                 }
-                Err(error) => return Err(error.into()),
-            };
-            let mut pass = Forward::new(&mut parameters, index, Mode::Eval);
-            let classifier =
-                if has_these_classes { ProbeAccuracy::of(test, |x| pass.classify(&encoder, x)).await? } else { None };
-            evaluations.push(Event::Evaluated(Evaluated {
-                step,
-                epoch,
-                width,
-                knn: accuracy.fraction,
-                knn_standard_error: accuracy.standard_error,
-                rankme: Some(rankme(&*bank.values).await?),
-                probe: switchable.map(top1),
-                probe_top5: switchable.map(top5),
-                probe_slimmable: slimmable.map(top1),
-                probe_slimmable_top5: slimmable.map(top5),
-                ridge: ridge.map(top1),
-                ridge_top5: ridge.map(top5),
-                probe_recipe: Some(probes.linear.clone()),
-                ridge_lambda: Some(probes.lambda),
-                classifier: classifier.map(top1),
-                classifier_top5: classifier.map(top5),
-            }));
+                let ridge = match ridge(bank, test, probes.lambda).await {
+                    Ok(accuracy) => Some(accuracy),
+                    Err(error @ RidgeError::Indefinite { .. }) => {
+                        warn(&format!("width {width}: {error}"));
+                        None
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                let mut pass = Forward::new(&mut parameters, index, Mode::Eval);
+                let classifier = if has_these_classes {
+                    ProbeAccuracy::of(test, |x| pass.classify(&encoder, x)).await?
+                } else {
+                    None
+                };
+                evaluated = Evaluated {
+                    knn: Some(accuracy.fraction),
+                    knn_standard_error: Some(accuracy.standard_error),
+                    probe: switchable.map(top1),
+                    probe_top5: switchable.map(top5),
+                    probe_slimmable: slimmable.map(top1),
+                    probe_slimmable_top5: slimmable.map(top5),
+                    ridge: ridge.map(top1),
+                    ridge_top5: ridge.map(top5),
+                    probe_recipe: Some(probes.linear.clone()),
+                    ridge_lambda: Some(probes.lambda),
+                    classifier: classifier.map(top1),
+                    classifier_top5: classifier.map(top5),
+                    ..evaluated
+                };
+            }
+            evaluations.push(Event::Evaluated(evaluated));
         }
         let widths: Vec<f64> = widths.iter().collect();
         anyhow::Ok((evaluations, neighbours(loader.images(), &widths, &bank, &test).await?))
@@ -360,45 +370,6 @@ fn compute_features(
     });
     bar.finish_and_clear();
     computed
-}
-
-/// Finds the most similar training images at each width, for the first test image of each of a few classes.
-async fn neighbours(
-    dataset: &Dataset,
-    widths: &[f64],
-    bank: &[Features],
-    test: &[Features],
-) -> Result<Vec<Neighbours>> {
-    let Some(full) = test.first() else { return Ok(Vec::new()) };
-    let queries: Vec<u32> = (0..dataset.summary().classes.len() as u32)
-        .filter_map(|class| full.labels.iter().position(|label| *label == class))
-        .map(|query| query as u32)
-        .take(SHOWN_QUERIES)
-        .collect();
-    let class = |split, index| dataset.summary().classes[dataset.label(split, index) as usize].clone();
-    let mut shown: Vec<Neighbours> = Vec::with_capacity(queries.len());
-    for query in &queries {
-        let index = full.indices[*query as usize];
-        shown.push(Neighbours {
-            query: dataset.image(Split::Test, index)?.into_owned(),
-            class: class(Split::Test, index),
-            per_width: Vec::with_capacity(widths.len()),
-        });
-    }
-    for ((bank, test), width) in bank.iter().zip(test).zip(widths) {
-        let found = nearest(&*bank.values, &test.values.select(&queries), SHOWN_NEIGHBOURS).await?;
-        for (shown, found) in shown.iter_mut().zip(found) {
-            let images = found
-                .iter()
-                .map(|neighbour| {
-                    let index = bank.indices[neighbour.image];
-                    Ok((dataset.image(Split::Train, index)?.into_owned(), class(Split::Train, index)))
-                })
-                .collect::<Result<_>>()?;
-            shown.per_width.push((*width, images));
-        }
-    }
-    Ok(shown)
 }
 
 #[cfg(test)]

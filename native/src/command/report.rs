@@ -22,8 +22,9 @@ pub struct ReportFlags {
     /// HTML file to write [default: report.html, in the run's folder or, for several runs, in the current one]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Folder to write the figures to, as SVG and PNG: losses, accuracy, figure3 (gradient norms), stages (each
-    /// width's gradient norm by stage of the network), cosines, figure4 (gradient directions) and figure5 (loss landscapes)
+    /// Folder to write the figures to, as SVG and PNG: losses, accuracy, measures (those that need no labels), figure3
+    /// (gradient norms), stages (each width's gradient norm by stage of the network), cosines, figure4 (gradient
+    /// directions) and figure5 (loss landscapes)
     #[arg(long, value_name = "FOLDER")]
     figures: Option<PathBuf>,
 }

@@ -19,9 +19,9 @@ use slimclr_core::{
     augment::Augmenter,
     config::Config,
     data::{
-        batch::{HostBatch, LabelledImages},
+        batch::{HostBatch, LabelledImages, ViewPairs},
         reduced::ReducedImage,
-        sampler::{Finish, Sampler},
+        sampler::{Finish, Sampler, sample},
     },
     dataset::DatasetSummary,
     image::Image,
@@ -38,6 +38,12 @@ const PREFETCH: usize = 3;
 
 /// Images per evaluation batch.
 const CHUNK: usize = 250;
+
+/// Test images whose views are compared in an evaluation: enough for two digits, few beside those that kNN needs.
+const PAIRS: usize = 512;
+
+/// Of those, the ones that pass through the network at once.
+const PAIRS_AT_ONCE: usize = 64;
 
 /// An error of the loader, as text.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +157,10 @@ impl Host for Loader {
         self.maker.labelled(split, chunk).map_err(LoadError)
     }
 
+    async fn view_pairs(&mut self, chunk: usize) -> Result<Option<ViewPairs>, LoadError> {
+        self.maker.view_pairs(chunk).map_err(LoadError)
+    }
+
     async fn save(&mut self, what: Artifact, file: Vec<u8>) -> Result<(), LoadError> {
         match &self.folder {
             Some(folder) => folder.save(what, &file).map_err(LoadError),
@@ -243,5 +253,18 @@ impl BatchMaker {
                 .collect::<Result<_>>()
         })?;
         Ok(Some(self.sampler.labelled(images)))
+    }
+
+    fn view_pairs(&self, chunk: usize) -> Result<Option<ViewPairs>> {
+        let sample = sample(self.dataset.len(Split::Test), PAIRS);
+        let Some(indices) = sample.chunks(PAIRS_AT_ONCE).nth(chunk) else { return Ok(None) };
+        let pairs: Vec<[Vec<f32>; 2]> = self.pool.install(|| {
+            let pair = |augmenter: &mut Augmenter, index: &usize| {
+                let image = self.decode(Split::Test, *index)?;
+                Some(self.sampler.pair(augmenter, &image, *index))
+            };
+            indices.par_iter().map_init(Augmenter::new, pair).flatten().collect::<Result<_, _>>()
+        })?;
+        Ok(Some(self.sampler.pairs(pairs)))
     }
 }

@@ -165,7 +165,7 @@ const MEASURES: [Measure; 3] = [
     Measure { title: "Linear probe (switchable), top-1 in %", cell: |it| it.probe.map(percent), of_untrained: false },
     Measure {
         title: "kNN, top-1 in %, ± standard error",
-        cell: |it| Some(format!("{} ± {}", percent(it.knn), percent(it.knn_standard_error))),
+        cell: |it| it.knn_with_error().map(|[knn, error]| format!("{} ± {}", percent(knn), percent(error))),
         of_untrained: true,
     },
     Measure { title: "Ridge regression, top-1 in %", cell: |it| it.ridge.map(percent), of_untrained: false },
@@ -298,7 +298,7 @@ mod tests {
 
     fn probed(width: f64, probe: Option<f64>) -> Event {
         let Probes { linear, lambda } = Probes::default();
-        let (knn, knn_standard_error, ridge) = (0.5, 0.005, Some(0.25));
+        let (knn, knn_standard_error, ridge) = (Some(0.5), Some(0.005), Some(0.25));
         Event::Evaluated(Evaluated {
             step: 2,
             width,

@@ -11,7 +11,7 @@ use slimclr_core::{
     augment::Augmenter,
     config::Config,
     data::{
-        batch::{HostBatch, LabelledImages},
+        batch::{HostBatch, LabelledImages, ViewPairs},
         sampler::Sampler,
     },
     dataset::DatasetSummary,
@@ -27,6 +27,8 @@ use crate::{
 
 /// Images evaluated in the training and the test split: enough to show a trend without delaying training much.
 const EVALUATED: [usize; 2] = [1000, 500];
+/// Test images whose views are compared in an evaluation.
+const PAIRS: usize = 128;
 /// Images evaluated before the worker yields to the browser.
 const CHUNK: usize = 20;
 
@@ -47,6 +49,8 @@ pub struct BrowserHost {
     augmenter: Augmenter,
     /// Indices of the training and of the test images used for evaluation.
     evaluated: [Vec<usize>; 2],
+    /// Indices of the test images whose views are compared.
+    paired: Vec<usize>,
     /// The training images on the GPU, if they fit. Set by the first batch.
     on_device: OnceCell<Option<DeviceImages>>,
     saved: Rc<RefCell<SavedFiles>>,
@@ -60,6 +64,7 @@ impl BrowserHost {
             sampler: Sampler::new(config, dataset.summary.normalisation),
             augmenter: Augmenter::new(),
             evaluated: [dataset.sample(Split::Train, train), dataset.sample(Split::Test, test)],
+            paired: dataset.sample(Split::Test, PAIRS),
             dataset,
             on_device: OnceCell::new(),
             saved,
@@ -108,6 +113,18 @@ impl Host for BrowserHost {
             }
         }
         Ok(Some(self.sampler.labelled(images)))
+    }
+
+    async fn view_pairs(&mut self, chunk: usize) -> Result<Option<ViewPairs>, ImagesError> {
+        yield_to_browser().await;
+        let Some(indices) = self.paired.chunks(CHUNK / 2).nth(chunk) else { return Ok(None) };
+        let mut pairs = Vec::with_capacity(indices.len());
+        for index in indices {
+            if let Some(image) = self.dataset.image(Split::Test, *index).await {
+                pairs.push(self.sampler.pair(&mut self.augmenter, &image, *index)?);
+            }
+        }
+        Ok(Some(self.sampler.pairs(pairs)))
     }
 
     async fn save(&mut self, what: Artifact, file: Vec<u8>) -> Result<(), ImagesError> {

@@ -5,8 +5,8 @@ use std::io::Cursor;
 use burn::tensor::Device;
 use js_sys::Uint8Array;
 use slimclr_core::{
-    augment::{AugmentError, Normalisation, epoch_order},
-    data::{DataError, cifar10, decode, folder, reduced::ReducedImage, sprite_sheet},
+    augment::{AugmentError, Normalisation},
+    data::{DataError, cifar10, decode, folder, reduced::ReducedImage, sampler::sample, sprite_sheet},
     dataset::DatasetSummary,
     image::Image,
     kernel::views::DeviceImages,
@@ -266,14 +266,9 @@ impl Dataset {
         Err(ImagesError::Undecodable)
     }
 
-    /// Returns the indices of at most `count` images of a split. They are random but always the same; a fixed stride
-    /// would miss classes if the classes are interleaved.
+    /// Returns the indices of a [`sample`] of at most `count` images of a split.
     pub fn sample(&self, split: Split, count: usize) -> Vec<usize> {
-        let mut indices: Vec<usize> =
-            epoch_order(0, 0, self.len(split)).into_iter().map(|index| index as usize).collect();
-        indices.truncate(count);
-        indices.sort_unstable();
-        indices
+        sample(self.len(split), count)
     }
 
     fn split(&self, split: Split) -> &Source {

@@ -29,9 +29,9 @@ pub struct Accuracy {
 }
 
 impl Accuracy {
-    /// The kNN accuracy of an evaluation.
-    pub fn knn(evaluated: &Evaluated) -> Self {
-        Self { fraction: evaluated.knn, standard_error: Some(evaluated.knn_standard_error) }
+    /// The kNN accuracy of an evaluation, if it was measured.
+    pub fn knn(evaluated: &Evaluated) -> Option<Self> {
+        Some(Self { fraction: evaluated.knn?, standard_error: evaluated.knn_standard_error })
     }
 
     /// Returns the accuracy in percent, without a percent sign.
@@ -47,23 +47,31 @@ impl Accuracy {
     }
 }
 
+/// An evaluation's step and its accuracy.
+type Point = (u64, Accuracy);
+
 /// Draws the accuracy of each width at every evaluation.
 ///
 /// # Errors
-/// If no width was evaluated at least twice.
+/// If no width's accuracy was measured at least twice.
 pub fn accuracy_over_training(runs: &Runs) -> Result<Figure, Missing> {
-    const TOO_FEW: &str = "no width was evaluated more than once";
-    let all = runs.all.iter().map(|run| (run, finite_evaluations(&run.history)));
-    let drawn: Vec<(&Run, Vec<Vec<&Evaluated>>)> =
+    const TOO_FEW: &str = "no width’s accuracy was measured more than once";
+    if let [run] = runs.all.as_slice()
+        && let Some(reason) = run.history.no_accuracy()
+    {
+        return Err(format!("There is no accuracy, because {reason}."));
+    }
+    let all = runs.all.iter().map(|run| (run, finite_accuracies(&run.history)));
+    let drawn: Vec<(&Run, Vec<Vec<Point>>)> =
         all.filter(|(_, all)| all.iter().any(|of_width| of_width.len() >= 2)).collect();
-    let evaluations = || drawn.iter().flat_map(|(_, all)| all.iter().flatten());
-    let y = Scale::linear(evaluations().flat_map(|evaluated| Accuracy::knn(evaluated).interval()));
+    let accuracies = || drawn.iter().flat_map(|(_, all)| all.iter().flatten());
+    let y = Scale::linear(accuracies().flat_map(|(_, accuracy)| accuracy.interval()));
     let is_drawn = |run: &Run| drawn.iter().any(|(other, _)| std::ptr::eq(*other, run));
     let omitted = runs.omitted(is_drawn, TOO_FEW);
     let Some(y) = y else {
         return Err(omitted.unwrap_or_else(|| sentence(TOO_FEW)));
     };
-    let panel = |(number, (run, all)): (usize, &(&Run, Vec<Vec<&Evaluated>>))| {
+    let panel = |(number, (run, all)): (usize, &(&Run, Vec<Vec<Point>>))| {
         let frame = if runs.all.len() == 1 { WIDE } else { PANEL_LABELLED };
         let (x, unit) = training_axis(runs.steps_taken());
         let chart = Chart::new(frame, x, Axis { title: "kNN accuracy (%)".into(), scale: y.clone() });
@@ -82,46 +90,38 @@ pub fn accuracy_over_training(runs: &Runs) -> Result<Figure, Missing> {
 const ID: &str = "accuracy-over-training";
 
 /// Returns the evaluations with a finite accuracy, for each width.
-fn finite_evaluations<'a>(history: &RunHistory<'a>) -> Vec<Vec<&'a Evaluated>> {
+fn finite_accuracies(history: &RunHistory) -> Vec<Vec<Point>> {
     let of_width = |width: &f64| {
         let all = history.evaluations(*width).into_iter();
-        all.filter(|evaluated| evaluated.knn.is_finite()).collect()
+        let point = |evaluated: &Evaluated| Some((evaluated.step, Accuracy::knn(evaluated)?));
+        all.filter_map(point).filter(|(_, accuracy)| accuracy.fraction.is_finite()).collect()
     };
     history.widths().iter().map(of_width).collect()
 }
 
 /// Draws one curve for each width of `run`.
-fn accuracy_curves(
-    mut chart: Chart,
-    runs: &Runs,
-    run: &Run,
-    evaluations: &[Vec<&Evaluated>],
-    unit: f64,
-    id: &str,
-) -> Drawing {
+fn accuracy_curves(mut chart: Chart, runs: &Runs, run: &Run, all: &[Vec<Point>], unit: f64, id: &str) -> Drawing {
     mark_changes(&mut chart, &run.history, unit);
     let mut description = String::from("kNN accuracy over training steps.");
-    for (value, all) in run.history.widths().iter().zip(evaluations) {
-        let index = runs.index(*value);
+    for (value, of_width) in run.history.widths().iter().zip(all) {
+        let (index, name) = (runs.index(*value), width(*value));
         let class = format!("w{index} filled");
-        let points: Vec<(f64, f64)> = all.iter().map(|e| (e.step as f64 / unit, 100.0 * e.knn)).collect();
-        chart.line(&points, &class);
-        for (evaluated, at) in all.iter().zip(&points) {
-            let accuracy = Accuracy::knn(evaluated);
-            chart.error_bar(at.0, accuracy.interval(), &class);
-            let tooltip =
-                format!("width {}, step {}: {} %", width(evaluated.width), count(evaluated.step), accuracy.text());
-            chart.point(*at, Shape::of(index), &class, &tooltip);
+        let at = |(step, accuracy): &Point| (*step as f64 / unit, 100.0 * accuracy.fraction);
+        chart.line(&of_width.iter().map(at).collect::<Vec<_>>(), &class);
+        for point in of_width {
+            let (step, accuracy) = point;
+            chart.error_bar(at(point).0, accuracy.interval(), &class);
+            let tooltip = format!("width {name}, step {}: {} %", count(*step), accuracy.text());
+            chart.point(at(point), Shape::of(index), &class, &tooltip);
         }
-        if let (Some(end), [first, .., last]) = (points.last(), all.as_slice()) {
-            chart.end_label(*end, &width(last.width), &class);
+        if let [first, .., last] = of_width.as_slice() {
+            chart.end_label(at(last), &name, &class);
             description += &format!(
-                " Width {}: from {} % at step {} to {} % at step {}.",
-                width(last.width),
-                percent(first.knn),
-                count(first.step),
-                percent(last.knn),
-                count(last.step)
+                " Width {name}: from {} % at step {} to {} % at step {}.",
+                percent(first.1.fraction),
+                count(first.0),
+                percent(last.1.fraction),
+                count(last.0)
             );
         }
     }

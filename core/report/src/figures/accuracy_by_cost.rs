@@ -3,7 +3,7 @@
 use slimclr_run::event::Evaluated;
 
 use crate::{
-    figures::accuracy::Accuracy,
+    figures::{accuracy::Accuracy, learned_nothing},
     history::RunHistory,
     plot::{
         axes::Axis,
@@ -15,16 +15,8 @@ use crate::{
         marks::Shape,
         scale::Scale,
     },
-    text::{compact, percent, width},
+    text::{compact, width},
 };
-
-/// Returns a warning if a width learned nothing between two evaluations, unless its accuracy was 100 % to begin with.
-pub fn learned_nothing(before: &Evaluated, after: &Evaluated) -> Option<String> {
-    let [from, to] = [before, after].map(|evaluated| percent(evaluated.knn));
-    let width = after.width;
-    (before.knn < 1.0 && !after.has_learned(before))
-        .then(|| format!("Width {width} learned nothing: kNN {from} % before training, {to} % after."))
-}
 
 /// Draws the kNN accuracy of each width before and after training, against multiply-accumulates.
 ///
@@ -32,7 +24,7 @@ pub fn learned_nothing(before: &Evaluated, after: &Evaluated) -> Option<String> 
 /// If no width was evaluated.
 pub fn accuracy_by_cost<'a>(history: &RunHistory<'a>) -> Result<Figure, Missing> {
     let line = |name, class, evaluation: fn(&RunHistory<'a>, f64) -> Option<&'a Evaluated>| {
-        Line::new(history, name, class, |width| evaluation(history, width).map(Accuracy::knn))
+        Line::new(history, name, class, |width| evaluation(history, width).and_then(Accuracy::knn))
     };
     let lines = [line("before", "hollow", RunHistory::before), line("after", "filled", RunHistory::after)];
     let names =

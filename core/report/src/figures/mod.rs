@@ -7,9 +7,15 @@ pub mod gradient_directions;
 pub mod gradient_magnitudes;
 pub mod loss_landscapes;
 pub mod losses;
+pub mod measures;
 pub mod stage_norms;
 
-use crate::plot::scale::drawable;
+use slimclr_run::event::Evaluated;
+
+use crate::{
+    plot::scale::drawable,
+    text::{percent, width},
+};
 
 /// How to record what most interference figures show.
 const MEASURE: &str = "“slimclr pretrain --interference” measures them";
@@ -17,4 +23,26 @@ const MEASURE: &str = "“slimclr pretrain --interference” measures them";
 /// Returns whether a value can be drawn on a logarithmic axis.
 fn is_positive(value: f64) -> bool {
     value > 0.0 && drawable(value)
+}
+
+/// Returns a warning if a width learned nothing between two evaluations, unless its accuracy was 100 % to begin with.
+pub fn learned_nothing(before: &Evaluated, after: &Evaluated) -> Option<String> {
+    if before.knn == Some(1.0) || after.has_learned(before)? {
+        return None;
+    }
+    let what = match (before.knn, after.knn) {
+        (Some(from), Some(to)) => format!("kNN {} % before training, {} % after", percent(from), percent(to)),
+        _ => {
+            let cosines = |evaluated: &Evaluated| {
+                let views = evaluated.views?;
+                Some(format!("{:.2} and {:.2}", views.cosine_same_image, views.cosine_different_images))
+            };
+            format!(
+                "views of one image and of different images have mean cosines of {} before training, {} after",
+                cosines(before)?,
+                cosines(after)?
+            )
+        }
+    };
+    Some(format!("Width {} learned nothing: {what}.", width(after.width)))
 }

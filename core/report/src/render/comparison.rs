@@ -6,21 +6,32 @@ use crate::{
     figures::accuracy::Accuracy,
     history::RunHistory,
     plot::legend::Symbol,
-    render::html,
+    render::{html, widths_table::MEASURES_NOTE},
     report::Report,
     runs::{Run, Runs},
     text::{count, escape, list, percent, plural, width},
 };
 
-/// The name of an accuracy, and its text for an evaluation that has it.
+/// The name of a measure, and its text for an evaluation that has it.
 type Measure = (&'static str, fn(&Evaluated) -> Option<String>);
 
-const MEASURES: [Measure; 5] = [
-    ("kNN (%)", |evaluated| Some(Accuracy::knn(evaluated).text())),
+const ACCURACIES: [Measure; 5] = [
+    ("kNN (%)", |evaluated| Accuracy::knn(evaluated).map(Accuracy::text)),
     ("Switchable probe (%)", |evaluated| tops(evaluated.probes()[0])),
     ("Slimmable probe (%)", |evaluated| tops(evaluated.probes()[1])),
     ("Ridge probe (%)", |evaluated| tops(evaluated.probes()[2])),
     ("Trained classifier (%)", |evaluated| tops(evaluated.own_classifier())),
+];
+
+/// Measures that need no labels.
+const WITHOUT_LABELS: [Measure; 4] = [
+    ("RankMe", |evaluated| evaluated.rankme.map(|rank| format!("{rank:.1}"))),
+    ("Alignment", |evaluated| Some(format!("{:.2}", evaluated.views?.alignment))),
+    ("Uniformity", |evaluated| Some(format!("{:.2}", evaluated.views?.uniformity))),
+    ("Mean cosine: views of one image / of different images", |evaluated| {
+        let views = evaluated.views?;
+        Some(format!("{:.2}\u{a0}/ {:.2}", views.cosine_same_image, views.cosine_different_images))
+    }),
 ];
 
 fn tops(tops: Option<[f64; 2]>) -> Option<String> {
@@ -40,28 +51,50 @@ pub fn document(reports: &[Report]) -> String {
     let title = format!("{} compared", plural(runs.all.len() as u64, "run"));
     let body = format!(
         r#"<section><p class="lead">{}.</p>{not_started}{}</section>
+{}
 {}"#,
         escape(&list(&names)),
         accuracies(&runs),
+        without_labels(&runs),
         html::interference(&runs)
     );
     html::document(&title, "several", runs.widths.len(), &body)
 }
 
-/// Returns a table for each measure that any run has, with a row for each run and a column for each width.
+/// Returns a table for each accuracy that any run has, and says which runs have none.
 fn accuracies(runs: &Runs) -> String {
-    let tables: String = MEASURES.iter().filter_map(|measure| table(runs, measure)).collect();
-    if tables.is_empty() {
+    let tables: String = ACCURACIES.iter().filter_map(|measure| table(runs, measure, true)).collect();
+    let without = runs.all.iter().filter_map(|run| Some((run.name, run.history.no_accuracy()?)));
+    let without: String =
+        without.map(|(name, reason)| html::missing(&format!("{name} has no accuracy, because {reason}."))).collect();
+    if tables.is_empty() && without.is_empty() {
         return html::missing("No width of any run was evaluated after training.");
     }
+    if tables.is_empty() {
+        return without;
+    }
     format!(
-        r#"{tables}<p class="note">Accuracy on the test images, at each width’s last evaluation that has it; the
+        r#"{tables}{without}<p class="note">Accuracy on the test images, at each width’s last evaluation that has it; the
 best run of each width is bold. kNN is a vote of the nearest training images, ± one standard error. Probes and
 classifiers: top-1 / top-5; the ridge probe is solved in closed form.</p>"#
     )
 }
 
-fn table(runs: &Runs, (name, measure): &Measure) -> Option<String> {
+/// Returns a table for each measure without labels that any run has; empty if there is none.
+fn without_labels(runs: &Runs) -> String {
+    let tables: String = WITHOUT_LABELS.iter().filter_map(|measure| table(runs, measure, false)).collect();
+    if tables.is_empty() {
+        return tables;
+    }
+    format!(
+        r#"<section><h2>Measures without labels</h2>{tables}<p class="note">{MEASURES_NOTE} Uniformity and cosines of
+networks with different embedding dimensions are not comparable.</p></section>"#
+    )
+}
+
+/// Returns the table of a measure, with a row for each run and a column for each width; `None` if no run has it. If
+/// `marks_best`, the highest numbers are bold.
+fn table(runs: &Runs, (name, measure): &Measure, marks_best: bool) -> Option<String> {
     let last = |history: &RunHistory, width: f64| {
         let evaluations = history.evaluations(width).into_iter();
         evaluations.rev().filter(|evaluated| evaluated.step > 0).find_map(measure)
@@ -88,7 +121,9 @@ fn table(runs: &Runs, (name, measure): &Measure) -> Option<String> {
                 .iter()
                 .map(|width| match value(run, *width) {
                     None => "<td>–</td>".into(),
-                    Some(cell) if number(run, *width) == best(*width) => format!("<td><b>{cell}</b></td>"),
+                    Some(cell) if marks_best && number(run, *width) == best(*width) => {
+                        format!("<td><b>{cell}</b></td>")
+                    }
                     Some(cell) => format!("<td>{cell}</td>"),
                 })
                 .collect();

@@ -7,7 +7,9 @@ use crate::{
     figures::{
         accuracy::accuracy_over_training,
         accuracy_by_cost::{accuracy_by_cost, probes_by_cost},
+        learned_nothing,
         losses::losses,
+        measures::measures_over_training,
     },
     history::{End, RunHistory},
     render::{html, neighbours, widths_table},
@@ -28,17 +30,28 @@ pub fn document(report: &Report) -> String {
 
 fn body(runs: &Runs, history: &RunHistory, neighbours: &[Neighbours]) -> String {
     let section = |heading, figure| html::section(heading, &[figure]);
-    [
-        headline(history),
-        section("Accuracy against cost", accuracy_by_cost(history)),
-        section("Linear probes", probes_by_cost(history)),
-        section("Accuracy over training", accuracy_over_training(runs)),
+    let mut sections = vec![headline(history)];
+    if history.no_accuracy().is_none() {
+        sections.extend([
+            section("Accuracy against cost", accuracy_by_cost(history)),
+            section("Linear probes", probes_by_cost(history)),
+            section("Accuracy over training", accuracy_over_training(runs)),
+        ]);
+    }
+    sections.extend([
+        measures(runs, history),
         section("Loss of each width", losses(runs)),
         html::interference(runs),
         neighbours::section(history, neighbours),
         configuration(history.config),
-    ]
-    .join("\n")
+    ]);
+    sections.join("\n")
+}
+
+fn measures(runs: &Runs, history: &RunHistory) -> String {
+    let table = widths_table::measures(history).unwrap_or_default();
+    let figure = html::elements(&[measures_over_training(runs)]);
+    format!("<section><h2>Measures without labels</h2>{table}{figure}</section>")
 }
 
 fn headline(history: &RunHistory) -> String {
@@ -106,24 +119,43 @@ fn what_was_trained(history: &RunHistory) -> String {
     )
 }
 
-/// Compares the full and the narrowest network, if both were evaluated after training.
+/// Compares the full and the narrowest network by their accuracy or, without labels, says how the full network's
+/// embeddings have changed; `None` if they were not evaluated after training.
 fn findings(history: &RunHistory) -> Option<String> {
+    if history.no_accuracy().is_some() { cosines(history) } else { accuracies(history) }
+}
+
+fn accuracies(history: &RunHistory) -> Option<String> {
     let [full, .., narrowest] = history.widths() else {
         return None;
     };
-    let (of_full, of_narrowest) = (history.after(*full)?, history.after(*narrowest)?);
+    let [of_full, of_narrowest] = [history.after(*full)?.knn?, history.after(*narrowest)?.knn?];
     let macs = |width: f64| history.started.profile.iter().find(|p| p.width == width).map(|p| p.macs as f64);
     let share = macs(*narrowest)? / macs(*full)?;
-    [of_full.knn, of_narrowest.knn, share].iter().all(|x| x.is_finite()).then(|| {
+    [of_full, of_narrowest, share].iter().all(|x| x.is_finite()).then(|| {
         format!(
             "Width {} classifies {} % of the test images correctly with {} % of the multiply-accumulates \
              of the full network, which classifies {} %.",
             width(*narrowest),
-            percent(of_narrowest.knn),
+            percent(of_narrowest),
             percent(share),
-            percent(of_full.knn),
+            percent(of_full),
         )
     })
+}
+
+fn cosines(history: &RunHistory) -> Option<String> {
+    let evaluations = |width: &f64| Some((history.before(*width)?, history.after(*width)?));
+    let (before, after) = evaluations(history.widths().first()?)?;
+    let [from, to] = [before.views?, after.views?];
+    let all = history.widths().iter().filter_map(evaluations);
+    let warnings = all.filter_map(|(before, after)| learned_nothing(before, after));
+    let sentence = format!(
+        "In the full network’s embedding, two views of one image have a mean cosine of {:.2}, views of different images \
+         {:.2}. Before training, these were {:.2} and {:.2}.",
+        to.cosine_same_image, to.cosine_different_images, from.cosine_same_image, from.cosine_different_images,
+    );
+    Some(std::iter::once(sentence).chain(warnings).collect::<Vec<_>>().join(" "))
 }
 
 fn configuration(config: &Config) -> String {

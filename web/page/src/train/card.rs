@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use slimclr_protocol::Progress;
-use slimclr_run::event::Event;
+use slimclr_run::event::{Event, NoAccuracy};
 
 use super::{
     run::{LandscapeJob, Run, State},
@@ -21,7 +21,7 @@ pub fn StatusTable(
 }
 
 fn status_table(status: Status) -> impl IntoView {
-    let Status { step, steps, epoch, steps_per_epoch, device, is_slow_start, widths, .. } = status;
+    let Status { step, steps, epoch, steps_per_epoch, device, is_slow_start, no_accuracy, widths, .. } = status;
     let speed = status.images_per_second.map(|speed| format!("{} images/s", three_digits(speed)));
     let rate = status.learning_rate.map(|rate| format!("learning rate {}", three_digits(rate)));
     let epochs = steps as f64 / steps_per_epoch.max(1) as f64;
@@ -31,31 +31,50 @@ fn status_table(status: Status) -> impl IntoView {
         <progress max=steps.to_string() value=step.to_string() aria-label="Steps taken"></progress>
         <p class="facts">{facts.join(" · ")}</p>
         {is_slow_start.then(|| view! { <p class="note">"Slow start: only the full network is training for now."</p> })}
+        {no_accuracy.map(|reason| view! { <p class="note">{format!("No kNN accuracy: {reason}.")}</p> })}
         <table class="numbers">
-            <thead><tr>
-                <th scope="col">"Width"</th>
-                <th scope="col">"Loss"</th>
-                <th scope="col">
-                    <abbr title="Accuracy on test images, classified by their nearest training images">"kNN"</abbr>
-                </th>
-                <th scope="col">"untrained"</th>
-            </tr></thead>
-            <tbody>{widths.into_iter().enumerate().map(row).collect::<Vec<_>>()}</tbody>
+            <thead><tr><th scope="col">"Width"</th><th scope="col">"Loss"</th>{heads(no_accuracy)}</tr></thead>
+            <tbody>{widths.into_iter().enumerate().map(|(index, width)| row(index, width, no_accuracy)).collect_view()}</tbody>
         </table>
     }
 }
 
-fn row((index, WidthStatus { width, loss, knn, knn_untrained }): (usize, WidthStatus)) -> AnyView {
-    let percent = |share: Option<f64>| share.map_or("–".into(), |share| format!("{:.1} %", 100.0 * share));
+/// The heads of the columns with accuracies or, without them, with measures that need no labels.
+fn heads(no_accuracy: Option<NoAccuracy>) -> impl IntoView {
+    let columns = match no_accuracy {
+        None => [
+            ("kNN", "Accuracy on test images, classified by their nearest training images"),
+            ("untrained", "The same before training"),
+        ],
+        Some(_) => [
+            ("rank", "RankMe, the effective rank of the features"),
+            ("cosines", "Mean cosine of two views of one image, and of views of different images"),
+        ],
+    };
+    columns.map(|(name, title)| view! { <th scope="col"><abbr title=title>{name}</abbr></th> })
+}
+
+fn row(index: usize, status: WidthStatus, no_accuracy: Option<NoAccuracy>) -> impl IntoView {
+    let dash = || "–".to_owned();
+    let percent = |share: Option<f64>| share.map_or_else(dash, |share| format!("{:.1} %", 100.0 * share));
+    let results = match no_accuracy {
+        None => [percent(status.knn), percent(status.knn_untrained)],
+        Some(_) => [
+            status.rankme.map_or_else(dash, |rank| format!("{rank:.1}")),
+            status.views.map_or_else(dash, |views| {
+                format!("{:.2} / {:.2}", views.cosine_same_image, views.cosine_different_images)
+            }),
+        ],
+    };
+    let [result, other] = results;
     view! {
         <tr>
-            <th scope="row"><span class=format!("swatch w{index}") aria-hidden="true"></span>{width}</th>
-            <td>{loss.map_or("–".into(), |loss| format!("{loss:.3}"))}</td>
-            <td>{percent(knn)}</td>
-            <td class="faint">{percent(knn_untrained)}</td>
+            <th scope="row"><span class=format!("swatch w{index}") aria-hidden="true"></span>{status.width}</th>
+            <td>{status.loss.map_or_else(dash, |loss| format!("{loss:.3}"))}</td>
+            <td>{result}</td>
+            <td class:faint=no_accuracy.is_none()>{other}</td>
         </tr>
     }
-    .into_any()
 }
 
 /// Formats a number with three significant digits.

@@ -2,7 +2,10 @@
 
 use leptos::prelude::*;
 use slimclr_report::Report;
-use slimclr_run::{event::Evaluated, event::Event, event::Started, event::Step, interference::landscape::Landscape};
+use slimclr_run::{
+    event::{Evaluated, Event, NoAccuracy, Started, Step, ViewMeasures},
+    interference::landscape::Landscape,
+};
 
 /// A handle to a run's events, all or up to a step.
 #[derive(Clone, Copy)]
@@ -81,6 +84,8 @@ pub struct Status {
     pub learning_rate: Option<f64>,
     /// Whether slow start still excludes the sub-networks.
     pub is_slow_start: bool,
+    /// Why there are no accuracies, if there are none.
+    pub no_accuracy: Option<NoAccuracy>,
     /// The widths, widest first.
     pub widths: Vec<WidthStatus>,
 }
@@ -96,6 +101,10 @@ pub struct WidthStatus {
     pub knn: Option<f64>,
     /// The kNN accuracy before training.
     pub knn_untrained: Option<f64>,
+    /// The latest effective rank of the features.
+    pub rankme: Option<f64>,
+    /// The latest measures of augmented views.
+    pub views: Option<ViewMeasures>,
 }
 
 impl Status {
@@ -124,9 +133,19 @@ impl Status {
         };
         let at_width = |(at, width): (usize, &f64)| {
             let (first, last): (Option<&Evaluated>, _) = of_width(*width);
-            let knn_untrained = first.filter(|first| first.step == 0).map(|first| first.knn);
-            WidthStatus { width: *width, loss: loss(at), knn: last.map(|last: &Evaluated| last.knn), knn_untrained }
+            WidthStatus {
+                width: *width,
+                loss: loss(at),
+                knn: last.and_then(|last: &Evaluated| last.knn),
+                knn_untrained: first.filter(|first| first.step == 0).and_then(|first| first.knn),
+                rankme: last.and_then(|last| last.rankme),
+                views: last.and_then(|last| last.views),
+            }
         };
+        let no_accuracy = events.iter().rev().find_map(|event| match event {
+            Event::Evaluated(evaluated) => Some(evaluated.no_accuracy),
+            _ => None,
+        });
         Some(Self {
             step,
             steps: *steps,
@@ -136,6 +155,7 @@ impl Status {
             images_per_second: latest.map(|step| step.images_per_second),
             learning_rate: latest.map(|step| step.learning_rate),
             is_slow_start: step < slow_until && config.widths.len() > 1,
+            no_accuracy: no_accuracy.flatten(),
             widths: config.widths.iter().enumerate().map(at_width).collect(),
         })
     }

@@ -242,7 +242,8 @@ fn sources(workspace: Workspace) -> impl IntoView {
     };
     let images = move || match workspace.both[0].images.get() {
         Some(Images { name, classes, train, test, .. }) => {
-            format!("{name}: {train} training and {test} test images, {classes} classes")
+            let classes = if classes == 0 { "no labels".into() } else { format!("{classes} classes") };
+            format!("{name}: {train} training and {test} test images, {classes}")
         }
         None => workspace.data.description(),
     };

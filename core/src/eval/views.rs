@@ -1,0 +1,116 @@
+//! Measures of two augmented views of each of some images. They need no labels.
+//!
+//! Of embeddings `x` and `y` of the first and second views, of unit length, the cosines `c = x yᵀ`, `[n, n]`, say all:
+//! the diagonal compares two views of one image, the rest views of different images. With distances `d² = 2 - 2 c`,
+//! alignment and uniformity (Wang & Isola 2020, "Understanding contrastive representation learning through alignment and
+//! uniformity on the hypersphere", with alpha = 2 and t = 2) are:
+//!
+//! ```text
+//! alignment  = mean d²             over the diagonal
+//! uniformity = ln mean exp(-2 d²)  over the rest
+//! ```
+
+use burn::tensor::{ExecutionError, Tensor};
+
+use crate::{event::ViewMeasures, loss::normalize};
+
+/// Compares the embeddings of the first and the second views of the same images, `[n, d]` each, of any length. Measures
+/// are NaN if an embedding is. Returns `None` if there are fewer than two images.
+///
+/// # Errors
+/// If the device fails.
+pub async fn compare(first: Tensor<2>, second: Tensor<2>) -> Result<Option<ViewMeasures>, ExecutionError> {
+    let [images, _] = first.dims();
+    if images < 2 {
+        return Ok(None);
+    }
+    let cosines = normalize(first).matmul(normalize(second).transpose()).into_data_async().await?.convert::<f32>();
+    let cosines = cosines.as_slice::<f32>().expect("the data was just converted to f32");
+    // Rounding may exceed 1. Sums have 64 bits.
+    let cosine = |at: usize| f64::from(cosines[at]).clamp(-1.0, 1.0);
+    let (mut same, mut different, mut exponentials) = (0.0, 0.0, 0.0);
+    for row in 0..images {
+        for column in 0..images {
+            let cosine = cosine(row * images + column);
+            if row == column {
+                same += cosine;
+            } else {
+                different += cosine;
+                exponentials += (4.0 * cosine - 4.0).exp();
+            }
+        }
+    }
+    let pairs = (images * (images - 1)) as f64;
+    let cosine_same_image = same / images as f64;
+    Ok(Some(ViewMeasures {
+        alignment: 2.0 - 2.0 * cosine_same_image,
+        uniformity: (exponentials / pairs).ln(),
+        cosine_same_image,
+        cosine_different_images: different / pairs,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+    use futures::executor::block_on;
+    use rand::{RngExt, SeedableRng};
+    use rand_distr::StandardNormal;
+    use rand_pcg::Pcg64Mcg;
+
+    use super::*;
+
+    fn of(first: Vec<f32>, second: Vec<f32>, images: usize) -> Option<ViewMeasures> {
+        let shape = [images, first.len() / images];
+        let tensor = |values| Tensor::from_data(TensorData::new(values, shape), &Device::flex());
+        block_on(compare(tensor(first), tensor(second))).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_near(found: ViewMeasures, expected: [f64; 4], tolerance: f64) {
+        let ViewMeasures { alignment, uniformity, cosine_same_image, cosine_different_images } = found;
+        for (found, expected) in
+            [alignment, uniformity, cosine_same_image, cosine_different_images].into_iter().zip(expected)
+        {
+            assert!((found - expected).abs() <= tolerance, "{found} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn measures_equal_those_of_numpy() {
+        let first = vec![1.0, 2.0, 3.0, -1.0, 0.5, 2.0, 0.0, -3.0, 1.0, 2.0, 2.0, -1.0];
+        let second = vec![1.5, 2.0, 2.0, -1.0, 1.0, 1.0, 0.5, -2.0, 2.0, 1.0, 3.0, -1.0];
+        // x, y: the rows above, divided by their norms. alignment: np.mean(np.linalg.norm(x - y, axis=1) ** 2)
+        // uniformity: np.log(np.mean(np.exp(-2 * ((x[:, None] - y[None]) ** 2).sum(-1)[~np.eye(4, dtype=bool)])))
+        let numpy = [0.18638819933914463, -2.8268475580711234, 0.9068059003304276, -0.011172257901085184];
+        assert_near(of(first, second, 4).unwrap(), numpy, 1e-6);
+    }
+
+    #[test]
+    fn a_collapsed_network_has_a_cosine_of_one_everywhere() {
+        let collapsed: Vec<f32> =
+            (1..=100).flat_map(|image| [0.3, -0.1, 0.7].map(|value| value * image as f32)).collect();
+        assert_near(of(collapsed.clone(), collapsed, 100).unwrap(), [0.0, 0.0, 1.0, 1.0], 1e-6);
+    }
+
+    #[test]
+    fn orthogonal_embeddings_are_perfectly_aligned_and_uniform() {
+        let identity: Vec<f32> = (0..64 * 64).map(|at| if at / 64 == at % 64 { 2.0 } else { 0.0 }).collect();
+        assert_near(of(identity.clone(), identity, 64).unwrap(), [0.0, -4.0, 1.0, 0.0], 1e-6);
+    }
+
+    #[test]
+    fn random_embeddings_have_cosines_near_zero() {
+        let mut random = Pcg64Mcg::seed_from_u64(0);
+        let mut noise = || -> Vec<f32> { (0..256 * 128).map(|_| random.sample(StandardNormal)).collect() };
+        // Views are as unlike as different images. The mean of exp(4 c) is about 1 + 8 / 128.
+        assert_near(of(noise(), noise(), 256).unwrap(), [2.0, 0.0625_f64.ln_1p() - 4.0, 0.0, 0.0], 0.03);
+    }
+
+    #[test]
+    fn measures_of_a_diverged_network_are_nan_and_of_one_image_none() {
+        let nan = of(vec![f32::NAN; 6], vec![1.0; 6], 2).unwrap();
+        assert!(nan.uniformity.is_nan() && nan.cosine_same_image.is_nan() && nan.alignment.is_nan());
+        assert_eq!(of(vec![1.0; 6], vec![1.0; 6], 1), None);
+    }
+}

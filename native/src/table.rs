@@ -1,0 +1,239 @@
+//! The result of a run as text: a row for each width.
+
+use std::iter;
+
+use slimclr_core::{
+    event::{Evaluated, Event, NoAccuracy},
+    profile::Profile,
+};
+use slimclr_report::learned_nothing;
+
+use crate::terminal::{aligned, count};
+
+/// A column: its head, and the text of a width's cell if there is a value.
+type Column = (&'static str, fn(&Row) -> Option<String>);
+
+const COST: [Column; 3] = [
+    ("width", |row| Some(row.cost.width.to_string())),
+    ("params", |row| Some(count(row.cost.parameters))),
+    ("MACs", |row| Some(count(row.cost.macs))),
+];
+
+const ACCURACIES: [Column; 5] = [
+    ("kNN before", |row| row.before.and_then(knn)),
+    ("kNN after", |row| row.after.and_then(knn)),
+    ("switchable probe", |row| row.probes()[0].map(two_percentages)),
+    ("slimmable probe", |row| row.probes()[1].map(two_percentages)),
+    ("ridge probe", |row| row.probes()[2].map(two_percentages)),
+];
+
+/// Measures that need no labels.
+const MEASURES: [Column; 5] = [
+    ("\nRankMe", |row| row.change(1, |it| it.rankme)),
+    ("\nalignment", |row| row.change(2, |it| Some(it.views?.alignment))),
+    ("\nuniformity", |row| row.change(2, |it| Some(it.views?.uniformity))),
+    ("cosine,\nsame image", |row| row.change(2, |it| Some(it.views?.cosine_same_image))),
+    ("cosine,\ndifferent images", |row| row.change(2, |it| Some(it.views?.cosine_different_images))),
+];
+
+/// What is known of one width.
+struct Row<'a> {
+    cost: &'a Profile,
+    before: Option<&'a Evaluated>,
+    after: Option<&'a Evaluated>,
+    /// All probes are those of one evaluation, so that they are comparable.
+    probed: Option<&'a Evaluated>,
+    classifier: Option<[f64; 2]>,
+}
+
+impl<'a> Row<'a> {
+    fn new(cost: &'a Profile, events: &'a [Event]) -> Self {
+        let evaluations = || {
+            events.iter().filter_map(|event| match event {
+                Event::Evaluated(evaluated) if evaluated.width == cost.width => Some(evaluated),
+                _ => None,
+            })
+        };
+        Self {
+            cost,
+            before: evaluations().find(|it| it.step == 0),
+            after: evaluations().rfind(|it| it.step > 0),
+            probed: evaluations().rfind(|it| it.was_probed()),
+            classifier: evaluations().filter_map(Evaluated::own_classifier).next_back(),
+        }
+    }
+
+    fn probes(&self) -> [Option<[f64; 2]>; 3] {
+        self.probed.map(Evaluated::probes).unwrap_or_default()
+    }
+
+    /// Formats a measure before and after training, as far as it was measured.
+    fn change(&self, decimals: usize, measure: impl Fn(&Evaluated) -> Option<f64>) -> Option<String> {
+        let [before, after] = [self.before, self.after]
+            .map(|evaluated| evaluated.and_then(&measure).map(|value| format!("{value:.decimals$}")));
+        match (before, after) {
+            (None, None) => None,
+            (None, Some(after)) => Some(after),
+            (Some(before), after) => Some(format!("{before} → {}", after.unwrap_or_else(|| "-".into()))),
+        }
+    }
+
+    /// Returns why the latest evaluation has no accuracy.
+    fn no_accuracy(&self) -> Option<NoAccuracy> {
+        self.after.or(self.before)?.no_accuracy
+    }
+
+    fn has_accuracy(&self) -> bool {
+        ACCURACIES.iter().any(|(_, cell)| cell(self).is_some())
+    }
+}
+
+/// Formats the table of a run; empty if it never started.
+pub fn of_run(events: &[Event]) -> String {
+    Event::latest_start(events).map(|started| of_evaluations(&started.profile, events)).unwrap_or_default()
+}
+
+/// Formats the costs of the widths and the results of their evaluations among `events`: accuracies, and measures that
+/// need no labels.
+pub fn of_evaluations(profile: &[Profile], events: &[Event]) -> String {
+    let rows: Vec<Row> = profile.iter().map(|cost| Row::new(cost, events)).collect();
+    let no_accuracy = rows.iter().find_map(Row::no_accuracy).filter(|_| !rows.iter().any(Row::has_accuracy));
+    let has_measures = rows.iter().any(|row| MEASURES.iter().any(|(_, cell)| cell(row).is_some()));
+    const ARROW: &str = "a → b: before and after training";
+    let mut lines = Vec::new();
+    if let Some(reason) = no_accuracy {
+        lines.push(columns(&[&COST[..], &MEASURES].concat(), &rows));
+        lines.push(format!("{ARROW}. No kNN and no probes: {reason}."));
+    } else {
+        lines.push(columns(&[&COST[..], &ACCURACIES].concat(), &rows));
+        if rows.iter().any(|row| row.probed.is_some()) {
+            lines.push("probes: top-1 / top-5".into());
+        }
+    }
+    lines.extend(rows.iter().filter_map(|row| learned_nothing(row.before?, row.after?)));
+    let classifiers =
+        rows.iter().filter_map(|row| Some(format!("{} at {}", two_percentages(row.classifier?), row.cost.width)));
+    let classifiers: Vec<String> = classifiers.collect();
+    if !classifiers.is_empty() {
+        lines.push(format!("the network's own classifier, top-1 / top-5: {}", classifiers.join(", ")));
+    }
+    if no_accuracy.is_none() && has_measures {
+        lines.extend([String::new(), columns(&[&COST[..1], &MEASURES].concat(), &rows), ARROW.into()]);
+    }
+    lines.join("\n")
+}
+
+/// Formats one line about an evaluation.
+pub fn line(evaluated: &Evaluated) -> String {
+    let Evaluated { epoch, width, rankme, views, no_accuracy, .. } = evaluated;
+    let accuracy = match no_accuracy {
+        Some(NoAccuracy::NoLabels) => None,
+        Some(reason) => Some(format!("no kNN: {reason}")),
+        None => knn(evaluated).map(|knn| format!("kNN {knn}")),
+    };
+    let rank = rankme.map(|rank| format!("RankMe {rank:.1}"));
+    let cosines = views.map(|views| {
+        let [same, different] = [views.cosine_same_image, views.cosine_different_images];
+        format!("cosine {same:.2} same image, {different:.2} different images")
+    });
+    let parts =
+        iter::once(format!("epoch {epoch:.1}  width {width}")).chain([accuracy, rank, cosines].into_iter().flatten());
+    parts.collect::<Vec<_>>().join("  ")
+}
+
+fn columns(columns: &[Column], rows: &[Row]) -> String {
+    let heads: Vec<&str> = columns.iter().map(|(head, _)| *head).collect();
+    let text = |row| columns.iter().map(|(_, cell)| cell(row).unwrap_or_else(|| "-".into())).collect::<Vec<_>>();
+    aligned(&heads, &rows.iter().map(text).collect::<Vec<_>>())
+}
+
+fn knn(evaluated: &Evaluated) -> Option<String> {
+    evaluated.knn_with_error().map(|[knn, error]| format!("{:.1} ± {:.1}%", 100.0 * knn, 100.0 * error))
+}
+
+fn two_percentages([top1, top5]: [f64; 2]) -> String {
+    format!("{:.1} / {:.1}%", 100.0 * top1, 100.0 * top5)
+}
+
+#[cfg(test)]
+mod tests {
+    use slimclr_core::event::ViewMeasures;
+
+    use super::*;
+
+    fn costs() -> [Profile; 2] {
+        [1.0, 0.25].map(|width| Profile { width, parameters: 25_557_032, macs: 4_089_184_256, stages: Vec::new() })
+    }
+
+    fn evaluated(step: u64, width: f64, knn: Option<f64>) -> Evaluated {
+        Evaluated { step, width, knn, knn_standard_error: knn.map(|_| 0.01), ..Default::default() }
+    }
+
+    fn with_views(evaluated: Evaluated, cosine_same_image: f64) -> Evaluated {
+        let views = ViewMeasures {
+            alignment: 2.0 - 2.0 * cosine_same_image,
+            uniformity: -2.125,
+            cosine_same_image,
+            cosine_different_images: -0.125,
+        };
+        Evaluated { rankme: Some(123.45), views: Some(views), ..evaluated }
+    }
+
+    #[track_caller]
+    fn assert_fits(table: &str) {
+        assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    }
+
+    #[test]
+    fn the_table_shows_the_probes_of_one_evaluation_within_100_columns() {
+        let probed = Evaluated {
+            probe: Some(0.361),
+            probe_top5: Some(0.852),
+            probe_slimmable: Some(0.3),
+            probe_slimmable_top5: Some(0.8),
+            ..evaluated(9, 1.0, Some(0.3))
+        };
+        let after = with_views(evaluated(12, 1.0, Some(0.4)), 0.75);
+        let events = [with_views(evaluated(0, 1.0, Some(0.2)), 0.5), probed, after].map(Event::Evaluated);
+        let table = of_evaluations(&costs(), &events);
+        assert_fits(&table);
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(
+            lines[2].contains("20.0 ± 1.0%  40.0 ± 1.0%      36.1 / 85.2%     30.0 / 80.0%            -"),
+            "{table}"
+        );
+        assert_eq!(lines[4], "probes: top-1 / top-5");
+        assert!(
+            lines[9].contains("123.5 → 123.5  1.00 → 0.50  -2.12 → -2.12  0.50 → 0.75     -0.12 → -0.12"),
+            "{table}"
+        );
+    }
+
+    #[test]
+    fn a_table_without_accuracies_has_the_other_measures_and_the_reason() {
+        let of = |step, cosine| {
+            let unlabelled = Evaluated { no_accuracy: Some(NoAccuracy::NoLabels), ..evaluated(step, 1.0, None) };
+            Event::Evaluated(with_views(unlabelled, cosine))
+        };
+        let table = of_evaluations(&costs(), &[of(0, 0.5), of(9, 0.52)]);
+        assert_fits(&table);
+        assert!(!table.contains("kNN before") && !table.contains('%'), "{table}");
+        assert!(table.contains("0.50 → 0.52") && table.contains("4.09 G"), "{table}");
+        assert!(table.contains("No kNN and no probes: the images have no labels."), "{table}");
+        assert!(table.contains("Width 1.0 learned nothing"), "{table}");
+        assert!(!of_evaluations(&costs(), &[of(0, 0.5), of(9, 0.75)]).contains("learned nothing"));
+    }
+
+    #[test]
+    fn a_line_names_the_reason_only_where_it_is_news() {
+        let at = |knn, no_accuracy| line(&Evaluated { no_accuracy, ..evaluated(3, 0.5, knn) });
+        assert_eq!(at(Some(0.25), None), "epoch 0.0  width 0.5  kNN 25.0 ± 1.0%");
+        assert_eq!(
+            at(None, Some(NoAccuracy::OneTestClass)),
+            "epoch 0.0  width 0.5  no kNN: all test images are of one class"
+        );
+        let unlabelled = Evaluated { no_accuracy: Some(NoAccuracy::NoLabels), ..evaluated(3, 0.5, None) };
+        let line = line(&with_views(unlabelled, 0.75));
+        assert_eq!(line, "epoch 0.0  width 0.5  RankMe 123.5  cosine 0.75 same image, -0.12 different images");
+    }
+}
