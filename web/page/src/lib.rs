@@ -3,6 +3,7 @@
 
 mod address;
 mod app;
+mod data;
 mod download;
 mod fetch;
 mod files;

@@ -2,7 +2,6 @@
 
 mod card;
 mod controls;
-mod data;
 mod figures;
 mod options;
 mod playback;

@@ -7,11 +7,10 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
 use super::{
-    data::Data,
     options::{Options, Problem, key_of},
     run_events::RunEvents,
 };
-use crate::{worker_code::WorkerCode, worker_handle::WorkerHandle};
+use crate::{data::Data, worker_code::WorkerCode, worker_handle::WorkerHandle};
 
 /// Grid points along each direction of a loss landscape.
 const CELLS: usize = 15;

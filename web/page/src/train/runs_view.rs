@@ -9,7 +9,6 @@ use web_sys::{DragEvent, Event};
 use super::{
     card::Card,
     controls::Controls,
-    data::Source,
     figures::Figures,
     recording::Recording,
     run::{Images, State},
@@ -18,6 +17,7 @@ use super::{
     workspace::Workspace,
 };
 use crate::{
+    data::Source,
     files,
     surface::SurfaceView,
     worker_code::{Loading, WorkerCode},

@@ -5,13 +5,17 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
 use super::{
-    data::{Data, Source},
     options::Options,
     playback::Playback,
     run::{Run, State},
     run_events::RunEvents,
 };
-use crate::{fetch, files::UserFile, worker_code::WorkerCode};
+use crate::{
+    data::{Data, Source},
+    fetch,
+    files::UserFile,
+    worker_code::WorkerCode,
+};
 
 /// A handle to one run, or to two side by side.
 #[derive(Clone, Copy)]

@@ -42,7 +42,8 @@ struct AtWidth<'a> {
 #[derive(Serialize)]
 struct Neighbour<'a> {
     image: usize,
-    class: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<&'a str>,
     cosine: f32,
 }
 
@@ -57,7 +58,11 @@ impl<'a> Export<'a> {
                 feature,
                 place: at.at,
                 neighbours: (at.neighbours.iter())
-                    .map(|&(image, cosine)| Neighbour { image, class: network.label(image).1, cosine })
+                    .map(|&(image, cosine)| Neighbour {
+                        image,
+                        class: network.label(image).map(|(_, name)| name),
+                        cosine,
+                    })
                     .collect(),
             });
         Self {

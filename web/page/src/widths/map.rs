@@ -66,7 +66,8 @@ pub fn MapPanel(viewer: Viewer) -> impl IntoView {
         let network = viewer.network.get()?;
         let map = network.maps.get(viewer.width.get())?;
         let image = hovered.get().map(|image| {
-            view! { <img src=network.images.url(image) alt=""/>{network.label(image).1.to_owned()} }.into_any()
+            let class = network.label(image).map(|(_, name)| name.to_owned());
+            view! { <img src=network.images.url(image) alt=""/>{class} }.into_any()
         });
         let explained = format!("The two components explain {} of the variance.", percents(map.explained));
         Some(image.unwrap_or_else(|| explained.into_any()))
@@ -102,7 +103,8 @@ fn Drawing(
             (0..map.points.len()).map(|image| fit.image(image)).collect()
         })
     });
-    let classes = network.with_value(|network| network.classes.len() as u32);
+    // Without labels, all images are drawn as one class.
+    let classes = network.with_value(|network| network.classes.len().max(1) as u32);
     let of_class = move |class: u32| -> Vec<usize> {
         network
             .with_value(|network| (0..network.labels.len()).filter(|image| network.labels[*image] == class).collect())
@@ -167,8 +169,13 @@ fn Legend(network: Arc<Network>, highlighted: RwSignal<Option<u32>>) -> impl Int
         let toggle = move |_| highlighted.update(|now| *now = if *now == Some(class) { None } else { Some(class) });
         view! { <li><button type="button" aria-pressed=is_pressed on:click=toggle><Marker class/>{name}</button></li> }
     });
+    let classes = (!network.classes.is_empty()).then(|| {
+        view! {
+            <ul class="legend" aria-label="Classes; press one to highlight it on the map">{classes.collect_view()}</ul>
+        }
+    });
     view! {
-        <ul class="legend" aria-label="Classes; press one to highlight it on the map">{classes.collect_view()}</ul>
+        {classes}
         <p class="key">
             <svg class="marker" viewBox="-12 -12 24 24" aria-hidden="true">
                 <g class="picture"><path d="M-11 0H11M0 -11V11"/><circle r="6"/></g>

@@ -37,13 +37,17 @@ pub fn NeighbourPanel(viewer: Viewer) -> impl IntoView {
 fn neighbours(network: &Network, embedded: &EmbeddedPicture, width: usize) -> impl IntoView + use<> {
     let nearest = embedded.widths.get(width).map_or(&[][..], |embedding| &embedding.neighbours);
     let items = nearest.iter().take(SHOWN).map(|&(image, cosine)| {
-        let (class, name) = network.label(image);
-        let same = embedded.class == Some(class);
+        let label = network.label(image).map(|(class, name)| {
+            let same = embedded.class == Some(class);
+            view! {
+                {same.then(|| view! { <span class="tick">"✓"<span class="unseen">" same class"</span></span> })}
+                <span class="class"><Marker class/>{name.to_owned()}</span>
+            }
+        });
         view! {
             <li>
                 <img src=network.images.url(image) alt=""/>
-                {same.then(|| view! { <span class="tick">"✓"<span class="unseen">" same class"</span></span> })}
-                <span class="class"><Marker class/>{name.to_owned()}</span>
+                {label}
                 <span class="cosine">{format!("{cosine:.3}")}</span>
             </li>
         }
@@ -51,21 +55,18 @@ fn neighbours(network: &Network, embedded: &EmbeddedPicture, width: usize) -> im
     items.collect_view()
 }
 
-/// Summarises the neighbours' classes in a sentence.
+/// Summarises the neighbours' classes in a sentence; empty if the images have no labels.
 fn summary(network: &Network, embedded: &EmbeddedPicture, width: usize) -> String {
-    let Some(embedding) = embedded.widths.get(width) else { return String::new() };
-    let shown = &embedding.neighbours[..embedding.neighbours.len().min(SHOWN)];
-    let count = |class: u32| shown.iter().filter(|(image, _)| network.label(*image).0 == class).count();
-    match embedded.class {
-        Some(class) => {
-            format!("{} of {} neighbours have its class, {}.", count(class), shown.len(), network.class(class))
-        }
+    let nearest = embedded.widths.get(width).map_or(&[][..], |embedding| &embedding.neighbours);
+    let shown: Vec<(u32, &str)> = nearest.iter().take(SHOWN).filter_map(|(image, _)| network.label(*image)).collect();
+    let count = |class: u32| shown.iter().filter(|(other, _)| *other == class).count();
+    match embedded.class.and_then(|class| Some((class, network.class(class)?))) {
+        Some((class, name)) => format!("{} of {} neighbours have its class, {name}.", count(class), shown.len()),
         None => {
             // Reversed, because `max_by_key` returns the last of several maxima, and the nearest should win.
-            let most =
-                shown.iter().rev().map(|(image, _)| network.label(*image)).max_by_key(|(class, _)| count(*class));
+            let most = shown.iter().rev().max_by_key(|(class, _)| count(*class));
             most.map_or(String::new(), |(class, name)| {
-                format!("{} of {} neighbours are of class {name}.", count(class), shown.len())
+                format!("{} of {} neighbours are of class {name}.", count(*class), shown.len())
             })
         }
     }

@@ -7,6 +7,8 @@ use slimclr_protocol::{DeviceChoice, Progress};
 use super::{DEVICES, file_input::FileInput, viewer::Viewer};
 use crate::{
     address,
+    data::Source,
+    files,
     worker_code::{Loading, WorkerCode},
 };
 
@@ -57,6 +59,7 @@ pub fn NetworkPanel(viewer: Viewer, device: RwSignal<DeviceChoice>) -> impl Into
                 </label>
             </div>
             <p class="note">{running_on}{viewer.instead}</p>
+            <Gallery viewer/>
         </section>
     }
 }
@@ -100,4 +103,32 @@ fn ProgressBar(viewer: Viewer) -> impl IntoView {
 fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// The choice of the images among which neighbours are found.
+#[component]
+fn Gallery(viewer: Viewer) -> impl IntoView {
+    let open = move |event: leptos::ev::Targeted<leptos::ev::Event, web_sys::HtmlInputElement>| {
+        let files = files::take_chosen(&event.target());
+        if files.is_empty() {
+            viewer.error.set(Some("There are no files in that folder.".into()));
+        } else {
+            viewer.set_images(Source::Files(files.into_iter().map(|(path, file)| (path, file.into())).collect()));
+        }
+    };
+    let are_own = move || viewer.data.source.with(|source| matches!(source, Source::Files(_)));
+    view! {
+        <div class="actions">
+            <span class="note">"Neighbours are found among: " {move || viewer.data.description()}</span>
+            <label class="picker">
+                <input type="file" class="unseen" prop:webkitdirectory=true on:change:target=open/>
+                "Your images…"
+            </label>
+            {move || are_own().then(|| view! {
+                <button type="button" class="quiet" on:click=move |_| viewer.set_images(Source::Bundle)>
+                    "Use this page’s"
+                </button>
+            })}
+        </div>
+    }
 }

@@ -88,7 +88,7 @@ fn Samples(viewer: Viewer, sample: RwSignal<usize>) -> impl IntoView {
     let choices = move || {
         let network = viewer.network.get()?;
         let choices = network.sample_labels.iter().enumerate().map(|(index, class)| {
-            let name = format!("{} {}", network.class(*class), index + 1);
+            let name = format!("{} {}", network.class(*class).unwrap_or("test image"), index + 1);
             view! {
                 <label>
                     <input

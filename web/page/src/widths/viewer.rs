@@ -5,12 +5,17 @@ use std::sync::Arc;
 use js_sys::Uint8Array;
 use leptos::prelude::*;
 use slimclr_network::profile::Profile;
-use slimclr_protocol::{DeviceChoice, Embedding, Images, Job, Map, Picture, Progress, Report, Request, wire};
+use slimclr_protocol::{DeviceChoice, Embedding, Job, Map, Picture, Progress, Report, Request, wire};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
 use super::pixels::Pixels;
-use crate::{fetch, worker_code::WorkerCode, worker_handle::WorkerHandle};
+use crate::{
+    data::{Data, Source},
+    fetch,
+    worker_code::WorkerCode,
+    worker_handle::WorkerHandle,
+};
 
 /// The network in the bundle.
 const BUILT_IN: &str = "network.safetensors";
@@ -25,7 +30,7 @@ pub struct Network {
     pub steps: Option<u64>,
     /// Cost of each width, widest first.
     pub profile: Vec<Profile>,
-    /// Class names.
+    /// Class names; none if the images have no labels.
     pub classes: Vec<String>,
     /// The class of each gallery image.
     pub labels: Vec<u32>,
@@ -40,15 +45,15 @@ pub struct Network {
 }
 
 impl Network {
-    /// Returns the name of a class.
-    pub fn class(&self, class: u32) -> &str {
-        self.classes.get(class as usize).map_or("unknown class", String::as_str)
+    /// Returns the name of a class; `None` if the images have no labels.
+    pub fn class(&self, class: u32) -> Option<&str> {
+        self.classes.get(class as usize).map(String::as_str)
     }
 
-    /// Returns the class of a gallery image and its name.
-    pub fn label(&self, image: usize) -> (u32, &str) {
-        let class = self.labels.get(image).copied().unwrap_or(u32::MAX);
-        (class, self.class(class))
+    /// Returns the class of a gallery image and its name; `None` if the images have no labels.
+    pub fn label(&self, image: usize) -> Option<(u32, &str)> {
+        let class = *self.labels.get(image)?;
+        Some((class, self.class(class)?))
     }
 }
 
@@ -56,7 +61,7 @@ impl Network {
 pub struct EmbeddedPicture {
     /// Its caption: a file's name or a class.
     pub caption: String,
-    /// Its class, if it is a sample.
+    /// Its class, if it is a sample with a label.
     pub class: Option<u32>,
     /// The network's input.
     pub pixels: Pixels,
@@ -93,6 +98,8 @@ pub enum ChosenPicture {
 #[derive(Clone, Copy)]
 pub struct Viewer {
     code: WorkerCode,
+    /// The images of the gallery.
+    pub data: Data,
     worker: StoredValue<Option<WorkerHandle>, LocalStorage>,
     /// The report on a network whose gallery has not arrived yet.
     pending: StoredValue<Option<Report>>,
@@ -132,6 +139,7 @@ impl Viewer {
     pub fn new(code: WorkerCode) -> Self {
         Self {
             code,
+            data: Data::new(),
             worker: StoredValue::new_local(None),
             pending: StoredValue::new(None),
             files: StoredValue::new_local([None, None]),
@@ -150,8 +158,7 @@ impl Viewer {
         }
     }
 
-    /// Starts a worker on `device` and loads the gallery's images, then the network that was shown before, or else the
-    /// built-in one.
+    /// Starts a worker on `device`, and loads the gallery's images and a network.
     pub fn open(self, device: DeviceChoice) {
         self.device.set(None);
         self.is_loaded.set_value(false);
@@ -168,17 +175,28 @@ impl Viewer {
             },
         );
         self.worker.set_value(Some(worker));
+        self.load_images();
+    }
+
+    /// Uses other images as the gallery.
+    pub fn set_images(self, source: Source) {
+        self.data.source.set(source);
+        self.load_images();
+    }
+
+    /// Loads the gallery's images, then the network that was shown before, or else the built-in one.
+    fn load_images(self) {
         self.begin("loading the images");
         spawn_local(async move {
-            match futures::try_join!(fetch::bytes("images/train.webp"), fetch::bytes("images/test.webp")) {
-                Ok((train, test)) => {
-                    self.send(&Request::Images(Images::Bundle), [train.into(), test.into()]);
+            match self.data.request().await {
+                Ok((images, attached)) => {
+                    self.send(&Request::Images(images), attached);
                     match self.files.with_value(|[_, shown]| shown.clone()) {
                         Some((name, bytes)) => self.load(name, bytes),
                         None => self.load_built_in(),
                     }
                 }
-                Err(error) => self.fail(format!("The images could not be loaded ({error}): reload the page.")),
+                Err(message) => self.fail(message),
             }
         });
     }
@@ -280,9 +298,13 @@ impl Viewer {
                 if job == Job::Embed {
                     self.is_waiting.set_value(false);
                     self.picture_error.set(Some(message));
-                } else {
-                    self.fail(message);
+                    return;
                 }
+                if job == Job::Images {
+                    // The worker still has the images before.
+                    self.data.source.set(Source::Bundle);
+                }
+                self.fail(message);
             }
             Report::Cancelled { .. } => self.progress.set(None),
             Report::Images { .. } | Report::Event(_) | Report::Checkpoint { .. } | Report::Landscape(_) => {}
@@ -298,6 +320,13 @@ impl Viewer {
         self.files.update_value(|[pending, shown]| *shown = pending.take());
         self.progress.set(None);
         self.embedded.set(None);
+        // Other images may have fewer samples.
+        let last = network.sample_labels.len().saturating_sub(1);
+        self.latest.update_value(|(_, picture)| {
+            if let Some(ChosenPicture::Sample(sample)) = picture {
+                *sample = (*sample).min(last);
+            }
+        });
         self.width.update(|width| *width = (*width).min(network.profile.len() - 1));
         self.network.set(Some(Arc::new(network)));
         self.is_loaded.set_value(true);
@@ -316,8 +345,11 @@ impl Viewer {
             ChosenPicture::Sample(sample) => network.sample_labels.get(sample).copied(),
             _ => None,
         };
+        let class = class.filter(|class| network.class(*class).is_some());
         let caption = match chosen {
-            ChosenPicture::Sample(_) => class.map_or("a test image", |class| network.class(class)).to_owned(),
+            ChosenPicture::Sample(_) => {
+                class.and_then(|class| network.class(class)).unwrap_or("a test image").to_owned()
+            }
             ChosenPicture::File { name, .. } => name,
             ChosenPicture::Square { caption, .. } => caption.to_owned(),
         };

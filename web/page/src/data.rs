@@ -1,4 +1,4 @@
-//! The images to train on.
+//! The images to train on, or to look for neighbours among.
 
 use leptos::prelude::*;
 use slimclr_protocol::Images;
@@ -19,7 +19,7 @@ pub enum Source {
     Files(Vec<(String, JsValue)>),
 }
 
-/// A handle to the images of a workspace.
+/// A handle to the choice of images.
 #[derive(Clone, Copy)]
 pub struct Data {
     /// The chosen source.
