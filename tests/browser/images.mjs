@@ -46,6 +46,15 @@ export async function write(folder, training, test) {
   return Object.keys(files).map((name) => join(folder, name));
 }
 
+/** Writes images as PNG files without labels to a folder; returns the files' paths. */
+export async function writeUnlabelled(folder, count) {
+  await mkdir(folder, { recursive: true });
+  const all = batch(count, 3);
+  const paths = Array.from({ length: count }, (_, image) => join(folder, `${String(image).padStart(3, "0")}.png`));
+  for (const [image, path] of paths.entries()) await writeFile(path, png(all, image));
+  return paths;
+}
+
 /** Encodes an image of a batch as PNG. */
 export function png(batch, image) {
   const planes = batch.subarray(image * RECORD + 1, (image + 1) * RECORD);

@@ -26,7 +26,15 @@ async function assertEqualsNative(t, browser, options, [count, steps]) {
   const events = await train.events();
   const { config, device } = events.find(({ event }) => event === "started");
   const lossesOf = (events) => events.filter(({ event }) => event === "step").map(({ losses }) => losses);
-  const native = lossesOf(await program.events(await program.pretrain(t, config, data)));
+  const ofNative = await program.events(await program.pretrain(t, config, data));
+  const cosines = (events) =>
+    events.filter(({ event }) => event === "evaluated").flatMap((at) => [at.cosine_same_image, at.cosine_different_images]);
+  assert.ok(cosines(ofNative).length > 0, "views are compared");
+  cosines(ofNative).forEach((cosine, at) => {
+    const found = cosines(events)[at];
+    assert.ok(Math.abs(found - cosine) < 1e-3, `mean cosine ${at}: ${found} in the page, ${cosine} natively`);
+  });
+  const native = lossesOf(ofNative);
   const inPage = lossesOf(events);
   assert.equal(inPage.length, steps);
   assert.equal(native.length, steps);
@@ -191,4 +199,26 @@ test("an empty folder is reported", async (t) => {
   // Choosing an empty folder leaves the input without files. `setInputFiles` never returns for one in newer Chromiums.
   await page.getByLabel("Folder…").dispatchEvent("change");
   await train.alert.filter({ hasText: "no files" }).waitFor();
+});
+
+test("images without labels have measures that need none, and no accuracy", async (t) => {
+  const { address } = await program.serve(t);
+  const page = await open(t, WITHOUT, link(address, { ...TINY, epochs: "1" }));
+  const train = new TrainPage(page);
+  await train.chooseFiles(await images.writeUnlabelled(await program.folder(t), 40));
+  await train.button("Start").click();
+  await train.waitForState("finished", 120_000);
+  await train.card.getByText("No kNN accuracy: the images have no labels.").waitFor();
+  assert.match(await train.card.locator("tbody tr").first().textContent(), /-?\d\.\d\d \/ -?\d\.\d\d/);
+  const evaluated = (await train.events()).filter(({ event }) => event === "evaluated");
+  assert.equal(evaluated.length, 4, "two widths, before and after training");
+  for (const { knn, no_accuracy, rankme, uniformity } of evaluated) {
+    assert.deepEqual([knn, no_accuracy], [undefined, "no_labels"]);
+    assert.ok(rankme >= 1 && uniformity <= 0);
+  }
+  // Another method needs labels.
+  await train.button("Reset").click();
+  await page.getByLabel("Method", { exact: true }).selectOption("supervised");
+  await train.button("Start").click();
+  await page.getByText(/needs labels, but the images have none/).first().waitFor();
 });

@@ -134,3 +134,19 @@ test("a drawing is embedded", async (t) => {
   await page.mouse.up();
   await page.getByText("the drawing", { exact: true }).waitFor();
 });
+
+test("neighbours are found among the user's own images, which need no labels", async (t) => {
+  const page = await openWidths(t);
+  assert.equal(await page.locator(".neighbours li .class").count(), 12);
+  const own = await program.folder(t);
+  await images.writeUnlabelled(own, 40);
+  await page.getByLabel("Your images…").setInputFiles(own);
+  await page.getByText("40 of your files").waitFor();
+  await expect(() => page.locator(".neighbours li .class").count(), 0, 60_000);
+  assert.equal(await page.locator(".neighbours li img").count(), 12);
+  assert.ok((await page.locator(".map .image").count()) > 12, "the map shows them");
+  const exported = JSON.parse((await download(page, page.getByRole("button", { name: "Embeddings (JSON)" }))).bytes);
+  assert.deepEqual(Object.keys(exported.widths[0].neighbours[0]), ["image", "cosine"]);
+  await page.getByRole("button", { name: "Use this page’s" }).click();
+  await expect(() => page.locator(".neighbours li .class").count(), 12, 60_000);
+});

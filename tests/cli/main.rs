@@ -5,6 +5,7 @@ mod experiment;
 mod export;
 mod invalid_input;
 mod landscape;
+mod measures;
 mod pretrain;
 mod profile;
 mod program;
