@@ -9,6 +9,9 @@ mod dct_scaling;
 pub mod decode;
 pub mod folder;
 pub mod image;
+mod jpeg;
+pub mod look;
+pub mod names;
 pub mod reduced;
 pub mod sampler;
 pub mod sprite_sheet;
@@ -32,9 +35,9 @@ pub enum DataError {
         /// Its label.
         label: u32,
     },
-    /// Not an intact JPEG, PNG or WebP file.
-    #[error("this is not an intact JPEG, PNG or WebP image: {0}")]
-    Undecodable(#[from] ::image::ImageError),
+    /// Not an intact image.
+    #[error(transparent)]
+    Undecodable(#[from] decode::DecodeError),
     /// Not readable.
     #[error(transparent)]
     Read(#[from] std::io::Error),

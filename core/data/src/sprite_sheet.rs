@@ -2,7 +2,7 @@
 
 use ::image::RgbImage;
 
-use super::{DataError, cifar10};
+use super::{DataError, cifar10, decode::DecodeError};
 use crate::image::Image;
 
 const TILES_PER_ROW: u32 = 50;
@@ -13,7 +13,7 @@ const SIDE: u32 = cifar10::SIDE as u32;
 /// # Errors
 /// If it is not an intact picture.
 pub fn tiles(sheet: &[u8]) -> Result<Vec<(Image, u32)>, DataError> {
-    let sheet: RgbImage = ::image::load_from_memory(sheet)?.into_rgb8();
+    let sheet: RgbImage = ::image::load_from_memory(sheet).map_err(DecodeError::from)?.into_rgb8();
     let tile = |tile: u32| {
         let [left, top] = [tile % TILES_PER_ROW, tile / TILES_PER_ROW].map(|place| place * SIDE);
         let pixels = ::image::imageops::crop_imm(&sheet, left, top, SIDE, SIDE).to_image().into_raw();

@@ -1,6 +1,6 @@
 //! A trained network and its embeddings at each width: nearest neighbours, maps, latency.
 
-use std::{cell::Cell, io::Cursor};
+use std::cell::Cell;
 
 use burn::tensor::{ExecutionError, Tensor, TensorData};
 use slimclr_core::{
@@ -258,7 +258,7 @@ impl Gallery {
         let bytes = || attached.first().and_then(wire::bytes).ok_or(GalleryError::Lost);
         match picture {
             Picture::Sample(index) => self.samples.get(index).cloned().ok_or(GalleryError::Lost),
-            Picture::File => Ok(decode::decode(Cursor::new(bytes()?))?),
+            Picture::File => Ok(decode::decode(&bytes()?)?),
             Picture::Rgba { width, height } => {
                 let opaque = bytes()?.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
                 Ok(Image::new(width, height, opaque)?)
