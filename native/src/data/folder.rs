@@ -1,140 +1,228 @@
-//! A folder of images with one sub-folder per class (ImageNet's layout).
+//! A folder of images on disk: lists its files, and looks at the first bytes of each.
 
 use std::{
-    fs,
-    io::BufReader,
+    fs::{self, File, FileType},
+    io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rayon::prelude::*;
 use slimclr_core::{
     augment::Normalisation,
     data::{
-        decode,
-        folder::{HOLD_OUT, TEST_NAMES, TRAIN_NAME, hold_out, is_image},
-        reduced::ReducedImage,
+        folder::{self, Contents, contents, is_ignored},
+        look::{self, FIRST, LONGER, LONGEST_LIST, Look, look},
+        names::shown,
     },
-    image::Image,
 };
 
 use super::{Dataset, Images};
 use crate::terminal::spinner;
 
-/// Lists the images in `root/train/CLASS` and `root/val/CLASS`, or in `root/CLASS`, where every tenth image is held out
-/// for testing. Skips images without a valid header, with a warning.
+/// Longest image file that is read, in bytes.
+const LONGEST: u64 = 1 << 30;
+
+/// Finds the images in `root`, and says in a line which are used and what is not.
 ///
 /// # Errors
-/// If there are no classes, or a class has no readable image.
+/// If `root` cannot be listed, or there is nothing to train on.
 pub fn scan(root: &Path) -> Result<Dataset> {
-    let (train_root, test_root) = match root.join(TRAIN_NAME) {
-        train if train.is_dir() => {
-            let test = TEST_NAMES.iter().map(|name| root.join(name)).find(|path| path.is_dir());
-            (train, test)
-        }
-        _ => (root.to_path_buf(), None),
-    };
-    let classes = sub_folders(&train_root)?;
-    if classes.is_empty() {
-        bail!("{}: there are no class folders; name a folder with one sub-folder of images per class", root.display());
-    }
-    let spinner = spinner("reading image headers");
-    let mut skipped = Vec::new();
-    let mut train = images(&train_root, &classes, &mut skipped)?;
-    let test = match test_root {
-        Some(test_root) => images(&test_root, &classes, &mut skipped)?,
-        None => hold_out(&mut train),
-    };
-    if test.is_empty() {
-        bail!(
-            "{}: there are no test images; add a folder 'val' beside 'train', or at least {HOLD_OUT} images per class",
-            root.display()
-        );
-    }
+    let spinner = spinner("looking at the images");
+    let files = list(root);
     spinner.finish_and_clear();
-    warn_of_skipped(&skipped);
-    let images = [train, test].map(Images::Files);
-    Ok(Dataset::new(root.display().to_string(), root, (classes, Normalisation::IMAGENET), images))
-}
-
-/// Prints a warning with the number of skipped images and the first three names.
-pub fn warn_of_skipped(skipped: &[PathBuf]) {
-    let what = match skipped.len() {
-        0 => return,
-        1 => "1 unreadable image was skipped".into(),
-        many => format!("{many} unreadable images were skipped"),
+    let (name, files) = (shown_path(root), files?);
+    let found: Contents = contents(&files).map_err(|error| anyhow!("{name}: {error}"))?;
+    eprintln!("{found}");
+    let images = |images: &[(usize, u32)]| {
+        let path = |file: &usize| root.join(path_of(&files[*file].path));
+        Images::Files(images.iter().map(|(file, label)| (path(file), *label)).collect())
     };
-    let names: Vec<String> = skipped.iter().take(3).map(|path| path.display().to_string()).collect();
-    let more = if skipped.len() > 3 { ", …" } else { "" };
-    eprintln!("warning: {what}: {}{more}", names.join(", "));
+    let images = [&found.train, &found.test].map(|split| images(split));
+    Ok(Dataset::new(name, root, (found.classes, Normalisation::IMAGENET), images))
 }
 
-fn images(root: &Path, classes: &[String], skipped: &mut Vec<PathBuf>) -> Result<Vec<(PathBuf, u32)>> {
-    let mut images = Vec::new();
-    for (label, class) in (0..).zip(classes) {
-        let folder = root.join(class);
-        if !folder.is_dir() {
-            bail!(
-                "{}: there is no folder for class '{class}', which has training images; add one with its test images",
-                root.display()
-            );
-        }
-        let files = files(&folder)?;
-        let (good, bad): (Vec<PathBuf>, Vec<PathBuf>) = files.into_par_iter().partition(|path| has_usable_header(path));
-        if good.is_empty() {
-            let problem = if bad.is_empty() { "is empty" } else { "has no readable image" };
-            bail!("class folder {} {problem}: add JPEG, PNG or WebP images, or remove it", folder.display());
-        }
-        skipped.extend(bad);
-        images.extend(good.into_iter().map(|path| (path, label)));
-    }
-    Ok(images)
+/// Returns a path as it is shown to the user.
+pub fn shown_path(path: &Path) -> String {
+    shown(path.as_os_str().as_encoded_bytes())
 }
 
-fn has_usable_header(path: &Path) -> bool {
-    fs::File::open(path).is_ok_and(|file| decode::has_usable_header(BufReader::new(file)))
-}
-
-/// Decodes an image file.
+/// Reads an image file.
 ///
 /// # Errors
-/// If it cannot be read or is damaged.
-pub fn decode(path: &Path) -> Result<Image> {
-    let decode = || anyhow::Ok(decode::decode(BufReader::new(fs::File::open(path)?))?);
-    decode().with_context(|| format!("cannot decode {}", path.display()))
+/// If it cannot be read, or is too long for an image.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    if length > LONGEST {
+        bail!("it has {length} bytes; the most is {LONGEST}");
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
-/// Decodes an image file for views, at the fraction of its size that `reduction` returns for its width and height.
+/// Returns whether there is nothing where the folder `root` was, not even an empty file: its disk is gone.
+pub fn is_gone(root: &Path) -> bool {
+    fs::read_dir(root).map_or(true, |mut entries| entries.next().is_none())
+}
+
+/// Lists all files below `root` that are not ignored.
 ///
 /// # Errors
-/// If it cannot be read or is damaged.
-pub fn decode_reduced(path: &Path, reduction: impl FnOnce([usize; 2]) -> usize) -> Result<ReducedImage<'static>> {
-    let decode = || anyhow::Ok(decode::decode_reduced(&fs::read(path)?, reduction)?);
-    decode().with_context(|| format!("cannot decode {}", path.display()))
+/// If `root` cannot be listed.
+pub fn list(root: &Path) -> Result<Vec<folder::File>> {
+    fs::read_dir(root).with_context(|| format!("cannot list {}", shown_path(root)))?;
+    Ok(list_below(root, &[]))
 }
 
-fn sub_folders(root: &Path) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in entries(root)? {
-        if entry.path().is_dir() {
-            match entry.file_name().into_string() {
-                Ok(name) if !name.starts_with('.') => names.push(name),
-                _ => {}
-            }
+/// Lists the files below a folder on all cores. `name` is its path relative to the root.
+fn list_below(folder: &Path, name: &[u8]) -> Vec<folder::File> {
+    let Ok(entries) = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>) else {
+        return vec![folder::File { path: name.to_vec(), size: 0, look: Look::Unopened }];
+    };
+    let entries: Vec<(PathBuf, Vec<u8>, Kind)> = entries
+        .into_iter()
+        .filter(|entry| !is_ignored(entry.file_name().as_encoded_bytes()))
+        .map(|entry| {
+            let separator: &[u8] = if name.is_empty() { b"" } else { b"/" };
+            let name = [name, separator, entry.file_name().as_encoded_bytes()].concat();
+            let kind =
+                entry.file_type().map_or(Kind::Other(Look::Unopened), |kind| of_type(kind, &entry.path(), folder));
+            (entry.path(), name, kind)
+        })
+        .collect();
+    if entries.is_empty() && !name.is_empty() {
+        return vec![folder::File { path: name.to_vec(), size: 0, look: Look::EmptyFolder }];
+    }
+    let of_entry = |(path, name, kind): (PathBuf, Vec<u8>, Kind)| match kind {
+        Kind::Folder => list_below(&path, &name),
+        Kind::File => {
+            let (size, look) = look_at(&path, &name).unwrap_or((0, Look::Unopened));
+            vec![folder::File { path: name, size, look }]
+        }
+        Kind::Other(look) => vec![folder::File { path: name, size: 0, look }],
+    };
+    entries.into_par_iter().flat_map_iter(of_entry).collect()
+}
+
+/// Whether an entry is opened.
+enum Kind {
+    Folder,
+    File,
+    Other(Look),
+}
+
+/// Follows links. `folder` holds the entry.
+fn of_type(kind: FileType, path: &Path, folder: &Path) -> Kind {
+    let of = |is_folder, is_file| match (is_folder, is_file) {
+        (true, _) => Kind::Folder,
+        (_, true) => Kind::File,
+        // Opening a pipe would wait for its writer.
+        _ => Kind::Other(Look::Other),
+    };
+    if !kind.is_symlink() {
+        return of(kind.is_dir(), kind.is_file());
+    }
+    match fs::metadata(path) {
+        Ok(target) if target.is_dir() && holds(path, folder) => Kind::Other(Look::Unopened),
+        Ok(target) => of(target.is_dir(), target.is_file()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Kind::Other(Look::DanglingLink),
+        Err(_) => Kind::Other(Look::Unopened),
+    }
+}
+
+/// Returns whether a link leads to `folder`, which it is in, or further up: it would be followed for ever.
+fn holds(link: &Path, folder: &Path) -> bool {
+    link.canonicalize().and_then(|target| Ok(folder.canonicalize()?.starts_with(target))).unwrap_or(true)
+}
+
+/// Reads the length and the first bytes of a file.
+fn look_at(path: &Path, name: &[u8]) -> std::io::Result<(u64, Look)> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    if look::is_label_list(name) && size <= LONGEST_LIST {
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        return Ok((size, Look::Labels(String::from_utf8_lossy(&text).into_owned())));
+    }
+    let mut first = [0; FIRST];
+    let read = read_fully(&mut file, &mut first)?;
+    if let Some(look) = look(name, &first[..read], read as u64 >= size) {
+        return Ok((size, look));
+    }
+    let mut longer = first.to_vec();
+    file.take((LONGER - FIRST) as u64).read_to_end(&mut longer)?;
+    Ok((size, look(name, &longer, longer.len() as u64 >= size).unwrap_or(Look::Image)))
+}
+
+/// Reads until `bytes` are full or the file ends, and returns how many were read.
+fn read_fully(file: &mut File, bytes: &mut [u8]) -> std::io::Result<usize> {
+    let mut read = 0;
+    while read < bytes.len() {
+        match file.read(&mut bytes[read..])? {
+            0 => break,
+            more => read += more,
         }
     }
-    names.sort();
-    Ok(names)
+    Ok(read)
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> = entries(folder)?.into_iter().map(|entry| entry.path()).collect();
-    files.retain(|path| path.is_file() && is_image(&path.to_string_lossy()));
-    files.sort();
-    Ok(files)
+/// Returns a listed name as a path.
+fn path_of(name: &[u8]) -> PathBuf {
+    #[cfg(unix)]
+    return <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name).into();
+    #[cfg(not(unix))]
+    return String::from_utf8_lossy(name).into_owned().into();
 }
 
-fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>> {
-    let list = || fs::read_dir(folder)?.collect::<std::io::Result<_>>();
-    list().with_context(|| format!("cannot list {}", folder.display()))
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::{ffi::OsStrExt, fs::symlink};
+
+    use image::RgbImage;
+
+    use super::*;
+
+    #[test]
+    fn files_of_any_name_are_listed_and_links_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        let class = root.join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+        fs::create_dir_all(&class).unwrap();
+        fs::create_dir_all(root.join("empty")).unwrap();
+        fs::create_dir_all(folder.path().join("elsewhere")).unwrap();
+        RgbImage::new(8, 8).save(class.join("1.png")).unwrap();
+        RgbImage::new(8, 8).save(folder.path().join("elsewhere/2.png")).unwrap();
+        fs::write(root.join("val.txt"), "a").unwrap();
+        fs::write(root.join(".hidden"), "").unwrap();
+        symlink("../elsewhere", root.join("linked")).unwrap();
+        symlink("nowhere", root.join("dangling")).unwrap();
+        symlink("..", root.join("empty/up")).unwrap();
+        let mut files = list(&root).unwrap();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let found: Vec<(String, Look)> = files.iter().map(|file| (shown(&file.path), file.look.clone())).collect();
+        let expected = [
+            ("caf\u{fffd}/1.png", Look::Image),
+            ("dangling", Look::DanglingLink),
+            ("empty/up", Look::Unopened),
+            ("linked/2.png", Look::Image),
+            ("val.txt", Look::Labels("a".into())),
+        ];
+        assert_eq!(found, expected.map(|(name, look)| (name.to_owned(), look)));
+        assert!(root.join(path_of(&files[0].path)).is_file());
+    }
+
+    #[test]
+    fn a_long_header_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = Vec::new();
+        RgbImage::new(8, 8).write_to(&mut std::io::Cursor::new(&mut file), image::ImageFormat::Jpeg).unwrap();
+        let profile = [&[0xFF, 0xE2, 0xFF, 0xFF][..], &[7; 65_533]].concat();
+        let path = folder.path().join("a.jpg");
+        fs::write(&path, [&file[..2], &profile, &profile, &file[2..]].concat()).unwrap();
+        assert_eq!(look_at(&path, b"a.jpg").unwrap().1, Look::Image);
+        fs::write(&path, [&file[..2], &profile, &profile].concat()).unwrap();
+        assert_eq!(look_at(&path, b"a.jpg").unwrap().1, Look::Damaged);
+    }
 }

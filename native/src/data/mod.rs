@@ -1,18 +1,23 @@
 //! Data sets and their batches.
 
 pub mod cifar10;
+mod damage;
 pub mod embedded;
 pub mod fetch;
 pub mod folder;
 pub mod loader;
 
-use std::{borrow::Cow, fs, path::Path};
+use std::{
+    borrow::Cow,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use slimclr_core::{
     augment::Normalisation,
-    data::reduced::ReducedImage,
+    data::{decode, reduced::ReducedImage},
     dataset::{DatasetSummary, SplitSummary},
     image::Image,
     train::Split,
@@ -23,10 +28,12 @@ use self::fetch::hex;
 /// The value of the option `data` for the embedded images.
 pub const EMBEDDED: &str = "embedded";
 
-/// Labelled training and test images.
+/// Training and test images, with labels if there are classes.
 pub struct Dataset {
     /// Name of the data set.
     pub name: String,
+    /// The folder that holds the images; none if they are in memory.
+    root: Option<PathBuf>,
     summary: DatasetSummary,
     train: Images,
     test: Images,
@@ -37,7 +44,40 @@ pub enum Images {
     /// Decoded images and labels.
     Memory(Vec<(Image, u32)>),
     /// Files, decoded on demand, and labels.
-    Files(Vec<(std::path::PathBuf, u32)>),
+    Files(Vec<(PathBuf, u32)>),
+}
+
+/// An image as its source holds it.
+pub enum Stored<'a> {
+    /// Pixels.
+    Decoded(&'a Image),
+    /// The bytes of an image file.
+    Encoded(Vec<u8>),
+}
+
+impl<'a> Stored<'a> {
+    /// Decodes the image.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub fn decode(self) -> Result<Cow<'a, Image>> {
+        match self {
+            Self::Decoded(image) => Ok(Cow::Borrowed(image)),
+            Self::Encoded(file) => Ok(Cow::Owned(decode::decode(&file)?)),
+        }
+    }
+
+    /// Decodes the image for views of it. A JPEG file is decoded at the fraction of its size that `reduction` returns for
+    /// its width and height.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub fn decode_reduced(self, reduction: impl FnOnce([usize; 2]) -> usize) -> Result<ReducedImage<'a>> {
+        match self {
+            Self::Decoded(image) => Ok(image.into()),
+            Self::Encoded(file) => Ok(decode::decode_reduced(&file, reduction)?),
+        }
+    }
 }
 
 impl Images {
@@ -80,7 +120,8 @@ impl Dataset {
         [train, test]: [Images; 2],
     ) -> Self {
         let summary = DatasetSummary { normalisation, classes, train: train.summary(root), test: test.summary(root) };
-        Self { name, summary, train, test }
+        let in_memory = matches!(train, Images::Memory(_));
+        Self { name, root: (!in_memory).then(|| root.to_path_buf()), summary, train, test }
     }
 
     /// Returns what identifies the images.
@@ -122,26 +163,38 @@ impl Dataset {
     /// # Errors
     /// If its file cannot be decoded.
     pub fn image(&self, split: Split, index: usize) -> Result<Cow<'_, Image>> {
+        let image = self.stored(split, index).and_then(Stored::decode);
+        image.with_context(|| format!("cannot decode {}", self.image_name(split, index)))
+    }
+
+    /// Returns the path of the image at `index`; `None` for one in memory.
+    pub fn path(&self, split: Split, index: usize) -> Option<PathBuf> {
         match self.split(split) {
-            Images::Memory(images) => Ok(Cow::Borrowed(&images[index].0)),
-            Images::Files(files) => Ok(Cow::Owned(folder::decode(&files[index].0)?)),
+            Images::Memory(_) => None,
+            Images::Files(files) => Some(files[index].0.clone()),
         }
     }
 
-    /// Returns the image at `index` for views of it. A JPEG file is decoded at the fraction of its size that `reduction`
-    /// returns for its width and height.
+    /// Names the image at `index` by its path below the data set's folder.
+    pub fn image_name(&self, split: Split, index: usize) -> String {
+        let path = self.path(split, index).unwrap_or_default();
+        let root = self.root.as_deref().unwrap_or(Path::new(""));
+        folder::shown_path(path.strip_prefix(root).unwrap_or(&path))
+    }
+
+    /// Returns the folder that holds the images; `None` if they are in memory.
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    /// Reads the image at `index`, without decoding it.
     ///
     /// # Errors
-    /// If its file cannot be decoded.
-    pub fn reduced_image(
-        &self,
-        split: Split,
-        index: usize,
-        reduction: impl FnOnce([usize; 2]) -> usize,
-    ) -> Result<ReducedImage<'_>> {
+    /// If its file cannot be read.
+    pub fn stored(&self, split: Split, index: usize) -> Result<Stored<'_>> {
         match self.split(split) {
-            Images::Memory(images) => Ok((&images[index].0).into()),
-            Images::Files(files) => folder::decode_reduced(&files[index].0, reduction),
+            Images::Memory(images) => Ok(Stored::Decoded(&images[index].0)),
+            Images::Files(files) => Ok(Stored::Encoded(folder::read(&files[index].0)?)),
         }
     }
 
@@ -160,7 +213,8 @@ impl Dataset {
                 }),
                 Images::Files(files) => {
                     for (path, label) in files {
-                        let file = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+                        let file =
+                            fs::metadata(path).with_context(|| format!("cannot read {}", folder::shown_path(path)))?;
                         digest(format!("{path:?} {label} {} {:?}", file.len(), file.modified()?).as_bytes());
                     }
                 }

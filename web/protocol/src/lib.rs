@@ -120,8 +120,8 @@ pub enum Report {
         train: usize,
         /// Number of test images.
         test: usize,
-        /// Number of files that are not images, or are damaged.
-        skipped: usize,
+        /// What of the user's files is used and what is not, as text.
+        note: Option<String>,
     },
     /// An event of the run.
     Event(Event),

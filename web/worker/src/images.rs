@@ -1,12 +1,17 @@
 //! The labelled images that the page sends.
 
-use std::io::Cursor;
-
 use burn::tensor::Device;
 use js_sys::Uint8Array;
 use slimclr_core::{
     augment::{AugmentError, Normalisation},
-    data::{DataError, cifar10, decode, folder, reduced::ReducedImage, sampler::sample, sprite_sheet},
+    data::{
+        DataError, cifar10, decode,
+        folder::{self, ContentsError, File},
+        look::{self, FIRST, LONGER, LONGEST_LIST, Look},
+        reduced::ReducedImage,
+        sampler::sample,
+        sprite_sheet,
+    },
     dataset::DatasetSummary,
     image::Image,
     kernel::views::DeviceImages,
@@ -22,8 +27,6 @@ use crate::browser::yield_to_browser;
 
 /// Files checked before the worker yields to the browser.
 const CHUNK: usize = 20;
-/// Bytes at the start of a file that hold an image's header.
-const HEADER: i32 = 1 << 18;
 
 /// Why images cannot be used.
 #[derive(Debug, Error)]
@@ -43,11 +46,8 @@ pub enum ImagesError {
     #[error("the images did not arrive: reload the page")]
     Lost,
     /// There is nothing to train on.
-    #[error(
-        "no training images found: drop a folder with one sub-folder of JPEG, PNG or WebP images for each class, or \
-         CIFAR-10's data_batch_1.bin and test_batch.bin"
-    )]
-    NoTrain,
+    #[error(transparent)]
+    Contents(#[from] ContentsError),
     /// There is nothing to evaluate on.
     #[error("there are no test images: add a folder 'val' beside 'train', or at least 10 images per class")]
     NoTest,
@@ -65,8 +65,8 @@ pub struct Dataset {
     pub name: String,
     /// What identifies the images; without digests.
     pub summary: DatasetSummary,
-    /// Number of files that are not images, or are damaged.
-    skipped: usize,
+    /// What of the user's files is used and what is not.
+    note: Option<String>,
     train: Source,
     test: Source,
 }
@@ -142,64 +142,35 @@ impl Dataset {
         name: &str,
         (classes, normalisation): (Vec<String>, Normalisation),
         [train, test]: [Source; 2],
-        skipped: usize,
+        note: Option<String>,
     ) -> Self {
         let summary = DatasetSummary::without_digests(normalisation, classes, [train.len(), test.len()]);
-        Self { name: name.into(), summary, skipped, train, test }
+        Self { name: name.into(), summary, note, train, test }
     }
 
     fn of_cifar10(name: &str, images: [Source; 2]) -> Self {
-        Self::new(name, (cifar10::CLASSES.map(String::from).to_vec(), Normalisation::CIFAR10), images, 0)
+        Self::new(name, (cifar10::CLASSES.map(String::from).to_vec(), Normalisation::CIFAR10), images, None)
     }
 
-    /// Reads a folder with a sub-folder for each class, optionally below `train` and `val`.
+    /// Finds the images in a folder.
     async fn folder(files: Vec<(String, Blob)>) -> Result<Self, ImagesError> {
-        let mut images: Vec<(Vec<String>, Blob)> = files
-            .into_iter()
-            .filter(|(path, _)| folder::is_image(path) && !path.split('/').any(|part| part.starts_with('.')))
-            .map(|(path, file)| (path.split('/').map(String::from).collect(), file))
-            .collect();
-        images.sort_by(|(a, _), (b, _)| a.cmp(b));
-        without_common_root(&mut images);
-        let below = |names: &[&str]| -> Vec<(String, Blob)> {
-            let inside = images.iter().filter(|(path, _)| path.len() == 3 && names.contains(&path[0].as_str()));
-            inside.map(|(path, file)| (path[1].clone(), file.clone())).collect()
-        };
-        let [mut train, mut test] = [below(&[folder::TRAIN_NAME]), below(&folder::TEST_NAMES)];
-        if train.is_empty() {
-            let inside = images.iter().filter(|(path, _)| path.len() == 2);
-            (train, test) = (inside.map(|(path, file)| (path[0].clone(), file.clone())).collect(), Vec::new());
-        }
-        let mut classes: Vec<String> = train.iter().map(|(class, _)| class.clone()).collect();
-        classes.dedup();
-        let mut skipped = 0;
-        let mut labelled = async |files: Vec<(String, Blob)>| {
-            let mut usable = Vec::new();
-            for (number, (class, file)) in files.into_iter().enumerate() {
-                let label = classes.iter().position(|known| *known == class);
-                match label.filter(|_| file.size() > 0.0) {
-                    Some(label) if has_usable_header(&file).await => usable.push((file, label as u32)),
-                    _ => skipped += 1,
-                }
-                if number.is_multiple_of(CHUNK) {
-                    yield_to_browser().await;
-                }
+        let (mut listed, mut blobs) = (Vec::new(), Vec::new());
+        for (number, (path, blob)) in files.into_iter().enumerate() {
+            if !path.split('/').any(|name| folder::is_ignored(name.as_bytes())) {
+                let look = look_at(&path, &blob).await.unwrap_or(Look::Unopened);
+                listed.push(File { path: path.into_bytes(), size: blob.size() as u64, look });
+                blobs.push(blob);
             }
-            usable
-        };
-        let mut train = labelled(train).await;
-        let mut test = labelled(test).await;
-        if train.is_empty() {
-            return Err(ImagesError::NoTrain);
+            if number.is_multiple_of(CHUNK) {
+                yield_to_browser().await;
+            }
         }
-        if test.is_empty() {
-            test = folder::hold_out(&mut train);
-        }
-        if test.is_empty() {
-            return Err(ImagesError::NoTest);
-        }
-        let images = [train, test].map(Source::Files);
-        Ok(Self::new("the dropped folder", (classes, Normalisation::IMAGENET), images, skipped))
+        let found = folder::contents(&listed)?;
+        let note = Some(found.to_string());
+        let images = [found.train, found.test].map(|images| {
+            Source::Files(images.into_iter().map(|(file, label)| (blobs[file].clone(), label)).collect())
+        });
+        Ok(Self::new("the dropped folder", (found.classes, Normalisation::IMAGENET), images, note))
     }
 
     /// Describes the images to the page.
@@ -209,7 +180,7 @@ impl Dataset {
             classes: self.summary.classes.clone(),
             train: self.len(Split::Train),
             test: self.len(Split::Test),
-            skipped: self.skipped,
+            note: self.note.clone(),
         }
     }
 
@@ -284,31 +255,30 @@ fn is_batch(path: &str) -> bool {
     path.ends_with(".bin") && path.contains("batch")
 }
 
-/// Removes the leading folders that all images share.
-fn without_common_root(images: &mut [(Vec<String>, Blob)]) {
-    while let Some(((first, _), rest)) = images.split_first()
-        && first.len() > 2
-        && first[0] != folder::TRAIN_NAME
-        && rest.iter().all(|(path, _)| path.len() > 2 && path[0] == first[0])
-    {
-        images.iter_mut().for_each(|(path, _)| drop(path.remove(0)));
-    }
-}
-
 async fn read(file: &Blob) -> Option<Vec<u8>> {
     let buffer = JsFuture::from(file.array_buffer()).await.ok()?;
     Some(Uint8Array::new(&buffer).to_vec())
 }
 
 async fn decode(file: &Blob) -> Option<Image> {
-    decode::decode(Cursor::new(read(file).await?)).ok()
+    decode::decode(&read(file).await?).ok()
 }
 
 async fn decode_reduced(file: &Blob, reduction: impl Fn([usize; 2]) -> usize) -> Option<ReducedImage<'static>> {
     decode::decode_reduced(&read(file).await?, reduction).ok()
 }
 
-async fn has_usable_header(file: &Blob) -> bool {
-    let Ok(header) = file.slice_with_i32_and_i32(0, HEADER) else { return false };
-    read(&header).await.is_some_and(|bytes| decode::has_usable_header(Cursor::new(bytes)))
+/// Reads the first bytes of a file; `None` if the browser refuses.
+async fn look_at(path: &str, file: &Blob) -> Option<Look> {
+    let path = path.as_bytes();
+    if look::is_label_list(path) && file.size() <= LONGEST_LIST as f64 {
+        return Some(Look::Labels(String::from_utf8_lossy(&read(file).await?).into_owned()));
+    }
+    for length in [FIRST, LONGER] {
+        let first = read(&file.slice_with_i32_and_i32(0, length as i32).ok()?).await?;
+        if let Some(look) = look::look(path, &first, first.len() as f64 >= file.size()) {
+            return Some(look);
+        }
+    }
+    Some(Look::Image)
 }

@@ -152,8 +152,8 @@ pub struct Config {
     /// Side of the augmented views (random crops), in pixels
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().image_size, help_heading = "Data"))]
     pub image_size: usize,
-    /// Images: 'embedded' (4,550 of CIFAR-10), a folder of CIFAR-10's binary batches, or a folder with a sub-folder for
-    /// each class, perhaps below 'train' and 'val'
+    /// Images: 'embedded' (4,550 of CIFAR-10), a folder of CIFAR-10's binary batches, or a folder of images: with a
+    /// sub-folder for each class, perhaps below 'train' and 'val', or without labels
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().data, help_heading = "Data"))]
     pub data: String,
 

@@ -117,10 +117,7 @@ pub fn Card(
     let fallback = move || run.device.get()?.instead.map(|why| view! { <p class="note">{why}</p> });
     let problem = move || run.problem.get().map(|problem| view! { <p class="problem">{problem.message}</p> });
     let error = move || run.error.get().map(|error| view! { <div class="error" role="alert"><p>{error}</p></div> });
-    let skipped = move || {
-        let count = run.images.get().map(|images| images.skipped).filter(|count| *count > 0)?;
-        Some(view! { <p class="note">{format!("Skipped {count} files that are not images or are damaged.")}</p> })
-    };
+    let images = move || Some(view! { <p class="note">{run.images.get()?.note?}</p> });
     view! {
         <article class="card" aria-label=move || name.get()>
             <header>
@@ -133,7 +130,7 @@ pub fn Card(
             {error}
             {move || has_failed().then(|| continue_button(run))}
             {move || run.progress.get().map(progress_bar)}
-            {skipped}
+            {images}
             <StatusTable events=run.events/>
             <p class="unseen" role="status">{move || announcement.get()}</p>
             {full.then(|| outputs(run))}

@@ -113,8 +113,8 @@ pub struct Images {
     pub train: usize,
     /// Number of test images.
     pub test: usize,
-    /// Number of files that are not images, or are damaged.
-    pub skipped: usize,
+    /// What of the user's files is used and what is not.
+    pub note: Option<String>,
 }
 
 /// A checkpoint that a worker has sent.
@@ -375,9 +375,9 @@ impl Run {
                 self.device.set(Some(Device { name: device, instead }));
                 self.send_images();
             }
-            Report::Images { name, classes, train, test, skipped } => {
+            Report::Images { name, classes, train, test, note } => {
                 self.progress.set(None);
-                self.images.set(Some(Images { name, classes: classes.len(), train, test, skipped }));
+                self.images.set(Some(Images { name, classes: classes.len(), train, test, note }));
                 if let State::Preparing { start, from_checkpoint } = self.state.get_untracked() {
                     self.train(start, from_checkpoint);
                 }
