@@ -83,7 +83,14 @@ impl<H: Host> Run<H> {
 
     /// Trains to the end, or until it is stopped. Nothing happens until the stream is polled.
     pub fn events(mut self) -> impl Stream<Item = Result<Event, TrainError<H::Error>>> {
-        try_fn_stream(|emitter| async move { self.train(&emitter).await })
+        try_fn_stream(|emitter| async move {
+            let trained = self.train(&emitter).await;
+            // What was learned is kept when images are lost. If it cannot be, the first error says more.
+            if matches!(trained, Err(TrainError::Host(_))) && self.state.steps > self.saved_at {
+                let _ = self.checkpoint(&emitter).await;
+            }
+            trained
+        })
     }
 
     async fn train(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
@@ -117,7 +124,13 @@ impl<H: Host> Run<H> {
             let epoch = schedule.epoch(step);
             let measures = observer.is_some() && step.is_multiple_of(measure_every);
             let plan = StepPlan { keeps_width_gradients: measures, ..schedule.plan(step) };
-            let batch = self.batch(step).await?;
+            let batch = match self.batch(step).await {
+                Ok(batch) => batch,
+                Err(error) => {
+                    self.flush(&mut log, &schedule, emitter).await?;
+                    return Err(error);
+                }
+            };
             self.latest_batch = Some(batch.clone());
             let outcome = self.state.step(batch, plan);
             log.steps.push(Pending { step, rate: plan.rate, losses: outcome.losses.clone() });

@@ -1,18 +1,15 @@
 //! Makes batches of augmented views on all cores, ahead of the training step.
 
 use std::{
-    borrow::Cow,
-    collections::BTreeSet,
-    path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc,
         mpsc::{Receiver, sync_channel},
     },
     thread,
     time::Instant,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use rayon::{ThreadPool, prelude::*};
 use slimclr_core::{
@@ -24,13 +21,12 @@ use slimclr_core::{
         sampler::{Finish, Sampler, sample},
     },
     dataset::DatasetSummary,
-    image::Image,
     kernel::views::{DeviceImages, finish_for},
     method::Batch,
     train::{Artifact, Host, Split},
 };
 
-use super::{Dataset, Images, folder};
+use super::{Dataset, Images, Stored, damage::Damage};
 use crate::run_folder::RunFolder;
 
 /// Batches made in advance: enough to hide a slow one, few enough to keep memory small.
@@ -72,7 +68,7 @@ struct BatchMaker {
     sampler: Sampler,
     /// Separate from the pool of the training step, so that neither waits for the other's queue.
     pool: ThreadPool,
-    skipped: Mutex<BTreeSet<PathBuf>>,
+    damage: Damage,
 }
 
 impl Loader {
@@ -84,9 +80,9 @@ impl Loader {
     pub fn new(dataset: Dataset, config: &Config, folder: Option<RunFolder>) -> Result<Self> {
         let maker = BatchMaker {
             sampler: Sampler::new(config, dataset.summary().normalisation),
+            damage: Damage::new([Split::Train, Split::Test].map(|split| dataset.len(split)).iter().sum()),
             dataset,
             pool: rayon::ThreadPoolBuilder::new().build().context("cannot start threads")?,
-            skipped: Mutex::default(),
         };
         Ok(Self { maker: Arc::new(maker), folder, batches: None, start: Instant::now() })
     }
@@ -130,11 +126,12 @@ fn prefetch(maker: Arc<BatchMaker>, mut step: u64, finish: Finish) -> Receiver<R
     receive
 }
 
-/// Warns at the end of a run, also of a failed one, of images that could not be decoded.
+/// Warns at the end of a run, also of a failed one, of the damaged images.
 impl Drop for Loader {
     fn drop(&mut self) {
-        let skipped = self.maker.skipped.lock().expect("no thread panics while it holds the lock");
-        folder::warn_of_skipped(&skipped.iter().cloned().collect::<Vec<_>>());
+        if let Some(summary) = self.maker.damage.summary() {
+            eprintln!("warning: {summary}");
+        }
     }
 }
 
@@ -205,35 +202,45 @@ impl BatchMaker {
 
     /// Decodes the training image at `index`, or the next one that is not damaged, at the reduction that is right for
     /// its size. Returns it with its index.
-    fn decode_or_next(
-        &self,
+    fn decode_or_next<'a>(
+        &'a self,
         index: usize,
         reduction: impl Fn([usize; 2]) -> usize,
-    ) -> Result<(usize, ReducedImage<'_>)> {
+    ) -> Result<(usize, ReducedImage<'a>)> {
         let images = self.dataset.len(Split::Train);
-        (0..images)
-            .map(|offset| (index + offset) % images)
-            .find_map(|index| {
-                let image = self.dataset.reduced_image(Split::Train, index, &reduction);
-                Some((index, self.unless_damaged(Split::Train, index, image)?))
-            })
-            .ok_or_else(|| {
-                anyhow!("{}: no training image can be decoded; replace the damaged files", self.dataset.name)
-            })
-    }
-
-    /// Decodes the whole image at `index`. Returns `None`, and records the file as skipped, if it is damaged.
-    fn decode(&self, split: Split, index: usize) -> Option<Cow<'_, Image>> {
-        self.unless_damaged(split, index, self.dataset.image(split, index))
-    }
-
-    /// Returns the decoded image at `index`, or records its file as skipped.
-    fn unless_damaged<T>(&self, split: Split, index: usize, image: Result<T>) -> Option<T> {
-        if let (Err(_), Images::Files(files)) = (&image, self.dataset.split(split)) {
-            let mut skipped = self.skipped.lock().expect("no thread panics while it holds the lock");
-            skipped.insert(files[index].0.clone());
+        for offset in 0..images {
+            let index = (index + offset) % images;
+            let decode = |stored: Stored<'a>| stored.decode_reduced(&reduction);
+            if let Some(image) = self.unless_damaged(Split::Train, index, decode)? {
+                return Ok((index, image));
+            }
         }
-        image.ok()
+        bail!("{}: no training image can be decoded; replace the damaged files", self.dataset.name)
+    }
+
+    /// Reads the image at `index`, and decodes it by `decode`. Returns `None`, and remembers it, if it is damaged. If the
+    /// folder of the images is gone, waits for it.
+    fn unless_damaged<'a, T>(
+        &'a self,
+        split: Split,
+        index: usize,
+        decode: impl Fn(Stored<'a>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        if self.damage.is_known(split, index) {
+            return Ok(None);
+        }
+        loop {
+            let error = match self.dataset.stored(split, index).map(&decode) {
+                Ok(Ok(image)) => return Ok(Some(image)),
+                Ok(Err(damaged)) => damaged,
+                Err(unread) => match self.dataset.root() {
+                    Some(root) if self.damage.wait_for(root)? => continue,
+                    _ => unread,
+                },
+            };
+            self.damage.record((split, index), &self.dataset.image_name(split, index), &error)?;
+            return Ok(None);
+        }
     }
 
     fn labelled(&self, split: Split, chunk: usize) -> Result<Option<LabelledImages>> {
@@ -245,7 +252,7 @@ impl BatchMaker {
             (start..end)
                 .into_par_iter()
                 .map_init(Augmenter::new, |augmenter, index| {
-                    let Some(image) = self.decode(split, index) else { return Ok(None) };
+                    let Some(image) = self.unless_damaged(split, index, Stored::decode)? else { return Ok(None) };
                     let pixels = self.sampler.centre(augmenter, &image)?;
                     Ok(Some((index, self.dataset.label(split, index), pixels)))
                 })
