@@ -1,8 +1,6 @@
 use std::fs;
 
-use image::RgbImage;
-
-use crate::program::{image_folder, pretrain, refuses, slimclr, stderr, succeeds, text};
+use crate::program::{pretrain, refuses, slimclr, text};
 
 #[test]
 fn invalid_options_are_named() {
@@ -38,30 +36,4 @@ fn invalid_options_are_named() {
     refuses(&pretrain(&["--config", &text(&file)]), "wrong type");
     fs::write(&file, "epochs = ").unwrap();
     refuses(&pretrain(&["--config", &text(&file)]), "not valid TOML");
-}
-
-#[test]
-fn damaged_images_are_skipped_and_unusable_folders_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let images = folder.path().join("images");
-    let out = folder.path().join("run");
-    fs::create_dir_all(&images).unwrap();
-    let train = || pretrain(&["--data", &text(&images), "--epochs", "1", "--out", &text(&out)]);
-    refuses(&train(), "no class folders");
-
-    image_folder(&images, &["a", "b"], 12, 12);
-    fs::write(images.join("a/000.png"), b"not an image").unwrap();
-    let intact = fs::read(images.join("a/003.png")).unwrap();
-    fs::write(images.join("a/003.png"), &intact[..intact.len() - 40]).unwrap();
-    RgbImage::new(2, 2).save(images.join("b/000.png")).unwrap();
-    let output = train();
-    succeeds(&output);
-    // Two files have invalid headers; the damage of the third shows only when it is decoded.
-    assert!(stderr(&output).contains("warning: 2 unreadable images were skipped"), "{}", stderr(&output));
-    assert!(stderr(&output).contains("warning: 1 unreadable image was skipped"), "{}", stderr(&output));
-
-    fs::create_dir(images.join("c")).unwrap();
-    refuses(&train(), "/c is empty");
-    fs::write(images.join("c/x.png"), b"not an image").unwrap();
-    refuses(&train(), "/c has no readable image");
 }

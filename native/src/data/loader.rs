@@ -267,10 +267,11 @@ impl BatchMaker {
         let Some(indices) = sample.chunks(PAIRS_AT_ONCE).nth(chunk) else { return Ok(None) };
         let pairs: Vec<[Vec<f32>; 2]> = self.pool.install(|| {
             let pair = |augmenter: &mut Augmenter, index: &usize| {
-                let image = self.decode(Split::Test, *index)?;
-                Some(self.sampler.pair(augmenter, &image, *index))
+                let Some(image) = self.unless_damaged(Split::Test, *index, Stored::decode)? else { return Ok(None) };
+                Ok(Some(self.sampler.pair(augmenter, &image, *index)?))
             };
-            indices.par_iter().map_init(Augmenter::new, pair).flatten().collect::<Result<_, _>>()
+            let pairs = indices.par_iter().map_init(Augmenter::new, pair);
+            pairs.filter_map(|pair| pair.transpose()).collect::<Result<_>>()
         })?;
         Ok(Some(self.sampler.pairs(pairs)))
     }
