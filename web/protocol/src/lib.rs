@@ -124,7 +124,7 @@ pub enum Report {
         note: Option<String>,
     },
     /// An event of the run.
-    Event(Event),
+    Event(Box<Event>),
     /// A checkpoint of the run, attached as bytes.
     Checkpoint {
         /// Steps taken.

@@ -145,7 +145,7 @@ async fn report_events(run: Run<BrowserHost>, saved: Rc<RefCell<SavedFiles>>) {
                 if let (Event::Checkpoint { step }, Some(bytes)) = (&event, &saved.borrow().checkpoint) {
                     report_with(&Report::Checkpoint { step: *step }, &[bytes]);
                 }
-                report(&Report::Event(event));
+                report(&Report::Event(Box::new(event)));
             }
             Err(error) => report_failure(Job::Train, error),
         }

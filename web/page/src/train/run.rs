@@ -382,7 +382,7 @@ impl Run {
                     self.train(start, from_checkpoint);
                 }
             }
-            Report::Event(event) => self.on_event(event),
+            Report::Event(event) => self.on_event(*event),
             Report::Checkpoint { step } => {
                 if let Some(bytes) = attached.pop() {
                     self.checkpoint.set(Some(Checkpoint { step, bytes }));

@@ -79,6 +79,11 @@ pub fn Table(viewer: Viewer) -> impl IntoView {
         let rows = network.profile.iter().enumerate().map(|(index, cost)| {
             let embedding = embedded.as_ref().and_then(|embedded| embedded.widths.get(index));
             let nearest = embedding.and_then(|embedding| embedding.neighbours.first().copied());
+            // Without labels, its picture tells which it is.
+            let name = nearest.map(|(image, _)| match network.label(image) {
+                Some((_, class)) => class.to_owned().into_any(),
+                None => view! { <img src=network.images.url(image) alt=format!("image {image}")/> }.into_any(),
+            });
             let explained = network.maps.get(index).map(|map| percents(map.explained));
             view! {
                 <tr class:chosen=move || viewer.width.get() == index>
@@ -86,7 +91,7 @@ pub fn Table(viewer: Viewer) -> impl IntoView {
                     <td>{compact(cost.parameters)}</td>
                     <td>{compact(cost.macs)}</td>
                     <td>{embedding.map(|embedding| milliseconds(embedding.milliseconds))}</td>
-                    <td>{nearest.map(|(image, _)| network.label(image).1.to_owned())}</td>
+                    <td>{name}</td>
                     <td>{nearest.map(|(_, cosine)| format!("{cosine:.3}"))}</td>
                     <td>{explained}</td>
                 </tr>
