@@ -1,6 +1,6 @@
 //! An encoder's architecture: backbone, head, and the table of their parameters.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,18 @@ pub struct EncoderConfig {
     pub predictor: bool,
     /// The head's output dimension, `D`.
     pub outputs: usize,
+}
+
+/// Names the architecture, without widths and head: `ResNet-50`, `CIFAR ResNet-20 x2`.
+impl fmt::Display for EncoderConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.backbone {
+            BackboneKind::Cifar => write!(f, "CIFAR ResNet-{}", self.depth)?,
+            BackboneKind::Resnet => write!(f, "ResNet-{}", self.depth)?,
+            BackboneKind::EfficientnetB0 => write!(f, "EfficientNet-B0")?,
+        }
+        if self.multiplier == 1.0 { Ok(()) } else { write!(f, " x{}", self.multiplier) }
+    }
 }
 
 /// Backbone, head, and the table of their parameters, without values.

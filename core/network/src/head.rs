@@ -26,6 +26,8 @@ pub enum HeadKind {
     Supervised,
     /// One linear layer (F, D) per width.
     SupervisedSwitch,
+    /// No head: the outputs are the features. A backbone of another program may come without one.
+    None,
 }
 
 impl HeadKind {
@@ -51,6 +53,8 @@ pub enum Head {
     Supervised(SlimLinear),
     /// See [`HeadKind::SupervisedSwitch`].
     SupervisedSwitch(SwitchableLinear),
+    /// See [`HeadKind::None`].
+    None,
 }
 
 impl Head {
@@ -87,12 +91,15 @@ impl Head {
             }
             HeadKind::Supervised => Self::Supervised(SlimLinear::new(layout, "fc", sides)?),
             HeadKind::SupervisedSwitch => Self::SupervisedSwitch(SwitchableLinear::new(layout, "fc", sides)?),
+            HeadKind::None => Self::None,
         })
     }
 
     /// Visits the layers, from features `[batch, F, 1, 1]` to outputs `[batch, D, 1, 1]`.
     pub fn visit<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
-        visitor.stage(HEAD);
+        if !matches!(self, Self::None) {
+            visitor.stage(HEAD);
+        }
         match self {
             Self::Mocov2 { hidden, output } => {
                 let x = visitor.linear(x, hidden);
@@ -102,6 +109,7 @@ impl Head {
             Self::Projection(perceptron) => perceptron.visit(x, visitor),
             Self::Supervised(linear) => visitor.linear(x, linear),
             Self::SupervisedSwitch(linear) => visitor.linear(x, linear.at(visitor.width())),
+            Self::None => x,
         }
     }
 }

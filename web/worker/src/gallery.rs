@@ -7,7 +7,7 @@ use slimclr_core::{
     augment::{AugmentError, Augmenter, Normalisation},
     config::Config,
     data::{DataError, decode, sampler::Sampler},
-    encoder::{BackboneKind, BuildError, Encoder, EncoderConfig},
+    encoder::{BackboneKind, BuildError, Encoder},
     eval::{
         features::{Collector, Extractor, Features},
         map::Map,
@@ -115,7 +115,7 @@ impl Gallery {
         let cost: u64 = profile.iter().map(|width| width.macs).sum();
         report(&Report::Network {
             name,
-            architecture: architecture(&trained.config),
+            architecture: trained.config.to_string(),
             steps: trained.run.as_ref().map(|run| run.step),
             side,
             profile,
@@ -293,16 +293,6 @@ impl EmbeddedImages {
         all.sort_by(|a, b| b.1.total_cmp(&a.1));
         all.truncate(NEIGHBOURS);
         all
-    }
-}
-
-/// Describes an architecture.
-fn architecture(config: &EncoderConfig) -> String {
-    let channels = if config.multiplier == 1.0 { String::new() } else { format!(" x{}", config.multiplier) };
-    match config.backbone {
-        BackboneKind::Cifar => format!("CIFAR ResNet-{}{channels}", config.depth),
-        BackboneKind::Resnet => format!("ResNet-{}{channels}", config.depth),
-        BackboneKind::EfficientnetB0 => format!("EfficientNet-B0{channels}"),
     }
 }
 
