@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use slimclr_core::{
-    augment::Normalisation,
+    augment::{Normalisation, evaluation_resize},
     config::Config,
     encoder::{BackboneKind, EncoderConfig},
     event::Evaluated,
@@ -34,7 +34,7 @@ pub struct ModelCard {
     /// The latest evaluation of these weights, if any.
     pub evaluation: Option<Evaluated>,
     pub files: Vec<FileEntry>,
-    /// Lines of Python that compute the outputs of `images`.
+    /// Lines of Python that make `images` of `files` and compute the outputs.
     pub loading: Loading,
 }
 
@@ -43,10 +43,13 @@ impl ModelCard {
     ///
     /// # Errors
     /// If a number cannot be written as JSON.
-    pub fn properties(&self) -> serde_json::Result<[(&'static str, String); 3]> {
+    pub fn properties(&self) -> serde_json::Result<[(&'static str, String); 5]> {
         let Normalisation { mean, std } = &self.input.normalisation;
+        let Preprocessing { resize, crop, .. } = &self.input.preprocessing;
         Ok([
             ("width", serde_json::to_string(&self.width)?),
+            ("resize", serde_json::to_string(resize)?),
+            ("crop", serde_json::to_string(crop)?),
             ("mean", serde_json::to_string(mean)?),
             ("std", serde_json::to_string(std)?),
         ])
@@ -71,7 +74,21 @@ pub struct Input {
     values: &'static str,
     /// Side of the training images in pixels; others work too.
     image_size: usize,
+    preprocessing: Preprocessing,
     normalisation: Normalisation,
+}
+
+/// How `evaluate` makes the network's input of a picture: as torchvision's `Resize` and `CenterCrop` do, on Pillow images.
+#[derive(Serialize)]
+struct Preprocessing {
+    /// Pixels that the picture's short side is resized to.
+    resize: u64,
+    /// Side of the square that is cropped from the centre, in pixels.
+    crop: usize,
+    interpolation: &'static str,
+    antialias: bool,
+    /// The exception.
+    note: String,
 }
 
 #[derive(Serialize)]
@@ -93,6 +110,7 @@ pub struct FileEntry {
 
 #[derive(Serialize)]
 pub struct Loading {
+    preprocessing: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     torchvision: Option<[String; 4]>,
     onnxruntime: [String; 3],
@@ -143,8 +161,33 @@ impl Input {
             layout: "batch, channel (red, green, blue), row, column",
             values: "float32: (intensity from 0 to 1 - mean) / std",
             image_size,
+            preprocessing: Preprocessing {
+                resize: evaluation_resize(image_size as u64),
+                crop: image_size,
+                interpolation: "bilinear",
+                antialias: true,
+                note: format!("a picture of exactly {image_size} x {image_size} pixels is not resized"),
+            },
             normalisation,
         }
+    }
+
+    /// Writes Python code that makes `images` of picture files as `evaluate` does.
+    fn python(&self) -> Vec<String> {
+        let Preprocessing { resize, crop, .. } = self.preprocessing;
+        let Normalisation { mean, std } = &self.normalisation;
+        vec![
+            "import numpy, PIL.Image".into(),
+            "def prepare(file):".into(),
+            "    image = PIL.Image.open(file).convert('RGB')".into(),
+            format!("    if image.size != ({crop}, {crop}):"),
+            format!("        size = [side * {resize} // min(image.size) for side in image.size]"),
+            "        image = image.resize(size, PIL.Image.Resampling.BILINEAR)".into(),
+            format!("    left, top = [round((side - {crop}) / 2) for side in image.size]"),
+            format!("    pixels = numpy.asarray(image.crop((left, top, left + {crop}, top + {crop}))) / 255"),
+            format!("    return ((pixels - {mean:?}) / {std:?}).transpose(2, 0, 1).astype('float32')"),
+            "images = numpy.stack([prepare(file) for file in files])".into(),
+        ]
     }
 }
 
@@ -156,8 +199,8 @@ impl FileEntry {
 }
 
 impl Loading {
-    /// Writes Python code that loads the network `name` and computes its outputs.
-    pub fn of(encoder: &EncoderConfig, name: &str, has_classifier: bool) -> Self {
+    /// Writes Python code that prepares `input`, loads the network `name` and computes its outputs.
+    pub fn of(encoder: &EncoderConfig, input: &Input, name: &str, has_classifier: bool) -> Self {
         let (output, outputs) =
             if has_classifier { (LOGITS, format!("{FEATURES}, {LOGITS}")) } else { (FEATURES, format!("{FEATURES},")) };
         let torchvision_model = match encoder.backbone {
@@ -176,7 +219,7 @@ impl Loading {
                     "for name, tensor in safetensors.torch.load_file('{name}.safetensors').items(): \
                      operator.attrgetter(name)(network).data = tensor"
                 ),
-                format!("{output} = network.eval()({IMAGES})"),
+                format!("{output} = network.eval()(torch.as_tensor({IMAGES}))"),
             ]
         });
         let onnxruntime = [
@@ -184,6 +227,6 @@ impl Loading {
             format!("network = onnxruntime.InferenceSession('{name}.onnx')"),
             format!("{outputs} = network.run(None, {{'{IMAGES}': {IMAGES}}})"),
         ];
-        Self { torchvision, onnxruntime }
+        Self { preprocessing: input.python(), torchvision, onnxruntime }
     }
 }

@@ -26,7 +26,8 @@ def check_onnx(card, expected):
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     properties = {entry.key: entry.value for entry in model.metadata_props}
-    for key, value in (("width", card["width"]), *card["input"]["normalisation"].items()):
+    preprocessing = {key: card["input"]["preprocessing"][key] for key in ("resize", "crop")}
+    for key, value in {"width": card["width"], **card["input"]["normalisation"], **preprocessing}.items():
         if json.loads(properties[key]) != value:
             sys.exit(f"{path}: {key} is {properties[key]}, but {value} in the card")
     # Any batch size must work.

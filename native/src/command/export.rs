@@ -25,7 +25,7 @@ use crate::{
 /// Flags of `slimclr export`.
 #[derive(Args)]
 pub struct ExportFlags {
-    /// A run's folder, a checkpoint or snapshot (.safetensors), or a PyTorch checkpoint of the authors' code
+    /// A run's folder, a checkpoint or snapshot, or a PyTorch or safetensors file of another program
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Width to export, such as 0.5
@@ -87,6 +87,7 @@ fn model_card(flags: &ExportFlags, trained: &Pretrained, encoder: &Encoder, netw
         )
     })?;
     let image_size = trained.options().image_size;
+    let input = Input::new(image_size, normalisation);
     let profiles = profile(encoder, image_size);
     let stages = || {
         let at_width = profiles.iter().filter(|profile| profile.width == flags.width);
@@ -103,7 +104,6 @@ fn model_card(flags: &ExportFlags, trained: &Pretrained, encoder: &Encoder, netw
         width: flags.width,
         parameters: stages().map(|stage| stage.parameters).sum(),
         macs: stages().map(|stage| stage.macs).sum(),
-        input: Input::new(image_size, normalisation),
         outputs: network.outputs().map(|(output, channels)| (output.to_owned(), channels)).collect(),
         training: trained.run.as_ref().zip(started).map(|(run, started)| Training {
             method: run.config.method,
@@ -115,7 +115,8 @@ fn model_card(flags: &ExportFlags, trained: &Pretrained, encoder: &Encoder, netw
         // Prefers an evaluation with probes to one of kNN alone.
         evaluation: events.iter().filter_map(of_these_weights).max_by_key(Evaluated::was_probed),
         files: Vec::new(),
-        loading: Loading::of(&trained.config, &name, encoder.is_classifier()),
+        loading: Loading::of(&trained.config, &input, &name, encoder.is_classifier()),
+        input,
         name,
     })
 }

@@ -138,8 +138,8 @@ impl Augmenter {
 
     /// Writes the view of `image` that evaluation uses to `out`: normalised, `[3, size, size]` (CHW).
     ///
-    /// An image of exactly that size is not resized. Any other is resized so that its short side is 8/7 of `size` (256
-    /// pixels for 224), and its centre is cropped.
+    /// An image of exactly that size is not resized. Any other is resized so that its short side is
+    /// [`evaluation_resize`], and its centre is cropped.
     ///
     /// # Errors
     /// When `out` is not `3 * size * size > 0` values long, or the image fails its check.
@@ -156,7 +156,7 @@ impl Augmenter {
         // In 64 bits: resized, the long side of a thin image may exceed the 32 bits of WebAssembly.
         let [width, height, side] = [image.width, image.height, size].map(|length| length as u64);
         let short = width.min(height);
-        let resized_short = if (width, height) == (side, side) { side } else { (16 * side + 7) / 14 };
+        let resized_short = if (width, height) == (side, side) { side } else { evaluation_resize(side) };
         // The long side is rounded down and the margin to even, as by torchvision's `Resize` and `CenterCrop`.
         let resized = |length: u64| length * resized_short / short;
         let window = |resized: u64| {
@@ -243,6 +243,12 @@ impl NullaryFnOnce for Cropping<'_> {
         let byte = |value: f32| (255.0 * value + 0.5) as u8;
         self.resampler.run(self.image, self.mirrored, |place, colour| pixels[place] = colour.map(byte));
     }
+}
+
+/// Returns the length to which evaluation resizes an image's short side before it crops `size` pixels from the centre:
+/// 8/7 of `size`, rounded, so 256 pixels for 224.
+pub fn evaluation_resize(size: u64) -> u64 {
+    (16 * size + 7) / 14
 }
 
 fn check_output(size: usize, out: &[f32]) -> Result<(), AugmentError> {
