@@ -1,15 +1,18 @@
 //! Values for the parameters of a [`Layout`].
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+mod transfer;
+
+use std::{ops::Range, sync::Arc};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64Mcg;
 
+pub use self::transfer::Transfer;
 use crate::{
     kernel::{pack as kernel_pack, sgd::ema},
-    layout::{Layout, MismatchError, Packing, ParameterId, ParameterSpec, Role},
+    layout::{Layout, Packing, ParameterId, ParameterSpec, Role},
 };
 
 /// Returns the parameter at `id` of a packed tensor, without a copy.
@@ -69,7 +72,7 @@ impl Parameters {
     }
 
     /// Reads values by name with `read`. Each must have its shape in the layout; check this first with
-    /// [`MismatchError::check`].
+    /// [`MismatchError::check`](crate::layout::MismatchError::check).
     ///
     /// # Errors
     /// Those of `read`.
@@ -155,30 +158,6 @@ impl Parameters {
     /// Iterates over the specification and value of every parameter, in the layout's order.
     pub fn named(&self) -> impl Iterator<Item = (&ParameterSpec, &Tensor<4>)> {
         self.layout.iter().map(|(_, spec)| spec).zip(&self.values)
-    }
-
-    /// Copies `other`'s backbone, and its head if it has the same names and shapes.
-    ///
-    /// # Errors
-    /// If a tensor of the backbone is missing in `other`, or of another shape.
-    pub fn load_backbone(&mut self, other: &Parameters) -> Result<(), MismatchError> {
-        let theirs: BTreeMap<&str, ParameterId> =
-            other.layout.iter().map(|(id, spec)| (spec.name.as_str(), id)).collect();
-        let backbone = || self.layout.iter().filter(|(_, spec)| !spec.is_of_head()).map(|(_, spec)| spec);
-        let found = backbone().filter_map(|spec| {
-            let id = theirs.get(spec.name.as_str())?;
-            Some((spec.name.clone(), other.layout.spec(*id).named_shape()))
-        });
-        let found = found.collect();
-        MismatchError::check(backbone().map(|spec| (spec.name.clone(), spec.named_shape())), &found)?;
-        let has_same_head = self.layout.head().eq(other.layout.head());
-        for (id, spec) in self.layout.clone().iter() {
-            if !spec.is_of_head() || has_same_head {
-                self.values[id.index()] = other.get(theirs[spec.name.as_str()]).clone();
-            }
-        }
-        self.packed = None;
-        Ok(())
     }
 
     /// Updates an exponential moving average of `source`: `m * self + (1 - m) * source`. Running statistics stay as

@@ -1,14 +1,15 @@
-//! Opens trained networks: a run's folder, a checkpoint or snapshot of this program, or a PyTorch file.
+//! Opens trained networks: a run's folder, a checkpoint or snapshot of this program, or a file of another program.
 
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
-use slimclr_core::interchange::pretrained::Pretrained;
+use clap::ValueEnum;
+use slimclr_core::{encoder::EncoderConfig, interchange::pretrained::Pretrained, parameter::Transfer};
 
 use crate::run_folder::RunFolder;
 
-/// Opens a run's folder, a checkpoint or snapshot of this program (`.safetensors`), or a checkpoint of the authors'
-/// PyTorch code.
+/// Opens a run's folder, a checkpoint or snapshot of this program, or a network of another program in a PyTorch or
+/// safetensors file. Prints what was found in a file of another program.
 ///
 /// # Errors
 /// If it is none of these, or damaged.
@@ -22,7 +23,32 @@ pub fn open(path: &Path) -> Result<Pretrained> {
     } else {
         bail!("{} does not exist: name a run's folder, a checkpoint or a PyTorch file", path.display());
     };
-    Ok(Pretrained::read(&path.display().to_string(), bytes)?)
+    let trained = Pretrained::read(&path.display().to_string(), bytes)?;
+    if let Some(description) = trained.description() {
+        eprintln!("{description}");
+    }
+    Ok(trained)
+}
+
+/// Says that `--init FILE` has another backbone than the options, and which options fit it.
+pub fn other_backbone(file: &str, found: &EncoderConfig) -> String {
+    let backbone = found.backbone.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    format!(
+        "--init {file} is a {found}: choose another file, or set --backbone {backbone} --depth {} --multiplier {}",
+        found.depth, found.multiplier
+    )
+}
+
+/// Says what a run takes from `--init FILE`.
+pub fn describe_transfer(file: &str, transfer: &Transfer) -> String {
+    let head =
+        if transfer.head { "backbone and head" } else { "backbone; the head has other layers, so it starts anew" };
+    let widths: Vec<String> = transfer.new_widths.iter().map(f64::to_string).collect();
+    let norms = match &widths[..] {
+        [] => String::new(),
+        widths => format!("; the norms of width {} start from the full network's", widths.join(", ")),
+    };
+    format!("starting from {file}: {head}{norms}")
 }
 
 #[cfg(test)]
@@ -88,11 +114,11 @@ mod tests {
         assert!(
             refused(&folder.path().join("nowhere.pth")).contains("name a run's folder, a checkpoint or a PyTorch file")
         );
-        for (file, why) in [("weights.safetensors", "intact safetensors file"), ("weights.pth", "not a PyTorch file")] {
+        for file in ["weights.safetensors", "weights.pth"] {
             let file = folder.path().join(file);
             fs::write(&file, "no tensors").unwrap();
-            let error = refused(&file);
-            assert!(error.contains(&format!("{} cannot be used: ", file.display())) && error.contains(why), "{error}");
+            let sentence = format!("{} cannot be used: it is not a network but text, which", file.display());
+            assert!(refused(&file).starts_with(&sentence));
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         Optimizer,
         loss_scale::{LossScale, undo_where},
     },
-    parameter::Parameters,
+    parameter::{Parameters, Transfer},
     precision::Precision,
 };
 
@@ -62,7 +62,8 @@ impl Trainer {
         Self::from_parameters(config, encoder, query)
     }
 
-    /// Starts training from another network's weights: its backbone, and its head if it has the same shapes.
+    /// Starts training from another network's weights: its backbone, and its head if that is the same. Its widths may be
+    /// others ([`Parameters::load_backbone`]).
     ///
     /// # Errors
     /// If the backbones differ.
@@ -71,10 +72,10 @@ impl Trainer {
         encoder: Encoder,
         weights: &Parameters,
         device: &Device,
-    ) -> Result<Self, MismatchError> {
+    ) -> Result<(Self, Transfer), MismatchError> {
         let mut query = Parameters::init(encoder.layout().clone(), config.seed, device);
-        query.load_backbone(weights)?;
-        Ok(Self::from_parameters(config, encoder, query))
+        let transfer = query.load_backbone(weights)?;
+        Ok((Self::from_parameters(config, encoder, query), transfer))
     }
 
     /// Starts training from given parameters.

@@ -140,13 +140,16 @@ pub fn new_trainer(config: &Config, device: &Device) -> Result<Trainer> {
     if config.init.is_empty() {
         return Ok(Trainer::new(config, encoder, device));
     }
-    let (other, weights) = pretrained::open(Path::new(&config.init))?.load(device)?;
+    let trained = pretrained::open(Path::new(&config.init))?;
+    let (other, weights) = trained.load(device)?;
     let [ours, theirs] = [&encoder, &other].map(|encoder| encoder.layout().widths());
     if ours.len() > 1 && theirs.len() > 1 && ours.slicing() != theirs.slicing() {
         bail!("--init {}: its sub-networks use other channels; set --disjoint as in that run", config.init);
     }
-    Trainer::from_pretrained(config, encoder, &weights, device)
-        .with_context(|| format!("--init {}: choose a network with the same backbone and widths", config.init))
+    let (trainer, transfer) = Trainer::from_pretrained(config, encoder, &weights, device)
+        .with_context(|| pretrained::other_backbone(&config.init, &trained.config))?;
+    eprintln!("{}", pretrained::describe_transfer(&config.init, &transfer));
+    Ok(trainer)
 }
 
 /// Trains until the run ends or is stopped, showing its events and appending them to the log. Returns whether Ctrl-C

@@ -125,10 +125,8 @@ fn resume(config: &Config, bytes: &[u8], device: &Device) -> Result<Trainer, Tra
         return Ok(Trainer { options: StepOptions::new(config, state.encoder.layout().widths()), ..state });
     }
     let weights = checkpoint.query(&checkpoint.encoder()?, device)?;
-    Ok(Trainer {
-        steps: checkpoint.step(),
-        ..Trainer::from_pretrained(config, build_encoder(config)?, &weights, device)?
-    })
+    let (trainer, _) = Trainer::from_pretrained(config, build_encoder(config)?, &weights, device)?;
+    Ok(Trainer { steps: checkpoint.step(), ..trainer })
 }
 
 fn build_encoder(config: &Config) -> Result<Encoder, ConfigError> {

@@ -74,7 +74,8 @@ impl fmt::Display for Misshapen {
     }
 }
 
-fn first_three(items: &[impl ToString]) -> String {
+/// Lists items in an error: at most three.
+pub fn first_three(items: &[impl ToString]) -> String {
     let shown: Vec<String> = items.iter().take(3).map(ToString::to_string).collect();
     let more = if items.len() > 3 { ", …" } else { "" };
     format!("{}{more}", shown.join(", "))

@@ -10,7 +10,7 @@ mod packing;
 
 use std::{ops::Range, sync::Arc};
 
-pub use mismatch::{MismatchError, Misshapen, Shapes};
+pub use mismatch::{MismatchError, Misshapen, Shapes, first_three};
 pub use packing::{ALIGNMENT, Packing, Place};
 
 use crate::width::{Channels, WidthError, Widths};
@@ -82,6 +82,14 @@ impl ParameterSpec {
         }
         let [height, width] = self.kernel;
         Some([self.outputs.range(widths, index), self.inputs.range(widths, index), 0..height, 0..width])
+    }
+
+    /// Returns the name of the same parameter of the width at `index`, if it belongs to one width; else its own.
+    pub fn name_at(&self, index: usize) -> String {
+        let Some(own) = self.only_width else { return self.name.clone() };
+        ["bn", "linears"].iter().fold(self.name.clone(), |name, part| {
+            name.replace(&format!(".{part}.{own}."), &format!(".{part}.{index}."))
+        })
     }
 
     /// Returns whether it belongs to the head or the predictor, not to the backbone.
@@ -164,11 +172,6 @@ impl Layout {
     /// Returns the parameter at `id`.
     pub fn spec(&self, id: ParameterId) -> &ParameterSpec {
         &self.specs[id.0]
-    }
-
-    /// Iterates over the names and shapes of the head's and the predictor's parameters.
-    pub fn head(&self) -> impl Iterator<Item = (&str, [usize; 4])> {
-        self.specs.iter().filter(|spec| spec.is_of_head()).map(|spec| (spec.name.as_str(), spec.shape()))
     }
 
     /// Returns how many values of the parameter at `id` the width at `index` uses.

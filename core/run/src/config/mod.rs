@@ -157,8 +157,9 @@ pub struct Config {
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().data, help_heading = "Data"))]
     pub data: String,
 
-    /// Start from the weights of a run's folder, a checkpoint, or a PyTorch file of the authors' code: its backbone,
-    /// and its head if it has the same shapes
+    /// Start from the weights of a run's folder, a checkpoint, or a PyTorch or safetensors file of another program: its
+    /// backbone, and its head if that has the same layers. Norms of widths that it does not have start from its full
+    /// width's
     #[cfg_attr(
         feature = "clap",
         arg(long, value_name = "RUN", default_value = "", hide_default_value = true, help_heading = "Data")
