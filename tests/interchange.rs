@@ -12,11 +12,11 @@ use std::{
     process::Command,
 };
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use futures::executor::block_on;
 use safetensors::{Dtype, SafeTensors, serialize_to_file, tensor::TensorView};
 use slimclr_core::{
-    augment::Normalisation,
+    augment::{Augmenter, Normalisation},
     checkpoint,
     config::Config,
     dataset::DatasetSummary,
@@ -24,6 +24,7 @@ use slimclr_core::{
     event::{Event, Started},
     forward::{Forward, Mode},
     head::HeadKind,
+    image::Image,
     interchange::{pretrained::Pretrained, pytorch::StateDict},
     method::{MethodKind, Trainer},
     parameter::Parameters,
@@ -118,10 +119,7 @@ impl Network {
                 tensors.push(("logits", logits.dims().to_vec(), bytes(logits.flatten(0, 1))));
             }
             let expected = folder.path().join(format!("expected-{width}.safetensors"));
-            let views = tensors
-                .iter()
-                .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
-            serialize_to_file(views, None, &expected).unwrap();
+            write_tensors(&expected, &tensors);
             arguments.extend([expected, card]);
         }
         python(check, &arguments);
@@ -140,6 +138,13 @@ fn export(network: &Path, width: f64, folder: &Path) -> PathBuf {
     format!("{card}.json").into()
 }
 
+/// Writes tensors of these names, shapes and bytes to a safetensors file.
+fn write_tensors(path: &Path, tensors: &[(&str, Vec<usize>, Vec<u8>)]) {
+    let views =
+        tensors.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    serialize_to_file(views, None, path).unwrap();
+}
+
 fn bytes(tensor: Tensor<1>) -> Vec<u8> {
     tensor.into_data().as_bytes().to_vec()
 }
@@ -152,12 +157,14 @@ fn check_state_dict(folder: &Path) {
     for file in ["state_dict.pth", "state_dict-legacy.pth"] {
         let state_dict = StateDict::open(fs::read(folder.join(file)).unwrap()).unwrap();
         let mut shapes = state_dict.shapes();
-        assert_eq!(shapes.remove("1.num_batches_tracked"), Some(vec![]));
-        assert!(state_dict.read("1.num_batches_tracked").unwrap_err().to_string().contains("torch.LongStorage"));
-        let expected_shapes = expected.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec()));
+        let counter = "state_dict.1.num_batches_tracked";
+        assert_eq!(shapes.remove(counter), Some(vec![]));
+        assert!(state_dict.read(counter).unwrap_err().to_string().contains("torch.LongStorage"));
+        let named = |name: &str| format!("state_dict.{name}");
+        let expected_shapes = expected.iter().map(|(name, view)| (named(name), view.shape().to_vec()));
         assert_eq!(shapes, expected_shapes.collect());
         for (name, view) in expected.iter() {
-            assert_eq!(state_dict.read(name).unwrap().as_bytes(), view.data(), "{file}: {name}");
+            assert_eq!(state_dict.read(&named(name)).unwrap().as_bytes(), view.data(), "{file}: {name}");
         }
     }
 }
@@ -176,6 +183,49 @@ fn check_authors_checkpoints(folder: &Path) {
         };
         assert_eq!(values(&parameters), values(&expected.parameters), "{name}");
     }
+}
+
+/// Checks that the plain networks that `tests/python/fixtures.py` wrote to `folder` have the features that PyTorch
+/// computed, also when a slimmable network has taken them over.
+#[track_caller]
+fn check_plain_networks(folder: &Path) {
+    let expected = fs::read(folder.join("features.safetensors")).unwrap();
+    let expected = SafeTensors::deserialize(&expected).unwrap();
+    let images: Tensor<4> = fill::input("fixture/", "input", [2, 3, 64, 64], DType::F32, &Device::flex());
+    for (file, network, description) in [
+        ("lightning.ckpt", "resnet18", "ResNet-18 x0.015625 below state_dict.model"),
+        ("resnet50.safetensors", "resnet50", "ResNet-50 x0.015625 below its root"),
+    ] {
+        let trained = Pretrained::read(file, fs::read(folder.join(file)).unwrap()).unwrap();
+        assert_eq!(trained.description().unwrap(), format!("{file}: {description}"));
+        let (encoder, mut parameters) = trained.load(&Device::flex()).unwrap();
+        let features = Forward::new(&mut parameters, 0, Mode::Eval).features(&encoder, images.clone());
+        let features: Vec<f32> = features.into_data().iter().collect();
+        let view = expected.tensor(network).unwrap();
+        let pytorch: Vec<f32> = view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        assert_eq!(features.len(), pytorch.len());
+        let squares: f32 = pytorch.iter().map(|theirs| theirs * theirs).sum();
+        let differences: f32 = features.iter().zip(&pytorch).map(|(ours, theirs)| (ours - theirs).powi(2)).sum();
+        assert!(differences <= 1e-10 * squares, "{file}: {differences} of {squares}");
+
+        let config = Config {
+            backbone: RESNET,
+            depth: trained.config.depth,
+            // Of one channel, 0.9 would leave none.
+            multiplier: trained.config.multiplier,
+            widths: vec![1.0],
+            ..standard()
+        };
+        let ours = config.encoder().unwrap().build().unwrap();
+        let (mut trainer, _) = Trainer::from_pretrained(&config, ours, &parameters, &Device::flex()).unwrap();
+        let taken = Forward::new(&mut trainer.query, 0, Mode::Eval).features(&trainer.encoder, images.clone());
+        assert_eq!(taken.into_data().iter::<f32>().collect::<Vec<_>>(), features, "{file}: not bit for bit");
+    }
+}
+
+#[test]
+fn plain_networks_have_pytorchs_features() {
+    check_plain_networks(&fixtures("pytorch"));
 }
 
 #[test]
@@ -335,6 +385,44 @@ mod pytorch {
         torchvision_agrees(&disjoint(), &[0.5]);
     }
 
+    /// Features of pictures prepared by the card's lines are those that `evaluate` computes.
+    #[test]
+    #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
+    fn a_cards_preprocessing_is_that_of_evaluation() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut network = Network::write_run(folder.path().join("run"), &basic_blocks());
+        let card = export(&network.path, 1.0, folder.path());
+        let side = basic_blocks().image_size;
+        let mut pixels = Vec::new();
+        let mut pictures = Vec::new();
+        // Wide, high, small, of odd sizes, and of exactly the network's size.
+        for (number, (width, height)) in [(301, 200), (97, 333), (40, 52), (64, 64)].into_iter().enumerate() {
+            let picture = image::RgbImage::from_fn(width, height, |x, y| {
+                let wave = |period: u32| (255.0 * (0.5 + 0.5 * (f64::from(x + 2 * y) / f64::from(period)).sin())) as u8;
+                image::Rgb([wave(7), wave(11), (x * y * 37 % 251) as u8])
+            });
+            let path = folder.path().join(format!("{number}.png"));
+            picture.save(&path).unwrap();
+            pictures.push(path);
+            let picture = Image::new(width as usize, height as usize, picture.into_raw()).unwrap();
+            let mut view = vec![0.0; 3 * side * side];
+            Augmenter::new().centre(&picture, side, &Normalisation::IMAGENET, &mut view).unwrap();
+            pixels.extend(view);
+        }
+        let images = TensorData::new(pixels, [pictures.len(), 3, side, side]);
+        let images = Tensor::<4>::from_data(images, &Device::flex());
+        let features = Forward::new(&mut network.parameters, 0, Mode::Eval).features(&network.encoder, images.clone());
+        let expected = folder.path().join("expected.safetensors");
+        write_tensors(
+            &expected,
+            &[
+                ("images", images.dims().to_vec(), bytes(images.flatten(0, 3))),
+                ("features", features.dims().to_vec(), bytes(features.flatten(0, 1))),
+            ],
+        );
+        python("check_preprocessing.py", &[vec![expected, card], pictures].concat());
+    }
+
     #[test]
     #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
     fn the_authors_cifar_network_has_the_authors_outputs() {
@@ -361,5 +449,6 @@ mod pytorch {
         python("fixtures.py", &[folder.path().into()]);
         check_state_dict(folder.path());
         check_authors_checkpoints(folder.path());
+        check_plain_networks(folder.path());
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     config::{Config, ConfigError},
     dataset::DatasetSummary,
     encoder::Encoder,
+    interchange::safetensors_file::{self, SafetensorsError},
     layout::{MismatchError, Shapes},
     method::{self, Queue, Trainer},
     normalisation::Normalisation,
@@ -48,11 +49,14 @@ pub(crate) struct Metadata {
 /// Why a checkpoint cannot be written or read.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
-    /// The file is not in the safetensors format, or cut short.
-    #[error("this is not an intact safetensors file: {0}")]
-    Unreadable(#[from] SafeTensorError),
+    /// The file is not in the safetensors format, or damaged.
+    #[error(transparent)]
+    Unreadable(#[from] SafetensorsError),
+    /// A tensor cannot be written or read.
+    #[error(transparent)]
+    Tensor(#[from] SafeTensorError),
     /// The file was not written by this library.
-    #[error("this safetensors file has no slimclr metadata: choose a file that slimclr has written")]
+    #[error("it is a safetensors file without slimclr's metadata: choose a checkpoint that slimclr has written")]
     Foreign,
     /// The file is from a newer program.
     #[error("this checkpoint has version {0}, but this program reads up to {VERSION}: use a newer slimclr")]
@@ -156,7 +160,7 @@ impl TensorFile {
 
     /// Reads the tensors of a file without metadata.
     pub fn read(file: &[u8]) -> Result<BTreeMap<String, TensorData>, CheckpointError> {
-        let tensors = SafeTensors::deserialize(file)?;
+        let tensors = safetensors_file::open(file)?;
         tensors.iter().map(|(name, view)| Ok((name.to_owned(), values(name, &view)?))).collect()
     }
 }
@@ -238,8 +242,8 @@ impl<'a> Checkpoint<'a> {
 
     /// Reads a checkpoint or snapshot without checking its tensors.
     fn open(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
+        let tensors = safetensors_file::open(bytes)?;
         let (_, header) = SafeTensors::read_metadata(bytes)?;
-        let tensors = SafeTensors::deserialize(bytes)?;
         let metadata = header.metadata().as_ref().and_then(|map| map.get(KEY)).ok_or(CheckpointError::Foreign)?;
         let version = serde_json::from_str::<serde_json::Value>(metadata)?["version"].as_u64().unwrap_or(0);
         if version > u64::from(VERSION) {

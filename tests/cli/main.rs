@@ -3,6 +3,7 @@
 mod evaluate;
 mod experiment;
 mod export;
+mod files;
 mod image_folders;
 mod invalid_input;
 mod landscape;

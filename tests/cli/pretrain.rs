@@ -152,8 +152,13 @@ fn a_run_is_not_overwritten_and_a_damaged_checkpoint_is_refused() {
     let path = folder.path().join("run/checkpoint.safetensors");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    refuses(&slimclr(&["evaluate", &out]), "not an intact safetensors file");
-    refuses(&slimclr(&["pretrain", "--resume", &out]), "not an intact safetensors file");
+    let damage = format!(
+        "checkpoint.safetensors cannot be used: it was cut short at {} of {} bytes",
+        bytes.len() / 2,
+        bytes.len()
+    );
+    refuses(&slimclr(&["evaluate", &out]), &damage);
+    refuses(&slimclr(&["pretrain", "--resume", &out]), &damage);
 }
 
 #[test]

@@ -9,6 +9,9 @@ The committed files are of PyTorch 2.15:
   32 bits.
 - `mocov2.pth.tar`, `switch.pth.tar`: the authors' checkpoints of a CIFAR ResNet-8 of widths 1.0 and 0.5, whose
   parameters `fill` generates with the salt `fixture/`.
+- `lightning.ckpt`: torchvision's ResNet-18 with a 64th of its channels, in Lightning's layout, compiled and wrapped;
+  `resnet50.safetensors`: torchvision's ResNet-50 so, in 16 bits; `features.safetensors`: the features of both for the input of
+  `fill` with the salt `fixture/`, in evaluation mode.
 """
 
 import os
@@ -16,8 +19,10 @@ import sys
 
 import torch
 from safetensors.torch import save_file
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from authors_checkpoint import encoder, save, save_mocov2
+from fill import fill
 
 SALT = "fixture/"
 WIDTHS = (1.0, 0.5)
@@ -79,6 +84,58 @@ def backbone():
     return shapes
 
 
+class NarrowResNet(ResNet):
+    """torchvision's ResNet with `base` channels in its first stage, where the standard is 64."""
+
+    def __init__(self, block, blocks, base):
+        super().__init__(block, blocks, num_classes=OUTPUTS)
+        self.inplanes = base
+        self.conv1 = torch.nn.Conv2d(3, base, 7, stride=2, padding=3, bias=False)
+        self.bn1 = torch.nn.BatchNorm2d(base)
+        for stage, count in enumerate(blocks):
+            layer = self._make_layer(block, base << stage, count, stride=1 if stage == 0 else 2)
+            setattr(self, f"layer{stage + 1}", layer)
+        self.fc = torch.nn.Linear((base << 3) * block.expansion, OUTPUTS)
+        values = {name: fill(name, list(value.shape), SALT) for name, value in self.named_parameters()}
+        values |= {name: fill(name, list(value.shape), SALT) for name, value in self.named_buffers() if value.dim()}
+        self.load_state_dict({name: torch.from_numpy(value) for name, value in values.items()}, strict=False)
+
+    def features(self, images):
+        self.eval()
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        return self.avgpool(self.layer4(self.layer3(self.layer2(self.layer1(x))))).flatten(1)
+
+
+def save_plain_networks(folder):
+    resnet18 = NarrowResNet(BasicBlock, [2, 2, 2, 2], 1)
+    resnet50 = NarrowResNet(Bottleneck, [3, 4, 6, 3], 1)
+    optimizer = torch.optim.SGD(resnet18.fc.parameters(), lr=0.1, momentum=0.9)
+    resnet18.fc(torch.ones(1, 8)).sum().backward()
+    optimizer.step()
+    resnet18.load_state_dict(NarrowResNet(BasicBlock, [2, 2, 2, 2], 1).state_dict())
+    # The keys that Lightning writes, with values of their kinds.
+    checkpoint = {
+        "epoch": 3,
+        "global_step": 128,
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": {f"model._orig_mod.{name}": value for name, value in resnet18.state_dict().items()},
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 4, "completed": 3}}}},
+        "callbacks": {"ModelCheckpoint{'monitor': 'loss'}": {"best_model_score": torch.tensor(0.5), "kth_value": None}},
+        "optimizer_states": [optimizer.state_dict()],
+        "lr_schedulers": [{"last_epoch": 3, "_last_lr": [0.1]}],
+        "hparams_name": "kwargs",
+        "hyper_parameters": {"learning_rate": 0.1, "arch": "resnet18", "widths": (1.0,)},
+    }
+    torch.save(checkpoint, os.path.join(folder, "lightning.ckpt"))
+    half = {name: value.half() if value.is_floating_point() else value for name, value in resnet50.state_dict().items()}
+    save_file(half, os.path.join(folder, "resnet50.safetensors"))
+    resnet50.load_state_dict(half)
+    images = torch.from_numpy(fill("input", [2, 3, 64, 64], SALT))
+    with torch.no_grad():
+        features = {"resnet18": resnet18.features(images), "resnet50": resnet50.features(images)}
+    save_file(features, os.path.join(folder, "features.safetensors"))
+
+
 def linear(name, outputs, inputs):
     return {f"{name}.weight": [outputs, inputs], f"{name}.bias": [outputs]}
 
@@ -95,6 +152,7 @@ def main():
         classifiers |= linear(f"fc.linears.{index}", OUTPUTS, int(features * width))
     state = encoder(backbone() | classifiers, SALT, "module.")
     save(state, "module.conv1.weight", os.path.join(folder, "switch.pth.tar"))
+    save_plain_networks(folder)
 
 
 main()

@@ -126,7 +126,7 @@ impl Widths {
 }
 
 /// Returns how many of `channels` a layer keeps at width `factor`: `floor(c * w)`.
-pub(crate) fn portion(channels: usize, factor: f64) -> usize {
+pub fn portion(channels: usize, factor: f64) -> usize {
     (channels as f64 * factor).floor() as usize
 }
 

@@ -1,11 +1,14 @@
-//! Trained networks in files: checkpoints and snapshots of this program, and checkpoints of the authors' PyTorch code.
+//! Trained networks in files: checkpoints and snapshots of this program, and networks of other programs, in PyTorch's
+//! files and in safetensors.
 
 use burn::tensor::Device;
 use thiserror::Error;
 
 use super::{
+    file_kind::{FileKind, NotANetwork},
     infer_architecture::{self, InferError, Inferred},
     pytorch::{PytorchError, StateDict},
+    safetensors_file::{self, SafetensorsError},
 };
 use crate::{
     augment::Normalisation,
@@ -15,9 +18,6 @@ use crate::{
     encoder::{BackboneKind, Encoder, EncoderConfig},
     parameter::Parameters,
 };
-
-/// Extension of this program's files. All others are read as PyTorch's.
-const EXTENSION: &str = "safetensors";
 
 /// A trained encoder. Its parameters are read on demand.
 #[derive(Debug)]
@@ -48,7 +48,10 @@ pub struct Training {
 enum Tensors {
     /// The bytes of a file of this program.
     Slimclr(Vec<u8>),
-    Authors(Box<StateDict>, Box<Inferred>),
+    /// Those of a PyTorch file.
+    Pytorch(Box<StateDict>, Box<Inferred>),
+    /// The bytes of a safetensors file of another program.
+    Safetensors(Vec<u8>, Box<Inferred>),
 }
 
 /// Why a file cannot be used as a trained network.
@@ -64,50 +67,70 @@ pub struct PretrainedError {
 /// What is wrong with a file of a trained network.
 #[derive(Debug, Error)]
 pub enum Cause {
+    /// A file that holds no network.
+    #[error(transparent)]
+    NotANetwork(#[from] NotANetwork),
     /// A damaged checkpoint or snapshot of this program, or one that does not fit its options.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// A PyTorch file that cannot be read.
     #[error(transparent)]
     Pytorch(#[from] PytorchError),
+    /// A damaged safetensors file.
+    #[error(transparent)]
+    Safetensors(#[from] SafetensorsError),
     /// A state dict of another network.
     #[error(transparent)]
     Infer(#[from] InferError),
 }
 
 impl Pretrained {
-    /// Reads the bytes of a file of this name: a checkpoint or snapshot of this program (`.safetensors`), or a
-    /// checkpoint of the authors' code as PyTorch writes it.
+    /// Reads the bytes of a file: a checkpoint or snapshot of this program, or a network of another program in a PyTorch
+    /// file or in safetensors. The bytes tell which; the name is for errors.
     ///
     /// # Errors
-    /// If it is none of these, is damaged, or does not hold a slimmable network.
+    /// If it is none of these, is damaged, or holds no network of a known architecture.
     pub fn read(name: &str, bytes: Vec<u8>) -> Result<Self, PretrainedError> {
-        let is_slimclr = name.rsplit_once('.').is_some_and(|(_, extension)| extension == EXTENSION);
-        let read = if is_slimclr { Self::slimclr } else { Self::authors };
-        read(name, bytes).map_err(|cause| named(name, cause))
+        let read = || match FileKind::of(&bytes)? {
+            FileKind::Pytorch => Self::pytorch(name, bytes),
+            FileKind::Safetensors => match slimclr(&bytes) {
+                Ok((config, run)) => {
+                    Ok(Self { config, run: Some(run), name: name.into(), tensors: Tensors::Slimclr(bytes) })
+                }
+                Err(CheckpointError::Foreign) => Self::safetensors(name, bytes),
+                Err(error) => Err(error.into()),
+            },
+        };
+        read().map_err(|cause| named(name, cause))
     }
 
-    fn authors(name: &str, bytes: Vec<u8>) -> Result<Self, Cause> {
+    fn pytorch(name: &str, bytes: Vec<u8>) -> Result<Self, Cause> {
         let state_dict = StateDict::open(bytes)?;
         let inferred = infer_architecture::infer(&state_dict.shapes())?;
         let config = inferred.config.clone();
-        let tensors = Tensors::Authors(Box::new(state_dict), Box::new(inferred));
-        Ok(Self { config, run: None, name: name.into(), tensors })
+        Ok(Self { config, run: None, name: name.into(), tensors: Tensors::Pytorch(state_dict.into(), inferred.into()) })
     }
 
-    fn slimclr(name: &str, bytes: Vec<u8>) -> Result<Self, Cause> {
-        let file = Checkpoint::read_encoder(&bytes)?;
-        let run = Training {
-            config: file.config().clone(),
-            step: file.step(),
-            normalisation: file.normalisation(),
-            dataset: file.dataset().cloned(),
-        };
-        let config = run.config.encoder().map_err(|error| CheckpointError::from(ConfigError::from(error)))?;
-        Ok(Self { config, run: Some(run), name: name.into(), tensors: Tensors::Slimclr(bytes) })
+    fn safetensors(name: &str, bytes: Vec<u8>) -> Result<Self, Cause> {
+        let tensors = safetensors_file::open(&bytes)?;
+        let shapes = tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
+        let inferred = infer_architecture::infer(&shapes)?;
+        let config = inferred.config.clone();
+        Ok(Self { config, run: None, name: name.into(), tensors: Tensors::Safetensors(bytes, inferred.into()) })
     }
 
-    /// Returns the options it was trained with, or for a PyTorch file, which has none, the preset of its backbone.
+    /// Describes what was found in a file of another program, and where: one sentence for people.
+    pub fn description(&self) -> Option<String> {
+        match &self.tensors {
+            Tensors::Slimclr(_) => None,
+            Tensors::Pytorch(_, inferred) | Tensors::Safetensors(_, inferred) => {
+                Some(format!("{}: {}", self.name, inferred.description))
+            }
+        }
+    }
+
+    /// Returns the options it was trained with, or for a file of another program, which has none, the preset of its
+    /// backbone.
     pub fn options(&self) -> Config {
         match (&self.run, self.config.backbone) {
             (Some(run), _) => run.config.clone(),
@@ -120,7 +143,7 @@ impl Pretrained {
     pub fn checkpoint(&self) -> Option<&[u8]> {
         match &self.tensors {
             Tensors::Slimclr(bytes) => Some(bytes),
-            Tensors::Authors(..) => None,
+            Tensors::Pytorch(..) | Tensors::Safetensors(..) => None,
         }
     }
 
@@ -140,11 +163,29 @@ impl Pretrained {
                 let parameters = file.query(&encoder, device)?;
                 Ok((encoder, parameters))
             }
-            Tensors::Authors(state_dict, inferred) => {
+            Tensors::Pytorch(state_dict, inferred) => {
                 Ok((inferred.encoder.clone(), inferred.parameters(device, |name| state_dict.read(name))?))
+            }
+            Tensors::Safetensors(bytes, inferred) => {
+                let tensors = safetensors_file::open(bytes)?;
+                let read = |name: &str| safetensors_file::read(&tensors, name);
+                Ok((inferred.encoder.clone(), inferred.parameters(device, read)?))
             }
         }
     }
+}
+
+/// Reads architecture and run of a checkpoint or snapshot of this program.
+fn slimclr(bytes: &[u8]) -> Result<(EncoderConfig, Training), CheckpointError> {
+    let file = Checkpoint::read_encoder(bytes)?;
+    let run = Training {
+        config: file.config().clone(),
+        step: file.step(),
+        normalisation: file.normalisation(),
+        dataset: file.dataset().cloned(),
+    };
+    let config = run.config.encoder().map_err(ConfigError::from)?;
+    Ok((config, run))
 }
 
 /// Adds the file's name to an error.
@@ -156,12 +197,16 @@ fn named(name: &str, cause: Cause) -> PretrainedError {
 mod tests {
     use burn::tensor::TensorData;
     use futures::executor::block_on;
+    use safetensors::{Dtype, serialize, tensor::TensorView};
 
     use super::*;
     use crate::{
         checkpoint::{self, Snapshot},
         head::HeadKind,
-        interchange::pytorch::fixture::{Value, archive, legacy_file},
+        interchange::{
+            pytorch::fixture::{Value, archive, legacy_file},
+            torchvision::Names,
+        },
         method::Trainer,
         width::Widths,
     };
@@ -243,17 +288,76 @@ mod tests {
         assert_eq!(error, "w.pth cannot be used: the tensors do not fit the network: 1 missing (fc.2.bias)");
     }
 
+    /// Returns the tensors of a plain network with torchvision's names, below `prefix`.
+    fn plain(prefix: &str, parameters: &Parameters) -> Vec<(String, TensorData)> {
+        let names = Names::of(parameters.layout());
+        let named = parameters.named().map(|(spec, value)| {
+            let values = value.clone().into_data().iter::<f32>().collect();
+            (format!("{prefix}{}", names.name(spec)), TensorData::new(values, spec.named_shape()))
+        });
+        named.collect()
+    }
+
+    fn safetensors(tensors: &[(String, TensorData)]) -> Vec<u8> {
+        let views = tensors
+            .iter()
+            .map(|(name, data)| (name, TensorView::new(Dtype::F32, data.shape().to_vec(), data.as_bytes()).unwrap()));
+        serialize(views, None).unwrap()
+    }
+
+    #[test]
+    fn plain_networks_open_whatever_the_files_name() {
+        let config = EncoderConfig {
+            backbone: BackboneKind::Resnet,
+            depth: 18,
+            multiplier: 0.0625,
+            widths: Widths::full(),
+            head: HeadKind::Supervised,
+            hidden: HeadKind::Supervised.paper_hidden(),
+            predictor: false,
+            outputs: 3,
+        };
+        let expected = Parameters::init(config.build().unwrap().layout().clone(), 1, &Device::flex());
+        let pytorch = |prefix: &str| {
+            let tensors = plain(prefix, &expected).into_iter().map(|(name, data)| (name, Value::Tensor(data)));
+            Value::dict([("epoch", Value::Pickled(b"K\x07".to_vec())), ("net", Value::Dict(tensors.collect()))])
+        };
+        for (name, bytes, place) in [
+            ("resnet18.pth", archive(&pytorch("")), "net"),
+            ("resnet18.safetensors", archive(&pytorch("module._orig_mod.")), "net"),
+            ("resnet18", legacy_file(&pytorch("module.module.backbone.")), "net.backbone"),
+            ("resnet18.safetensors", safetensors(&plain("", &expected)), "its root"),
+            ("RESNET18.SAFETENSORS", safetensors(&plain("model.", &expected)), "model"),
+            ("resnet18.pth", safetensors(&plain("", &expected)), "its root"),
+        ] {
+            let trained = Pretrained::read(name, bytes).unwrap();
+            assert_eq!(trained.description().unwrap(), format!("{name}: ResNet-18 x0.0625 below {place}"));
+            assert_eq!((&trained.config, trained.options().image_size), (&config, 224));
+            let (_, parameters) = trained.load(&Device::flex()).unwrap();
+            assert_eq!(values(&parameters), values(&expected), "{name}");
+        }
+    }
+
     #[test]
     fn other_files_are_refused_by_name() {
         let (state, options) = trainer();
-        let other = Config { dim: 2 * options.dim, ..options };
+        let other = Config { dim: 2 * options.dim, ..options.clone() };
         let misfit = block_on(Snapshot::save(&state, &other)).unwrap();
+        let dataset = DatasetSummary::without_digests(Normalisation::CIFAR10, vec!["cat".into()], [9, 1]);
+        let checkpoint = block_on(checkpoint::save(&state, &options, &dataset)).unwrap();
+        let head = Value::Tensor(TensorData::from([[0.5f32]]));
+        let other_network = Value::dict([("model", Value::dict([("head.weight", head)]))]);
+        let several = ["student.", "teacher."].map(|prefix| plain(prefix, &state.query)).concat();
+        let several = safetensors(&several);
         let nothing = archive(&Value::dict([("state_dict", Value::dict([]))]));
         for (name, bytes, why) in [
-            ("w.safetensors", b"no tensors".to_vec(), "intact safetensors file"),
+            ("w.safetensors", b"no tensors".to_vec(), "it is not a network but text, which begins with 'no tensors'"),
+            ("w.safetensors", checkpoint[..checkpoint.len() / 2].to_vec(), "it was cut short at "),
             ("w.safetensors", misfit, "the tensors do not fit the network"),
-            ("cat.jpg", b"\xff\xd8\xff".to_vec(), "it is not a PyTorch file"),
-            ("w.pth", nothing, "it does not hold a network of the authors' code"),
+            ("w.pth", b"\xff\xd8\xff".to_vec(), "it is a JPEG image: "),
+            ("w.pth", nothing, "it holds no named tensors, but a dictionary with the keys state_dict"),
+            ("w.pth", archive(&other_network), "no known network is among its 1 tensors (model.head.weight): a ResNet"),
+            ("w.safetensors", several, "it holds several networks, below student and teacher: save"),
         ] {
             let error = Pretrained::read(name, bytes).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{name} cannot be used: ")) && error.contains(why), "{error}");

@@ -1,4 +1,7 @@
 //! PyTorch's checkpoint files, read from their bytes in both formats of `torch.save`. No code in them is loaded or run.
+//!
+//! A checkpoint is a dictionary, mostly of dictionaries. A tensor's name here is the keys that lead to it, joined with
+//! dots: `state_dict.module.conv1.weight`. So it does not matter under which keys a program keeps its network.
 
 #[cfg(test)]
 pub(super) mod fixture;
@@ -24,24 +27,32 @@ use self::{
 };
 use crate::layout::Shapes;
 
-/// Keys under which training programs save a network's state dict, beside the optimiser's state and the like.
-const STATE_DICT: [&str; 2] = ["state_dict", "model"];
-
 /// Why a file or a tensor cannot be read. The text calls the file "it".
 #[derive(Debug, Error)]
 pub enum PytorchError {
     /// Neither of the formats.
     #[error("it is not a PyTorch file; choose one that torch.save wrote")]
     Format,
-    /// A damaged or truncated archive.
+    /// An archive whose directory, at its end, is missing.
+    #[error(
+        "it was cut short at {0} bytes, or is damaged: its end is not that of a PyTorch file; copy or download it again"
+    )]
+    CutShort(usize),
+    /// A damaged archive.
     #[error("it is not an intact PyTorch file ({0}); download it again, or choose one that torch.save wrote")]
     Archive(#[from] ZipError),
     /// An archive with damaged contents.
     #[error("it is damaged ({0}); download it again")]
     Damaged(#[from] io::Error),
-    /// An archive of another program.
-    #[error("it is a zip archive without data.pkl, so not a PyTorch file; choose one that torch.save wrote")]
-    NoPickle,
+    /// An archive of another program, with the name of its first entry.
+    #[error("it is a zip archive that torch.save did not write, with {0} in it: unpack it, and choose a file inside")]
+    NoPickle(String),
+    /// A program.
+    #[error(
+        "it is a TorchScript program, which holds code; keep its tensors alone, in Python: \
+         torch.save(torch.jit.load('old.pt').state_dict(), 'weights.pth')"
+    )]
+    TorchScript,
     /// An archive with a compressed entry.
     #[error("its entry {0} is compressed, which torch.save does not do; save it again with PyTorch")]
     Compressed(String),
@@ -69,17 +80,9 @@ pub enum PytorchError {
         /// The keys that lead to it from the root.
         place: String,
     },
-    /// Something other than a state dict where one is expected.
-    #[error(
-        "{what} is at {place}, where a state dict is expected; save one, in Python: \
-         torch.save(model.state_dict(), 'weights.pth')"
-    )]
-    NoStateDict {
-        /// What it is.
-        what: String,
-        /// Its key, or the root.
-        place: &'static str,
-    },
+    /// No tensors where a state dict is expected.
+    #[error("it holds no named tensors, but {0}; save them, in Python: torch.save(model.state_dict(), 'weights.pth')")]
+    NoTensors(String),
     /// An unknown name.
     #[error("there is no tensor {0}")]
     Absent(String),
@@ -99,7 +102,7 @@ pub enum PytorchError {
     Repeats(String),
 }
 
-/// The tensors of a network's state dict, whose values are read on demand.
+/// The tensors of a file, whose values are read on demand.
 pub struct StateDict {
     tensors: BTreeMap<String, Rc<Tensor>>,
     file: File,
@@ -111,13 +114,18 @@ enum File {
     Legacy(LegacyFile),
 }
 
+/// Returns whether `bytes` begin as a file of either format does, intact or not.
+pub fn recognises(bytes: &[u8]) -> bool {
+    ZipFile::recognises(bytes) || LegacyFile::recognises(bytes)
+}
+
 impl StateDict {
     /// Reads the names and shapes of a file's tensors. The file is what `torch.save` writes, since PyTorch 1.6 or
-    /// before. Its root, or the root's entry `state_dict` or `model`, is a dictionary of tensors.
+    /// before.
     ///
     /// # Errors
     /// If it is not such a file or is damaged, or if it holds anything but tensors, descriptions of tensors (such as
-    /// `torch.float32`) and plain values.
+    /// `torch.float32`) and plain values, or no tensors.
     pub fn open(bytes: Vec<u8>) -> Result<Self, PytorchError> {
         let (file, pickle) = if ZipFile::recognises(&bytes) {
             let (file, pickle) = ZipFile::open(bytes)?;
@@ -128,7 +136,7 @@ impl StateDict {
         } else {
             return Err(PytorchError::Format);
         };
-        Ok(Self { tensors: tensors(&pickle)?, file })
+        Ok(Self { tensors: named_tensors(&pickle)?, file })
     }
 
     /// Returns names and shapes.
@@ -174,20 +182,31 @@ impl fmt::Debug for StateDict {
     }
 }
 
-/// Returns the tensors of the state dict in a pickle. Plain values beside them are skipped.
-fn tensors(pickle: &Pickle) -> Result<BTreeMap<String, Rc<Tensor>>, PytorchError> {
-    let no_state_dict = |value: &Value, place| PytorchError::NoStateDict { what: value.describe().into(), place };
-    let Value::Dict(root) = pickle.root else { return Err(no_state_dict(&pickle.root, "its root")) };
-    let state_dict = match STATE_DICT.into_iter().find_map(|key| Some((key, pickle.entry(root, key)?))) {
-        Some((_, Value::Dict(state_dict))) => *state_dict,
-        Some((key, other)) => return Err(no_state_dict(other, key)),
-        None => root,
-    };
-    let named = pickle.dict(state_dict).iter().filter_map(|entry| match entry {
-        (Value::Text(name), Value::Tensor(tensor)) => Some((name.to_string(), tensor.clone())),
-        _ => None,
-    });
-    Ok(named.collect())
+/// Returns the tensors that keys of text lead to from the root, by these keys. Plain values beside them are skipped, and
+/// so is what lies below other keys or in lists, such as an optimiser's state.
+///
+/// # Errors
+/// If there are none.
+fn named_tensors(pickle: &Pickle) -> Result<BTreeMap<String, Rc<Tensor>>, PytorchError> {
+    let mut tensors = BTreeMap::new();
+    // A dictionary may hold itself, or be held twice.
+    let mut visited = vec![false; pickle.dicts.len()];
+    let mut waiting = vec![(String::new(), &pickle.root)];
+    while let Some((name, value)) = waiting.pop() {
+        match value {
+            Value::Tensor(tensor) if !name.is_empty() => drop(tensors.insert(name, tensor.clone())),
+            Value::Dict(place) if !std::mem::replace(&mut visited[*place], true) => {
+                let prefix = if name.is_empty() { name } else { name + "." };
+                let below = pickle.dict(*place).iter().rev().filter_map(|(key, value)| match key {
+                    Value::Text(key) => Some((format!("{prefix}{key}"), value)),
+                    _ => None,
+                });
+                waiting.extend(below);
+            }
+            _ => {}
+        }
+    }
+    if tensors.is_empty() { Err(PytorchError::NoTensors(pickle.describe_root())) } else { Ok(tensors) }
 }
 
 #[cfg(test)]
@@ -213,8 +232,12 @@ mod tests {
         Value::Pickled(opcodes.to_vec())
     }
 
+    fn tensor() -> Value {
+        Value::Tensor(TensorData::from([[0.5f32, -2.0]]))
+    }
+
     fn weights() -> Value {
-        Value::dict([("fc.weight", Value::Tensor(TensorData::from([[0.5f32, -2.0]])))])
+        Value::dict([("fc.weight", tensor())])
     }
 
     /// Returns another view of the first tensor that was pickled.
@@ -228,20 +251,32 @@ mod tests {
     }
 
     #[test]
-    fn tensors_are_found_under_the_usual_keys() {
-        for root in [
-            weights(),
-            Value::dict([
-                ("epoch", pickled(b"K\x07")),
-                ("fc.weight", Value::Tensor(TensorData::from([[0.0f32, 1.0]]))),
-            ]),
-            Value::dict([("state_dict", weights())]),
-            Value::dict([("model", weights()), ("optimizer", Value::dict([("state", weights())]))]),
+    fn tensors_are_named_by_the_keys_that_lead_to_them() {
+        // Another view of the first tensor, in a list and below a key that is a number.
+        let Value::Pickled(other) = view(0, &[1], &[1]) else { unreachable!() };
+        let in_list = pickled(&[b"](", &other[..], b"e"].concat());
+        let by_number = pickled(&[b"}(K\x00", &other[..], b"u"].concat());
+        for (root, names) in [
+            (weights(), &["fc.weight"][..]),
+            (Value::dict([("epoch", pickled(b"K\x07")), ("fc.weight", tensor())]), &["fc.weight"]),
+            (Value::dict([("state_dict", weights())]), &["state_dict.fc.weight"]),
+            (
+                Value::dict([("model", weights()), ("optimizer", Value::dict([("state", by_number)]))]),
+                &["model.fc.weight"],
+            ),
+            (Value::dict([("w", tensor()), ("optimizer_states", in_list)]), &["w"]),
+            (
+                Value::dict([("a", Value::dict([("b", weights())])), ("c", weights())]),
+                &["a.b.fc.weight", "c.fc.weight"],
+            ),
         ] {
             for state_dict in open(&root) {
-                assert_eq!(state_dict.shapes(), Shapes::from([("fc.weight".into(), vec![1, 2])]));
+                assert_eq!(state_dict.shapes().into_keys().collect::<Vec<_>>(), names);
             }
         }
+        // A dictionary that holds itself.
+        let root = pickled(b"}q\x00(X\x01\x00\x00\x00ah\x00u");
+        refused(archive(&root), "it holds no named tensors, but a dictionary with the keys a;");
     }
 
     #[test]
@@ -288,14 +323,14 @@ mod tests {
     }
 
     #[test]
-    fn other_values_in_place_of_the_state_dict_are_refused() {
+    fn files_without_tensors_are_refused() {
         for file in [archive, legacy_file] {
-            refused(
-                file(&Value::dict([("model", pickled(b"X\x08\x00\x00\x00resnet50"))])),
-                "a string is at model, where",
-            );
-            refused(file(&Value::dict([("state_dict", pickled(b"]"))])), "a tuple or list is at state_dict, where");
-            refused(file(&pickled(b"K\x01")), "a number is at its root, where a state dict is expected");
+            let names = Value::dict([("model", pickled(b"X\x08\x00\x00\x00resnet50")), ("state_dict", pickled(b"]"))]);
+            refused(file(&names), "it holds no named tensors, but a dictionary with the keys model, state_dict; save");
+            refused(file(&pickled(b"K\x01")), "it holds no named tensors, but a number; save");
+            refused(file(&pickled(b"]")), "but a tuple or list; save");
+            refused(file(&pickled(b"}")), "but an empty dictionary; save");
+            refused(file(&tensor()), "but a tensor; save");
         }
     }
 
@@ -331,8 +366,12 @@ mod tests {
     fn other_files_are_refused_by_what_they_are() {
         refused(b"GIF89a".to_vec(), "it is not a PyTorch file");
         refused(b"\x80\x02K\x01.".to_vec(), "it is not a PyTorch file");
-        refused(b"PK\x03\x04 no archive".to_vec(), "not an intact PyTorch file");
-        refused(zip([("word/document.xml", &[][..])]), "without data.pkl");
+        refused(b"PK\x03\x04 no archive".to_vec(), "it was cut short at 15 bytes, or is damaged");
+        refused(
+            zip([("word/document.xml", &[][..])]),
+            "a zip archive that torch.save did not write, with word/document.xml in it: unpack it",
+        );
+        refused(zip([("a/data.pkl", &b"\x80\x02}."[..]), ("a/constants.pkl", b"")]), "it is a TorchScript program");
         refused(zip([("a/data.pkl", &b"\x80\x02}."[..]), ("a/byteorder", b"big")]), "byte order 'big'");
     }
 }

@@ -45,7 +45,7 @@ use crate::{
 /// Flags of `slimclr evaluate`.
 #[derive(Args)]
 pub struct EvaluateFlags {
-    /// A run's folder, a checkpoint, or a PyTorch checkpoint of the authors' code
+    /// A run's folder, a checkpoint, or a PyTorch or safetensors file of another program
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Images to evaluate on [default: the run's]

@@ -23,8 +23,8 @@ use crate::{
     option.hide(is_hidden)
 }))]
 pub struct ProfileFlags {
-    /// Trained network to count, instead of options: a run's folder, a checkpoint, or a PyTorch checkpoint of the
-    /// authors' code
+    /// Trained network to count, instead of options: a run's folder, a checkpoint, or a PyTorch or safetensors file of
+    /// another program
     #[arg(
         value_name = "RUN",
         conflicts_with_all =

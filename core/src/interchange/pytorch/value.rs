@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::tensor::{Storage, Tensor};
+use crate::layout::first_three;
 
 /// A value of a pickle. Containers are places in the [`Pickle`], so that a container may hold itself.
 #[derive(Debug, Clone)]
@@ -57,6 +58,20 @@ pub struct Pickle {
 }
 
 impl Pickle {
+    /// Describes what was pickled, in errors.
+    pub fn describe_root(&self) -> String {
+        let Value::Dict(place) = self.root else { return self.root.describe().into() };
+        let keys: Vec<&str> = self
+            .dict(place)
+            .iter()
+            .map(|(key, _)| if let Value::Text(key) = key { key } else { key.describe() })
+            .collect();
+        match &keys[..] {
+            [] => "an empty dictionary".into(),
+            keys => format!("a dictionary with the keys {}", first_three(keys)),
+        }
+    }
+
     /// Returns the items of a [`Value::Sequence`].
     pub fn sequence(&self, place: usize) -> &[Value] {
         &self.sequences[place]

@@ -1,6 +1,7 @@
 //! Files of PyTorch since 1.6: a zip archive of a pickle and of each storage's bytes.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     io::{Cursor, Read},
 };
@@ -12,6 +13,9 @@ use zip::{
 };
 
 use super::{PytorchError, policy, value::Pickle};
+
+/// Bytes of the record that ends an archive, without its comment.
+const END: usize = 22;
 
 type Archive = ZipArchive<Cursor<Vec<u8>>>;
 
@@ -36,15 +40,20 @@ impl ZipFile {
         // PyTorch writes zip64 records after the directory even where they are not needed. The default, which searches for
         // the directory, then takes its second entry for the first if that is as long as the records.
         let config = Config { archive_offset: ArchiveOffset::Known(0) };
+        if !has_end(&bytes) {
+            return Err(PytorchError::CutShort(bytes.len()));
+        }
         let mut archive = ZipArchive::with_config(config, Cursor::new(bytes))?;
         if archive.has_duplicate_names() {
             return Err(ZipError::InvalidArchive("two entries have the same name".into()).into());
         }
-        let folder = {
-            let names = archive.file_names_raw().filter_map(|name| str::from_utf8(name).ok());
-            let mut folders = names.filter_map(|name| name.strip_suffix("/data.pkl"));
-            folders.next().ok_or(PytorchError::NoPickle)?.to_owned()
+        let names = || archive.file_names_raw().map(String::from_utf8_lossy);
+        let Some(folder) = names().find_map(|name| Some(name.strip_suffix("/data.pkl")?.to_owned())) else {
+            return Err(PytorchError::NoPickle(names().next().map_or("nothing".into(), Cow::into_owned)));
         };
+        if archive.index_for_name(&format!("{folder}/constants.pkl")).is_some() {
+            return Err(PytorchError::TorchScript);
+        }
         let byte_order = format!("{folder}/byteorder");
         // Absent before PyTorch 2.1.
         if archive.index_for_name(&byte_order).is_some() {
@@ -64,6 +73,12 @@ impl ZipFile {
     pub fn storage(&self, key: &str) -> Result<Vec<u8>, PytorchError> {
         read(&mut self.archive.borrow_mut(), &format!("{}/data/{key}", self.folder))
     }
+}
+
+/// Returns whether the archive has the record that ends it. Only a comment of up to 64 KiB may follow.
+fn has_end(bytes: &[u8]) -> bool {
+    let tail = &bytes[bytes.len().saturating_sub(END + usize::from(u16::MAX))..];
+    tail.windows(4).any(|window| window == b"PK\x05\x06")
 }
 
 /// Reads an entry of the archive.

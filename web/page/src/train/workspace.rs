@@ -133,7 +133,10 @@ impl Workspace {
     pub fn open(self, files: Vec<UserFile>) {
         self.error.set(None);
         let is_record = |path: &str| path.ends_with(".jsonl") || path.ends_with(".json");
-        let is_network = |path: &str| [".safetensors", ".pth", ".pt", ".tar"].iter().any(|end| path.ends_with(end));
+        let is_network = |path: &str| {
+            let path = path.to_lowercase();
+            [".safetensors", ".pth", ".pt", ".tar", ".ckpt"].iter().any(|end| path.ends_with(end))
+        };
         let records: Vec<UserFile> = files.iter().filter(|(path, _)| is_record(path)).cloned().collect();
         if files.is_empty() {
             self.error.set(Some("There are no files in that folder.".into()));

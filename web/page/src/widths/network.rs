@@ -46,7 +46,8 @@ pub fn NetworkPanel(viewer: Viewer, device: RwSignal<DeviceChoice>) -> impl Into
                     </button>
                 })}
                 <FileInput
-                    label="Drop or choose a checkpoint (.safetensors, .pth.tar)" accept=".safetensors,.tar,.pth,.pt"
+                    label="Drop or choose a network (safetensors or PyTorch)"
+                    accept=".safetensors,.tar,.pth,.pt,.ckpt,.bin"
                     on_file=load on_error=fail
                 />
                 <label class="device">"Device "
