@@ -4,7 +4,14 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use slimclr_core::{encoder::EncoderConfig, interchange::pretrained::Pretrained, parameter::Transfer};
+use slimclr_core::{
+    encoder::EncoderConfig,
+    interchange::{
+        pretrained::{Cause, Pretrained},
+        safetensors_file::SafetensorsError,
+    },
+    parameter::Transfer,
+};
 
 use crate::run_folder::RunFolder;
 
@@ -14,15 +21,19 @@ use crate::run_folder::RunFolder;
 /// # Errors
 /// If it is none of these, or damaged.
 pub fn open(path: &Path) -> Result<Pretrained> {
-    let (path, bytes) = if path.is_dir() {
+    if path.is_dir() {
         let folder = RunFolder::open(path)?;
-        (folder.checkpoint_path(), folder.checkpoint()?)
-    } else if path.exists() {
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        (path.to_owned(), bytes)
-    } else {
+        let name = folder.checkpoint_path().display().to_string();
+        return Pretrained::read(&name, folder.checkpoint()?).map_err(|error| match *error.cause {
+            Cause::Checkpoint(error) => folder.unusable_checkpoint(&error),
+            Cause::NotANetwork(error) => folder.unusable_checkpoint(&SafetensorsError::from(error).into()),
+            _ => error.into(),
+        });
+    }
+    if !path.exists() {
         bail!("{} does not exist: name a run's folder, a checkpoint or a PyTorch file", path.display());
-    };
+    }
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let trained = Pretrained::read(&path.display().to_string(), bytes)?;
     if let Some(description) = trained.description() {
         eprintln!("{description}");
@@ -34,7 +45,7 @@ pub fn open(path: &Path) -> Result<Pretrained> {
 pub fn other_backbone(file: &str, found: &EncoderConfig) -> String {
     let backbone = found.backbone.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     format!(
-        "--init {file} is a {found}: choose another file, or set --backbone {backbone} --depth {} --multiplier {}",
+        "--init {file} is {found}: choose another file, or set --backbone {backbone} --depth {} --multiplier {}",
         found.depth, found.multiplier
     )
 }

@@ -1,9 +1,9 @@
 //! Resuming a run: no other process may train it, what its log speaks of must be there, and its images must be those that
 //! it was trained on.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 use slimclr_core::{
     checkpoint::Checkpoint,
@@ -57,7 +57,7 @@ impl Resumption {
         let Request { config, gives_data, accepts_changed_images, instead } = request;
         let bytes = folder.latest_checkpoint()?;
         let checkpoint = bytes.as_deref().map(Checkpoint::read).transpose();
-        let checkpoint = checkpoint.with_context(|| folder.checkpoint_context())?;
+        let checkpoint = checkpoint.map_err(|error| folder.unusable_checkpoint(&error))?;
         if let Some(checkpoint) = &checkpoint {
             folder.check_latest(checkpoint.step())?;
             options::check_resumable(checkpoint.config(), &config, instead)?;
@@ -101,7 +101,7 @@ impl Resumption {
         match &self.checkpoint {
             Some(bytes) => Checkpoint::read(bytes)
                 .and_then(|checkpoint| checkpoint.resume(device))
-                .with_context(|| self.folder.checkpoint_context()),
+                .map_err(|error| self.folder.unusable_checkpoint(&error)),
             None => {
                 let init = RunImages::of(&self.folder)?.locate(&self.config.init).path;
                 new_trainer(&Config { init, ..self.config.clone() }, device)
@@ -133,15 +133,15 @@ fn scheduled_images(checkpoint: Option<&Checkpoint>, folder: &RunFolder) -> Resu
     Ok(Event::latest_start(&folder.events()?).map(|started| started.images))
 }
 
-/// Returns the command that trains a new run with the options of the run in `folder` and the flags `changes`, from its
-/// weights if it has any.
+/// Returns the command that trains a new run with the options of the run in `folder` and the flags `changes`, from the
+/// weights in `init`, if any.
 ///
 /// # Errors
 /// If what the folder keeps cannot be read.
-pub fn new_run_command(folder: &RunFolder, changes: Vec<OsString>) -> Result<String> {
+pub fn new_run_command(folder: &RunFolder, init: Option<&Path>, changes: Vec<OsString>) -> Result<String> {
     let mut arguments = vec!["pretrain".into(), "--config".into(), folder.config_path().into_os_string()];
-    if folder.checkpoint_path().is_file() {
-        arguments.extend(["--init".into(), folder.path().into()]);
+    if let Some(init) = init {
+        arguments.extend(["--init".into(), init.into()]);
     }
     let data = folder.config()?.data;
     let found = RunImages::of(folder)?.locate(&data).path;

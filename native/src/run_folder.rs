@@ -6,9 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use slimclr_core::{
-    config::Config, dataset::DatasetSummary, event::Event, interference::landscape::Landscape, train::Artifact,
+    checkpoint::CheckpointError, config::Config, dataset::DatasetSummary, event::Event,
+    interference::landscape::Landscape, train::Artifact,
 };
 use slimclr_report::{Neighbours, Report};
 
@@ -242,6 +243,11 @@ impl RunFolder {
         read_optional(&self.path.join(GRADIENTS).join(step_file_name(step)))
     }
 
+    /// Returns the path of the latest snapshot, if there is one and the folder can be read.
+    fn latest_snapshot(&self) -> Option<PathBuf> {
+        self.snapshots().ok()?.pop().map(|(_, path)| path)
+    }
+
     /// Lists the files of a sub-folder that are named by step, in order; an absent folder has none.
     fn step_files(&self, folder: &str) -> Result<Vec<(u64, PathBuf)>> {
         let folder = self.path.join(folder);
@@ -287,7 +293,7 @@ impl RunFolder {
             bail!(
                 "{} is gone: {EVENTS} says that it was saved after step {step}. Put it back, or train a new run: {}",
                 path.display(),
-                new_run_command(self, Vec::new())?
+                new_run_command(self, self.latest_snapshot().as_deref(), Vec::new())?
             );
         }
         Ok(bytes)
@@ -314,9 +320,21 @@ impl RunFolder {
         Ok(events.iter().filter(|event| matches!(event, Event::Checkpoint { .. })).map(Event::step).max())
     }
 
-    /// Returns the context of errors about a checkpoint that cannot be used.
-    pub fn checkpoint_context(&self) -> String {
-        format!("{} cannot be used", self.checkpoint_path().display())
+    /// Returns the error that the latest checkpoint cannot be used, with what to do if it is damaged.
+    pub fn unusable_checkpoint(&self, error: &CheckpointError) -> Error {
+        let cause = format!("{} cannot be used: {error}", self.checkpoint_path().display());
+        if matches!(error, CheckpointError::Newer(_) | CheckpointError::Device(_)) {
+            return Error::msg(cause);
+        }
+        let snapshot = self.latest_snapshot();
+        let instead = match &snapshot {
+            Some(snapshot) => format!("use the latest snapshot, {}", snapshot.display()),
+            None => "put an intact one back".into(),
+        };
+        match new_run_command(self, snapshot.as_deref(), Vec::new()) {
+            Ok(command) => anyhow!("{cause}; {instead}, or train a new run: {command}"),
+            Err(_) => anyhow!("{cause}; {instead}"),
+        }
     }
 
     /// Reads the run's events in order, skipping truncated and damaged lines.

@@ -58,7 +58,7 @@ fn a_run_starts_from_a_plain_network() {
     let out = text(&folder.path().join("run"));
     let init = fixture("resnet50.safetensors");
     let start = |options: &[&str]| pretrain(&[&["--epochs", "0.01", "--init", &init, "--out", &out], options].concat());
-    refuses(&start(&[]), "is a ResNet-50 x0.015625: choose another file, or set --backbone resnet --depth 50");
+    refuses(&start(&[]), "is ResNet-50 x0.015625: choose another file, or set --backbone resnet --depth 50");
     let output = start(RESNET50);
     succeeds(&output);
     let line = "resnet50.safetensors: backbone; the head has other layers, so it starts anew";

@@ -157,8 +157,11 @@ fn a_run_is_not_overwritten_and_a_damaged_checkpoint_is_refused() {
         bytes.len() / 2,
         bytes.len()
     );
-    refuses(&slimclr(&["evaluate", &out]), &damage);
-    refuses(&slimclr(&["pretrain", "--resume", &out]), &damage);
+    let new_run = format!("or train a new run: slimclr pretrain --config {out}/config.toml --out ");
+    for command in [&["evaluate", &out][..], &["pretrain", "--resume", &out]] {
+        refuses(&slimclr(command), &damage);
+        refuses(&slimclr(command), &new_run);
+    }
 }
 
 #[test]

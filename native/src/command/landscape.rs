@@ -112,7 +112,7 @@ pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> 
             shell::path(&flags.run)
         )
     })?;
-    let checkpoint = Checkpoint::read(&bytes).with_context(|| folder.checkpoint_context())?;
+    let checkpoint = Checkpoint::read(&bytes).map_err(|error| folder.unusable_checkpoint(&error))?;
     let config = checkpoint.config();
     let widths = width_indices(&flags.widths, &config.network_widths()?).with_context(|| name.to_string())?;
     let dataset = RunImages::of(folder)?.open_unchanged(checkpoint.dataset(), |_| {
@@ -126,7 +126,7 @@ pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> 
     }
 
     let (device, device_name) = device::open(flags.device.as_ref().unwrap_or(&config.device))?;
-    let trainer = checkpoint.resume(&device).with_context(|| folder.checkpoint_context())?;
+    let trainer = checkpoint.resume(&device).map_err(|error| folder.unusable_checkpoint(&error))?;
     let mut surveyor = {
         let mut loader = Loader::new(dataset, config, None)?;
         let batches = schedule

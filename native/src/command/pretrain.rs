@@ -114,7 +114,8 @@ fn prepare_resumption(path: &Path, flags: &PretrainFlags, matches: &ArgMatches) 
     let lock = folder.lock()?;
     let started = folder.config()?;
     let config = options::merge(&started, None, &flags.options, matches)?;
-    let new_run = new_run_command(&folder, options::given(matches)?)?;
+    let new_run =
+        new_run_command(&folder, folder.checkpoint_path().is_file().then_some(path), options::given(matches)?)?;
     let instead = || format!("A new run can start from its weights: {new_run}");
     options::check_resumable(&started, &config, instead)?;
     let request = Request {
