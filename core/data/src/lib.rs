@@ -14,6 +14,7 @@ pub mod look;
 pub mod names;
 pub mod reduced;
 pub mod sampler;
+pub mod shards;
 pub mod sprite_sheet;
 
 use thiserror::Error;

@@ -9,6 +9,7 @@ use crate::{
     batch::{CroppedViews, HostBatch, HostViews, LabelledImages, Slot, ViewPairs},
     image::Image,
     reduced::ReducedImage,
+    shards::ShardOrder,
 };
 
 /// Draws a run's batches and makes views of their images.
@@ -20,6 +21,8 @@ pub struct Sampler {
     size: usize,
     batch: usize,
     seed: u64,
+    /// The order of images in shards; without it, an epoch visits all images in a random order.
+    shards: Option<ShardOrder>,
     /// The latest epoch and its order, kept because drawing it takes longer than a batch.
     order: Mutex<(u64, Vec<u32>)>,
 }
@@ -54,8 +57,14 @@ impl Sampler {
             size: config.image_size,
             batch: config.batch,
             seed: config.seed,
+            shards: None,
             order: Mutex::default(),
         }
+    }
+
+    /// Draws from images in shards, in their order.
+    pub fn with_shards(self, shards: ShardOrder) -> Self {
+        Self { shards: Some(shards), ..self }
     }
 
     /// Returns the side of the views, in pixels.
@@ -65,13 +74,23 @@ impl Sampler {
 
     /// Returns the epoch of `step`, and the indices of its batch among `images` training images.
     pub fn batch(&self, step: u64, images: usize) -> (u64, Vec<u32>) {
-        let steps_per_epoch = (images / self.batch) as u64;
-        let (epoch, place) = (step / steps_per_epoch, (step % steps_per_epoch) as usize * self.batch);
+        let (epoch, place) = self.place(step, images);
         let mut latest = self.order.lock().expect("nothing panics while it holds the order");
         if latest.0 != epoch || latest.1.len() != images {
-            *latest = (epoch, epoch_order(self.seed, epoch, images));
+            let order = match &self.shards {
+                Some(shards) => shards.epoch(self.seed, epoch),
+                None => epoch_order(self.seed, epoch, images),
+            };
+            *latest = (epoch, order);
         }
         (epoch, latest.1[place..place + self.batch].to_vec())
+    }
+
+    /// Returns what each stream of shards reads for the batches from `step` to the end of its epoch, among `images`
+    /// training images: indices in order ([`ShardOrder::streams`]). There are none without shards.
+    pub fn streams(&self, step: u64, images: usize) -> Vec<Vec<u32>> {
+        let (epoch, place) = self.place(step, images);
+        self.shards.as_ref().map(|shards| shards.streams(self.seed, epoch, place)).unwrap_or_default()
     }
 
     /// Plans each view of a batch's images, of `[width, height]` pixels each: the image's index and the random choices
@@ -213,6 +232,12 @@ impl Sampler {
         chunk
     }
 
+    /// Returns the epoch of `step` and the place of its batch in the epoch's order.
+    fn place(&self, step: u64, images: usize) -> (u64, usize) {
+        let steps_per_epoch = (images / self.batch) as u64;
+        (step / steps_per_epoch, (step % steps_per_epoch) as usize * self.batch)
+    }
+
     fn pixels(&self) -> usize {
         3 * self.size * self.size
     }
@@ -295,5 +320,15 @@ mod tests {
         let some = sample(1000, 100);
         assert!(some.len() == 100 && some.windows(2).all(|two| two[0] < two[1]));
         assert_eq!(sample(1000, 100), some);
+    }
+
+    #[test]
+    fn batches_of_shards_are_parts_of_their_order() {
+        let shards = ShardOrder::new([vec![1; 5], vec![1; 6]]);
+        let config = Config { batch: 4, ..Config::mini() };
+        let sampler = Sampler::new(&config, Normalisation::IMAGENET).with_shards(shards.clone());
+        let order = shards.epoch(config.seed, 1);
+        assert_eq!(sampler.batch(3, 11), (1, order[4..8].to_vec()));
+        assert_eq!(sampler.streams(3, 11), shards.streams(config.seed, 1, 4));
     }
 }

@@ -280,7 +280,7 @@ pub fn epoch_order(seed: u64, epoch: u64, len: usize) -> Vec<u32> {
 }
 
 /// Returns a generator whose state hashes all words and their number, so that similar words give unrelated generators.
-fn seeded(words: &[u64]) -> ViewRng {
+pub(crate) fn seeded(words: &[u64]) -> ViewRng {
     let state = words.iter().fold(words.len() as u64, |state, word| split_mix(state ^ word));
     ViewRng::new(state, split_mix(state))
 }
