@@ -32,6 +32,7 @@ use command::{
     experiment::Cifar10Flags,
     export::{self, ExportFlags},
     landscape::{self, LandscapeFlags},
+    pack::{self, PackFlags},
     pretrain::{self, PretrainFlags},
     profile::{self, ProfileFlags},
     report::{self, ReportFlags},
@@ -63,7 +64,7 @@ struct Cli {
 enum Subcommand {
     /// Train a small network on embedded images for a few minutes and write a report
     Demo(DemoFlags),
-    /// Download images to train on
+    /// Download images to train on, or pack a folder of them
     #[command(subcommand)]
     Data(DataSubcommand),
     /// Pre-train a slimmable network by MoCo v2, MoCo v3 or SimCLR, or train it on labels
@@ -115,6 +116,8 @@ enum DataSubcommand {
         #[arg(long, default_value = data::cifar10::FOLDER, value_name = "FOLDER")]
         out: PathBuf,
     },
+    /// Write a folder of images as shards: tar files of 1,000 images each, in WebDataset's layout
+    Pack(PackFlags),
 }
 
 fn main() -> ExitCode {
@@ -143,6 +146,7 @@ fn run() -> Result<ExitCode> {
         Some(Subcommand::Data(DataSubcommand::Cifar10 { out })) => {
             data::fetch::cifar10(out).map(|()| ExitCode::SUCCESS)
         }
+        Some(Subcommand::Data(DataSubcommand::Pack(flags))) => pack::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Pretrain(flags)) => pretrain::run(flags, subcommand_matches()),
         Some(Subcommand::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Report(flags)) => report::run(flags).map(|()| ExitCode::SUCCESS),

@@ -13,3 +13,4 @@ mod profile;
 mod program;
 mod report;
 mod run_identity;
+mod shards;

@@ -31,8 +31,15 @@ pub const TINY: &[&str] = &[
     "3",
 ];
 
+/// The program, with its caches apart from the user's.
+pub fn program() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_slimclr"));
+    program.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
+    program
+}
+
 pub fn slimclr(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_slimclr")).args(arguments).output().unwrap()
+    program().args(arguments).output().unwrap()
 }
 
 pub fn pretrain(arguments: &[&str]) -> Output {
@@ -88,12 +95,7 @@ pub fn losses(run: &Path) -> Vec<Value> {
 
 /// Starts the program, interrupts it once `run` has taken a step, and returns its standard error.
 pub fn interrupted(arguments: &[&str], run: &Path) -> String {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_slimclr"))
-        .args(arguments)
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = program().args(arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let log = run.join("events.jsonl");
     let start = Instant::now();
     while !fs::read_to_string(&log).is_ok_and(|log| log.contains("\"event\":\"step\"")) {

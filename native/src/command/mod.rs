@@ -5,6 +5,7 @@ pub mod evaluate;
 pub mod experiment;
 pub mod export;
 pub mod landscape;
+pub mod pack;
 pub mod pretrain;
 pub mod profile;
 pub mod report;

@@ -26,7 +26,7 @@ use slimclr_core::{
     train::{Artifact, Host, Split},
 };
 
-use super::{Dataset, Images, Stored, damage::Damage};
+use super::{Dataset, Images, Stored, damage::Damage, shards::ShardReader};
 use crate::run_folder::RunFolder;
 
 /// Batches made in advance: enough to hide a slow one, few enough to keep memory small.
@@ -78,8 +78,12 @@ impl Loader {
     /// # Errors
     /// If threads cannot be started.
     pub fn new(dataset: Dataset, config: &Config, folder: Option<RunFolder>) -> Result<Self> {
+        let sampler = Sampler::new(config, dataset.summary().normalisation);
         let maker = BatchMaker {
-            sampler: Sampler::new(config, dataset.summary().normalisation),
+            sampler: match dataset.split(Split::Train) {
+                Images::Shards(images) => sampler.with_shards(images.order()),
+                _ => sampler,
+            },
             damage: Damage::new([Split::Train, Split::Test].map(|split| dataset.len(split)).iter().sum()),
             dataset,
             pool: rayon::ThreadPoolBuilder::new().build().context("cannot start threads")?,
@@ -117,13 +121,41 @@ impl Loader {
 /// Starts a thread that makes the batches from `step` on in advance.
 fn prefetch(maker: Arc<BatchMaker>, mut step: u64, finish: Finish) -> Receiver<Result<(u64, HostBatch)>> {
     let (send, receive) = sync_channel(PREFETCH);
+    let files = read_shards(&maker, step);
     // The thread ends when the loader is dropped, because sending then fails.
     thread::spawn(move || {
-        while send.send(maker.batch(step, finish).map(|views| (step, views))).is_ok() {
+        let next =
+            || files.as_ref().map(|files| files.recv().context("the thread that reads shards has ended")).transpose();
+        while send.send(next().and_then(|files| maker.batch(step, finish, files)).map(|views| (step, views))).is_ok() {
             step += 1;
         }
     });
     receive
+}
+
+/// Starts a thread that reads the image files of the batches from `step` on from shards, while earlier batches are made
+/// of others. Returns `None` if the training images are not in shards.
+fn read_shards(maker: &Arc<BatchMaker>, mut step: u64) -> Option<Receiver<Vec<Result<Vec<u8>>>>> {
+    let Images::Shards(images) = maker.dataset.split(Split::Train) else { return None };
+    let (maker, images) = (maker.clone(), images.clone());
+    let (send, receive) = sync_channel(1);
+    thread::spawn(move || {
+        let mut latest: Option<(u64, ShardReader)> = None;
+        loop {
+            let (epoch, batch) = maker.sampler.batch(step, images.len());
+            let (_, mut reader) = latest
+                .take()
+                .filter(|(of, _)| *of == epoch)
+                .unwrap_or_else(|| (epoch, ShardReader::start(&images, maker.sampler.streams(step, images.len()))));
+            let files = batch.into_iter().map(|index| reader.take(index)).collect();
+            if send.send(files).is_err() {
+                break;
+            }
+            latest = Some((epoch, reader));
+            step += 1;
+        }
+    });
+    Some(receive)
 }
 
 /// Warns at the end of a run, also of a failed one, of the damaged images.
@@ -176,22 +208,28 @@ impl BatchMaker {
     fn upload(&self, device: &Device) -> Option<DeviceImages> {
         match self.dataset.split(Split::Train) {
             Images::Memory(images) => DeviceImages::on_gpu(images.iter().map(|(image, _)| image), device),
-            Images::Files(_) => None,
+            Images::Files(_) | Images::Shards(_) => None,
         }
     }
 
-    /// Makes the views of `step`'s batch.
-    fn batch(&self, step: u64, finish: Finish) -> Result<HostBatch> {
+    /// Makes the views of `step`'s batch. `files` are those of its images, if they were read before.
+    fn batch(&self, step: u64, finish: Finish, files: Option<Vec<Result<Vec<u8>>>>) -> Result<HostBatch> {
         let (epoch, batch) = self.sampler.batch(step, self.dataset.len(Split::Train));
         let mut views = self.sampler.buffers(finish);
         let slots = self.sampler.slots(&mut views);
+        let files: Vec<Option<Result<Vec<u8>>>> = match files {
+            Some(files) => files.into_iter().map(Some).collect(),
+            None => batch.iter().map(|_| None).collect(),
+        };
         let labels = self.pool.install(|| {
             slots
                 .into_par_iter()
                 .zip(batch)
-                .map_init(Augmenter::new, |augmenter, (slots, index)| {
+                .zip(files)
+                .map_init(Augmenter::new, |augmenter, ((slots, index), file)| {
+                    let file = file.map(|file| file.map(Stored::Encoded));
                     let reduction = |size| self.sampler.reduction((epoch, index), size);
-                    let (decoded, image) = self.decode_or_next(index as usize, reduction)?;
+                    let (decoded, image) = self.decode_or_next(index as usize, file, reduction)?;
                     self.sampler.view(augmenter, &image, (epoch, index), slots)?;
                     anyhow::Ok(self.dataset.label(Split::Train, decoded))
                 })
@@ -201,36 +239,38 @@ impl BatchMaker {
     }
 
     /// Decodes the training image at `index`, or the next one that is not damaged, at the reduction that is right for
-    /// its size. Returns it with its index.
+    /// its size. Returns it with its index. `file` is the image, if it was read before.
     fn decode_or_next<'a>(
         &'a self,
         index: usize,
+        mut file: Option<Result<Stored<'a>>>,
         reduction: impl Fn([usize; 2]) -> usize,
     ) -> Result<(usize, ReducedImage<'a>)> {
         let images = self.dataset.len(Split::Train);
         for offset in 0..images {
             let index = (index + offset) % images;
             let decode = |stored: Stored<'a>| stored.decode_reduced(&reduction);
-            if let Some(image) = self.unless_damaged(Split::Train, index, decode)? {
+            if let Some(image) = self.unless_damaged((Split::Train, index), file.take(), decode)? {
                 return Ok((index, image));
             }
         }
         bail!("{}: no training image can be decoded; replace the damaged files", self.dataset.name)
     }
 
-    /// Reads the image at `index`, and decodes it by `decode`. Returns `None`, and remembers it, if it is damaged. If the
-    /// folder of the images is gone, waits for it.
+    /// Decodes the image at `index` by `decode`, and reads it first unless it is `file`. Returns `None`, and remembers it,
+    /// if it is damaged. If the folder of the images is gone, waits for it.
     fn unless_damaged<'a, T>(
         &'a self,
-        split: Split,
-        index: usize,
+        (split, index): (Split, usize),
+        mut file: Option<Result<Stored<'a>>>,
         decode: impl Fn(Stored<'a>) -> Result<T>,
     ) -> Result<Option<T>> {
         if self.damage.is_known(split, index) {
             return Ok(None);
         }
         loop {
-            let error = match self.dataset.stored(split, index).map(&decode) {
+            let stored = file.take().unwrap_or_else(|| self.dataset.stored(split, index));
+            let error = match stored.map(&decode) {
                 Ok(Ok(image)) => return Ok(Some(image)),
                 Ok(Err(damaged)) => damaged,
                 Err(unread) => match self.dataset.root() {
@@ -252,7 +292,9 @@ impl BatchMaker {
             (start..end)
                 .into_par_iter()
                 .map_init(Augmenter::new, |augmenter, index| {
-                    let Some(image) = self.unless_damaged(split, index, Stored::decode)? else { return Ok(None) };
+                    let Some(image) = self.unless_damaged((split, index), None, Stored::decode)? else {
+                        return Ok(None);
+                    };
                     let pixels = self.sampler.centre(augmenter, &image)?;
                     Ok(Some((index, self.dataset.label(split, index), pixels)))
                 })
@@ -267,7 +309,9 @@ impl BatchMaker {
         let Some(indices) = sample.chunks(PAIRS_AT_ONCE).nth(chunk) else { return Ok(None) };
         let pairs: Vec<[Vec<f32>; 2]> = self.pool.install(|| {
             let pair = |augmenter: &mut Augmenter, index: &usize| {
-                let Some(image) = self.unless_damaged(Split::Test, *index, Stored::decode)? else { return Ok(None) };
+                let Some(image) = self.unless_damaged((Split::Test, *index), None, Stored::decode)? else {
+                    return Ok(None);
+                };
                 Ok(Some(self.sampler.pair(augmenter, &image, *index)?))
             };
             let pairs = indices.par_iter().map_init(Augmenter::new, pair);
@@ -276,3 +320,6 @@ impl BatchMaker {
         Ok(Some(self.sampler.pairs(pairs)))
     }
 }
+
+#[cfg(test)]
+mod throughput;

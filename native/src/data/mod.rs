@@ -6,11 +6,13 @@ pub mod embedded;
 pub mod fetch;
 pub mod folder;
 pub mod loader;
+pub mod shards;
 
 use std::{
     borrow::Cow,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, bail};
@@ -23,7 +25,7 @@ use slimclr_core::{
     train::Split,
 };
 
-use self::fetch::hex;
+use self::{fetch::hex, shards::ShardImages};
 
 /// The value of the option `data` for the embedded images.
 pub const EMBEDDED: &str = "embedded";
@@ -45,6 +47,8 @@ pub enum Images {
     Memory(Vec<(Image, u32)>),
     /// Files, decoded on demand, and labels.
     Files(Vec<(PathBuf, u32)>),
+    /// Samples of tar files, decoded on demand.
+    Shards(Arc<ShardImages>),
 }
 
 /// An image as its source holds it.
@@ -85,6 +89,7 @@ impl Images {
         match self {
             Self::Memory(images) => images.len(),
             Self::Files(files) => files.len(),
+            Self::Shards(images) => images.len(),
         }
     }
 
@@ -101,6 +106,13 @@ impl Images {
             Self::Files(files) => {
                 for (path, label) in files {
                     let name = path.strip_prefix(root).unwrap_or(path);
+                    digest.update(name.to_string_lossy().as_bytes());
+                    digest.update([0]);
+                    digest.update(label.to_le_bytes());
+                }
+            }
+            Self::Shards(images) => {
+                for (name, label) in images.names() {
                     digest.update(name.to_string_lossy().as_bytes());
                     digest.update([0]);
                     digest.update(label.to_le_bytes());
@@ -130,7 +142,7 @@ impl Dataset {
     }
 
     /// Opens the data set that the option `data` names: the embedded images, a folder of CIFAR-10's binary batches,
-    /// or a folder of images.
+    /// a folder of images, or shards.
     ///
     /// # Errors
     /// If there is no such folder, or it has no usable images.
@@ -138,9 +150,12 @@ impl Dataset {
         if data == EMBEDDED {
             return Ok(embedded::dataset());
         }
+        if let Some(shards) = shards::named_by(data)? {
+            return shards::open(data, shards);
+        }
         let path = Path::new(data);
         if !path.is_dir() {
-            bail!("data = '{data}': there is no such folder; use '{EMBEDDED}' or a folder of images");
+            bail!("data = '{data}': there is no such folder; use '{EMBEDDED}', a folder of images, or shards");
         }
         if cifar10::has_batches(path) { cifar10::read(path) } else { folder::scan(path) }
     }
@@ -155,6 +170,7 @@ impl Dataset {
         match self.split(split) {
             Images::Memory(images) => images[index].1,
             Images::Files(files) => files[index].1,
+            Images::Shards(images) => images.label(index),
         }
     }
 
@@ -172,6 +188,7 @@ impl Dataset {
         match self.split(split) {
             Images::Memory(_) => None,
             Images::Files(files) => Some(files[index].0.clone()),
+            Images::Shards(images) => Some(images.path(index)),
         }
     }
 
@@ -192,10 +209,12 @@ impl Dataset {
     /// # Errors
     /// If its file cannot be read.
     pub fn stored(&self, split: Split, index: usize) -> Result<Stored<'_>> {
-        match self.split(split) {
-            Images::Memory(images) => Ok(Stored::Decoded(&images[index].0)),
-            Images::Files(files) => Ok(Stored::Encoded(folder::read(&files[index].0)?)),
-        }
+        let file = match self.split(split) {
+            Images::Memory(images) => return Ok(Stored::Decoded(&images[index].0)),
+            Images::Files(files) => folder::read(&files[index].0)?,
+            Images::Shards(images) => images.read(index)?,
+        };
+        Ok(Stored::Encoded(file))
     }
 
     /// Passes to `digest` what identifies these images. Of files, that is path, label, size and modification time,
@@ -216,6 +235,12 @@ impl Dataset {
                         let file =
                             fs::metadata(path).with_context(|| format!("cannot read {}", folder::shown_path(path)))?;
                         digest(format!("{path:?} {label} {} {:?}", file.len(), file.modified()?).as_bytes());
+                    }
+                }
+                Images::Shards(images) => {
+                    for path in images.shards() {
+                        let file = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+                        digest(format!("{path:?} {} {:?}", file.len(), file.modified()?).as_bytes());
                     }
                 }
             }

@@ -1,11 +1,12 @@
 //! Which members of a shard make a sample.
 
-use std::{collections::BTreeMap, mem};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 /// Extensions of members that are images. What they hold is recognised by content.
-const IMAGES: [&str; 10] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pnm"];
+const IMAGES: [&str; 14] =
+    ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "dib", "tif", "tiff", "ppm", "pgm", "pbm"];
 
 /// Above every class number: a set of images has at most this many classes.
 const CLASSES: u32 = 1 << 20;
@@ -25,7 +26,7 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// Name of the image's member.
-    pub name: String,
+    pub name: Box<str>,
     /// Place of its first byte in the shard.
     pub offset: u64,
     /// Its bytes.
@@ -40,11 +41,11 @@ pub struct Sample {
 pub enum Omission {
     /// A `.cls` that stands alone.
     NoImage,
-    /// A `.cls` that is not the number of a class.
+    /// An image whose `.cls` is not the number of a class.
     NotAClass,
     /// A member whose sample has one of the same kind already.
     Repeated,
-    /// The shard ends within or after this member, without the mark of its end.
+    /// A shard that is damaged, or ends without the mark of its end: what follows is not used.
     CutShort,
     /// An image without `.cls` beside others that have one.
     NoClass,
@@ -55,9 +56,11 @@ impl Omission {
     pub fn describe(self, count: usize) -> String {
         let (one, many) = match self {
             Self::NoImage => ("`.cls` without an image beside it", "`.cls` without an image beside them"),
-            Self::NotAClass => ("`.cls` that is not a class number", "`.cls` that are not class numbers"),
+            Self::NotAClass => ("image whose `.cls` is no class number", "images whose `.cls` is no class number"),
             Self::Repeated => ("repeated member", "repeated members"),
-            Self::CutShort => ("shard that is cut short", "shards that are cut short"),
+            Self::CutShort => {
+                ("rest of a shard that is cut short or damaged", "rests of shards that are cut short or damaged")
+            }
             Self::NoClass => ("image without a `.cls` beside it", "images without a `.cls` beside them"),
         };
         format!("{count} {}", if count == 1 { one } else { many })
@@ -94,7 +97,7 @@ pub struct Samples {
     omitted: Omitted,
     key: String,
     image: Option<Sample>,
-    /// The class of the current sample, with the name of its member.
+    /// The name of the current sample's `.cls`, and the number in it.
     class: Option<(String, Option<u32>)>,
 }
 
@@ -104,7 +107,7 @@ impl Samples {
         self.begin(key);
         match &self.image {
             Some(_) => self.omit(Omission::Repeated, name),
-            None => self.image = Some(Sample { name: name.to_owned(), offset, size, class: None }),
+            None => self.image = Some(Sample { name: name.into(), offset, size, class: None }),
         }
     }
 
@@ -115,11 +118,7 @@ impl Samples {
             return self.omit(Omission::Repeated, name);
         }
         let number = str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
-        let number = number.filter(|number| *number < CLASSES);
-        if number.is_none() {
-            self.omit(Omission::NotAClass, name);
-        }
-        self.class = Some((name.to_owned(), number));
+        self.class = Some((name.to_owned(), number.filter(|number| *number < CLASSES)));
     }
 
     /// Records something that is not used.
@@ -141,10 +140,9 @@ impl Samples {
     }
 
     fn end(&mut self) {
-        match (self.image.take(), mem::take(&mut self.class)) {
-            (Some(image), class) => {
-                self.found.push(Sample { class: class.and_then(|(_, number)| number), ..image });
-            }
+        match (self.image.take(), self.class.take()) {
+            (Some(_), Some((name, None))) => self.omit(Omission::NotAClass, &name),
+            (Some(image), class) => self.found.push(Sample { class: class.and_then(|(_, number)| number), ..image }),
             (None, Some((name, _))) => self.omit(Omission::NoImage, &name),
             (None, None) => {}
         }
@@ -187,14 +185,13 @@ mod tests {
         samples.class("e", "e.cls", b"cat");
         samples.image("a", "a.jpg", 5120, 60);
         let (found, omitted) = samples.finish();
-        let found: Vec<_> = found.iter().map(|it| (it.name.as_str(), it.offset, it.size, it.class)).collect();
+        let found: Vec<_> = found.iter().map(|it| (&*it.name, it.offset, it.size, it.class)).collect();
         assert_eq!(
             found,
             [
                 ("a.jpg", 512, 10, Some(3)),
                 ("b.png", 1024, 20, Some(4)),
                 ("c.jpg", 2048, 30, None),
-                ("e.jpg", 4096, 50, None),
                 ("a.jpg", 5120, 60, None),
             ]
         );
@@ -218,7 +215,9 @@ mod tests {
             let mut samples = Samples::default();
             samples.image("a", "a.jpg", 0, 1);
             samples.class("a", "a.cls", text);
-            assert_eq!(samples.finish().0[0].class, expected, "{text:?}");
+            let found = samples.finish().0;
+            assert_eq!(found.first().and_then(|sample| sample.class), expected, "{text:?}");
+            assert_eq!(found.len(), usize::from(expected.is_some()), "{text:?}");
         }
     }
 }

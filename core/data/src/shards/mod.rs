@@ -8,4 +8,4 @@ mod pattern;
 
 pub use members::{Omission, Omitted, Role, Sample, Samples, role};
 pub use order::{BUFFER, STREAMS, ShardOrder};
-pub use pattern::{PatternError, expand};
+pub use pattern::{PatternError, expand, is_test};

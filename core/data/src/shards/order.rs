@@ -14,8 +14,8 @@ use crate::augment::{ViewRng, seeded};
 /// Streams that shards are dealt to. They can be read by separate threads, or machines.
 pub const STREAMS: usize = 16;
 
-/// Most bytes of encoded images in the buffer, about 4,900 images of ImageNet. A single larger image still fits.
-pub const BUFFER: u64 = 512 << 20;
+/// Most bytes of encoded images in the buffer, about 2,400 images of ImageNet. A single larger image still fits.
+pub const BUFFER: u64 = 256 << 20;
 
 /// The part of a data set's layout in shards that its order depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,8 @@
 //! Names of shards by a pattern with braces, expanded as bash does.
 
+/// Words of the names of shards of test images, or of their folder.
+const TEST_NAMES: [&str; 5] = ["val", "valid", "validation", "test", "testing"];
+
 /// Most names that a pattern may stand for.
 const MOST: usize = 1_000_000;
 
@@ -41,6 +44,15 @@ pub fn expand(pattern: &str) -> Result<Vec<String>, PatternError> {
         return Err(PatternError::TooMany);
     }
     Ok(choices.iter().flat_map(|choice| after.iter().map(move |after| format!("{before}{choice}{after}"))).collect())
+}
+
+/// Returns whether a shard is named as one of test images, itself or its folder, as in `imagenet-val-000000.tar` and
+/// `val/000000.tar`.
+pub fn is_test(path: &str) -> bool {
+    let mut parts = path.rsplit(['/', '\\']);
+    let is_test = |word: &str| TEST_NAMES.iter().any(|name| word.eq_ignore_ascii_case(name));
+    let names_test = |part: &str| part.split(|character: char| !character.is_alphabetic()).any(is_test);
+    parts.next().is_some_and(names_test) || parts.next().is_some_and(is_test)
 }
 
 /// Returns the place of the brace that closes the one at the start of `text`.
@@ -115,6 +127,16 @@ mod tests {
             assert_eq!(expand(pattern).unwrap(), expected, "{pattern}");
         }
         assert_eq!(expand("imagenet-{000000..001281}.tar").unwrap().len(), 1282);
+    }
+
+    #[test]
+    fn shards_of_test_images_are_known_by_name() {
+        for path in ["imagenet-val-000.tar", "a/val/000.tar", "VAL000.tar", "x_test.tar", "c:\\validation\\0.tar"] {
+            assert!(is_test(path), "{path}");
+        }
+        for path in ["train-000.tar", "valley-0.tar", "val/train/0.tar", "test-set/000.tar", ""] {
+            assert!(!is_test(path), "{path}");
+        }
     }
 
     #[test]

@@ -152,8 +152,9 @@ pub struct Config {
     /// Side of the augmented views (random crops), in pixels
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().image_size, help_heading = "Data"))]
     pub image_size: usize,
-    /// Images: 'embedded' (4,550 of CIFAR-10), a folder of CIFAR-10's binary batches, or a folder of images: with a
-    /// sub-folder for each class, perhaps below 'train' and 'val', or without labels
+    /// Images: 'embedded' (4,550 of CIFAR-10), a folder of CIFAR-10's binary batches, a folder of images (with a
+    /// sub-folder for each class, perhaps below 'train' and 'val', or without labels), or shards in WebDataset's layout
+    /// (their folder, or 'x-{000..099}.tar')
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().data, help_heading = "Data"))]
     pub data: String,
 

@@ -1,0 +1,100 @@
+//! Measures how fast images come from a folder of files and from the same images in shards. BENCHMARKS.md has the
+//! command.
+
+use std::{fs, path::Path, process::Command, time::Instant};
+
+use image::{ImageFormat, Rgb, RgbImage};
+use rayon::prelude::*;
+use slimclr_core::{augment::epoch_order, config::Config, train::Split};
+
+use super::{Loader, prefetch};
+use crate::{
+    command::pack::pack,
+    data::{Dataset, Images, shards::ShardReader},
+};
+
+const IMAGES: usize = 4096;
+const BATCH: usize = 256;
+
+#[test]
+#[ignore = "a measurement, which takes minutes and writes 1 GB"]
+fn images_per_second() {
+    let root = tempfile::tempdir().unwrap();
+    let [folder, shards] = ["folder", "shards"].map(|name| root.path().join(name));
+    write(&folder);
+    pack(folder.to_str().unwrap(), &shards).unwrap();
+    println!("{:>28} {:>12} {:>12} {:>12}", "images/s", "read, cold", "read, cached", "two views");
+    for round in 1..=3 {
+        for source in [&folder, &shards] {
+            let name = format!("{}, round {round}", source.file_name().unwrap().display());
+            forget(source);
+            let cold = rate(|| read(source));
+            let cached = rate(|| read(source));
+            println!("{name:>28} {cold:>12.0} {cached:>12.0} {:>12.0}", rate(|| views(source)));
+        }
+    }
+}
+
+fn rate(read: impl Fn() -> usize) -> f64 {
+    let start = Instant::now();
+    read() as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Writes as many files as ImageNet has pixels and bytes in each: 500 x 375 JPEGs of about 110 kB.
+fn write(folder: &Path) {
+    let picture = |number: u32| {
+        let noise = |x: u32, y: u32| ((x * 7919 + y * 104_729 + number * 31).wrapping_mul(2_654_435_761) >> 26) as u8;
+        let pixels = RgbImage::from_fn(500, 375, |x, y| {
+            let noise = noise(x, y);
+            Rgb([(x / 2) as u8 ^ noise, (y / 2) as u8 ^ noise, noise.wrapping_mul(3)])
+        });
+        let mut file = std::io::Cursor::new(Vec::new());
+        pixels.write_to(&mut file, ImageFormat::Jpeg).unwrap();
+        file.into_inner()
+    };
+    let pictures: Vec<Vec<u8>> = (0..64).into_par_iter().map(picture).collect();
+    println!("{} bytes an image", pictures.iter().map(Vec::len).sum::<usize>() / pictures.len());
+    for number in 0..IMAGES * 10 / 9 + 9 {
+        let class = folder.join(format!("{}", number % 16));
+        fs::create_dir_all(&class).unwrap();
+        fs::write(class.join(format!("{number}.jpg")), &pictures[number % pictures.len()]).unwrap();
+    }
+}
+
+/// Drops the files of a folder from the page cache.
+fn forget(folder: &Path) {
+    let find = Command::new("sh")
+        .arg("-c")
+        .arg("sync; find \"$0\" -type f -exec dd if={} iflag=nocache count=0 status=none \\;")
+        .arg(folder)
+        .status();
+    assert!(find.unwrap().success());
+}
+
+/// Reads all training images in the order of an epoch, as the loader does, without decoding.
+fn read(source: &Path) -> usize {
+    let dataset = Dataset::open(source.to_str().unwrap()).unwrap();
+    let images = dataset.len(Split::Train);
+    match dataset.split(Split::Train) {
+        Images::Shards(shards) => {
+            let order = shards.order();
+            let mut reader = ShardReader::start(shards, order.streams(0, 0, 0));
+            order.epoch(0, 0).into_iter().for_each(|index| assert!(reader.take(index).is_ok()));
+        }
+        _ => {
+            let read = |index: u32| assert!(dataset.stored(Split::Train, index as usize).is_ok());
+            epoch_order(0, 0, images).into_par_iter().for_each(read);
+        }
+    }
+    images
+}
+
+/// Makes two views of 224 pixels of every training image.
+fn views(source: &Path) -> usize {
+    let config = Config { batch: BATCH, ..Config::imagenet_mocov2() };
+    let loader = Loader::new(Dataset::open(source.to_str().unwrap()).unwrap(), &config, None).unwrap();
+    let batches = loader.images().len(Split::Train) / BATCH;
+    let made = prefetch(loader.maker.clone(), 0, Finish::Host);
+    (0..batches).for_each(|_| assert!(made.recv().unwrap().is_ok()));
+    batches * BATCH
+}
