@@ -4,6 +4,7 @@ mod index;
 mod reader;
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
@@ -138,6 +139,10 @@ pub fn named_by(data: &str) -> Result<Option<Vec<PathBuf>>> {
                 missing.len()
             ),
         }
+    }
+    let mut seen = HashSet::new();
+    if let Some(twice) = paths.iter().find(|path| !seen.insert(*path)) {
+        bail!("data = '{data}': the pattern names {} twice", shown_path(twice));
     }
     Ok(Some(paths))
 }
