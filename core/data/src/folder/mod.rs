@@ -265,22 +265,20 @@ fn is_separator(byte: &u8) -> bool {
 /// Says in a line what is used and what is not.
 impl fmt::Display for Contents {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let train = counted(self.train.len(), "image", "images");
-        match self.classes.len() {
-            0 => write!(formatter, "{train} without labels")?,
-            classes => write!(formatter, "{train} in {classes} classes")?,
-        }
-        write!(
-            formatter,
-            " to train on, {}{} to test",
-            self.test.len(),
-            if self.is_held_out { " held out" } else { "" }
-        )?;
+        let used = used([self.train.len(), self.test.len()], self.classes.len(), self.is_held_out);
+        write!(formatter, "{used}")?;
         if !self.unused.is_empty() {
             write!(formatter, "; not used: {}", self.unused)?;
         }
         Ok(())
     }
+}
+
+/// Says how many images of how many classes are trained on, and tested.
+pub fn used([train, test]: [usize; 2], classes: usize, is_held_out: bool) -> String {
+    let images = counted(train, "image", "images");
+    let labels = if classes == 0 { "without labels".into() } else { format!("in {classes} classes") };
+    format!("{images} {labels} to train on, {test}{} to test", if is_held_out { " held out" } else { "" })
 }
 
 #[cfg(test)]

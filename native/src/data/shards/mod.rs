@@ -15,14 +15,15 @@ use rayon::prelude::*;
 use slimclr_core::{
     augment::Normalisation,
     data::{
-        folder::{HOLD_OUT, hold_out},
+        folder::{hold_out, used},
+        names::shown,
         shards::{Omission, Omitted, Sample, ShardOrder, expand, is_test},
     },
 };
 
 use self::index::Index;
 pub use self::reader::ShardReader;
-use super::{Dataset, Images};
+use super::{Dataset, Images, folder::shown_path};
 use crate::terminal::bar;
 
 /// The file of the classes' names beside the shards, one a line.
@@ -127,7 +128,7 @@ pub fn named_by(data: &str) -> Result<Option<Vec<PathBuf>>> {
         expand(data).with_context(|| format!("data = '{data}'"))?.into_iter().map(PathBuf::from).collect();
     let missing: Vec<&PathBuf> = paths.iter().filter(|path| !path.is_file()).collect();
     if let [first, ..] = missing[..] {
-        let (first, hint) = (shown(&first.to_string_lossy()), pattern_hint(data));
+        let (first, hint) = (shown_path(first), pattern_hint(data));
         match paths.len() {
             1 => bail!("data = '{data}': there is no such file{hint}"),
             all if all == missing.len() => {
@@ -155,7 +156,7 @@ fn pattern_hint(data: &str) -> &'static str {
 /// Lists the tar files of a folder without images or sub-folders.
 fn in_folder(folder: &Path) -> Result<Option<Vec<PathBuf>>> {
     let list = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
-    let mut paths = list().with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut paths = list().with_context(|| format!("cannot list {}", shown_path(folder)))?;
     let is_shard =
         |path: &PathBuf| path.extension().is_some_and(|it| it.eq_ignore_ascii_case(EXTENSION)) && path.is_file();
     let is_shards = paths.iter().any(is_shard) && !paths.iter().any(|path| path.is_dir());
@@ -200,12 +201,10 @@ pub fn open(data: &str, shards: Vec<PathBuf>) -> Result<Dataset> {
         }
     }
     let unused = describe(&omitted);
-    if !unused.is_empty() {
-        eprintln!("warning: not used of {data}: {unused}");
-    }
+    let unused = if unused.is_empty() { unused } else { format!("; not used: {unused}") };
     let [mut train, mut test] = splits;
     if train.is_empty() {
-        bail!("data = '{data}': there are no images to train on in {} shards", shards.len());
+        bail!("data = '{data}': there are no images to train on in {} shards{unused}", shards.len());
     }
     if !has_test {
         test = hold_out(&mut train);
@@ -213,17 +212,18 @@ pub fn open(data: &str, shards: Vec<PathBuf>) -> Result<Dataset> {
     if test.is_empty() {
         bail!(
             "data = '{data}': there are no test images; add shards named 'val', as in '{{train,val}}-{{000..009}}.tar', or \
-             at least {HOLD_OUT} images of a class"
+             more images of a class"
         );
     }
+    let folder = shards[0].parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let classes = if has_labels {
-        let last = train.iter().chain(&test).map(|(_, label)| *label).max().unwrap_or(0);
-        class_names(shards[0].parent().unwrap_or(Path::new("")), last)?
+        class_names(folder, train.iter().chain(&test).map(|(_, label)| *label).max().unwrap_or(0))?
     } else {
         Vec::new()
     };
+    eprintln!("{}{unused}", used([train.len(), test.len()], classes.len(), !has_test));
     let images = [train, test].map(|images| Images::Shards(ShardImages { shards: shards.clone(), images }.into()));
-    Ok(Dataset::new(data.into(), Path::new(""), (classes, Normalisation::IMAGENET), images))
+    Ok(Dataset::new(data.into(), folder, (classes, Normalisation::IMAGENET), images))
 }
 
 fn omit(omitted: &mut Omitted, why: Omission, count: usize, name: impl FnOnce() -> String) {
@@ -253,7 +253,7 @@ fn class_names(folder: &Path, last: u32) -> Result<Vec<String>> {
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let names: Vec<String> = text.lines().map(shown).collect();
+    let names: Vec<String> = text.lines().map(|name| shown(name.as_bytes())).collect();
     if names.len() <= last as usize {
         bail!(
             "{} names {} classes, but the shards have class number {last}: give each class, from 0 on, a line",
@@ -262,14 +262,6 @@ fn class_names(folder: &Path, last: u32) -> Result<Vec<String>> {
         );
     }
     Ok(names)
-}
-
-fn shown_path(path: &Path) -> String {
-    shown(&path.to_string_lossy())
-}
-
-fn shown(name: &str) -> String {
-    name.chars().flat_map(|it| if it.is_control() { it.escape_default().collect() } else { vec![it] }).collect()
 }
 
 #[cfg(test)]
