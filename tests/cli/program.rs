@@ -34,7 +34,7 @@ pub const TINY: &[&str] = &[
 /// The program, with its caches apart from the user's.
 pub fn program() -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_slimclr"));
-    program.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
+    program.env("SLIMCLR_CACHE", env!("CARGO_TARGET_TMPDIR"));
     program
 }
 

@@ -1,7 +1,6 @@
 //! The samples of a shard, listed by the headers of its tar file and kept in the user's cache.
 
 use std::{
-    env,
     fs::{self, File},
     io::{Read, Seek},
     path::{Path, PathBuf},
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use slimclr_core::data::shards::{Omission, Omitted, Role, Sample, Samples, role};
 
-use crate::data::fetch::hex;
+use crate::{cache_folder::cache_folder, data::fetch::hex};
 
 /// Bytes of a tar file's header, and of the unit that members are padded to.
 const BLOCK: u64 = 512;
@@ -130,9 +129,7 @@ fn check_format(file: &mut File) -> Result<()> {
 
 /// Returns the path of a shard's cached index; `None` without a folder for caches.
 fn cached(shard: &Path) -> Option<PathBuf> {
-    let folder = |variable| env::var_os(variable).filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    let caches = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
     let path = fs::canonicalize(shard).ok()?;
     let name = hex(&Sha256::digest(path.as_os_str().as_encoded_bytes()));
-    Some(caches.join("slimclr/shards").join(format!("{name}.json")))
+    Some(cache_folder()?.join("shards").join(format!("{name}.json")))
 }
