@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command, time::Instant};
 
 use image::{ImageFormat, Rgb, RgbImage};
 use rayon::prelude::*;
-use slimclr_core::{augment::epoch_order, config::Config, train::Split};
+use slimclr_core::{augment::epoch_order, config::Config, data::sampler::Finish, train::Split};
 
 use super::{Loader, prefetch};
 use crate::{
