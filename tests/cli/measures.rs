@@ -106,3 +106,15 @@ fn images_with_labels_have_the_measures_too_and_errors_above_zero() {
     let table = String::from_utf8_lossy(&trained.stdout).into_owned();
     assert!(table.contains("kNN after") && table.contains("uniformity"), "{table}");
 }
+
+#[test]
+fn a_single_test_image_is_not_compared_but_training_images_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let [images, run] = ["images", "run"].map(|name| folder.path().join(name));
+    image_folder(&images, &["."], 12, 12);
+    succeeds(&pretrain(&["--data", &text(&images), "--epochs", "1", "--out", &text(&run)]));
+    let evaluated = evaluated(&run);
+    assert_eq!(evaluated.len(), 8, "four widths, before and after training");
+    evaluated.iter().for_each(|event| assert_measured(event));
+    succeeds(&slimclr(&["evaluate", &text(&run)]));
+}

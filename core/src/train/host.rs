@@ -17,6 +17,14 @@ pub enum Split {
     Test,
 }
 
+impl Split {
+    /// Returns the split whose augmented views evaluations compare: the test images, or the training images if there
+    /// are fewer than two test images.
+    pub fn of_pairs(dataset: &DatasetSummary) -> Self {
+        if dataset.test.images < 2 { Self::Train } else { Self::Test }
+    }
+}
+
 /// The program around a run: it supplies images and a clock, and stores files.
 #[allow(async_fn_in_trait, reason = "the loop and its host run on one thread")]
 pub trait Host {
@@ -36,8 +44,8 @@ pub trait Host {
     /// size.
     async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<LabelledImages>, Self::Error>;
 
-    /// Returns two views of each image of a chunk of some test images, or `None` after the last chunk. Chunks are
-    /// numbered from 0 and have any size; images and views are the same at every call.
+    /// Returns two views of each image of a chunk of a sample of [`Split::of_pairs`], or `None` after the last chunk.
+    /// Chunks are numbered from 0 and have any size; images and views are the same at every call.
     async fn view_pairs(&mut self, chunk: usize) -> Result<Option<ViewPairs>, Self::Error>;
 
     /// Stores a file of the run.

@@ -35,7 +35,7 @@ const PREFETCH: usize = 3;
 /// Images per evaluation batch.
 const CHUNK: usize = 250;
 
-/// Test images whose views are compared in an evaluation: enough for two digits, few beside those that kNN needs.
+/// Images whose views are compared in an evaluation: enough for two digits, few beside those that kNN needs.
 const PAIRS: usize = 512;
 
 /// Of those, the ones that pass through the network at once.
@@ -305,11 +305,12 @@ impl BatchMaker {
     }
 
     fn view_pairs(&self, chunk: usize) -> Result<Option<ViewPairs>> {
-        let sample = sample(self.dataset.len(Split::Test), PAIRS);
+        let split = Split::of_pairs(self.dataset.summary());
+        let sample = sample(self.dataset.len(split), PAIRS);
         let Some(indices) = sample.chunks(PAIRS_AT_ONCE).nth(chunk) else { return Ok(None) };
         let pairs: Vec<[Vec<f32>; 2]> = self.pool.install(|| {
             let pair = |augmenter: &mut Augmenter, index: &usize| {
-                let Some(image) = self.unless_damaged((Split::Test, *index), None, Stored::decode)? else {
+                let Some(image) = self.unless_damaged((split, *index), None, Stored::decode)? else {
                     return Ok(None);
                 };
                 Ok(Some(self.sampler.pair(augmenter, &image, *index)?))

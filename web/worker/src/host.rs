@@ -27,7 +27,7 @@ use crate::{
 
 /// Images evaluated in the training and the test split: enough to show a trend without delaying training much.
 const EVALUATED: [usize; 2] = [1000, 500];
-/// Test images whose views are compared in an evaluation.
+/// Images whose views are compared in an evaluation.
 const PAIRS: usize = 128;
 /// Images evaluated before the worker yields to the browser.
 const CHUNK: usize = 20;
@@ -49,8 +49,8 @@ pub struct BrowserHost {
     augmenter: Augmenter,
     /// Indices of the training and of the test images used for evaluation.
     evaluated: [Vec<usize>; 2],
-    /// Indices of the test images whose views are compared.
-    paired: Vec<usize>,
+    /// The images whose views are compared: their split and indices.
+    paired: (Split, Vec<usize>),
     /// The training images on the GPU, if they fit. Set by the first batch.
     on_device: OnceCell<Option<DeviceImages>>,
     saved: Rc<RefCell<SavedFiles>>,
@@ -60,11 +60,12 @@ impl BrowserHost {
     /// Creates the host of a run; its files go to `saved`.
     pub fn new(dataset: Rc<Dataset>, config: &Config, saved: Rc<RefCell<SavedFiles>>) -> Self {
         let [train, test] = EVALUATED;
+        let pairs = Split::of_pairs(&dataset.summary);
         Self {
             sampler: Sampler::new(config, dataset.summary.normalisation),
             augmenter: Augmenter::new(),
             evaluated: [dataset.sample(Split::Train, train), dataset.sample(Split::Test, test)],
-            paired: dataset.sample(Split::Test, PAIRS),
+            paired: (pairs, dataset.sample(pairs, PAIRS)),
             dataset,
             on_device: OnceCell::new(),
             saved,
@@ -117,10 +118,11 @@ impl Host for BrowserHost {
 
     async fn view_pairs(&mut self, chunk: usize) -> Result<Option<ViewPairs>, ImagesError> {
         yield_to_browser().await;
-        let Some(indices) = self.paired.chunks(CHUNK / 2).nth(chunk) else { return Ok(None) };
+        let (split, paired) = &self.paired;
+        let Some(indices) = paired.chunks(CHUNK / 2).nth(chunk) else { return Ok(None) };
         let mut pairs = Vec::with_capacity(indices.len());
         for index in indices {
-            if let Some(image) = self.dataset.image(Split::Test, *index).await {
+            if let Some(image) = self.dataset.image(*split, *index).await {
                 pairs.push(self.sampler.pair(&mut self.augmenter, &image, *index)?);
             }
         }

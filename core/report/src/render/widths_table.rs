@@ -34,7 +34,7 @@ const MEASURES: [Column; 5] = [
 
 /// What the measures are.
 pub const MEASURES_NOTE: &str = "RankMe is the effective rank of the training images’ features. The other measures compare \
-    embeddings of augmented views of test images: alignment is the mean squared distance between two views of an image, \
+    embeddings of augmented views: alignment is the mean squared distance between two views of an image, \
     uniformity falls from 0, where all embeddings are equal, to about -4, where they are spread evenly. Low alignment \
     and low uniformity together mean that the network recognises images by what augmentation keeps.";
 

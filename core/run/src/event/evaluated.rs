@@ -28,7 +28,7 @@ pub struct Evaluated {
     /// RankMe, the effective rank of the training images' features (Garrido et al. 2023). Missing in older files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rankme: Option<f64>,
-    /// Measures of augmented views. Missing in older files, if a measure is NaN, and with fewer than two test images.
+    /// Measures of augmented views. Missing in older files, and if a measure is NaN.
     #[serde(flatten)]
     pub views: Option<ViewMeasures>,
     /// Fraction that the switchable linear probe gets right, if one was trained.
@@ -63,7 +63,7 @@ pub struct Evaluated {
     pub classifier_top5: Option<f64>,
 }
 
-/// Measures of the embeddings of two augmented views of each of some test images. They need no labels.
+/// Measures of the embeddings of two augmented views of each of some images. They need no labels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ViewMeasures {
     /// Alignment (Wang & Isola 2020, alpha = 2): the mean squared distance between the two views of an image, 0 to 4.
