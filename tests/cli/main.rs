@@ -7,6 +7,7 @@ mod files;
 mod image_folders;
 mod invalid_input;
 mod landscape;
+mod listing;
 mod measures;
 mod pretrain;
 mod profile;

@@ -1,4 +1,4 @@
-//! A folder of images on disk: lists its files, and looks at the first bytes of each.
+//! A folder of images on disk: lists its files, and looks at the first bytes of new and changed ones.
 
 use std::{
     fs::{self, File, FileType},
@@ -17,7 +17,10 @@ use slimclr_core::{
     },
 };
 
-use super::{Dataset, Images};
+use super::{
+    Dataset, ImageFile, Images,
+    listing::{Listing, Stamp},
+};
 use crate::terminal::spinner;
 
 /// Longest image file that is read, in bytes.
@@ -31,12 +34,15 @@ pub fn scan(root: &Path) -> Result<Dataset> {
     let spinner = spinner("looking at the images");
     let files = list(root);
     spinner.finish_and_clear();
-    let (name, files) = (shown_path(root), files?);
+    let (name, (files, stamps)) = (shown_path(root), files?);
     let found: Contents = contents(&files).map_err(|error| anyhow!("{name}: {error}"))?;
     eprintln!("{found}");
     let images = |images: &[(usize, u32)]| {
-        let path = |file: &usize| root.join(path_of(&files[*file].path));
-        Images::Files(images.iter().map(|(file, label)| (path(file), *label)).collect())
+        let image = |&(file, label): &(usize, u32)| {
+            let path = root.join(path_of(&files[file].path));
+            ImageFile { path, label, stamp: stamps[file] }
+        };
+        Images::Files(images.iter().map(image).collect())
     };
     let images = [&found.train, &found.test].map(|split| images(split));
     Ok(Dataset::new(name, root, (found.classes, Normalisation::IMAGENET), images))
@@ -67,19 +73,23 @@ pub fn is_gone(root: &Path) -> bool {
     fs::read_dir(root).map_or(true, |mut entries| entries.next().is_none())
 }
 
-/// Lists all files below `root` that are not ignored.
+/// Lists all files below `root` that are not ignored, and their stamps.
 ///
 /// # Errors
 /// If `root` cannot be listed.
-pub fn list(root: &Path) -> Result<Vec<folder::File>> {
+fn list(root: &Path) -> Result<(Vec<folder::File>, Vec<Stamp>)> {
     fs::read_dir(root).with_context(|| format!("cannot list {}", shown_path(root)))?;
-    Ok(list_below(root, &[]))
+    let known = Listing::read(root);
+    let files = list_below(root, &[], &known);
+    known.update(files.iter().map(|(file, stamp)| (file.path.as_slice(), *stamp, &file.look)));
+    Ok(files.into_iter().unzip())
 }
 
 /// Lists the files below a folder on all cores. `name` is its path relative to the root.
-fn list_below(folder: &Path, name: &[u8]) -> Vec<folder::File> {
+fn list_below(folder: &Path, name: &[u8], known: &Listing) -> Vec<(folder::File, Stamp)> {
+    let listed = |path: Vec<u8>, stamp: Stamp, look| (folder::File { path, size: stamp.size, look }, stamp);
     let Ok(entries) = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>) else {
-        return vec![folder::File { path: name.to_vec(), size: 0, look: Look::Unopened }];
+        return vec![listed(name.to_vec(), Stamp::default(), Look::Unopened)];
     };
     let entries: Vec<(PathBuf, Vec<u8>, Kind)> = entries
         .into_iter()
@@ -93,15 +103,17 @@ fn list_below(folder: &Path, name: &[u8]) -> Vec<folder::File> {
         })
         .collect();
     if entries.is_empty() && !name.is_empty() {
-        return vec![folder::File { path: name.to_vec(), size: 0, look: Look::EmptyFolder }];
+        return vec![listed(name.to_vec(), Stamp::default(), Look::EmptyFolder)];
     }
     let of_entry = |(path, name, kind): (PathBuf, Vec<u8>, Kind)| match kind {
-        Kind::Folder => list_below(&path, &name),
+        Kind::Folder => list_below(&path, &name, known),
         Kind::File => {
-            let (size, look) = look_at(&path, &name).unwrap_or((0, Look::Unopened));
-            vec![folder::File { path: name, size, look }]
+            let stamp = fs::metadata(&path).as_ref().map(Stamp::from).unwrap_or_default();
+            let look = || look_at(&path, &name, stamp.size).unwrap_or(Look::Unopened);
+            let look = known.look(&name, stamp).cloned().unwrap_or_else(look);
+            vec![listed(name, stamp, look)]
         }
-        Kind::Other(look) => vec![folder::File { path: name, size: 0, look }],
+        Kind::Other(look) => vec![listed(name, Stamp::default(), look)],
     };
     entries.into_par_iter().flat_map_iter(of_entry).collect()
 }
@@ -137,23 +149,22 @@ fn holds(link: &Path, folder: &Path) -> bool {
     link.canonicalize().and_then(|target| Ok(folder.canonicalize()?.starts_with(target))).unwrap_or(true)
 }
 
-/// Reads the length and the first bytes of a file.
-fn look_at(path: &Path, name: &[u8]) -> std::io::Result<(u64, Look)> {
+/// Reads the first bytes of a file of `size` bytes.
+fn look_at(path: &Path, name: &[u8], size: u64) -> std::io::Result<Look> {
     let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
     if look::is_label_list(name) && size <= LONGEST_LIST {
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
-        return Ok((size, Look::Labels(String::from_utf8_lossy(&text).into_owned())));
+        return Ok(Look::Labels(String::from_utf8_lossy(&text).into_owned()));
     }
     let mut first = [0; FIRST];
     let read = read_fully(&mut file, &mut first)?;
     if let Some(look) = look(name, &first[..read], read as u64 >= size) {
-        return Ok((size, look));
+        return Ok(look);
     }
     let mut longer = first.to_vec();
     file.take((LONGER - FIRST) as u64).read_to_end(&mut longer)?;
-    Ok((size, look(name, &longer, longer.len() as u64 >= size).unwrap_or(Look::Image)))
+    Ok(look(name, &longer, longer.len() as u64 >= size).unwrap_or(Look::Image))
 }
 
 /// Reads until `bytes` are full or the file ends, and returns how many were read.
@@ -199,7 +210,7 @@ mod tests {
         symlink("../elsewhere", root.join("linked")).unwrap();
         symlink("nowhere", root.join("dangling")).unwrap();
         symlink("..", root.join("empty/up")).unwrap();
-        let mut files = list(&root).unwrap();
+        let (mut files, _) = list(&root).unwrap();
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let found: Vec<(String, Look)> = files.iter().map(|file| (shown(&file.path), file.look.clone())).collect();
         let expected = [
@@ -221,8 +232,9 @@ mod tests {
         let profile = [&[0xFF, 0xE2, 0xFF, 0xFF][..], &[7; 65_533]].concat();
         let path = folder.path().join("a.jpg");
         fs::write(&path, [&file[..2], &profile, &profile, &file[2..]].concat()).unwrap();
-        assert_eq!(look_at(&path, b"a.jpg").unwrap().1, Look::Image);
+        let look_at = || look_at(&path, b"a.jpg", fs::metadata(&path).unwrap().len()).unwrap();
+        assert_eq!(look_at(), Look::Image);
         fs::write(&path, [&file[..2], &profile, &profile].concat()).unwrap();
-        assert_eq!(look_at(&path, b"a.jpg").unwrap().1, Look::Damaged);
+        assert_eq!(look_at(), Look::Damaged);
     }
 }

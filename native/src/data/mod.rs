@@ -5,6 +5,7 @@ mod damage;
 pub mod embedded;
 pub mod fetch;
 pub mod folder;
+mod listing;
 pub mod loader;
 pub mod shards;
 
@@ -25,7 +26,7 @@ use slimclr_core::{
     train::Split,
 };
 
-use self::{fetch::hex, shards::ShardImages};
+use self::{fetch::hex, listing::Stamp, shards::ShardImages};
 
 /// The value of the option `data` for the embedded images.
 pub const EMBEDDED: &str = "embedded";
@@ -45,10 +46,20 @@ pub struct Dataset {
 pub enum Images {
     /// Decoded images and labels.
     Memory(Vec<(Image, u32)>),
-    /// Files, decoded on demand, and labels.
-    Files(Vec<(PathBuf, u32)>),
+    /// Files, decoded on demand.
+    Files(Vec<ImageFile>),
     /// Samples of tar files, decoded on demand.
     Shards(Arc<ShardImages>),
+}
+
+/// An image file.
+pub struct ImageFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// The class of the image.
+    pub label: u32,
+    /// What changes when its content does.
+    pub stamp: Stamp,
 }
 
 /// An image as its source holds it.
@@ -104,7 +115,7 @@ impl Images {
                 }
             }
             Self::Files(files) => {
-                for (path, label) in files {
+                for ImageFile { path, label, .. } in files {
                     let name = path.strip_prefix(root).unwrap_or(path);
                     digest.update(name.to_string_lossy().as_bytes());
                     digest.update([0]);
@@ -169,7 +180,7 @@ impl Dataset {
     pub fn label(&self, split: Split, index: usize) -> u32 {
         match self.split(split) {
             Images::Memory(images) => images[index].1,
-            Images::Files(files) => files[index].1,
+            Images::Files(files) => files[index].label,
             Images::Shards(images) => images.label(index),
         }
     }
@@ -187,7 +198,7 @@ impl Dataset {
     pub fn path(&self, split: Split, index: usize) -> Option<PathBuf> {
         match self.split(split) {
             Images::Memory(_) => None,
-            Images::Files(files) => Some(files[index].0.clone()),
+            Images::Files(files) => Some(files[index].path.clone()),
             Images::Shards(images) => Some(images.path(index)),
         }
     }
@@ -211,7 +222,7 @@ impl Dataset {
     pub fn stored(&self, split: Split, index: usize) -> Result<Stored<'_>> {
         let file = match self.split(split) {
             Images::Memory(images) => return Ok(Stored::Decoded(&images[index].0)),
-            Images::Files(files) => folder::read(&files[index].0)?,
+            Images::Files(files) => folder::read(&files[index].path)?,
             Images::Shards(images) => images.read(index)?,
         };
         Ok(Stored::Encoded(file))
@@ -231,10 +242,8 @@ impl Dataset {
                     digest(&image.pixels);
                 }),
                 Images::Files(files) => {
-                    for (path, label) in files {
-                        let file =
-                            fs::metadata(path).with_context(|| format!("cannot read {}", folder::shown_path(path)))?;
-                        digest(format!("{path:?} {label} {} {:?}", file.len(), file.modified()?).as_bytes());
+                    for ImageFile { path, label, stamp } in files {
+                        digest(format!("{path:?} {label} {} {:?}", stamp.size, stamp.modified).as_bytes());
                     }
                 }
                 Images::Shards(images) => {
