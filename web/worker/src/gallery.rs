@@ -6,7 +6,10 @@ use burn::tensor::{ExecutionError, Tensor, TensorData};
 use slimclr_core::{
     augment::{AugmentError, Augmenter, Normalisation},
     config::Config,
-    data::{DataError, decode, sampler::Sampler},
+    data::{
+        decode::{self, DecodeError},
+        sampler::Sampler,
+    },
     encoder::{BackboneKind, BuildError, Encoder},
     eval::{
         features::{Collector, Extractor, Features},
@@ -54,7 +57,7 @@ pub enum GalleryError {
     Build(#[from] BuildError),
     /// The image file cannot be decoded.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(#[from] DecodeError),
     /// The picture has no pixels.
     #[error(transparent)]
     Image(#[from] ImageError),
