@@ -28,11 +28,11 @@ const BLOCK: usize = 1 << 24;
 
 /// Bytes of a mapping that may be resident before it lets go of them. The system's cache keeps them while it has room.
 #[cfg(unix)]
-const RESIDENT: usize = 1 << 28;
+const RESIDENT: usize = 1 << 30;
 
-/// Bytes that the system maps at once, of a row that is read alone.
+/// Most bytes around a row that the system makes resident with it: a huge page.
 #[cfg(unix)]
-const MAPPED_AT_ONCE: usize = 1 << 16;
+const HUGE_PAGE: usize = 1 << 21;
 
 /// A tensor of a [`GrowingFile`].
 pub struct GrowingTensor {
@@ -244,7 +244,7 @@ impl MappedFile {
     /// Counts bytes that become resident, and lets go of all when there are many.
     #[cfg(unix)]
     fn count(&self, bytes: usize) {
-        let resident = self.resident.get() + bytes.max(MAPPED_AT_ONCE);
+        let resident = self.resident.get() + bytes.max(HUGE_PAGE);
         if resident < RESIDENT {
             return self.resident.set(resident);
         }
