@@ -29,7 +29,7 @@ fn assert_measured(event: &Value) {
 fn images_without_labels_are_trained_on_evaluated_and_reported() {
     let folder = tempfile::tempdir().unwrap();
     let [images, run] = ["images", "run"].map(|name| folder.path().join(name));
-    image_folder(&images, &["."], 40, 12);
+    image_folder(folder.path(), &["images"], 40, 12);
     let trained = pretrain(&["--data", &text(&images), "--epochs", "2", "--out", &text(&run)]);
     succeeds(&trained);
     let during = evaluated(&run);
@@ -111,7 +111,7 @@ fn images_with_labels_have_the_measures_too_and_errors_above_zero() {
 fn a_single_test_image_is_not_compared_but_training_images_are() {
     let folder = tempfile::tempdir().unwrap();
     let [images, run] = ["images", "run"].map(|name| folder.path().join(name));
-    image_folder(&images, &["."], 12, 12);
+    image_folder(folder.path(), &["images"], 12, 12);
     succeeds(&pretrain(&["--data", &text(&images), "--epochs", "1", "--out", &text(&run)]));
     let evaluated = evaluated(&run);
     assert_eq!(evaluated.len(), 8, "four widths, before and after training");
