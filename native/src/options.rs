@@ -1,15 +1,16 @@
 //! A run's options: a preset, overridden by a TOML file, overridden by flags.
 
+mod file;
+
 use std::{
     ffi::{OsStr, OsString},
-    fs,
     path::Path,
 };
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, parser::ValueSource};
 use slimclr_core::config::Config;
-use toml::Table;
+use toml::{Table, Value};
 
 /// Named sets of options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -50,7 +51,8 @@ impl Preset {
 
 /// Options that may change when a run resumes, because they do not affect what is trained. The images under another path
 /// are compared with the run's.
-const CHANGEABLE_ON_RESUME: [&str; 6] = ["data", "device", "evaluate_every", "checkpoint_every", "knn", "recompute"];
+const CHANGEABLE_ON_RESUME: [&str; 7] =
+    ["data", "device", "evaluate_every", "checkpoint_every", "knn", "knn_images", "recompute"];
 
 /// Options that the runs of version 1 lack.
 const SINCE_VERSION_2: [&str; 13] = [
@@ -69,13 +71,16 @@ const SINCE_VERSION_2: [&str; 13] = [
     "interference",
 ];
 
+/// An option that older runs lack. They evaluate with all images.
+const KNN_IMAGES: &str = "knn_images";
+
 /// Reads a complete set of options.
 ///
 /// # Errors
 /// If the file is missing, is not TOML, or has unknown or missing keys.
 pub fn read(path: &Path) -> Result<Config> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let table: Table = text.parse().with_context(|| format!("{} is not valid TOML", path.display()))?;
+    let mut table = file::read(path)?;
+    table.entry(KNN_IMAGES).or_insert(Value::Integer(0));
     let is_missing = |key: &&String| !table.contains_key(*key) && !SINCE_VERSION_2.contains(&key.as_str());
     if let Some(key) = Table::try_from(Config::default())?.keys().find(is_missing) {
         bail!("{} is incomplete: add the option '{key}', which every run has", path.display());
@@ -90,16 +95,7 @@ pub fn read(path: &Path) -> Result<Config> {
 pub fn merge(base: &Config, file: Option<&Path>, flags: &Config, matches: &ArgMatches) -> Result<Config> {
     let mut table = Table::try_from(base)?;
     if let Some(path) = file {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let changes: Table = text.parse().with_context(|| format!("{} is not valid TOML", path.display()))?;
-        for (key, value) in changes {
-            if !table.contains_key(&key) {
-                bail!("{}: there is no option '{key}'; choose from {}", path.display(), known(&table));
-            }
-            table.insert(key, value);
-        }
-        let _: Config =
-            table.clone().try_into().with_context(|| format!("{} has a value of the wrong type", path.display()))?;
+        table.extend(file::read(path)?);
     }
     for (key, value) in Table::try_from(flags)? {
         if matches.value_source(&key) == Some(ValueSource::CommandLine) {
@@ -143,19 +139,17 @@ pub fn differences(started: &Config, wanted: &Config, changeable: &[&str]) -> Re
     let (started, wanted) = (Table::try_from(started)?, Table::try_from(wanted)?);
     let differing =
         wanted.iter().filter(|(key, value)| !changeable.contains(&key.as_str()) && started.get(*key) != Some(*value));
-    let describe = |(key, value): (&String, &toml::Value)| match started.get(key) {
+    let describe = |(key, value): (&String, &Value)| match started.get(key) {
         Some(started) => format!("{key} = {value} (it was started with {started})"),
         None => format!("{key} = {value} (it was started without)"),
     };
     Ok(differing.map(describe).collect())
 }
 
-fn known(table: &Table) -> String {
-    table.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::{Args, FromArgMatches};
 
     use super::*;
@@ -164,6 +158,17 @@ mod tests {
     fn the_help_shows_the_defaults() {
         let flags = Config::augment_args(clap::Command::new("pretrain")).get_matches_from(["pretrain"]);
         assert_eq!(Config::from_arg_matches(&flags).unwrap(), Config::cifar10());
+    }
+
+    #[test]
+    fn runs_without_the_option_evaluate_with_all_images() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let current = toml::to_string(&Config::mini()).unwrap();
+        let earlier = current.replace("knn_images = 50000\n", "");
+        assert_ne!(current, earlier);
+        fs::write(&path, &earlier).unwrap();
+        assert_eq!(read(&path).unwrap(), Config { knn_images: 0, ..Config::mini() });
     }
 
     #[test]

@@ -56,6 +56,9 @@ impl RunFolder {
     pub fn create(path: &Path, config: &Config, dataset: &DatasetSummary) -> Result<(Self, RunLock)> {
         let folder = Self { path: path.to_path_buf() };
         folder.check_empty()?;
+        if path.is_file() {
+            bail!("{} is a file: choose another folder with --out", path.display());
+        }
         create_folder(path)?;
         let lock = RunLock::take(path)?;
         // Another process may have been faster.
@@ -343,6 +346,14 @@ impl RunFolder {
     /// If the file cannot be read.
     pub fn events(&self) -> Result<Vec<Event>> {
         Ok(self.lines()?.into_iter().map(|(event, _)| event).collect())
+    }
+
+    /// Returns whether the network was evaluated after `step` steps.
+    ///
+    /// # Errors
+    /// If the events cannot be read.
+    pub fn has_evaluation(&self, step: u64) -> Result<bool> {
+        Ok(self.events()?.iter().any(|event| matches!(event, Event::Evaluated(_)) && event.step() == step))
     }
 
     /// Collects what a report shows: the folder's events and landscape, and `neighbours`.

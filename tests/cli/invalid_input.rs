@@ -1,6 +1,6 @@
 use std::fs;
 
-use crate::program::{pretrain, refuses, slimclr, text};
+use crate::program::{pretrain, refuses, slimclr, succeeds, text};
 
 #[test]
 fn invalid_options_are_named() {
@@ -24,7 +24,6 @@ fn invalid_options_are_named() {
     refuses(&slimclr(&["evaluate", "/no/such/run"]), "/no/such/run does not exist");
     refuses(&slimclr(&["profile", "/no/such/run"]), "/no/such/run does not exist");
     refuses(&slimclr(&["profile", "/no/such/run", "--depth", "8"]), "cannot be used with");
-    refuses(&slimclr(&["demo", "--minutes", "-1"]), "error");
     refuses(&slimclr(&["evaluate", "runs/any", "--probe-rate", "0"]), "probe-rate = 0 must be above 0");
     refuses(&slimclr(&["evaluate", "runs/any", "--ridge-lambda", "0"]), "--ridge-lambda 0 must be a number above 0");
 
@@ -33,7 +32,57 @@ fn invalid_options_are_named() {
     fs::write(&file, "batchsize = 3").unwrap();
     refuses(&pretrain(&["--config", &text(&file)]), "there is no option 'batchsize'");
     fs::write(&file, "epochs = \"many\"").unwrap();
-    refuses(&pretrain(&["--config", &text(&file)]), "wrong type");
+    refuses(&pretrain(&["--config", &text(&file)]), "run.toml: epochs = \"many\" must be a number, such as 200.0");
+    fs::write(&file, "learning-rate = 0.1").unwrap();
+    refuses(
+        &pretrain(&["--config", &text(&file)]),
+        "run.toml: there is no option 'learning-rate': did you mean learning_rate?",
+    );
     fs::write(&file, "epochs = ").unwrap();
     refuses(&pretrain(&["--config", &text(&file)]), "not valid TOML");
+}
+
+#[test]
+fn numbers_are_refused_in_plain_words() {
+    for (option, value, sentence) in [
+        ("--learning-rate", "-0.1", "learning_rate = -0.1 must be 0 or more"),
+        ("--learning-rate", "fast", "this is not a number; write one such as 0.5"),
+        ("--learning-rate", "nan", "learning_rate = NaN must be 0 or more"),
+        ("--learning-rate", "1e999", "learning_rate = inf must be finite"),
+        ("--temperature", "inf", "temperature = inf must be finite"),
+        ("--epochs", "-1", "epochs = -1 must be above 0"),
+        ("--epochs", "1e18", "epochs = 1000000000000000000 must be at most 1000000000"),
+        ("--epochs", "", "this is not a number"),
+        ("--evaluate-every", "-1", "evaluate_every = -1 must be 0 or more"),
+        ("--batch", "many", "this is not a whole number; write one such as 256"),
+        ("--batch", "0.5", "this is not a whole number"),
+        ("--batch", "-8", "it must be 0 or more"),
+        ("--batch", "0", "batch = 0 must be between 1 and 65536"),
+        ("--batch", "100000", "batch = 100000 must be between 1 and 65536"),
+        ("--batch", "100000000000000000000", "it is too large"),
+        ("--seed", "-1", "it must be 0 or more"),
+        ("--widths", "1.0,x", "this is not a number"),
+        ("--widths", "1.0 0.5", "this is not a number"),
+        ("--widths", "", "this is not a number"),
+        ("--widths", "0", "width 0 is outside (0, 1]"),
+        ("--widths", "1.0,-0.5", "width -0.5 is outside (0, 1]"),
+        ("--widths", "1.0,0.5,0.5", "widths must descend without repeats, but 0.5 follows 0.5"),
+        ("--milestones", "1,-2", "milestones = -2 must be 0 or more"),
+    ] {
+        refuses(&pretrain(&[option, value]), sentence);
+    }
+    refuses(&slimclr(&["demo", "--minutes", "-1"]), "--minutes -1 must be a number above 0");
+    refuses(&slimclr(&["landscape", "runs/any", "--cells", "many"]), "this is not a whole number");
+    succeeds(&slimclr(&["profile", "--widths", "1.0, 0.5"]));
+}
+
+#[test]
+fn a_file_is_no_folder_for_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = text(&folder.path().join("file"));
+    fs::write(&file, "").unwrap();
+    refuses(&pretrain(&["--out", &file]), "file is a file: choose another folder with --out");
+    refuses(&pretrain(&["--out", &format!("{file}/run")]), "cannot create the folder");
+    refuses(&pretrain(&["--out", ""]), "a value is required for '--out <FOLDER>'");
+    refuses(&pretrain(&["--preset", "cifar"]), "possible values: mini, cifar10, ");
 }

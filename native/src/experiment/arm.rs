@@ -66,12 +66,13 @@ impl Arm {
     /// # Errors
     /// If there is no arm with a name.
     pub fn select(names: &[String], widths: &[f64]) -> Result<Vec<Self>> {
+        let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
         let mut arms = Self::all(widths);
         let known: Vec<String> = arms.iter().map(Self::to_string).collect();
-        if let Some(name) = names.iter().find(|name| !known.contains(name)) {
+        if let Some(name) = names.iter().find(|name| !known.iter().any(|known| known == *name)) {
             bail!("there is no arm '{name}': choose from {}", known.join(", "));
         }
-        arms.retain(|arm| names.is_empty() || names.contains(&arm.to_string()));
+        arms.retain(|arm| names.is_empty() || names.contains(&arm.to_string().as_str()));
         Ok(arms)
     }
 
@@ -225,7 +226,7 @@ mod tests {
     fn arms_are_selected_by_name() {
         let select =
             |names: &[&str]| Arm::select(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>(), &[1.0]);
-        assert_eq!(select(&["slimclr", "alone-1.0"]).unwrap(), [Arm::Alone(1.0), Arm::Slimclr]);
+        assert_eq!(select(&["slimclr", " alone-1.0"]).unwrap(), [Arm::Alone(1.0), Arm::Slimclr]);
         assert_eq!(select(&[]).unwrap(), Arm::all(&[1.0]));
         let error = select(&["naive", "alone-0.5"]).unwrap_err().to_string();
         assert!(error.starts_with("there is no arm 'alone-0.5': choose from alone-1.0, naive, "), "{error}");

@@ -88,15 +88,19 @@ impl Config {
         up_to("queue", self.queue, 1 << 24, "between 1 and 16777216")?;
         up_to("batch", self.batch, 1 << 16, "between 1 and 65536")?;
         self.encoder()?.build()?;
-        let positive = |key, value: f64| in_range(key, value, value > 0.0 && value.is_finite(), "above 0");
+        let finite = |key, value: f64| in_range(key, value, !value.is_infinite(), "finite");
+        let positive = |key, value: f64| finite(key, value).and_then(|()| in_range(key, value, value > 0.0, "above 0"));
         let at_least_one = |key, value: usize| in_range(key, value as f64, value >= 1, "at least 1");
         let fraction = |key, value: f64| in_range(key, value, (0.0..=1.0).contains(&value), "between 0 and 1");
-        let not_negative = |key, value: f64| in_range(key, value, value >= 0.0 && value.is_finite(), "0 or more");
+        let not_negative =
+            |key, value: f64| finite(key, value).and_then(|()| in_range(key, value, value >= 0.0, "0 or more"));
         positive("epochs", self.epochs)?;
+        // More steps than a u64 counts.
+        in_range("epochs", self.epochs, self.epochs <= 1e9, "at most 1000000000")?;
         positive("temperature", self.temperature)?;
         positive("teacher_temperature", self.teacher_temperature)?;
         positive("student_temperature", self.student_temperature)?;
-        positive("evaluate_every", self.evaluate_every)?;
+        not_negative("evaluate_every", self.evaluate_every)?;
         positive("checkpoint_every", self.checkpoint_every)?;
         self.milestones.iter().try_for_each(|epoch| not_negative("milestones", *epoch))?;
         not_negative("learning_rate", self.learning_rate)?;
