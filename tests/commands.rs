@@ -1,11 +1,19 @@
 //! Commands to a run while it trains.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake},
+};
 
 use burn::tensor::Device;
 use futures::{
-    FutureExt, Stream, StreamExt,
+    Stream, StreamExt,
     channel::mpsc::{UnboundedSender, unbounded},
+    executor::block_on,
     pin_mut,
 };
 use slimclr_core::{
@@ -59,6 +67,10 @@ impl Host for GeneratedImages {
         Ok(Batch::from_host(views, self.config.image_size, device))
     }
 
+    fn evaluated(&self, _: Split) -> usize {
+        IMAGES
+    }
+
     async fn labelled(&mut self, _: Split, chunk: usize) -> Result<Option<LabelledImages>, Infallible> {
         let all = || (0..IMAGES).flat_map(|image| self.pixels(image)).collect();
         let labels = (0..IMAGES as u32).collect();
@@ -108,13 +120,29 @@ fn run() -> (impl Stream<Item = Result<Event, TrainError<Infallible>>>, Unbounde
     (Run::new(config, trainer, (Device::flex(), "CPU".into()), home, received_commands).events(), commands)
 }
 
-/// Collects the events until the run pauses or ends.
+/// Tells that a task wants to be polled again.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Collects the events until the run pauses or ends, except the progress of evaluations.
 fn until_paused(events: &mut (impl Stream<Item = Result<Event, TrainError<Infallible>>> + Unpin)) -> Events {
     let mut seen = Vec::new();
-    while let Some(Some(event)) = events.next().now_or_never() {
-        seen.push(event);
+    let woken = Arc::new(Woken::default());
+    let waker = woken.clone().into();
+    loop {
+        match events.poll_next_unpin(&mut Context::from_waker(&waker)) {
+            Poll::Ready(Some(Ok(Event::Evaluating(_)))) => {}
+            Poll::Ready(Some(event)) => seen.push(event),
+            Poll::Pending if woken.0.swap(false, Ordering::Relaxed) => {}
+            Poll::Ready(None) | Poll::Pending => return seen,
+        }
     }
-    seen
 }
 
 fn steps(events: &Events) -> Vec<&Step> {
@@ -190,4 +218,34 @@ fn an_invalid_change_ends_the_run_with_an_error() {
     assert_eq!(config().check_change(&Config { slow_start: 0.0, ..config() }), Ok(()));
     let range = config().check_change(&Config { distill_weight: 7.0, ..config() });
     assert!(matches!(range, Err(ConfigError::Range { key: "distill_weight", .. })), "{range:?}");
+}
+
+/// Runs until an evaluation after `steps` steps is under way, stops the run, and returns the events from then on.
+fn stopped_in_evaluation(steps: u64) -> Events {
+    let (events, commands) = run();
+    pin_mut!(events);
+    loop {
+        match block_on(events.next()) {
+            Some(Ok(Event::Evaluating(progress))) if progress.step == steps => {
+                assert_eq!((progress.images, progress.of), (IMAGES, 2 * IMAGES));
+                break;
+            }
+            Some(Ok(_)) => {}
+            end => panic!("{end:?}"),
+        }
+    }
+    commands.unbounded_send(Command::Stop).unwrap();
+    until_paused(&mut events)
+}
+
+#[test]
+fn a_run_that_is_stopped_in_an_evaluation_reports_none_of_it_and_saves_a_checkpoint() {
+    // The untrained network is evaluated after the first step, which is then undone.
+    for steps in [0, 8] {
+        let seen = stopped_in_evaluation(steps);
+        let [Ok(Event::Checkpoint { step: saved }), Ok(Event::Stopped { step: stopped })] = &seen[..] else {
+            panic!("{seen:?}")
+        };
+        assert_eq!([*saved, *stopped], [steps; 2]);
+    }
 }

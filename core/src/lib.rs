@@ -6,6 +6,7 @@
 //! for checkpoints. It computes with Burn, on all cores of a CPU or on a GPU, and builds for wasm32 too.
 #![warn(missing_docs)]
 
+pub mod cancellable;
 pub mod checkpoint;
 pub mod eval;
 pub mod forward;

@@ -139,6 +139,33 @@ fn a_resumed_run_is_bit_identical() {
 }
 
 #[test]
+fn a_run_is_evaluated_as_often_and_on_as_many_images_as_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let evaluated = |name: &str, options: &[&str]| -> Vec<Value> {
+        let out = folder.path().join(name);
+        succeeds(&pretrain(&[&["--epochs", "0.01", "--out", &text(&out)], options].concat()));
+        events(&out).into_iter().filter(|event| event["event"] == "evaluated").collect()
+    };
+    let all = evaluated("all", &[]);
+    assert_eq!(all.iter().map(|event| event["step"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 0, 0, 0, 4, 4, 4, 4]);
+    assert_eq!(evaluated("more", &["--knn-images", "3050"]), all);
+    assert_eq!(evaluated("zero", &["--knn-images", "0"]), all);
+    let few = evaluated("few", &["--knn-images", "100"]);
+    assert_ne!(few, all);
+    assert_eq!(evaluated("again", &["--knn-images", "100"]), few, "always the same images");
+    // Of 20 images, RankMe is at most 20.
+    let rank = |event: &Value| event["rankme"].as_f64().unwrap();
+    assert!(evaluated("fewer", &["--knn-images", "20"]).iter().all(|event| rank(event) <= 20.0));
+
+    assert_eq!(evaluated("end", &["--evaluate-every", "0"]), all[4..], "only at the end");
+    // What is measured after training is measured with all images.
+    let run = text(&folder.path().join("few"));
+    let output = slimclr(&["evaluate", &run, "--probe-epochs", "1"]);
+    succeeds(&output);
+    assert!(stderr(&output).contains("computing features: 4,550 images"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_run_is_not_overwritten_and_a_damaged_checkpoint_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let out = text(&folder.path().join("run"));

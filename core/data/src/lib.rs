@@ -16,6 +16,7 @@ pub mod reduced;
 pub mod sampler;
 pub mod shards;
 pub mod sprite_sheet;
+pub mod subset;
 
 use thiserror::Error;
 

@@ -10,6 +10,7 @@ mod autodiff;
 pub mod contrastive;
 pub mod conv;
 mod cpu;
+pub mod device;
 #[cfg(feature = "webgpu")]
 mod gpu;
 pub mod norm;

@@ -117,7 +117,7 @@ impl<'a> RunHistory<'a> {
                 let slow_start = schedule.map_or(self.started.slow_start_step, |schedule| schedule.slow_start_step);
                 self.use_options(*step, config, slow_start);
             }
-            Event::Checkpoint { .. } => {}
+            Event::Checkpoint { .. } | Event::Evaluating(_) => {}
             Event::Stopped { .. } => self.end = End::Stopped,
             Event::Finished { seconds, .. } => self.end = End::Finished(*seconds),
         }

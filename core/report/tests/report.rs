@@ -92,6 +92,21 @@ fn a_complete_run_has_every_figure_of_training() {
 }
 
 #[test]
+fn a_run_that_waited_for_images_says_so() {
+    let waiting = |share| {
+        let mut events = complete();
+        for event in &mut events {
+            if let Event::Step(step) = event {
+                step.waited = Some(share);
+            }
+        }
+        page(events)
+    };
+    says(&waiting(0.34), "It waited for images 34.0 % of the time.");
+    assert!(!waiting(0.09).contains("It waited"));
+}
+
+#[test]
 fn the_page_loads_nothing_from_the_network() {
     let page = checked(&[interfering("a"), interfering("b")]).replace(r#"xmlns="http://www.w3.org/2000/svg""#, "");
     for outside in ["http:", "https:", "url(", "@import", "<script", "src=\"/"] {

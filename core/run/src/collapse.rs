@@ -202,6 +202,7 @@ mod tests {
                 losses: vec![loss, 0.0],
                 learning_rate: 0.1,
                 images_per_second: 1.0,
+                waited: None,
             })
         };
         (1..).zip(losses).filter_map(|numbered| watch.see(&step(numbered))).collect()

@@ -29,6 +29,8 @@ pub enum Event {
     Step(Step),
     /// The interference of the widths' gradients in the latest step.
     Interference(Interference),
+    /// An evaluation is under way. It is shown, but not written to `events.jsonl`.
+    Evaluating(Evaluating),
     /// One width was evaluated.
     Evaluated(Evaluated),
     /// The run continues with other options.
@@ -63,12 +65,18 @@ impl Event {
         events.iter().rev().find_map(|event| if let Self::Started(started) = event { Some(&**started) } else { None })
     }
 
+    /// Returns whether it belongs in `events.jsonl`.
+    pub fn is_logged(&self) -> bool {
+        !matches!(self, Self::Evaluating(_))
+    }
+
     /// Returns the steps taken when it happened.
     pub fn step(&self) -> u64 {
         match self {
             Self::Started(started) => started.step,
             Self::Step(Step { step, .. })
             | Self::Interference(Interference { step, .. })
+            | Self::Evaluating(Evaluating { step, .. })
             | Self::Evaluated(Evaluated { step, .. })
             | Self::Changed { step, .. }
             | Self::Checkpoint { step }
@@ -117,6 +125,20 @@ pub struct Step {
     pub learning_rate: f64,
     /// Training images per second since the last report.
     pub images_per_second: f64,
+    /// Fraction of the time since the last report that was spent waiting for images. Missing in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited: Option<f64>,
+}
+
+/// Progress of an evaluation during training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evaluating {
+    /// Steps taken so far.
+    pub step: u64,
+    /// Images evaluated so far, training and test images together.
+    pub images: usize,
+    /// Images to evaluate.
+    pub of: usize,
 }
 
 /// Interference of the widths' gradients in one step (docs/method.md, "Interference measures"). Older files have the

@@ -80,7 +80,7 @@ pub struct RunSchedule {
     pub key_momentum: f64,
     /// Whether it rises to 1 along a cosine.
     pub key_momentum_rises: bool,
-    /// Steps between evaluations.
+    /// Steps between evaluations; 0 for none before the run's end.
     pub evaluate_every: u64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
@@ -98,6 +98,14 @@ impl RunSchedule {
     pub fn unseen(&self, images: usize, batch: usize) -> Range<u64> {
         let first = self.steps.next_multiple_of(self.steps_per_epoch);
         first..first + (images.div_ceil(batch) as u64).min(self.steps_per_epoch)
+    }
+
+    /// Returns whether the network is evaluated after `done` steps; 0 is the untrained one.
+    pub fn evaluates(&self, done: u64) -> bool {
+        // Shortly before the end, the evaluation at the end is enough.
+        let is_due =
+            |every: u64| done.is_multiple_of(every) && (done == 0 || self.steps.saturating_sub(done) > every / 2);
+        done == self.steps || (self.evaluate_every > 0 && is_due(self.evaluate_every))
     }
 
     /// Returns the plan of `step`.
@@ -129,4 +137,23 @@ pub struct StepPlan {
     pub key_momentum: f64,
     /// Whether the step returns each width's gradient, not only their sum.
     pub keeps_width_gradients: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    #[test]
+    fn a_run_is_evaluated_before_training_at_intervals_and_at_its_end() {
+        let evaluated = |evaluate_every| -> Vec<u64> {
+            let config = Config { epochs: 2.5, evaluate_every, ..Config::cifar10() };
+            let schedule = config.schedule(10 * config.batch).unwrap();
+            (0..=25).filter(|done| schedule.evaluates(*done)).collect()
+        };
+        assert_eq!(evaluated(0.5), [0, 5, 10, 15, 20, 25]);
+        // After 24 steps, the evaluation at the end is near enough.
+        assert_eq!(evaluated(0.8), [0, 8, 16, 25]);
+        assert_eq!(evaluated(100.0), [0, 25]);
+        assert_eq!(evaluated(0.0), [25], "only at the end");
+    }
 }

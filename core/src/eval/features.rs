@@ -5,14 +5,19 @@ use std::{fmt::Debug, ops::Range, rc::Rc};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::{
+    cancellable::yield_now,
     data::batch::LabelledImages,
     encoder::Encoder,
     forward::{Forward, Mode},
+    kernel::{device::is_gpu, threads::threads},
     parameter::Parameters,
 };
 
-/// Pixels that pass through a network at once, which bounds the memory of activations: 64 images of 224 by 224 pixels.
+/// Pixels that pass through a network at once on a GPU, which bounds the memory of activations: 64 images of 224 by 224
+/// pixels.
 const PIXELS_AT_ONCE: usize = 64 * 224 * 224;
+/// The same on a CPU: a second's work of two cores for a ResNet-50.
+const PIXELS_ON_CPU: usize = 1 << 18;
 
 /// A matrix `[n, f]` whose rows are read onto a device a few at a time, because it may be larger than memory.
 pub trait Rows: Debug {
@@ -50,8 +55,16 @@ impl Rows for Tensor<2> {
 }
 
 /// Divides `0..count` into consecutive ranges of `size`; the last one may be shorter.
-pub(super) fn chunks(count: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn chunks(count: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..count).step_by(size).map(move |start| start..(start + size).min(count))
+}
+
+/// Returns how many images of this side pass through a network at once, so that a run is stopped in time.
+pub(crate) fn images_at_once(device: &Device, size: usize) -> usize {
+    match is_gpu(device) {
+        true => (PIXELS_AT_ONCE / (size * size)).max(1),
+        false => (PIXELS_ON_CPU / (size * size)).max(threads()),
+    }
 }
 
 /// One width's features of a set of images.
@@ -106,8 +119,9 @@ impl<'a> Extractor<'a> {
         Self { encoder, parameters, device }
     }
 
-    /// Runs every width's backbone over images, in evaluation mode. Returns `None` if there are none.
-    pub fn extract(&mut self, images: LabelledImages) -> Option<FeatureChunk> {
+    /// Runs every width's backbone over images, in evaluation mode. Returns `None` if there are none. It may be cancelled
+    /// every few images.
+    pub async fn extract(&mut self, images: LabelledImages) -> Option<FeatureChunk> {
         let LabelledImages { pixels, labels, indices, size } = images;
         if labels.is_empty() {
             return None;
@@ -115,11 +129,12 @@ impl<'a> Extractor<'a> {
         let images = TensorData::new(pixels, [labels.len(), 3, size, size]);
         let images = Tensor::<4>::from_data(images, self.device);
         let mut values = vec![Vec::new(); self.encoder.layout().widths().len()];
-        for part in chunks(labels.len(), (PIXELS_AT_ONCE / (size * size)).max(1)) {
+        for part in chunks(labels.len(), images_at_once(self.device, size)) {
             let part = images.clone().slice([part]);
             for (width, features) in values.iter_mut().enumerate() {
                 let mut forward = Forward::new(self.parameters, width, Mode::Eval);
                 features.push(forward.features(self.encoder, part.clone()));
+                yield_now().await;
             }
         }
         let values = values.into_iter().map(|parts| Tensor::cat(parts, 0)).collect();

@@ -8,7 +8,7 @@ use super::{
     Accuracy,
     features::{Features, Rows, chunks},
 };
-use crate::{kernel::threads::for_each_chunk, loss::normalize};
+use crate::{cancellable::yield_now, kernel::threads::for_each_chunk, loss::normalize};
 
 /// Votes count `exp(similarity / TEMPERATURE)`.
 const TEMPERATURE: f32 = 0.1;
@@ -58,6 +58,7 @@ pub async fn nearest(bank: &dyn Rows, queries: &dyn Rows, k: usize) -> Result<Ve
                         nearest.iter_mut().for_each(|nearest| nearest.add(part.start, similarities));
                     },
                 );
+                yield_now().await;
             }
         }
         found.extend(nearest.into_iter().map(Nearest::finish));

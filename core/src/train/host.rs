@@ -37,11 +37,14 @@ pub trait Host {
     /// Returns the seconds since a fixed moment.
     fn now(&self) -> f64;
 
-    /// Returns the batch of `step`, on `device`.
+    /// Returns the batch of `step`, on `device`. The future is dropped if the run is stopped while it waits.
     async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, Self::Error>;
 
-    /// Returns a chunk of a split's labelled images, or `None` after the last. Chunks are numbered from 0 and have any
-    /// size.
+    /// Returns how many images of a split an evaluation uses.
+    fn evaluated(&self, split: Split) -> usize;
+
+    /// Returns a chunk of the labelled images of a split that an evaluation uses, or `None` after the last. Chunks are
+    /// numbered from 0 and have any size.
     async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<LabelledImages>, Self::Error>;
 
     /// Returns two views of each image of a chunk of a sample of [`Split::of_pairs`], or `None` after the last chunk.

@@ -4,15 +4,18 @@
 //! worker another.
 
 mod error;
+mod evaluation;
 mod host;
+mod inbox;
 mod views;
 
-use std::mem;
+use std::{mem, ops::ControlFlow};
 
 use async_fn_stream::{TryStreamEmitter, try_fn_stream};
 use burn::tensor::{Device, Tensor};
-use futures::{StreamExt, channel::mpsc::UnboundedReceiver, stream::Stream};
+use futures::{channel::mpsc::UnboundedReceiver, stream::Stream};
 
+use self::inbox::Inbox;
 pub use self::{
     error::TrainError,
     host::{Artifact, Host, Split},
@@ -22,12 +25,7 @@ use crate::{
     checkpoint::{self, Snapshot},
     command::Command,
     config::Config,
-    eval::{
-        features::{Collector, Extractor, Features},
-        knn::knn,
-        rankme::rankme,
-    },
-    event::{Evaluated, Event, Interference, NoAccuracy, Started, Step},
+    event::{Event, Interference, Started, Step},
     interference::{Observer, direction::LastGradients},
     method::{Batch, StepOptions, StepPlan, Trainer},
     profile::profile,
@@ -47,9 +45,10 @@ pub struct Run<H: Host> {
     device: Device,
     device_name: String,
     host: H,
-    /// Commands; none arrive once the sender is dropped.
-    commands: UnboundedReceiver<Command>,
+    inbox: Inbox,
     paused: bool,
+    /// Whether the state that it resumes from has not been evaluated.
+    unevaluated: bool,
     latest_batch: Option<Batch>,
     /// Steps of the latest checkpoint.
     saved_at: u64,
@@ -72,8 +71,24 @@ impl<H: Host> Run<H> {
         host: H,
         commands: UnboundedReceiver<Command>,
     ) -> Self {
-        let saved_at = state.steps;
-        Self { config, state, device, device_name, host, commands, paused: false, latest_batch: None, saved_at }
+        let (saved_at, inbox) = (state.steps, Inbox::new(commands));
+        Self {
+            config,
+            state,
+            device,
+            device_name,
+            host,
+            inbox,
+            paused: false,
+            unevaluated: false,
+            latest_batch: None,
+            saved_at,
+        }
+    }
+
+    /// Makes the run begin with the evaluation that it was stopped in, if one is due after its steps.
+    pub fn evaluating_first(self) -> Self {
+        Self { unevaluated: true, ..self }
     }
 
     /// Returns the steps taken before: 0, or a checkpoint's.
@@ -101,8 +116,13 @@ impl<H: Host> Run<H> {
             schedule.steps_per_epoch * schedule.steps.div_ceil(schedule.steps_per_epoch * MEASUREMENTS);
         let observer = self.config.interference.then(|| Observer::new(&self.state.encoder));
         emitter.emit(Event::Started(Box::new(self.started(&schedule)))).await;
-        let mut untrained = (self.state.steps == 0).then(|| self.state.clone());
         let mut log = Log::new(self.host.now());
+        let (unevaluated, steps) = (mem::take(&mut self.unevaluated), self.state.steps);
+        if unevaluated && steps > 0 && schedule.evaluates(steps) && self.evaluate(&schedule, emitter).await?.is_break()
+        {
+            return self.stop(&mut log, &schedule, emitter).await;
+        }
+        let mut untrained = (steps == 0).then(|| self.state.clone());
         while self.state.steps < schedule.steps {
             match self.interruption(&mut log, &schedule, emitter).await? {
                 None => {}
@@ -112,35 +132,30 @@ impl<H: Host> Run<H> {
                     schedule = self.config.schedule(self.host.dataset().train.images)?;
                     continue;
                 }
-                Some(Interruption::Stop) => {
-                    self.flush(&mut log, &schedule, emitter).await?;
-                    self.checkpoint(emitter).await?;
-                    emitter.emit(Event::Stopped { step: self.state.steps }).await;
-                    return Ok(());
-                }
+                Some(Interruption::Stop) => return self.stop(&mut log, &schedule, emitter).await,
             }
 
             let step = self.state.steps;
             let epoch = schedule.epoch(step);
             let measures = observer.is_some() && step.is_multiple_of(measure_every);
             let plan = StepPlan { keeps_width_gradients: measures, ..schedule.plan(step) };
-            let batch = match self.batch(step).await {
-                Ok(batch) => batch,
-                Err(error) => {
+            let waiting_since = self.host.now();
+            let batch = match self.inbox.unless_stopped(self.host.batch(step, &self.device)).await {
+                Some(Ok(batch)) => batch,
+                Some(Err(error)) => {
                     self.flush(&mut log, &schedule, emitter).await?;
-                    return Err(error);
+                    return Err(TrainError::Host(error));
                 }
+                None => return self.stop(&mut log, &schedule, emitter).await,
             };
+            log.waited += self.host.now() - waiting_since;
             self.latest_batch = Some(batch.clone());
             let outcome = self.state.step(batch, plan);
             log.steps.push(Pending { step, rate: plan.rate, losses: outcome.losses.clone() });
 
             let done = self.state.steps;
             let at_end = done == schedule.steps;
-            // Shortly before the end, the evaluation at the end is enough.
-            let left = schedule.steps - done;
-            let evaluates =
-                at_end || done.is_multiple_of(schedule.evaluate_every) && left > schedule.evaluate_every / 2;
+            let evaluates = schedule.evaluates(done);
             let saves = at_end || done.is_multiple_of(schedule.checkpoint_every);
             let snapshots = observer.is_some() && (at_end || done.is_multiple_of(snapshot_every));
             let pauses = evaluates || saves || measures || snapshots || untrained.is_some();
@@ -150,7 +165,10 @@ impl<H: Host> Run<H> {
             // Evaluated after the first step, so that its loss, or a failure on a small machine, shows early.
             if let Some(untrained) = untrained.take() {
                 let trained = mem::replace(&mut self.state, untrained);
-                self.evaluate(&schedule, emitter).await?;
+                if schedule.evaluates(0) && self.evaluate(&schedule, emitter).await?.is_break() {
+                    // Back at step 0, so that the resumed run evaluates the untrained network.
+                    return self.stop(&mut log, &schedule, emitter).await;
+                }
                 self.snapshot().await?;
                 self.state = trained;
             }
@@ -162,18 +180,31 @@ impl<H: Host> Run<H> {
                 self.snapshot().await?;
             }
             // The checkpoint comes last: if the run is killed before it is written, the resumed run evaluates again.
-            if evaluates {
-                self.evaluate(&schedule, emitter).await?;
+            if evaluates && self.evaluate(&schedule, emitter).await?.is_break() {
+                return self.stop(&mut log, &schedule, emitter).await;
             }
             if saves {
                 self.checkpoint(emitter).await?;
             }
             if pauses {
-                log.read_at = self.host.now();
+                log.restart(self.host.now());
             }
         }
         let seconds = self.host.now() - began;
         emitter.emit(Event::Finished { step: self.state.steps, seconds }).await;
+        Ok(())
+    }
+
+    /// Ends the run before its end, with a checkpoint.
+    async fn stop(
+        &mut self,
+        log: &mut Log,
+        schedule: &RunSchedule,
+        emitter: &Emitter<H::Error>,
+    ) -> Result<(), TrainError<H::Error>> {
+        self.flush(log, schedule, emitter).await?;
+        self.checkpoint(emitter).await?;
+        emitter.emit(Event::Stopped { step: self.state.steps }).await;
         Ok(())
     }
 
@@ -205,11 +236,11 @@ impl<H: Host> Run<H> {
                 if self.state.steps > self.saved_at {
                     self.checkpoint(emitter).await?;
                 }
-                let command = self.commands.next().await;
-                log.read_at = self.host.now();
+                let command = self.inbox.next().await;
+                log.restart(self.host.now());
                 command
             } else {
-                self.commands.try_recv().ok()
+                self.inbox.try_next()
             };
             match command {
                 Some(Command::Pause) => self.paused = true,
@@ -238,10 +269,6 @@ impl<H: Host> Run<H> {
         Ok(())
     }
 
-    async fn batch(&mut self, step: u64) -> Result<Batch, TrainError<H::Error>> {
-        self.host.batch(step, &self.device).await.map_err(TrainError::Host)
-    }
-
     /// Reads the losses of the steps since the last read, and reports them.
     async fn flush(
         &self,
@@ -259,8 +286,9 @@ impl<H: Host> Run<H> {
         let now = self.host.now();
         let images = (pending.len() * self.config.batch) as f64;
         // A browser's clock may be too coarse to separate two reads.
-        let images_per_second = images / (now - log.read_at).max(1e-3);
-        log.read_at = now;
+        let seconds = (now - log.read_at).max(1e-3);
+        let (images_per_second, waited) = (images / seconds, log.waited / seconds);
+        log.restart(now);
         let widths = &self.config.widths;
         for Pending { step, rate, losses: trained } in pending {
             let mut of_step: Vec<f64> = losses.by_ref().take(trained.len()).collect();
@@ -273,6 +301,7 @@ impl<H: Host> Run<H> {
                 losses: of_step,
                 learning_rate: rate,
                 images_per_second,
+                waited: Some(waited),
             };
             emitter.emit(Event::Step(event)).await;
         }
@@ -346,50 +375,21 @@ impl<H: Host> Run<H> {
         Ok(())
     }
 
+    /// Evaluates the network and reports the results; breaks, without any, if the run is stopped meanwhile.
     async fn evaluate(
         &mut self,
         schedule: &RunSchedule,
         emitter: &Emitter<H::Error>,
-    ) -> Result<(), TrainError<H::Error>> {
-        let bank = self.features(Split::Train).await?;
-        let has_labels = self.host.dataset().has_labels();
-        let test = if has_labels { self.features(Split::Test).await? } else { Vec::new() };
-        let Trainer { encoder, query, .. } = &mut self.state;
-        let views = view_measures(&mut self.host, encoder, query, &self.device).await?;
-        let labels = |features: &[Features]| features.first().map(|full| full.labels.clone()).unwrap_or_default();
-        let no_accuracy = NoAccuracy::of(has_labels, &labels(&bank), &labels(&test));
-        for (index, width) in self.config.widths.iter().enumerate() {
-            let accuracy = match no_accuracy {
-                None => Some(knn(&bank[index], &test[index], self.config.knn).await?),
-                Some(_) => None,
-            };
-            let event = Evaluated {
-                step: self.state.steps,
-                epoch: schedule.epoch(self.state.steps),
-                width: *width,
-                knn: accuracy.map(|accuracy| accuracy.fraction),
-                knn_standard_error: accuracy.map(|accuracy| accuracy.standard_error),
-                no_accuracy,
-                rankme: Some(rankme(&*bank[index].values).await?),
-                views: views[index],
-                ..Evaluated::default()
-            };
-            emitter.emit(Event::Evaluated(event)).await;
+    ) -> Result<ControlFlow<()>, TrainError<H::Error>> {
+        let epoch = schedule.epoch(self.state.steps);
+        let evaluation = evaluation::evaluate(&mut self.host, &mut self.state, &self.config, epoch, emitter);
+        let Some(evaluated) = self.inbox.unless_stopped(evaluation).await.transpose()? else {
+            return Ok(ControlFlow::Break(()));
+        };
+        for evaluated in evaluated {
+            emitter.emit(Event::Evaluated(evaluated)).await;
         }
-        Ok(())
-    }
-
-    /// Computes the features of all images of a split at every width, widest first.
-    async fn features(&mut self, split: Split) -> Result<Vec<Features>, TrainError<H::Error>> {
-        let Trainer { encoder, query, .. } = &mut self.state;
-        let mut extractor = Extractor::new(encoder, query, &self.device);
-        let mut collector = Collector::default();
-        let mut chunk = 0;
-        while let Some(images) = self.host.labelled(split, chunk).await.map_err(TrainError::Host)? {
-            extractor.extract(images).into_iter().for_each(|features| collector.add(features));
-            chunk += 1;
-        }
-        collector.finish().ok_or(TrainError::NoImages(split))
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -397,6 +397,8 @@ impl<H: Host> Run<H> {
 struct Log {
     steps: Vec<Pending>,
     read_at: f64,
+    /// Seconds since then spent waiting for images.
+    waited: f64,
 }
 
 struct Pending {
@@ -407,6 +409,11 @@ struct Pending {
 
 impl Log {
     fn new(now: f64) -> Self {
-        Self { steps: Vec::new(), read_at: now }
+        Self { steps: Vec::new(), read_at: now, waited: 0.0 }
+    }
+
+    /// Measures time from `now` on.
+    fn restart(&mut self, now: f64) {
+        (self.read_at, self.waited) = (now, 0.0);
     }
 }

@@ -4,8 +4,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Host, TrainError};
 use crate::{
+    cancellable::yield_now,
     encoder::Encoder,
-    eval::views::compare,
+    eval::{
+        features::{chunks, images_at_once},
+        views::compare,
+    },
     event::ViewMeasures,
     forward::{Forward, Mode},
     parameter::Parameters,
@@ -33,9 +37,13 @@ pub async fn view_measures<H: Host>(
         let shape = [pairs.images(), 3, pairs.size, pairs.size];
         for (view, pixels) in pairs.pixels.into_iter().enumerate() {
             let images = Tensor::<4>::from_data(TensorData::new(pixels, shape), device);
-            for (width, embedded) in embedded.iter_mut().enumerate() {
-                let mut forward = Forward::new(parameters, width, Mode::Eval);
-                embedded[view].push(forward.project(encoder, images.clone()));
+            for part in chunks(shape[0], images_at_once(device, pairs.size)) {
+                let part = images.clone().slice([part]);
+                for (width, embedded) in embedded.iter_mut().enumerate() {
+                    let mut forward = Forward::new(parameters, width, Mode::Eval);
+                    embedded[view].push(forward.project(encoder, part.clone()));
+                    yield_now().await;
+                }
             }
         }
     }

@@ -1,16 +1,21 @@
 //! Makes batches of augmented views on all cores, ahead of the training step.
 
 use std::{
-    sync::{
-        Arc,
-        mpsc::{Receiver, sync_channel},
-    },
+    sync::{Arc, mpsc},
     thread,
     time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
+use futures::{
+    SinkExt, StreamExt,
+    channel::{
+        mpsc::{Receiver, channel},
+        oneshot,
+    },
+    executor::block_on,
+};
 use rayon::{ThreadPool, prelude::*};
 use slimclr_core::{
     augment::Augmenter,
@@ -19,6 +24,7 @@ use slimclr_core::{
         batch::{HostBatch, LabelledImages, ViewPairs},
         reduced::ReducedImage,
         sampler::{Finish, Sampler, sample},
+        subset::knn_bank,
     },
     dataset::DatasetSummary,
     kernel::views::{DeviceImages, finish_for},
@@ -32,8 +38,9 @@ use crate::run_folder::RunFolder;
 /// Batches made in advance: enough to hide a slow one, few enough to keep memory small.
 const PREFETCH: usize = 3;
 
-/// Images per evaluation batch.
+/// Images per evaluation batch: fewer of files, so that decoding them takes well under a second.
 const CHUNK: usize = 250;
+const CHUNK_OF_FILES: usize = 32;
 
 /// Images whose views are compared in an evaluation: enough for two digits, few beside those that kNN needs.
 const PAIRS: usize = 512;
@@ -66,6 +73,8 @@ enum Batches {
 struct BatchMaker {
     dataset: Dataset,
     sampler: Sampler,
+    /// Indices of the training images that evaluations use.
+    bank: Vec<usize>,
     /// Separate from the pool of the training step, so that neither waits for the other's queue.
     pool: ThreadPool,
     damage: Damage,
@@ -79,7 +88,9 @@ impl Loader {
     /// If threads cannot be started.
     pub fn new(dataset: Dataset, config: &Config, folder: Option<RunFolder>) -> Result<Self> {
         let sampler = Sampler::new(config, dataset.summary().normalisation);
+        let labels = (0..dataset.len(Split::Train)).map(|index| dataset.label(Split::Train, index));
         let maker = BatchMaker {
+            bank: knn_bank(config, labels),
             sampler: match dataset.split(Split::Train) {
                 Images::Shards(images) => sampler.with_shards(images.order()),
                 _ => sampler,
@@ -96,7 +107,18 @@ impl Loader {
         &self.maker.dataset
     }
 
-    fn next(&mut self, step: u64, device: &Device) -> Result<Batch> {
+    /// Prepares images in the thread pool, so that a run is not kept from stopping.
+    async fn in_pool<T: Send + 'static>(
+        &self,
+        prepare: impl FnOnce(&BatchMaker) -> Result<T> + Send + 'static,
+    ) -> Result<T, LoadError> {
+        let (send, prepared) = oneshot::channel();
+        let maker = self.maker.clone();
+        self.maker.pool.spawn(move || drop(send.send(prepare(&maker))));
+        prepared.await.context("the thread that prepares images has ended").flatten().map_err(LoadError)
+    }
+
+    async fn next(&mut self, step: u64, device: &Device) -> Result<Batch> {
         let maker = &self.maker;
         let batches = self.batches.get_or_insert_with(|| match maker.upload(device) {
             Some(images) => Batches::Device(Box::new(images)),
@@ -108,7 +130,7 @@ impl Loader {
                 Ok(Batch::on_device(&maker.sampler, images, step, label))
             }
             Batches::Prefetched(batches) => {
-                let (made_for, views) = batches.recv().context("the thread that prepares images has ended")??;
+                let (made_for, views) = batches.next().await.context("the thread that prepares images has ended")??;
                 if made_for != step {
                     bail!("batches are made for consecutive steps: step {made_for} is next, not step {step}");
                 }
@@ -120,13 +142,18 @@ impl Loader {
 
 /// Starts a thread that makes the batches from `step` on in advance.
 fn prefetch(maker: Arc<BatchMaker>, mut step: u64, finish: Finish) -> Receiver<Result<(u64, HostBatch)>> {
-    let (send, receive) = sync_channel(PREFETCH);
+    // The sender has room for one more.
+    let (mut send, receive) = channel(PREFETCH - 1);
     let files = read_shards(&maker, step);
     // The thread ends when the loader is dropped, because sending then fails.
     thread::spawn(move || {
         let next =
             || files.as_ref().map(|files| files.recv().context("the thread that reads shards has ended")).transpose();
-        while send.send(next().and_then(|files| maker.batch(step, finish, files)).map(|views| (step, views))).is_ok() {
+        loop {
+            let views = next().and_then(|files| maker.batch(step, finish, files)).map(|views| (step, views));
+            if block_on(send.send(views)).is_err() {
+                break;
+            }
             step += 1;
         }
     });
@@ -135,10 +162,10 @@ fn prefetch(maker: Arc<BatchMaker>, mut step: u64, finish: Finish) -> Receiver<R
 
 /// Starts a thread that reads the image files of the batches from `step` on from shards, while earlier batches are made
 /// of others. Returns `None` if the training images are not in shards.
-fn read_shards(maker: &Arc<BatchMaker>, mut step: u64) -> Option<Receiver<Vec<Result<Vec<u8>>>>> {
+fn read_shards(maker: &Arc<BatchMaker>, mut step: u64) -> Option<mpsc::Receiver<Vec<Result<Vec<u8>>>>> {
     let Images::Shards(images) = maker.dataset.split(Split::Train) else { return None };
     let (maker, images) = (maker.clone(), images.clone());
-    let (send, receive) = sync_channel(1);
+    let (send, receive) = mpsc::sync_channel(1);
     thread::spawn(move || {
         let mut latest: Option<(u64, ShardReader)> = None;
         loop {
@@ -179,15 +206,19 @@ impl Host for Loader {
     }
 
     async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, LoadError> {
-        self.next(step, device).map_err(LoadError)
+        self.next(step, device).await.map_err(LoadError)
+    }
+
+    fn evaluated(&self, split: Split) -> usize {
+        self.maker.evaluated(split)
     }
 
     async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<LabelledImages>, LoadError> {
-        self.maker.labelled(split, chunk).map_err(LoadError)
+        self.in_pool(move |maker| maker.labelled(split, chunk)).await
     }
 
     async fn view_pairs(&mut self, chunk: usize) -> Result<Option<ViewPairs>, LoadError> {
-        self.maker.view_pairs(chunk).map_err(LoadError)
+        self.in_pool(move |maker| maker.view_pairs(chunk)).await
     }
 
     async fn save(&mut self, what: Artifact, file: Vec<u8>) -> Result<(), LoadError> {
@@ -283,15 +314,27 @@ impl BatchMaker {
         }
     }
 
+    fn evaluated(&self, split: Split) -> usize {
+        match split {
+            Split::Train => self.bank.len(),
+            Split::Test => self.dataset.len(split),
+        }
+    }
+
     fn labelled(&self, split: Split, chunk: usize) -> Result<Option<LabelledImages>> {
-        let (start, end) = (chunk * CHUNK, ((chunk + 1) * CHUNK).min(self.dataset.len(split)));
+        let size = match self.dataset.split(split) {
+            Images::Memory(_) => CHUNK,
+            Images::Files(_) | Images::Shards(_) => CHUNK_OF_FILES,
+        };
+        let (start, end) = (chunk * size, ((chunk + 1) * size).min(self.evaluated(split)));
         if start >= end {
             return Ok(None);
         }
         let images: Vec<(usize, u32, Vec<f32>)> = self.pool.install(|| {
             (start..end)
                 .into_par_iter()
-                .map_init(Augmenter::new, |augmenter, index| {
+                .map_init(Augmenter::new, |augmenter, place| {
+                    let index = if split == Split::Train { self.bank[place] } else { place };
                     let Some(image) = self.unless_damaged((split, index), None, Stored::decode)? else {
                         return Ok(None);
                     };

@@ -293,7 +293,7 @@ mod tests {
 
     fn step(step: u64) -> Event {
         let (loss, losses) = (1.0, vec![1.0]);
-        Event::Step(Step { step, epoch: 0.0, loss, losses, learning_rate: 0.1, images_per_second: 32.0 })
+        Event::Step(Step { step, epoch: 0.0, loss, losses, learning_rate: 0.1, images_per_second: 32.0, waited: None })
     }
 
     fn probed(width: f64, probe: Option<f64>) -> Event {

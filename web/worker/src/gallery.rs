@@ -189,7 +189,7 @@ impl Gallery {
             if !wanted.get() {
                 return Ok(None);
             }
-            extractor.extract(chunk).into_iter().for_each(|features| collector.add(features));
+            extractor.extract(chunk).await.into_iter().for_each(|features| collector.add(features));
         }
         let features = collector.finish().ok_or(GalleryError::NoImages)?;
         Ok(Some((rgb, features)))

@@ -13,6 +13,7 @@ use slimclr_core::{
     data::{
         batch::{HostBatch, LabelledImages, ViewPairs},
         sampler::Sampler,
+        subset::knn_bank,
     },
     dataset::DatasetSummary,
     kernel::views::{DeviceImages, finish_for},
@@ -25,8 +26,8 @@ use crate::{
     images::{Dataset, ImagesError},
 };
 
-/// Images evaluated in the training and the test split: enough to show a trend without delaying training much.
-const EVALUATED: [usize; 2] = [1000, 500];
+/// Test images evaluated: enough to show a trend without delaying training much.
+const TEST_IMAGES: usize = 500;
 /// Images whose views are compared in an evaluation.
 const PAIRS: usize = 128;
 /// Images evaluated before the worker yields to the browser.
@@ -59,12 +60,12 @@ pub struct BrowserHost {
 impl BrowserHost {
     /// Creates the host of a run; its files go to `saved`.
     pub fn new(dataset: Rc<Dataset>, config: &Config, saved: Rc<RefCell<SavedFiles>>) -> Self {
-        let [train, test] = EVALUATED;
+        let labels = (0..dataset.len(Split::Train)).map(|index| dataset.label(Split::Train, index));
         let pairs = Split::of_pairs(&dataset.summary);
         Self {
             sampler: Sampler::new(config, dataset.summary.normalisation),
             augmenter: Augmenter::new(),
-            evaluated: [dataset.sample(Split::Train, train), dataset.sample(Split::Test, test)],
+            evaluated: [knn_bank(config, labels), dataset.sample(Split::Test, TEST_IMAGES)],
             paired: (pairs, dataset.sample(pairs, PAIRS)),
             dataset,
             on_device: OnceCell::new(),
@@ -99,6 +100,10 @@ impl Host for BrowserHost {
             labels.push(self.dataset.label(Split::Train, decoded));
         }
         Ok(Batch::from_host(HostBatch { views, labels }, self.sampler.size(), device))
+    }
+
+    fn evaluated(&self, split: Split) -> usize {
+        self.evaluated[usize::from(split == Split::Test)].len()
     }
 
     async fn labelled(&mut self, split: Split, chunk: usize) -> Result<Option<LabelledImages>, ImagesError> {

@@ -139,6 +139,8 @@ async fn report_events(run: Run<BrowserHost>, saved: Rc<RefCell<SavedFiles>>) {
     pin_mut!(events);
     while let Some(event) = events.next().await {
         match event {
+            // Not shown on the page.
+            Ok(Event::Evaluating(_)) => {}
             Ok(event) => {
                 if let (Event::Checkpoint { step }, Some(bytes)) = (&event, &saved.borrow().checkpoint) {
                     report_with(&Report::Checkpoint { step: *step }, &[bytes]);

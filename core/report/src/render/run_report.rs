@@ -1,7 +1,7 @@
 //! The report of one run.
 
 use slimclr_network::encoder::BackboneKind;
-use slimclr_run::{config::Config, method::MethodKind};
+use slimclr_run::{config::Config, event::Step, method::MethodKind};
 
 use crate::{
     figures::{
@@ -17,6 +17,11 @@ use crate::{
     runs::Runs,
     text::{count, duration, escape, list, percent, plural, width},
 };
+
+/// Share of the time spent waiting for images from which on it is mentioned.
+const WAITS: f64 = 0.1;
+/// Steps at the start that do not count for it.
+const FIRST_STEPS: usize = 10;
 
 /// Returns the report of one run as an HTML document.
 pub fn document(report: &Report) -> String {
@@ -113,10 +118,24 @@ fn what_was_trained(history: &RunHistory) -> String {
         MethodKind::Supervised => "trained with labels",
     };
     format!(
-        "{backbone}{channels} {at_widths} was {trained} on {}. {progress} on {}.",
+        "{backbone}{channels} {at_widths} was {trained} on {}. {progress} on {}.{}",
         plural(started.images as u64, "image"),
         started.device,
+        waited(history)
+            .map(|share| format!(" It waited for images {} % of the time.", percent(share)))
+            .unwrap_or_default(),
     )
+}
+
+/// Returns the share of the steps' time that was spent waiting for images, if it is worth a word.
+fn waited(history: &RunHistory) -> Option<f64> {
+    // A step's time is proportional to this.
+    let time = |step: &Step| 1.0 / step.images_per_second;
+    // The first batches have not been made in advance.
+    let measured = || history.steps.iter().skip(FIRST_STEPS).filter_map(|step| Some((time(step), step.waited?)));
+    let (waiting, all) =
+        measured().fold((0.0, 0.0), |(waiting, all), (time, waited)| (waiting + time * waited, all + time));
+    Some(waiting / all).filter(|share| *share > WAITS)
 }
 
 /// Compares the full and the narrowest network by their accuracy or, without labels, says how the full network's

@@ -170,7 +170,11 @@ pub struct Config {
     /// Neighbours in the kNN evaluation
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().knn, help_heading = "Evaluation"))]
     pub knn: usize,
-    /// Epochs between kNN evaluations; one is always made before training and one after
+    /// Training images that the evaluations during training vote with, the same ones each time and of each class alike;
+    /// 0 for all
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().knn_images, help_heading = "Evaluation"))]
+    pub knn_images: usize,
+    /// Epochs between kNN evaluations, besides one before training and one after; 0 for only the one after
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().evaluate_every, help_heading = "Evaluation"))]
     pub evaluate_every: f64,
 
@@ -259,7 +263,7 @@ impl Config {
             slim_rate_factor: if self.widths.len() > 1 { self.slim_rate_factor } else { 1.0 },
             key_momentum: self.key_momentum,
             key_momentum_rises: self.key_momentum_rises,
-            evaluate_every: in_steps(self.evaluate_every),
+            evaluate_every: if self.evaluate_every > 0.0 { in_steps(self.evaluate_every) } else { 0 },
             checkpoint_every: in_steps(self.checkpoint_every),
             learning_rate: LrSchedule {
                 decay: self.decay,

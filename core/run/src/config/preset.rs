@@ -79,6 +79,7 @@ impl Config {
             data: "embedded".into(),
             init: String::new(),
             knn: 200,
+            knn_images: 50_000,
             evaluate_every: 10.0,
             seed: 0,
             device: "auto".into(),

@@ -58,6 +58,8 @@ fn defaults(method: MethodKind) -> Config {
         queue: 256,
         epochs: 10.0,
         evaluate_every: 1.0,
+        // Enough to show a trend without delaying training much.
+        knn_images: 1000,
         // Often, so that little is lost if the worker crashes.
         checkpoint_every: 0.25,
         interference: true,

@@ -1,0 +1,86 @@
+//! The evaluation during training.
+
+use super::{Emitter, Host, Split, TrainError, view_measures};
+use crate::{
+    config::Config,
+    eval::{
+        features::{Collector, Extractor, Features},
+        knn::knn,
+        rankme::rankme,
+    },
+    event::{Evaluated, Evaluating, Event, NoAccuracy},
+    method::Trainer,
+};
+
+/// Evaluates every width of the network in training, at the fractional `epoch`. Reports its progress, not its results.
+pub(super) async fn evaluate<H: Host>(
+    host: &mut H,
+    state: &mut Trainer,
+    config: &Config,
+    epoch: f64,
+    emitter: &Emitter<H::Error>,
+) -> Result<Vec<Evaluated>, TrainError<H::Error>> {
+    let has_labels = host.dataset().has_labels();
+    // Without labels, the test images are only viewed.
+    let splits: &[Split] = if has_labels { &[Split::Train, Split::Test] } else { &[Split::Train] };
+    let of = splits.iter().map(|split| host.evaluated(*split)).sum();
+    let mut progress = Evaluating { step: state.steps, images: 0, of };
+    let bank = features(host, Split::Train, state, &mut progress, emitter).await?;
+    let test = match has_labels {
+        true => features(host, Split::Test, state, &mut progress, emitter).await?,
+        false => Vec::new(),
+    };
+    let device = state.query.device();
+    let views = view_measures(host, &state.encoder, &mut state.query, &device).await?;
+    let labels = |features: &[Features]| features.first().map(|full| full.labels.clone()).unwrap_or_default();
+    let no_accuracy = NoAccuracy::of(has_labels, &labels(&bank), &labels(&test));
+    let mut evaluated = Vec::with_capacity(config.widths.len());
+    for (index, width) in config.widths.iter().enumerate() {
+        let accuracy = match no_accuracy {
+            None => Some(knn(&bank[index], &test[index], config.knn).await?),
+            Some(_) => None,
+        };
+        evaluated.push(Evaluated {
+            step: state.steps,
+            epoch,
+            width: *width,
+            knn: accuracy.map(|accuracy| accuracy.fraction),
+            knn_standard_error: accuracy.map(|accuracy| accuracy.standard_error),
+            no_accuracy,
+            rankme: Some(rankme(&*bank[index].values).await?),
+            views: views[index],
+            ..Evaluated::default()
+        });
+    }
+    Ok(evaluated)
+}
+
+/// Computes the features of the images of a split at every width, widest first.
+async fn features<H: Host>(
+    host: &mut H,
+    split: Split,
+    state: &mut Trainer,
+    progress: &mut Evaluating,
+    emitter: &Emitter<H::Error>,
+) -> Result<Vec<Features>, TrainError<H::Error>> {
+    let device = state.query.device();
+    let mut extractor = Extractor::new(&state.encoder, &mut state.query, &device);
+    let mut collector = Collector::default();
+    let mut chunk = 0;
+    // A value of the latest chunk's features, which the device may still be computing.
+    let mut latest = None;
+    while let Some(images) = host.labelled(split, chunk).await.map_err(TrainError::Host)? {
+        progress.images += images.labels.len();
+        if let Some(features) = extractor.extract(images).await {
+            // Waits for the chunk before, so that a GPU is never far behind when the run is stopped.
+            let value = features.values[0].clone().slice([0..1, 0..1]);
+            if let Some(before) = latest.replace(value) {
+                before.into_data_async().await?;
+            }
+            collector.add(features);
+        }
+        emitter.emit(Event::Evaluating(*progress)).await;
+        chunk += 1;
+    }
+    collector.finish().ok_or(TrainError::NoImages(split))
+}
