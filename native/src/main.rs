@@ -1,5 +1,8 @@
 //! Trains slimmable self-supervised networks: one run gives encoders of several widths that share weights.
 
+// They panic if the stream is closed: `terminal` does not.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 mod atomic_file;
 mod cache_folder;
 mod command;
@@ -7,8 +10,10 @@ mod data;
 mod device;
 mod experiment;
 mod feature_cache;
+mod interrupt;
 mod model_card;
 mod neighbours;
+mod numbers;
 mod options;
 mod pretrained;
 mod raster;
@@ -127,17 +132,18 @@ fn main() -> ExitCode {
         // SAFETY: no other thread has been started that could read the environment.
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
+    interrupt::handle();
     match run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            terminal::note(&format!("error: {error:#}"));
             ExitCode::from(2)
         }
     }
 }
 
 fn run() -> Result<ExitCode> {
-    let matches = Cli::command().get_matches();
+    let matches = numbers::in_plain_words(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches)?;
     let subcommand_matches = || matches.subcommand().expect("a subcommand was parsed").1;
     match &cli.command {

@@ -13,7 +13,7 @@ use slimclr_core::{
     parameter::Transfer,
 };
 
-use crate::run_folder::RunFolder;
+use crate::{run_folder::RunFolder, terminal::note};
 
 /// Opens a run's folder, a checkpoint or snapshot of this program, or a network of another program in a PyTorch or
 /// safetensors file. Prints what was found in a file of another program.
@@ -36,7 +36,7 @@ pub fn open(path: &Path) -> Result<Pretrained> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let trained = Pretrained::read(&path.display().to_string(), bytes)?;
     if let Some(description) = trained.description() {
-        eprintln!("{description}");
+        note(&description);
     }
     Ok(trained)
 }

@@ -20,6 +20,7 @@ use crate::{
     run_images::{Comparison, Location, RunImages},
     run_lock::RunLock,
     shell,
+    terminal::warn,
 };
 
 /// A run that is about to resume. Its folder has not been changed.
@@ -88,7 +89,7 @@ impl Resumption {
                 );
             }
             let steps = schedule.steps_per_epoch;
-            eprintln!("warning: {changed}. Training continues on these; an epoch has {steps} steps, as planned");
+            warn(&format!("{changed}. Training continues on these; an epoch has {steps} steps, as planned"));
         }
         Ok(Self { folder, lock, config, dataset, location, checkpoint: bytes })
     }

@@ -1,96 +1,14 @@
-//! Terminal output: a progress bar during a run and a table at its end.
+//! Terminal output: results on standard output; progress, warnings and errors on standard error.
 
-use std::{io::Write, time::Duration};
+mod progress;
+mod run_progress;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use slimclr_core::{collapse::CollapseWatch, event::Event};
 use slimclr_report::compact;
 
-use crate::table;
-
-/// Shows a run's events as a progress bar; only warnings if standard error is not a terminal.
-pub struct Progress {
-    bar: ProgressBar,
-    widths: Vec<f64>,
-    /// `None` once it has warned.
-    watch: Option<CollapseWatch>,
-}
-
-impl Progress {
-    /// Creates a hidden bar, which the first event shows.
-    pub fn new() -> Self {
-        Self { bar: ProgressBar::hidden(), widths: Vec::new(), watch: Some(CollapseWatch::default()) }
-    }
-
-    /// Shows an event, and warns once if the events show that the run has collapsed.
-    pub fn draw(&mut self, event: &Event) {
-        if let Some(collapse) = self.watch.as_mut().and_then(|watch| watch.see(event)) {
-            self.bar.suspend(|| eprintln!("warning: {collapse}"));
-            self.watch = None;
-        }
-        match event {
-            Event::Started(started) => {
-                self.widths = started.config.widths.clone();
-                self.bar = bar(started.steps, "steps", "first step");
-                self.bar.set_position(started.step);
-                self.bar.reset_eta();
-                self.bar.println(format!(
-                    "{} images, {} steps, widths {}, on {}",
-                    started.images,
-                    started.steps,
-                    join(started.config.widths.iter(), |width| width.to_string()),
-                    started.device
-                ));
-            }
-            Event::Step(step) => {
-                let losses = step.losses.iter().zip(&self.widths).filter(|(loss, _)| **loss != 0.0);
-                let losses = join(losses, |(loss, width)| format!("{width}: {loss:.3}"));
-                let line = format!("loss {losses}  {:.0} images/s", step.images_per_second);
-                if step.step == 1 {
-                    // The bar does not advance before the evaluation, whose time would spoil the estimate.
-                    self.bar.println(format!("step 1  {line}"));
-                    self.bar.set_message("evaluating the untrained network");
-                } else {
-                    self.bar.set_position(step.step);
-                    self.bar.set_message(line);
-                }
-            }
-            Event::Evaluated(evaluated) => {
-                self.bar.println(table::line(evaluated));
-                if evaluated.step == 0 {
-                    self.bar.reset_eta();
-                }
-            }
-            Event::Stopped { .. } | Event::Finished { .. } => self.bar.finish_and_clear(),
-            Event::Interference(_) | Event::Changed { .. } | Event::Checkpoint { .. } => {}
-        }
-    }
-}
-
-/// Prints a line of the result. Ignores a closed pipe, such as that of `head`.
-pub fn print(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
-/// Shows a progress bar for `count` items, which `things` names.
-pub fn bar(count: u64, things: &str, message: &'static str) -> ProgressBar {
-    let template = format!("{{bar:24}} {{pos}}/{{len}} {things}  {{eta}} left  {{msg}}");
-    let style = ProgressStyle::with_template(&template).expect("the template is valid");
-    let bar = ProgressBar::new(count).with_style(style).with_message(message);
-    bar.enable_steady_tick(Duration::from_millis(250));
-    bar
-}
-
-/// Shows a spinner, for work without a known number of steps.
-pub fn spinner(message: &'static str) -> ProgressBar {
-    let spinner = ProgressBar::new_spinner().with_message(message);
-    spinner.enable_steady_tick(Duration::from_millis(120));
-    spinner
-}
-
-fn join<T>(items: impl Iterator<Item = T>, show: impl Fn(T) -> String) -> String {
-    items.map(show).collect::<Vec<_>>().join(", ")
-}
+pub use self::{
+    progress::{Progress, clear, note, print, warn},
+    run_progress::RunProgress,
+};
 
 /// Formats a count with three digits and a unit prefix: 1.99 M.
 pub fn count(number: u64) -> String {

@@ -5,7 +5,6 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::Args;
-use futures::channel::mpsc;
 use slimclr_core::{
     config::Config,
     method::{Batch, StepPlan},
@@ -15,10 +14,10 @@ use slimclr_core::{
 use super::{evaluate::evaluate_run, pretrain};
 use crate::{
     data::{Dataset, loader::Loader},
-    device,
+    device, interrupt,
     run_folder::RunFolder,
     summary,
-    terminal::spinner,
+    terminal::Progress,
 };
 
 /// Flags of `slimclr demo`.
@@ -58,14 +57,14 @@ pub fn run(flags: &DemoFlags) -> Result<ExitCode> {
         Some(path) => RunFolder::create(path, &config, dataset.summary())?,
         None => RunFolder::create_numbered("demo", &config, dataset.summary())?,
     };
-    let (commands, received_commands) = mpsc::unbounded();
     let trainer = pretrain::new_trainer(&config, &device)?;
     let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
-    let run = Run::new(config.clone(), trainer, (device.clone(), device_name), loader, received_commands);
-    if pretrain::train(run, (&folder, &lock), commands)? {
+    let listening = interrupt::listen(pretrain::STOPPING);
+    let run = Run::new(config.clone(), trainer, (device.clone(), device_name), loader, listening);
+    if pretrain::train(run, (&folder, &lock))? {
         summary::show(&folder, &[])?;
         pretrain::print_resume_hint(&folder);
-        return Ok(ExitCode::from(pretrain::INTERRUPTED));
+        return Ok(ExitCode::from(interrupt::EXIT_CODE));
     }
     evaluate_run(&folder, &config, &device)?;
     Ok(ExitCode::SUCCESS)
@@ -73,7 +72,7 @@ pub fn run(flags: &DemoFlags) -> Result<ExitCode> {
 
 /// Estimates how many steps of the run fit into `seconds`, by timing a few steps with and without sub-networks.
 fn steps_within(config: &Config, device: &Device, seconds: f64) -> Result<f64> {
-    let spinner = spinner("timing a few steps");
+    let _progress = Progress::spinner("timing a few steps");
     let mut trainer = pretrain::new_trainer(config, device)?;
     let batch = Batch::noise(config, 0, device);
     let mut timed = |slim: bool| -> Result<f64> {
@@ -94,6 +93,5 @@ fn steps_within(config: &Config, device: &Device, seconds: f64) -> Result<f64> {
         Ok(start.elapsed().as_secs_f64() / TIMED as f64)
     };
     let per_step = config.slow_start * timed(false)? + (1.0 - config.slow_start) * timed(true)?;
-    spinner.finish_and_clear();
     Ok((seconds / per_step).floor().max(8.0))
 }

@@ -39,8 +39,12 @@ use crate::{
     pretrained,
     run_folder::RunFolder,
     run_images::{Comparison, RunImages},
-    shell, summary, table, terminal,
+    shell, summary, table,
+    terminal::{self, Progress, warn},
 };
+
+/// The option `knn_images` for all images: only evaluations during training are in a hurry.
+const ALL: usize = 0;
 
 /// Flags of `slimclr evaluate`.
 #[derive(Args)]
@@ -130,6 +134,7 @@ pub fn run(flags: &EvaluateFlags) -> Result<()> {
     config.data = flags.data.clone().unwrap_or(config.data);
     config.device = flags.device.clone().unwrap_or(config.device);
     config.knn = flags.knn.unwrap_or(config.knn);
+    config.knn_images = ALL;
     config.check()?;
     let (device, _) = device::open(&config.device)?;
     let (dataset, are_own) = open_images(&trained, folder.as_ref(), flags)?;
@@ -210,6 +215,7 @@ impl Default for Probes {
 /// # Errors
 /// If its checkpoint, its images or the device cannot be used.
 pub fn evaluate_run(folder: &RunFolder, config: &Config, device: &Device) -> Result<()> {
+    let config = &Config { knn_images: ALL, ..config.clone() };
     let trained = pretrained::open(folder.path())?;
     let images = RunImages::of(folder)?;
     let loader = Loader::new(images.open(&images.locate(&config.data))?, config, None)?;
@@ -274,18 +280,17 @@ fn evaluate(
         && loader.images().summary().classes.len() == trained.config.outputs;
     let [top1, top5] = [|it: ProbeAccuracy| it.top1.fraction, |it: ProbeAccuracy| it.top5.fraction];
     let no_accuracy = NoAccuracy::of(loader.images().summary().has_labels(), &bank[0].labels, &test[0].labels);
-    let spinner = terminal::spinner("comparing augmented views");
-    let warn = |warning: &str| spinner.suspend(|| eprintln!("warning: {warning}"));
-    let evaluated = block_on(async {
+    let progress = Progress::spinner("comparing augmented views");
+    block_on(async {
         let views = view_measures(&mut loader, &encoder, &mut parameters, device).await?;
         let probed = match no_accuracy {
             Some(_) => None,
             None => {
-                spinner.set_message("training the linear probes");
+                progress.begin("training the linear probes");
                 Some(probe(&bank, &test, widths, &probes.linear, config.seed).await?)
             }
         };
-        spinner.set_message("computing ridge regression and kNN");
+        progress.begin("computing ridge regression and kNN");
         let mut evaluations = Vec::new();
         for (index, (bank, test)) in bank.iter().zip(&test).enumerate() {
             let width = widths.get(index);
@@ -332,9 +337,7 @@ fn evaluate(
         }
         let widths: Vec<f64> = widths.iter().collect();
         anyhow::Ok((evaluations, neighbours(loader.images(), &widths, &bank, &test).await?))
-    });
-    spinner.finish_and_clear();
-    evaluated
+    })
 }
 
 /// Computes the features of the training and test images at every width, widest first, and writes them to `cache`.
@@ -348,15 +351,15 @@ fn compute_features(
     let images = [Split::Train, Split::Test].map(|split| loader.images().len(split));
     let widths = encoder.layout().widths();
     let features: Vec<usize> = (0..widths.len()).map(|width| encoder.backbone().features().at(widths, width)).collect();
-    let bar = terminal::bar(images.iter().sum::<usize>() as u64, "images", "computing features");
+    let progress = Progress::new(images.iter().sum::<usize>() as u64, "images", "computing features");
     let mut extractor = Extractor::new(encoder, parameters, device);
-    let computed = cache.write(images, &features, device, |writer| {
+    cache.write(images, &features, device, |writer| {
         block_on(async {
             for split in [Split::Train, Split::Test] {
                 let mut chunk = 0;
                 while let Some(images) = loader.labelled(split, chunk).await? {
-                    bar.inc(images.labels.len() as u64);
-                    if let Some(features) = extractor.extract(images) {
+                    progress.inc(images.labels.len());
+                    if let Some(features) = extractor.extract(images).await {
                         writer.add(split, features).await?;
                     }
                     chunk += 1;
@@ -367,9 +370,7 @@ fn compute_features(
             }
             anyhow::Ok(())
         })
-    });
-    bar.finish_and_clear();
-    computed
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::{
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::{ArgMatches, Args, ValueEnum};
-use futures::channel::mpsc;
 use serde::{Deserialize, Serialize};
 use slimclr_core::{
     config::Config,
@@ -21,7 +20,7 @@ use slimclr_core::{
 use super::{
     evaluate::evaluate_run,
     landscape::{self, LandscapeFlags},
-    pretrain::{INTERRUPTED, new_trainer, train},
+    pretrain::{STOPPING, new_trainer, train},
     report,
 };
 use crate::{
@@ -31,11 +30,12 @@ use crate::{
         arm::{self, Arm},
         results::{self, ArmResult, Results, State},
     },
-    model_card,
+    interrupt, model_card,
     options::{self, Preset},
     resume::{Request, Resumption},
     run_folder::{REPORT, RunFolder, create_folder, write_atomically},
-    shell, terminal,
+    shell,
+    terminal::{self, note},
 };
 
 /// File name of an experiment's options.
@@ -45,7 +45,7 @@ const DATA: &str = "data";
 /// Sub-folder of the figures.
 const FIGURES: &str = "figures";
 /// Grid points per side of an arm's loss landscape: enough for its shape, in half the time of the default.
-const CELLS: u16 = 15;
+const CELLS: usize = 15;
 /// Options that may change when an experiment resumes. `knn` and `evaluate_every` must not: results must be comparable. The
 /// images under another path are compared with those of each arm.
 const CHANGEABLE_ON_RESUME: [&str; 3] = ["data", "device", "checkpoint_every"];
@@ -113,11 +113,11 @@ pub fn cifar10(flags: &Cifar10Flags, matches: &ArgMatches) -> Result<ExitCode> {
     let arms = Arm::select(&flags.arms, &options.widths)?;
     let mut experiment = Experiment::open(&flags.out, Options { images: flags.images, options }, &arms)?;
 
-    eprintln!("{} arms in {}; Ctrl-C stops, the same command resumes", arms.len(), flags.out.display());
+    note(&format!("{} arms in {}; Ctrl-C stops, the same command resumes", arms.len(), flags.out.display()));
     let mut failed = Vec::new();
     let mut is_stopped = false;
     for (number, arm) in (1..).zip(&arms) {
-        eprintln!("arm {number} of {}: {arm}", arms.len());
+        note(&format!("arm {number} of {}: {arm}", arms.len()));
         match experiment.run(*arm).and_then(|end| match end {
             End::Done => experiment.compute_landscape(*arm).map(|()| end),
             End::Interrupted => Ok(end),
@@ -126,7 +126,7 @@ pub fn cifar10(flags: &Cifar10Flags, matches: &ArgMatches) -> Result<ExitCode> {
             Ok(End::Interrupted) => is_stopped = true,
             Err(error) => {
                 let message = format!("{error:#}");
-                eprintln!("arm {arm} failed: {message}");
+                note(&format!("arm {arm} failed: {message}"));
                 experiment.failures.push((*arm, message));
                 failed.push(arm.to_string());
             }
@@ -140,8 +140,8 @@ pub fn cifar10(flags: &Cifar10Flags, matches: &ArgMatches) -> Result<ExitCode> {
     terminal::print(&experiment.results()?.table());
     terminal::print(&format!("results: {}", flags.out.join(results::TABLE).display()));
     if is_stopped {
-        eprintln!("stopped; resume with: {}", command_line());
-        return Ok(ExitCode::from(INTERRUPTED));
+        note(&format!("stopped; resume with: {}", command_line()));
+        return Ok(ExitCode::from(interrupt::EXIT_CODE));
     }
     if !failed.is_empty() {
         bail!(
@@ -251,7 +251,7 @@ impl Experiment {
             let instead = || "choose another folder with --out".to_owned();
             options::check_resumable(&folder.config()?, &config, instead)?;
             if ArmResult::read(arm, &folder)?.state == State::Done {
-                eprintln!("arm {arm} is already done");
+                note(&format!("arm {arm} is already done"));
                 return Ok(End::Done);
             }
             let lock = folder.lock()?;
@@ -269,9 +269,9 @@ impl Experiment {
         };
         if !results::is_trained(&folder.events()?) {
             let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
-            let (commands, received_commands) = mpsc::unbounded();
-            let run = Run::new(config.clone(), trainer, self.device.clone(), loader, received_commands);
-            if train(run, (&folder, &lock), commands)? {
+            let listening = interrupt::listen(STOPPING);
+            let run = Run::new(config.clone(), trainer, self.device.clone(), loader, listening);
+            if train(run, (&folder, &lock))? {
                 return Ok(End::Interrupted);
             }
         }

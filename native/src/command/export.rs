@@ -19,7 +19,7 @@ use crate::{
     model_card::{Architecture, FileEntry, Input, Loading, ModelCard, Training, name_of},
     pretrained,
     run_folder::{RunFolder, create_folder, write_atomically},
-    terminal::{self, count},
+    terminal::{self, Progress, count},
 };
 
 /// Flags of `slimclr export`.
@@ -44,6 +44,7 @@ pub struct ExportFlags {
 /// # Errors
 /// If the network lacks the width, or the files exist or cannot be written.
 pub fn run(flags: &ExportFlags) -> Result<()> {
+    let _progress = Progress::spinner("exporting the network");
     let trained = pretrained::open(&flags.run)?;
     let (encoder, parameters) = trained.load(&Device::flex())?;
     let widths = encoder.layout().widths();

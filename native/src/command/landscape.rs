@@ -18,7 +18,8 @@ use crate::{
     device,
     run_folder::{RunFolder, write_atomically},
     run_images::RunImages,
-    shell, terminal,
+    shell,
+    terminal::{self, Progress},
 };
 
 /// The default number of images that losses are averaged over.
@@ -48,8 +49,8 @@ pub struct LandscapeFlags {
     #[arg(long, value_enum, default_value = "pca")]
     directions: Directions,
     /// Grid points along each direction, 3 to 201
-    #[arg(long, value_name = "N", default_value_t = 21, value_parser = clap::value_parser!(u16).range(3..=201))]
-    cells: u16,
+    #[arg(long, value_name = "N", default_value_t = 21)]
+    cells: usize,
     /// Training images that the loss is averaged over [default: 256, or all if there are fewer]
     ///
     /// Rounded down to whole batches (micro-batches with --accumulate). Below one, rounded down to whole batch-norm groups.
@@ -65,7 +66,7 @@ pub struct LandscapeFlags {
 
 impl LandscapeFlags {
     /// Returns the flags for the run in `folder` on `device` with `cells` grid points per side, and defaults otherwise.
-    pub fn new(folder: &RunFolder, device: &str, cells: u16) -> Self {
+    pub fn new(folder: &RunFolder, device: &str, cells: usize) -> Self {
         Self {
             run: folder.path().to_owned(),
             widths: Vec::new(),
@@ -86,7 +87,7 @@ pub fn run(flags: &LandscapeFlags) -> Result<()> {
     let folder = RunFolder::open(&flags.run)?;
     terminal::print(&summary(&compute(&folder, flags)?));
     terminal::print(&format!("landscape: {}", folder.landscape_path().display()));
-    eprintln!("next, draw it: slimclr report {}", shell::path(&flags.run));
+    terminal::note(&format!("next, draw it: slimclr report {}", shell::path(&flags.run)));
     Ok(())
 }
 
@@ -96,7 +97,10 @@ pub fn run(flags: &LandscapeFlags) -> Result<()> {
 /// If the run has no snapshots or no checkpoint, they are damaged or of another network, the run lacks a width, or its
 /// images or the device cannot be used.
 pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> {
-    let name = flags.run.display();
+    let (name, cells) = (flags.run.display(), flags.cells);
+    if !(3..=201).contains(&cells) {
+        bail!("--cells {cells} must be between 3 and 201");
+    }
     let snapshots = folder.snapshots()?;
     if snapshots.is_empty() {
         bail!(
@@ -127,6 +131,7 @@ pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> 
 
     let (device, device_name) = device::open(flags.device.as_ref().unwrap_or(&config.device))?;
     let trainer = checkpoint.resume(&device).map_err(|error| folder.unusable_checkpoint(&error))?;
+    let reading = Progress::spinner("reading the snapshots");
     let mut surveyor = {
         let mut loader = Loader::new(dataset, config, None)?;
         let batches = schedule
@@ -142,20 +147,20 @@ pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> 
         };
         read().with_context(|| format!("the snapshot {} cannot be used", path.display()))?;
     }
+    drop(reading);
 
-    let cells = usize::from(flags.cells);
     let losses = widths.len() * (cells * cells + snapshots.len());
-    let bar = terminal::bar(losses as u64, "losses", "computing the landscape");
-    bar.println(format!("{} images, {} snapshots, on {device_name}", surveyor.images(), snapshots.len()));
+    let progress = Progress::new(losses as u64, "losses", "computing the landscape");
+    terminal::note(&format!("{} images, {} snapshots, on {device_name}", surveyor.images(), snapshots.len()));
     let survey = Survey { directions: flags.directions, cells, seed: flags.seed };
     let computed = async |losses| {
-        bar.inc(losses as u64);
+        progress.inc(losses);
         ControlFlow::Continue(())
     };
     let surface = |width| block_on(surveyor.surface(width, survey, computed));
-    let surfaces = widths.into_iter().map(surface).collect::<Result<_, _>>();
-    bar.finish_and_clear();
-    let landscape = Landscape { directions: flags.directions, images: surveyor.images(), surfaces: surfaces? };
+    let surfaces = widths.into_iter().map(surface).collect::<Result<_, _>>()?;
+    drop(progress);
+    let landscape = Landscape { directions: flags.directions, images: surveyor.images(), surfaces };
     write_atomically(&folder.landscape_path(), &serde_json::to_vec(&landscape)?)?;
     Ok(landscape)
 }

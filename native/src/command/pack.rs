@@ -15,7 +15,8 @@ use slimclr_core::{augment::epoch_order, image::Image, train::Split};
 use crate::{
     data::{Dataset, Stored, shards::CLASSES},
     run_folder::create_folder,
-    terminal::bar,
+    shell,
+    terminal::{self, Progress},
 };
 
 /// Images in a shard: of ImageNet, 110 MB.
@@ -38,13 +39,13 @@ pub struct PackFlags {
 /// If [`pack`] fails.
 pub fn run(flags: &PackFlags) -> Result<()> {
     let images = pack(&flags.data, &flags.out)?;
-    println!(
+    terminal::print(&format!(
         "wrote {} training and {} test images into {} shards; train on them with --data {}",
         images[0],
         images[1],
         images.iter().map(|images| images.div_ceil(SHARD)).sum::<usize>(),
-        flags.out.display()
-    );
+        shell::path(&flags.out)
+    ));
     Ok(())
 }
 
@@ -85,13 +86,13 @@ pub fn pack(data: &str, out: &Path) -> Result<[usize; 2]> {
 /// Writes all shards and the names of the classes into `folder`.
 fn write_all(dataset: &Dataset, folder: &Path) -> Result<[usize; 2]> {
     let images = [Split::Train, Split::Test].map(|split| dataset.len(split));
-    let bar = bar(images.iter().sum::<usize>() as u64, "images", "packing");
+    let progress = Progress::new(images.iter().sum::<usize>() as u64, "images", "packing");
     let orders = [epoch_order(0, 0, images[0]), (0..images[1] as u32).collect()];
     for ((name, split), order) in [("train", Split::Train), ("val", Split::Test)].into_iter().zip(orders) {
         order.par_chunks(SHARD).enumerate().try_for_each(|(number, indices)| {
             let path = folder.join(format!("{name}-{number:06}.tar"));
             let samples = (number * SHARD..).zip(indices.iter().map(|index| *index as usize));
-            let written = write(&path, dataset, split, samples, || bar.inc(1));
+            let written = write(&path, dataset, split, samples, || progress.inc(1));
             written.with_context(|| format!("cannot write {}", path.display()))
         })?;
     }
@@ -100,7 +101,6 @@ fn write_all(dataset: &Dataset, folder: &Path) -> Result<[usize; 2]> {
         let path = folder.join(CLASSES);
         fs::write(&path, classes.join("\n") + "\n").with_context(|| format!("cannot write {}", path.display()))?;
     }
-    bar.finish_and_clear();
     Ok(images)
 }
 

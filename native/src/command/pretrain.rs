@@ -3,18 +3,13 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::{ArgMatches, Args, parser::ValueSource};
-use futures::{StreamExt, channel::mpsc, executor::block_on, pin_mut};
+use futures::{StreamExt, executor::block_on, pin_mut};
 use slimclr_core::{
-    command::Command,
     config::Config,
     method::Trainer,
     train::{Run, Split},
@@ -22,18 +17,18 @@ use slimclr_core::{
 
 use crate::{
     data::{Dataset, loader::Loader},
-    device,
+    device, interrupt,
     options::{self, Preset},
     pretrained,
     resume::{Request, Resumption, new_run_command},
     run_folder::RunFolder,
     run_lock::RunLock,
     shell, summary,
-    terminal::Progress,
+    terminal::{self, RunProgress},
 };
 
-/// The exit code of an interrupted program: 128 + SIGINT.
-pub const INTERRUPTED: u8 = 130;
+/// What is said when a run is interrupted.
+pub const STOPPING: &str = "stopping, with a checkpoint; press Ctrl-C again to exit at once, without a checkpoint";
 
 /// Flags of `slimclr pretrain`.
 #[derive(Args)]
@@ -70,15 +65,14 @@ pub fn run(flags: &PretrainFlags, matches: &ArgMatches) -> Result<ExitCode> {
         None => prepare_new(flags, matches)?,
     };
     let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
-    let (commands, received_commands) = mpsc::unbounded();
-    let run = Run::new(config, trainer, device, loader, received_commands);
-    let interrupted = train(run, (&folder, &lock), commands)?;
+    let run = Run::new(config, trainer, device, loader, interrupt::listen(STOPPING));
+    let interrupted = train(run, (&folder, &lock))?;
     summary::show(&folder, &[])?;
     if interrupted {
         print_resume_hint(&folder);
-        return Ok(ExitCode::from(INTERRUPTED));
+        return Ok(ExitCode::from(interrupt::EXIT_CODE));
     }
-    eprintln!("next, measure linear probes: slimclr evaluate {}", shell::path(folder.path()));
+    terminal::note(&format!("next, measure linear probes: slimclr evaluate {}", shell::path(folder.path())));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -149,56 +143,37 @@ pub fn new_trainer(config: &Config, device: &Device) -> Result<Trainer> {
     }
     let (trainer, transfer) = Trainer::from_pretrained(config, encoder, &weights, device)
         .with_context(|| pretrained::other_backbone(&config.init, &trained.config))?;
-    eprintln!("{}", pretrained::describe_transfer(&config.init, &transfer));
+    terminal::note(&pretrained::describe_transfer(&config.init, &transfer));
     Ok(trainer)
 }
 
-/// Trains until the run ends or is stopped, showing its events and appending them to the log. Returns whether Ctrl-C
-/// was pressed, even if the run finished first.
+/// Trains until the run ends or is stopped, showing its events and appending them to the log. Returns whether it was
+/// interrupted, even if it finished first.
 ///
 /// # Errors
 /// If training fails, or the events cannot be written.
-pub fn train(
-    run: Run<Loader>,
-    (folder, lock): (&RunFolder, &RunLock),
-    commands: mpsc::UnboundedSender<Command>,
-) -> Result<bool> {
-    let is_interrupted = stop_on_interrupt(commands);
+pub fn train(mut run: Run<Loader>, (folder, lock): (&RunFolder, &RunLock)) -> Result<bool> {
     let mut log = folder.log_from(run.steps(), lock)?;
-    let mut progress = Progress::new();
+    if !folder.has_evaluation(run.steps())? {
+        run = run.evaluating_first();
+    }
+    let mut progress = RunProgress::new();
     block_on(async {
         let events = run.events();
         pin_mut!(events);
         while let Some(event) = events.next().await {
             let event = event?;
-            log.append(&event)?;
+            if event.is_logged() {
+                log.append(&event)?;
+            }
             progress.draw(&event);
         }
         anyhow::Ok(())
     })?;
-    Ok(is_interrupted.load(Ordering::Relaxed))
+    Ok(interrupt::has_stopped())
 }
 
 /// Prints the command that resumes the run in `folder`.
 pub fn print_resume_hint(folder: &RunFolder) {
-    eprintln!("stopped; resume with: slimclr pretrain --resume {}", shell::path(folder.path()));
-}
-
-/// Makes the first Ctrl-C stop the latest run after the current step, with a checkpoint. The second one, and any while
-/// no run is training, exits at once. Returns a flag that is set once the run has been told to stop.
-fn stop_on_interrupt(commands: mpsc::UnboundedSender<Command>) -> &'static AtomicBool {
-    static RUN: Mutex<Option<mpsc::UnboundedSender<Command>>> = Mutex::new(None);
-    static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
-    let run = || RUN.lock().expect("no thread panics while it holds the lock");
-    *run() = Some(commands);
-    // Fails only if the handler was set by an earlier run.
-    let _ = ctrlc::set_handler(move || {
-        let is_stopping = run().take().is_some_and(|commands| commands.unbounded_send(Command::Stop).is_ok());
-        if !is_stopping {
-            std::process::exit(INTERRUPTED.into());
-        }
-        IS_INTERRUPTED.store(true, Ordering::Relaxed);
-        eprintln!("\nstopping after this step; press Ctrl-C again to exit at once, without a checkpoint");
-    });
-    &IS_INTERRUPTED
+    terminal::note(&format!("stopped; resume with: slimclr pretrain --resume {}", shell::path(folder.path())));
 }

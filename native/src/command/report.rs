@@ -10,7 +10,7 @@ use super::evaluate::cached_neighbours;
 use crate::{
     raster,
     run_folder::{REPORT, RunFolder, create_folder, write_atomically},
-    terminal,
+    terminal::{self, Progress},
 };
 
 /// Flags of `slimclr report`.
@@ -47,6 +47,7 @@ pub fn run(flags: &ReportFlags) -> Result<()> {
 /// # Errors
 /// If a path is not a run's folder, no run has started, or a file cannot be written.
 pub fn write(runs: &[PathBuf], out: &Path, figures_folder: Option<&Path>) -> Result<()> {
+    let _progress = Progress::spinner("drawing the report");
     let folders = runs.iter().map(|path| RunFolder::open(path)).collect::<Result<Vec<_>>>()?;
     // Nearest neighbours are shown only in the report of a single run.
     let neighbours = |folder: &RunFolder| if runs.len() == 1 { cached_neighbours(folder) } else { Vec::new() };
@@ -61,11 +62,11 @@ pub fn write(runs: &[PathBuf], out: &Path, figures_folder: Option<&Path>) -> Res
         );
     }
     for name in blank {
-        eprintln!("warning: {name} is left out: events.jsonl has no `started` event");
+        terminal::warn(&format!("{name} is left out: events.jsonl has no `started` event"));
     }
     let figures = slimclr_report::figures(&reports);
     for FigureFile { name, missing, .. } in &figures {
-        missing.iter().for_each(|missing| eprintln!("{name}: {missing}"));
+        missing.iter().for_each(|missing| terminal::note(&format!("{name}: {missing}")));
     }
     if let Some(folder) = out.parent() {
         create_folder(folder)?;

@@ -15,11 +15,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use futures::future::{Either, select};
+use futures::{
+    StreamExt,
+    future::{Either, select},
+};
 use tokio::net::TcpListener;
 
 use self::allowed_hosts::AllowedHosts;
-use crate::{run_folder::RunFolder, terminal};
+use crate::{interrupt, run_folder::RunFolder, terminal};
 
 /// The default address.
 const ADDRESS: &str = "127.0.0.1:8787";
@@ -85,14 +88,14 @@ async fn serve(wanted: Option<&str>, bundle: &Path, run: Option<&RunFolder>) -> 
     let listener = bind(wanted).await?;
     let address = listener.local_addr()?;
     let router = router::router(bundle, run, AllowedHosts::new(wanted.unwrap_or(ADDRESS), address.ip()))?;
+    let mut interrupted = interrupt::listen("the server stops");
     let served = async {
         print_url(address, run);
         axum::serve(listener, router).await
     };
-    // Ctrl-C is polled first, so that it works as soon as the URL is printed. Open connections are not awaited, because
-    // event streams never end.
-    match select(pin!(tokio::signal::ctrl_c()), pin!(served)).await {
-        Either::Left((interrupted, _)) => interrupted.context("cannot listen for Ctrl-C"),
+    // Open connections are not awaited, because event streams never end.
+    match select(interrupted.next(), pin!(served)).await {
+        Either::Left(_) => Ok(()),
         Either::Right((ended, _)) => ended.context("the server has failed"),
     }
 }
@@ -101,7 +104,7 @@ async fn bind(wanted: Option<&str>) -> Result<TcpListener> {
     let address = wanted.unwrap_or(ADDRESS);
     match TcpListener::bind(address).await {
         Err(error) if wanted.is_none() && error.kind() == ErrorKind::AddrInUse => {
-            eprintln!("{address} is in use by another program, so this is on another port:");
+            terminal::note(&format!("{address} is in use by another program, so this is on another port:"));
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port is free")
         }
         bound => bound.with_context(|| {
@@ -115,16 +118,20 @@ fn print_url(address: SocketAddr, run: Option<&RunFolder>) {
     let url = url(address, run.is_some());
     terminal::print(&url);
     if !address.ip().is_loopback() {
-        eprintln!("warning: every machine that can reach {address} can see the page and the run");
+        terminal::warn(&format!("every machine that can reach {address} can see the page and the run"));
     }
     match run {
-        Some(run) => eprintln!("next, open it in a browser to watch {}; Ctrl-C stops the server", run.name()),
-        None => eprintln!("next, open it in a browser; Ctrl-C stops the server. To watch a run: slimclr serve RUN"),
+        Some(run) => {
+            terminal::note(&format!("next, open it in a browser to watch {}; Ctrl-C stops the server", run.name()));
+        }
+        None => {
+            terminal::note("next, open it in a browser; Ctrl-C stops the server. To watch a run: slimclr serve RUN");
+        }
     }
     if std::io::stdout().is_terminal()
         && let Err(error) = open::that_detached(&url)
     {
-        eprintln!("warning: cannot open a browser: {error}; open the address above yourself");
+        terminal::warn(&format!("cannot open a browser: {error}; open the address above yourself"));
     }
 }
 

@@ -12,6 +12,7 @@ use anyhow::{Error, Result, bail};
 use slimclr_core::{data::folder::IMAGES_PER_DAMAGED, train::Split};
 
 use super::folder::{is_gone, shown_path};
+use crate::terminal::{note, warn};
 
 /// Seconds to wait for a folder that is gone.
 const WAIT: u64 = 60;
@@ -55,7 +56,7 @@ impl Damage {
             told.push(format!("{name}: {why:#}"));
         }
         if count == 1 {
-            eprintln!("warning: an image is damaged and left out: {name}: {why:#}");
+            warn(&format!("an image is damaged and left out: {name}: {why:#}"));
         }
         if count * IMAGES_PER_DAMAGED > self.images {
             bail!(
@@ -83,13 +84,13 @@ impl Damage {
         let mut is_lost = self.is_gone.lock().expect(NO_PANIC);
         let name = shown_path(root);
         if !*is_lost && is_gone(root) {
-            eprintln!("warning: the images in {name} are gone: waiting {seconds} seconds for them");
+            warn(&format!("the images in {name} are gone: waiting {seconds} seconds for them"));
             *is_lost = !(0..seconds).any(|_| {
                 thread::sleep(Duration::from_secs(1));
                 !is_gone(root)
             });
             if !*is_lost {
-                eprintln!("the images in {name} are back");
+                note(&format!("the images in {name} are back"));
             }
         }
         if *is_lost {

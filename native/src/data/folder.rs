@@ -21,7 +21,7 @@ use super::{
     Dataset, ImageFile, Images,
     listing::{Listing, Stamp},
 };
-use crate::terminal::spinner;
+use crate::terminal::{self, Progress};
 
 /// Longest image file that is read, in bytes.
 const LONGEST: u64 = 1 << 30;
@@ -31,12 +31,12 @@ const LONGEST: u64 = 1 << 30;
 /// # Errors
 /// If `root` cannot be listed, or there is nothing to train on.
 pub fn scan(root: &Path) -> Result<Dataset> {
-    let spinner = spinner("looking at the images");
+    let progress = Progress::spinner("looking at the images");
     let files = list(root);
-    spinner.finish_and_clear();
+    drop(progress);
     let (name, (files, stamps)) = (shown_path(root), files?);
     let found: Contents = contents(&files).map_err(|error| anyhow!("{name}: {error}"))?;
-    eprintln!("{found}");
+    terminal::note(&found.to_string());
     let images = |images: &[(usize, u32)]| {
         let image = |&(file, label): &(usize, u32)| {
             let path = root.join(path_of(&files[file].path));

@@ -33,7 +33,7 @@ use slimclr_core::{
 };
 
 use super::{Dataset, Images, Stored, damage::Damage, shards::ShardReader};
-use crate::run_folder::RunFolder;
+use crate::{run_folder::RunFolder, terminal::warn};
 
 /// Batches made in advance: enough to hide a slow one, few enough to keep memory small.
 const PREFETCH: usize = 3;
@@ -189,7 +189,7 @@ fn read_shards(maker: &Arc<BatchMaker>, mut step: u64) -> Option<mpsc::Receiver<
 impl Drop for Loader {
     fn drop(&mut self) {
         if let Some(summary) = self.maker.damage.summary() {
-            eprintln!("warning: {summary}");
+            warn(&summary);
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Measures how fast images come from a folder of files and from the same images in shards. BENCHMARKS.md has the
 //! command.
+#![expect(clippy::print_stdout, reason = "a measurement that is read on the terminal")]
 
 use std::{fs, path::Path, process::Command, time::Instant};
 
+use futures::{StreamExt, executor::block_on};
 use image::{ImageFormat, Rgb, RgbImage};
 use rayon::prelude::*;
 use slimclr_core::{augment::epoch_order, config::Config, data::sampler::Finish, train::Split};
@@ -94,7 +96,7 @@ fn views(source: &Path) -> usize {
     let config = Config { batch: BATCH, ..Config::imagenet_mocov2() };
     let loader = Loader::new(Dataset::open(source.to_str().unwrap()).unwrap(), &config, None).unwrap();
     let batches = loader.images().len(Split::Train) / BATCH;
-    let made = prefetch(loader.maker.clone(), 0, Finish::Host);
-    (0..batches).for_each(|_| assert!(made.recv().unwrap().is_ok()));
+    let mut made = prefetch(loader.maker.clone(), 0, Finish::Host);
+    (0..batches).for_each(|_| assert!(block_on(made.next()).unwrap().is_ok()));
     batches * BATCH
 }

@@ -24,7 +24,7 @@ use slimclr_core::{
 use self::index::Index;
 pub use self::reader::ShardReader;
 use super::{Dataset, Images, folder::shown_path};
-use crate::terminal::bar;
+use crate::terminal::{Progress, note};
 
 /// The file of the classes' names beside the shards, one a line.
 pub const CLASSES: &str = "classes.txt";
@@ -171,14 +171,14 @@ fn in_folder(folder: &Path) -> Result<Option<Vec<PathBuf>>> {
 /// # Errors
 /// If a shard cannot be read or is no tar file, or there are no images to train on or to test.
 pub fn open(data: &str, shards: Vec<PathBuf>) -> Result<Dataset> {
-    let bar = bar(shards.len() as u64, "shards", "listing their images");
+    let progress = Progress::new(shards.len() as u64, "shards", "listing their images");
     let list = |shard: &PathBuf| {
         let index = Index::open(shard).with_context(|| format!("cannot use the shard {}", shown_path(shard)))?;
-        bar.inc(1);
+        progress.inc(1);
         anyhow::Ok(index)
     };
     let indices: Vec<Index> = shards.par_iter().map(list).collect::<Result<_>>()?;
-    bar.finish_and_clear();
+    drop(progress);
 
     let is_test: Vec<bool> = shards.iter().map(|shard| is_test(&shard.to_string_lossy())).collect();
     // A pattern of such shards alone asks to train on them.
@@ -221,7 +221,7 @@ pub fn open(data: &str, shards: Vec<PathBuf>) -> Result<Dataset> {
     } else {
         Vec::new()
     };
-    eprintln!("{}{unused}", used([train.len(), test.len()], classes.len(), !has_test));
+    note(&format!("{}{unused}", used([train.len(), test.len()], classes.len(), !has_test)));
     let images = [train, test].map(|images| Images::Shards(ShardImages { shards: shards.clone(), images }.into()));
     Ok(Dataset::new(data.into(), folder, (classes, Normalisation::IMAGENET), images))
 }

@@ -1,0 +1,192 @@
+//! Progress of a long task.
+
+use std::{
+    env,
+    io::Write,
+    sync::{
+        Mutex,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Time between lines where there is no bar.
+const LINE_EVERY: Duration = Duration::from_secs(60);
+
+/// The bar on the terminal, which lines must not be written into.
+static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Writes a line of the result to standard output.
+pub fn print(line: &str) {
+    write_line(std::io::stdout(), line);
+}
+
+/// Writes a line to standard error.
+pub fn note(line: &str) {
+    write_line(std::io::stderr(), line);
+}
+
+/// Writes a warning to standard error.
+pub fn warn(warning: &str) {
+    note(&format!("warning: {warning}"));
+}
+
+/// Writes a line above the progress bar. Everything that the program says goes through here: it ignores a closed pipe, a
+/// full disk and a closed terminal, which must not end a run.
+fn write_line(mut stream: impl Write, line: &str) {
+    // Cloned, so that a line of another thread does not wait for the lock of this one.
+    let shown = SHOWN.lock().expect("no thread panics while it holds the lock").clone();
+    // One call, so that lines of several threads do not mix.
+    let line = format!("{line}\n").into_bytes();
+    match shown {
+        Some(bar) => bar.suspend(|| drop(stream.write_all(&line))),
+        None => drop(stream.write_all(&line)),
+    }
+}
+
+/// Shows the progress of a long task on standard error until it is dropped: a bar on a terminal; elsewhere plain lines,
+/// one at the start and one every minute, so that a log shows that the program is alive.
+pub struct Progress {
+    bar: ProgressBar,
+    /// Ends the lines when dropped; `None` on a terminal.
+    lines: Option<Sender<()>>,
+}
+
+impl Progress {
+    /// Shows a task of `count` parts, which `things` names.
+    pub fn new(count: u64, things: &'static str, task: &str) -> Self {
+        let template = format!("{{bar:24}} {{pos}}/{{len}} {things}  {{eta}} left  {{msg}}");
+        let line = move |bar: &ProgressBar| {
+            format!("{}: {}{}", bar.message(), parts(bar.position(), count, things), time_left(bar.eta()))
+        };
+        note_unless_on_terminal(&format!("{task}: {} {things}", HumanCount(count)));
+        Self::show(Some(count), &template, task, line)
+    }
+
+    /// Shows a task without a known number of parts.
+    pub fn spinner(task: &str) -> Self {
+        let line = |bar: &ProgressBar| format!("{}: {} so far", bar.message(), HumanDuration(bar.elapsed()));
+        note_unless_on_terminal(task);
+        Self::show(None, "{spinner} {msg}", task, line)
+    }
+
+    /// Shows a bar of this template, or every minute a line that is written from the bar's state.
+    pub fn show(
+        count: Option<u64>,
+        template: &str,
+        message: &str,
+        line: impl Fn(&ProgressBar) -> String + Send + 'static,
+    ) -> Self {
+        let on_terminal = is_on_terminal();
+        let target = if on_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let style = ProgressStyle::with_template(template).expect("the template is valid");
+        let bar = ProgressBar::with_draw_target(count, target).with_style(style).with_message(message.to_owned());
+        let mut lines = None;
+        if on_terminal {
+            bar.enable_steady_tick(Duration::from_millis(250));
+            *SHOWN.lock().expect("no thread panics while it holds the lock") = Some(bar.clone());
+        } else {
+            let bar = bar.clone();
+            lines = Some(every(LINE_EVERY, move || note(&line(&bar))));
+        }
+        Self { bar, lines }
+    }
+
+    /// Returns the bar's state, which is kept without a terminal too.
+    pub fn bar(&self) -> &ProgressBar {
+        &self.bar
+    }
+
+    /// Counts `parts` more parts as done.
+    pub fn inc(&self, parts: usize) {
+        self.bar.inc(parts as u64);
+    }
+
+    /// Begins the next part of a task.
+    pub fn begin(&self, task: &str) {
+        self.bar.set_message(task.to_owned());
+        note_unless_on_terminal(task);
+    }
+
+    /// Returns whether lines are written instead of a bar.
+    pub fn is_plain(&self) -> bool {
+        self.lines.is_some()
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        clear();
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Removes the bar from the terminal.
+pub fn clear() {
+    if let Some(bar) = SHOWN.lock().expect("no thread panics while it holds the lock").take() {
+        bar.finish_and_clear();
+    }
+}
+
+/// Returns whether standard error is a terminal that shows bars.
+fn is_on_terminal() -> bool {
+    let wants_plain_text = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !wants_plain_text && !ProgressDrawTarget::stderr().is_hidden()
+}
+
+fn note_unless_on_terminal(line: &str) {
+    if !is_on_terminal() {
+        note(line);
+    }
+}
+
+/// Formats how many parts are done: `1,250 of 50,000 images`.
+pub fn parts(done: u64, of: u64, things: &str) -> String {
+    format!("{} of {} {things}", HumanCount(done), HumanCount(of))
+}
+
+/// Formats the time left, to be appended; empty if there is less than a second, or it is not known yet.
+pub fn time_left(left: Duration) -> String {
+    if left.as_secs() == 0 { String::new() } else { format!(", {} left", HumanDuration(left)) }
+}
+
+/// Calls `act` every `interval` on another thread, until the returned sender is dropped.
+fn every(interval: Duration, act: impl Fn() + Send + 'static) -> Sender<()> {
+    let (keeper, ended) = channel();
+    thread::spawn(move || {
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(interval) {
+            act();
+        }
+    });
+    keeper
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_written_until_the_task_ends() {
+        let (send, acts) = channel();
+        let keeper = every(Duration::from_millis(5), move || {
+            let _ = send.send(());
+        });
+        for _ in 0..2 {
+            acts.recv_timeout(Duration::from_secs(20)).unwrap();
+        }
+        drop(keeper);
+        // The thread ends, and with it the sender.
+        while acts.recv_timeout(Duration::from_secs(20)).is_ok() {}
+        assert!(acts.try_recv().is_err());
+    }
+
+    #[test]
+    fn lines_say_what_is_done_and_what_is_left() {
+        assert_eq!(parts(1250, 50_000, "images"), "1,250 of 50,000 images");
+        assert_eq!(time_left(Duration::from_secs(300)), ", 5 minutes left");
+        assert_eq!(time_left(Duration::from_millis(900)), "");
+    }
+}
