@@ -106,5 +106,7 @@ fn a_landscape_names_what_is_missing() {
     fs::write(out.join("checkpoint.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
     refuses(&landscape(&[]), "checkpoint.safetensors cannot be used");
     fs::remove_file(out.join("checkpoint.safetensors")).unwrap();
+    refuses(&landscape(&[]), "checkpoint.safetensors is gone");
+    fs::remove_file(out.join("events.jsonl")).unwrap();
     refuses(&landscape(&[]), "has no checkpoint");
 }

