@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{normalisation::Normalisation, printable::printable};
+use crate::normalisation::Normalisation;
 
 /// Names of classes that a difference lists.
 const LISTED: usize = 3;
@@ -88,7 +88,7 @@ impl DatasetSummary {
 
 /// Says what the `classes` are, with the first few names; nothing if there are none.
 fn sentence(classes: &[String], what: &str) -> Option<String> {
-    let mut names: Vec<String> = classes.iter().take(LISTED).map(|class| format!("'{}'", printable(class))).collect();
+    let mut names: Vec<String> = classes.iter().take(LISTED).map(|class| format!("'{class}'")).collect();
     let more = classes.len() - names.len();
     if more > 0 {
         names.push(format!("{more} more"));
@@ -121,10 +121,10 @@ mod tests {
         let now = summary(&["a", "b"], [200, 13], "y");
         assert_eq!(then.differences(&now).join("; "), "132 training images then, 200 now; class 'c' is gone");
         assert_eq!(now.differences(&then).join("; "), "200 training images then, 132 now; class 'c' is new");
-        let others = summary(&["a", "d", "e", "f\n", "g"], [132, 14], "x");
+        let others = summary(&["a", "d", "e", "f", "g"], [132, 14], "x");
         assert_eq!(
             then.differences(&others).join("; "),
-            "13 test images then, 14 now; classes 'b' and 'c' are gone; classes 'd', 'e', 'f\\n' and 1 more are new"
+            "13 test images then, 14 now; classes 'b' and 'c' are gone; classes 'd', 'e', 'f' and 1 more are new"
         );
         let reordered = summary(&["b", "a", "c"], [132, 13], "y");
         assert_eq!(then.differences(&reordered), ["the classes are in another order"]);

@@ -13,7 +13,6 @@ pub mod method;
 pub mod normalisation;
 pub mod optimizer;
 pub mod precision;
-pub mod printable;
 pub mod probe;
 pub mod reweight;
 pub mod schedule;

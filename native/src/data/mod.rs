@@ -107,6 +107,15 @@ impl Images {
     /// Summarises the images. `root` is the folder that names of files are relative to.
     fn summary(&self, root: &Path) -> SplitSummary {
         let mut digest = Sha256::new();
+        let mut add_name = |name: &Path, label: u32| {
+            // The same on every system, whatever separates its folders.
+            for part in name.components() {
+                digest.update(part.as_os_str().as_encoded_bytes());
+                digest.update("/");
+            }
+            digest.update([0]);
+            digest.update(label.to_le_bytes());
+        };
         match self {
             Self::Memory(images) => {
                 for (image, label) in images {
@@ -116,19 +125,10 @@ impl Images {
             }
             Self::Files(files) => {
                 for ImageFile { path, label, .. } in files {
-                    let name = path.strip_prefix(root).unwrap_or(path);
-                    digest.update(name.to_string_lossy().as_bytes());
-                    digest.update([0]);
-                    digest.update(label.to_le_bytes());
+                    add_name(path.strip_prefix(root).unwrap_or(path), *label);
                 }
             }
-            Self::Shards(images) => {
-                for (name, label) in images.names() {
-                    digest.update(name.to_string_lossy().as_bytes());
-                    digest.update([0]);
-                    digest.update(label.to_le_bytes());
-                }
-            }
+            Self::Shards(images) => images.names().for_each(|(name, label)| add_name(&name, label)),
         }
         SplitSummary { images: self.len(), digest: Some(hex(&digest.finalize())) }
     }
