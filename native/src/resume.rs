@@ -70,7 +70,6 @@ impl Resumption {
         let now = dataset.summary();
         let scheduled = scheduled_images(checkpoint.as_ref(), &folder)?.filter(|images| *images != now.train.images);
         let config = Config { scheduled_images: scheduled, ..config };
-        let schedule = config.schedule(now.train.images)?;
         if let Comparison::Different(changes) = images.compare(known, now)? {
             let then = images.summary(known);
             let run = folder.path().display();
@@ -88,9 +87,10 @@ impl Resumption {
                     shell::path(folder.path())
                 );
             }
-            let steps = schedule.steps_per_epoch;
+            let steps = config.schedule(now.train.images)?.steps_per_epoch;
             warn(&format!("{changed}. Training continues on these; an epoch has {steps} steps, as planned"));
         }
+        config.schedule(now.train.images)?;
         Ok(Self { folder, lock, config, dataset, location, checkpoint: bytes })
     }
 
