@@ -126,19 +126,36 @@ impl<'a> Extractor<'a> {
         if labels.is_empty() {
             return None;
         }
-        let images = TensorData::new(pixels, [labels.len(), 3, size, size]);
-        let images = Tensor::<4>::from_data(images, self.device);
+        let values = self.run(pixels, size, |forward, encoder, images| forward.features(encoder, images)).await;
+        Some(FeatureChunk { values, labels, indices })
+    }
+
+    /// Computes every width's embeddings, widest first, in evaluation mode: the outputs of the head, without any
+    /// predictor. Shapes: pixels `[n, 3, size, size]`, with at least one image, to `[n, D]`. It may be cancelled every few
+    /// images.
+    pub async fn embed(&mut self, pixels: Vec<f32>, size: usize) -> Vec<Tensor<2>> {
+        self.run(pixels, size, |forward, encoder, images| forward.project(encoder, images)).await
+    }
+
+    /// Computes `outputs` of a few images at a time at every width.
+    async fn run(
+        &mut self,
+        pixels: Vec<f32>,
+        size: usize,
+        outputs: impl Fn(&mut Forward, &Encoder, Tensor<4>) -> Tensor<2>,
+    ) -> Vec<Tensor<2>> {
+        let count = pixels.len() / (3 * size * size);
+        let images = Tensor::<4>::from_data(TensorData::new(pixels, [count, 3, size, size]), self.device);
         let mut values = vec![Vec::new(); self.encoder.layout().widths().len()];
-        for part in chunks(labels.len(), images_at_once(self.device, size)) {
+        for part in chunks(count, images_at_once(self.device, size)) {
             let part = images.clone().slice([part]);
-            for (width, features) in values.iter_mut().enumerate() {
+            for (width, values) in values.iter_mut().enumerate() {
                 let mut forward = Forward::new(self.parameters, width, Mode::Eval);
-                features.push(forward.features(self.encoder, part.clone()));
+                values.push(outputs(&mut forward, self.encoder, part.clone()));
                 yield_now().await;
             }
         }
-        let values = values.into_iter().map(|parts| Tensor::cat(parts, 0)).collect();
-        Some(FeatureChunk { values, labels, indices })
+        values.into_iter().map(|parts| Tensor::cat(parts, 0)).collect()
     }
 }
 

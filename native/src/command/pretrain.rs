@@ -72,7 +72,7 @@ pub fn run(flags: &PretrainFlags, matches: &ArgMatches) -> Result<ExitCode> {
         print_resume_hint(&folder);
         return Ok(ExitCode::from(interrupt::EXIT_CODE));
     }
-    terminal::note(&format!("next, measure linear probes: slimclr evaluate {}", shell::path(folder.path())));
+    terminal::note(&format!("next, evaluate its features: slimclr evaluate {}", shell::path(folder.path())));
     Ok(ExitCode::SUCCESS)
 }
 
