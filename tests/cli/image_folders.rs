@@ -151,7 +151,7 @@ fn tiny_imagenets_layout_trains() {
         let named = format!("{number:03}.{extension}");
         fs::rename(folder.join(named), folder.join(format!("{number:03}.png"))).unwrap();
     }
-    let line = "16 images in 2 classes to train on, 8 to test; not used: 8 images in test, 1 .txt file";
+    let line = "16 images in 2 classes to train on, 8 to test; not used: 8 images in test";
     says(&folders.train("run"), line);
 }
 
@@ -161,6 +161,8 @@ fn folders_that_cannot_be_trained_on_are_described() {
     refuses(&folders.train("run"), "images: the folder is empty: name a folder of JPEG, PNG, WebP, GIF, BMP or PNM");
     fs::write(folders.images.join("notes.txt"), "").unwrap();
     refuses(&folders.train("run"), "there is no image that can be read, but 1 .txt file");
+    let file = pretrain(&["--data", &text(&folders.images.join("notes.txt"))]);
+    refuses(&file, "notes.txt' is a file: name a folder of images");
     picture(12).save(folders.images.join("only.png")).unwrap();
     refuses(&folders.train("run"), "there is only one image, only.png");
     image_folder(&folders.images, &["a"], 2, 12);
@@ -201,7 +203,7 @@ fn a_run_with_too_many_damaged_images_stops() {
     for number in [1, 4, 7, 10] {
         cut(&folders.images.join(format!("a/{number:03}.jpg")), 90);
     }
-    refuses(&folders.train("run"), "4 of 30 images are damaged: replace them, and resume the run (a/0");
+    refuses(&folders.train("run"), "4 of 30 images are damaged: replace these files, then resume (a/0");
     // Cut within the header, they are found before anything is written.
     for number in [1, 4, 7, 10] {
         cut(&folders.images.join(format!("a/{number:03}.jpg")), 10);
@@ -217,7 +219,7 @@ fn a_class_that_is_removed_stops_a_run_with_a_checkpoint() {
     let child = folders.start("run");
     fs::remove_dir_all(folders.images.join("b")).unwrap();
     let output = child.wait_with_output().unwrap();
-    refuses(&output, "3 of 24 images are damaged: replace them, and resume the run (b/0");
+    refuses(&output, "3 of 24 images are damaged: replace these files, then resume (b/0");
     let checkpoint = fs::read(folders.run("run").join("checkpoint.safetensors")).unwrap();
     assert!(Checkpoint::read(&checkpoint).unwrap().step() >= 20);
 }

@@ -60,7 +60,7 @@ impl Damage {
         }
         if count * IMAGES_PER_DAMAGED > self.images {
             bail!(
-                "{count} of {} images are damaged: replace them, and resume the run ({})",
+                "{count} of {} images are damaged: replace these files, then resume ({})",
                 self.images,
                 told.join("; ")
             );
@@ -94,7 +94,7 @@ impl Damage {
             }
         }
         if *is_lost {
-            bail!("the images in {name} have been gone for {seconds} seconds: bring them back, and resume the run");
+            bail!("the images in {name} have been gone for {seconds} seconds: bring them back, then resume");
         }
         Ok(true)
     }
@@ -131,7 +131,7 @@ mod tests {
         let expected = "2 images are damaged and were left out: 7.jpg: it is cut short; 8.jpg: it is cut short";
         assert_eq!(damage.summary().as_deref(), Some(expected));
         let error = record(Split::Train, 9).unwrap_err().to_string();
-        assert!(error.starts_with("3 of 29 images are damaged: replace them"), "{error}");
+        assert!(error.starts_with("3 of 29 images are damaged: replace these files"), "{error}");
     }
 
     #[test]

@@ -80,13 +80,14 @@ pub fn is_gone(root: &Path) -> bool {
 fn list(root: &Path) -> Result<(Vec<folder::File>, Vec<Stamp>)> {
     fs::read_dir(root).with_context(|| format!("cannot list {}", shown_path(root)))?;
     let known = Listing::read(root);
-    let files = list_below(root, &[], &known);
+    let files = list_below(root, &[], &known, &[]);
     known.update(files.iter().map(|(file, stamp)| (file.path.as_slice(), *stamp, &file.look)));
     Ok(files.into_iter().unzip())
 }
 
-/// Lists the files below a folder on all cores. `name` is its path relative to the root.
-fn list_below(folder: &Path, name: &[u8], known: &Listing) -> Vec<(folder::File, Stamp)> {
+/// Lists the files below a folder on all cores. `name` is its path relative to the root, and `links` are the folders that
+/// links on this path lead to.
+fn list_below(folder: &Path, name: &[u8], known: &Listing, links: &[PathBuf]) -> Vec<(folder::File, Stamp)> {
     let listed = |path: Vec<u8>, stamp: Stamp, look| (folder::File { path, size: stamp.size, look }, stamp);
     let Ok(entries) = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>) else {
         return vec![listed(name.to_vec(), Stamp::default(), Look::Unopened)];
@@ -97,16 +98,17 @@ fn list_below(folder: &Path, name: &[u8], known: &Listing) -> Vec<(folder::File,
         .map(|entry| {
             let separator: &[u8] = if name.is_empty() { b"" } else { b"/" };
             let name = [name, separator, entry.file_name().as_encoded_bytes()].concat();
-            let kind =
-                entry.file_type().map_or(Kind::Other(Look::Unopened), |kind| of_type(kind, &entry.path(), folder));
-            (entry.path(), name, kind)
+            let path = entry.path();
+            let kind = entry.file_type().map(|kind| of_type(kind, &path, folder, links));
+            (path, name, kind.unwrap_or(Kind::Other(Look::Unopened)))
         })
         .collect();
     if entries.is_empty() && !name.is_empty() {
         return vec![listed(name.to_vec(), Stamp::default(), Look::EmptyFolder)];
     }
     let of_entry = |(path, name, kind): (PathBuf, Vec<u8>, Kind)| match kind {
-        Kind::Folder => list_below(&path, &name, known),
+        Kind::Folder => list_below(&path, &name, known, links),
+        Kind::Linked(target) => list_below(&path, &name, known, &[links, &[target]].concat()),
         Kind::File => {
             let stamp = fs::metadata(&path).as_ref().map(Stamp::from).unwrap_or_default();
             let look = || look_at(&path, &name, stamp.size).unwrap_or(Look::Unopened);
@@ -121,12 +123,14 @@ fn list_below(folder: &Path, name: &[u8], known: &Listing) -> Vec<(folder::File,
 /// Whether an entry is opened.
 enum Kind {
     Folder,
+    /// A folder, by a link to this one.
+    Linked(PathBuf),
     File,
     Other(Look),
 }
 
-/// Follows links. `folder` holds the entry.
-fn of_type(kind: FileType, path: &Path, folder: &Path) -> Kind {
+/// Follows links, but not in circles. `folder` holds the entry, and `links` lead to it.
+fn of_type(kind: FileType, path: &Path, folder: &Path, links: &[PathBuf]) -> Kind {
     let of = |is_folder, is_file| match (is_folder, is_file) {
         (true, _) => Kind::Folder,
         (_, true) => Kind::File,
@@ -137,16 +141,16 @@ fn of_type(kind: FileType, path: &Path, folder: &Path) -> Kind {
         return of(kind.is_dir(), kind.is_file());
     }
     match fs::metadata(path) {
-        Ok(target) if target.is_dir() && holds(path, folder) => Kind::Other(Look::Unopened),
+        Ok(target) if target.is_dir() => match (path.canonicalize(), folder.canonicalize()) {
+            (Ok(target), Ok(folder)) if !folder.starts_with(&target) && !links.contains(&target) => {
+                Kind::Linked(target)
+            }
+            _ => Kind::Other(Look::Unopened),
+        },
         Ok(target) => of(target.is_dir(), target.is_file()),
         Err(error) if error.kind() == ErrorKind::NotFound => Kind::Other(Look::DanglingLink),
         Err(_) => Kind::Other(Look::Unopened),
     }
-}
-
-/// Returns whether a link leads to `folder`, which it is in, or further up: it would be followed for ever.
-fn holds(link: &Path, folder: &Path) -> bool {
-    link.canonicalize().and_then(|target| Ok(folder.canonicalize()?.starts_with(target))).unwrap_or(true)
 }
 
 /// Reads the first bytes of a file of `size` bytes.
@@ -210,6 +214,10 @@ mod tests {
         symlink("../elsewhere", root.join("linked")).unwrap();
         symlink("nowhere", root.join("dangling")).unwrap();
         symlink("..", root.join("empty/up")).unwrap();
+        // A circle of two.
+        symlink("../elsewhere2", folder.path().join("elsewhere/there")).unwrap();
+        fs::create_dir(folder.path().join("elsewhere2")).unwrap();
+        symlink("../elsewhere", folder.path().join("elsewhere2/back")).unwrap();
         let (mut files, _) = list(&root).unwrap();
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let found: Vec<(String, Look)> = files.iter().map(|file| (shown(&file.path), file.look.clone())).collect();
@@ -218,6 +226,7 @@ mod tests {
             ("dangling", Look::DanglingLink),
             ("empty/up", Look::Unopened),
             ("linked/2.png", Look::Image),
+            ("linked/there/back", Look::Unopened),
             ("val.txt", Look::Labels("a".into())),
         ];
         assert_eq!(found, expected.map(|(name, look)| (name.to_owned(), look)));

@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use slimclr_core::{
     augment::Normalisation,
-    data::{decode, reduced::ReducedImage},
+    data::{decode, names::shown, reduced::ReducedImage},
     dataset::{DatasetSummary, SplitSummary},
     image::Image,
     train::Split,
@@ -165,7 +165,14 @@ impl Dataset {
             return shards::open(data, shards);
         }
         let path = Path::new(data);
+        if path.is_file() {
+            bail!(
+                "data = '{}' is a file: name a folder of images; unpack it first if it is an archive",
+                shown(data.as_bytes())
+            );
+        }
         if !path.is_dir() {
+            let data = shown(data.as_bytes());
             bail!("data = '{data}': there is no such folder; use '{EMBEDDED}', a folder of images, or shards");
         }
         if cifar10::has_batches(path) { cifar10::read(path) } else { folder::scan(path) }

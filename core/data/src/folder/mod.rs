@@ -224,8 +224,9 @@ fn test_images(
     }
     if level.folders.is_empty() {
         let listed = label_list::apply(&level.direct, labels, files)?;
+        unused.remove(&listed.file.path, &listed.file.look);
         let (named, unnamed): (Vec<_>, Vec<_>) =
-            level.direct.iter().zip(listed).partition(|(_, label)| label.is_some());
+            level.direct.iter().zip(listed.labels).partition(|(_, label)| label.is_some());
         unnamed.iter().for_each(|(image, _)| unused.add(Reason::Unlisted, image.path));
         return Ok(named.into_iter().filter_map(|(image, label)| Some((image.file, label?))).collect());
     }

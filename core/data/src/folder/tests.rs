@@ -133,14 +133,13 @@ fn flat_test_images_take_their_classes_from_a_list() {
         "n02\nn01\n",
     ] {
         tiny.push(list("val/val_annotations.txt", lines));
-        let contents =
-            says(&tiny, "2 images in 2 classes to train on, 2 to test; not used: 1 image in test, 1 .txt file");
+        let contents = says(&tiny, "2 images in 2 classes to train on, 2 to test; not used: 1 image in test");
         assert_eq!(contents.test, [(2, 1), (3, 0)]);
         tiny.pop();
     }
     tiny.push(list("val/val.csv", "val_1,n01"));
     let line = "2 images in 2 classes to train on, 1 to test; not used: 1 image in test, 1 test image without a class in \
-                the list (val/images/val_0.JPEG), 1 .csv file";
+                the list (val/images/val_0.JPEG)";
     assert_eq!(says(&tiny, line).test, [(3, 0)]);
     tiny.pop();
     tiny.push(list("ILSVRC2012_validation_ground_truth.txt", "490\n361\n"));

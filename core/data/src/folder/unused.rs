@@ -1,7 +1,7 @@
 //! What of a folder is not used, counted by kind and reason.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fmt,
 };
 
@@ -111,6 +111,17 @@ impl Unused {
         group.count += 1;
         if group.names.len() < SHOWN {
             group.names.push(shown(path));
+        }
+    }
+
+    /// Takes back a file of another kind, which is used after all.
+    pub(super) fn remove(&mut self, path: &[u8], look: &Look) {
+        let Some(Entry::Occupied(mut group)) = Reason::of(path, look).map(|reason| self.0.entry(reason)) else {
+            return;
+        };
+        group.get_mut().count -= 1;
+        if group.get().count == 0 {
+            group.remove();
         }
     }
 
