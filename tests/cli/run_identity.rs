@@ -328,6 +328,12 @@ fn printed_commands_can_be_pasted() {
     assert!(events(&run).last().unwrap()["probe"].is_number());
 }
 
+#[test]
+fn paths_cannot_write_to_the_terminal() {
+    let output = slimclr(&["report", "runs/\u{1b}[2Jmini-1"]);
+    refuses(&output, r"there is no folder runs/\u{1b}[2Jmini-1");
+}
+
 /// Removes what versions before this one did not write.
 fn make_older(run: &Path) {
     fs::remove_file(run.join("dataset.json")).unwrap();

@@ -12,6 +12,7 @@ use std::{
 };
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use slimclr_core::data::names::shown;
 
 /// Time between lines where there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(60);
@@ -34,14 +35,16 @@ pub fn warn(warning: &str) {
     note(&format!("warning: {warning}"));
 }
 
-/// Writes a line above the progress bar. Everything that the program says goes through here: it ignores a closed pipe, a
-/// full disk and a closed terminal, which must not end a run.
+/// Writes a line, or several, above the progress bar. Everything that the program says goes through here: it ignores a
+/// closed pipe, a full disk and a closed terminal, which must not end a run, and shows control characters escaped, which
+/// names of files may have.
 fn write_line(mut stream: impl Write, line: &str) {
     // Cloned, so that a line of another thread does not wait for the lock of this one.
-    let shown = SHOWN.lock().expect("no thread panics while it holds the lock").clone();
+    let bar = SHOWN.lock().expect("no thread panics while it holds the lock").clone();
+    let lines: String = line.split('\n').map(|line| shown(line.as_bytes()) + "\n").collect();
     // One call, so that lines of several threads do not mix.
-    let line = format!("{line}\n").into_bytes();
-    match shown {
+    let line = lines.into_bytes();
+    match bar {
         Some(bar) => bar.suspend(|| drop(stream.write_all(&line))),
         None => drop(stream.write_all(&line)),
     }
@@ -181,6 +184,14 @@ mod tests {
         // The thread ends, and with it the sender.
         while acts.recv_timeout(Duration::from_secs(20)).is_ok() {}
         assert!(acts.try_recv().is_err());
+    }
+
+    #[test]
+    fn control_characters_are_escaped_but_lines_stay_lines() {
+        let mut written = Vec::new();
+        write_line(&mut written, "first\u{1b}[31m\nsecond: café");
+        write_line(&mut written, "");
+        assert_eq!(String::from_utf8(written).unwrap(), "first\\u{1b}[31m\nsecond: café\n\n");
     }
 
     #[test]
