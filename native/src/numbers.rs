@@ -21,7 +21,8 @@ fn plain(arg: Arg) -> Arg {
     } else {
         return arg;
     };
-    arg.allow_negative_numbers(true).value_parser(parser)
+    // clap's own rule for negative numbers leaves out those such as -1e-3.
+    arg.allow_hyphen_values(true).value_parser(parser)
 }
 
 fn number(text: &str) -> Result<f64, &'static str> {
@@ -69,6 +70,7 @@ mod tests {
         let read = parse(&["--widths", "1.0, 0.5", "--rate", "-0.1", "--batch", " 8", "--seed", "7"]);
         assert_eq!(read, Ok(expected));
         assert_eq!(parse(&["--rate", "-1e-3"]).unwrap().rate, -1e-3);
+        assert_eq!(parse(&["--rate", "-inf"]).unwrap().rate, f64::NEG_INFINITY);
     }
 
     #[test]
@@ -76,6 +78,7 @@ mod tests {
         for (option, value, expected) in [
             ("--rate", "fast", "this is not a number; write one such as 0.5 or 1e-4"),
             ("--rate", "0,5", "this is not a number"),
+            ("--rate", "--batch", "this is not a number"),
             ("--rate", "", "this is not a number"),
             ("--widths", "1.0,,0.5", "this is not a number"),
             ("--batch", "8.0", "this is not a whole number; write one such as 256"),
