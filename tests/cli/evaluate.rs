@@ -53,6 +53,11 @@ fn features_of_other_images_are_removed_and_damaged_images_left_out() {
     fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
     succeeds(&evaluate());
     assert!(!out.join("features.safetensors").exists());
+    // Those that a killed process has left are removed, too.
+    let left = out.join(".tmpAb3xYz");
+    fs::write(&left, "features").unwrap();
+    succeeds(&slimclr(&["evaluate", &text(&out), "--probe-epochs", "2"]));
+    assert!(!left.exists() && out.join("features.safetensors").exists());
     assert!(cache.read_dir().unwrap().all(|entry| entry.unwrap().path().is_dir()), "features were left behind");
     fs::remove_dir_all(&cache).unwrap();
     fs::write(&cache, "no folder").unwrap();
