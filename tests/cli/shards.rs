@@ -120,6 +120,22 @@ fn a_packed_folder_is_trained_on() {
 }
 
 #[test]
+fn shards_may_move_but_not_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let [shards, moved, run] = ["shards", "moved", "run"].map(|name| folder.path().join(name));
+    let data = six_shards(&shards);
+    succeeds(&pretrain(&["--data", &data, "--epochs", "1", "--out", &text(&run)]));
+    fs::rename(&shards, &moved).unwrap();
+    let resume = || slimclr(&["pretrain", "--resume", &text(&run), "--data", &text(&moved)]);
+    succeeds(&resume());
+    // The same names and classes, but other images.
+    let mut members = samples(0, 16);
+    members.iter_mut().filter(|(name, _)| name.ends_with("g")).for_each(|(_, image)| image.push(0));
+    shard(&moved.join("x-000.tar"), "ustar", &members);
+    refuses(&resume(), "images have other names, sizes or classes");
+}
+
+#[test]
 fn shards_without_labels_are_trained_on() {
     let folder = tempfile::tempdir().unwrap();
     let members: Vec<_> = samples(0, 40).into_iter().filter(|(name, _)| !name.ends_with(".cls")).collect();

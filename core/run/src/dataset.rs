@@ -27,8 +27,8 @@ pub struct DatasetSummary {
 pub struct SplitSummary {
     /// Number of images.
     pub images: usize,
-    /// SHA-256, in hexadecimal, of the names of their files below the data set's folder and of their labels, in order;
-    /// of the pixels, where there are no files. `None` if it was not computed.
+    /// SHA-256, in hexadecimal, of the names of their files below the data set's folder and of their labels, in order,
+    /// and of their sizes in shards; of the pixels, where there are no files. `None` if it was not computed.
     pub digest: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl DatasetSummary {
                 && now.digest.is_some()
                 && then.digest != now.digest
             {
-                differences.push(format!("the {} {split} images have other names or classes", now.images));
+                differences.push(format!("the {} {split} images have other names, sizes or classes", now.images));
             }
         }
         differences.extend(of_classes);
@@ -135,7 +135,10 @@ mod tests {
         let then = summary(&["a", "b"], [20, 2], "x");
         assert_eq!(
             then.differences(&summary(&["a", "b"], [20, 2], "y")),
-            ["the 20 training images have other names or classes", "the 2 test images have other names or classes"]
+            [
+                "the 20 training images have other names, sizes or classes",
+                "the 2 test images have other names, sizes or classes"
+            ]
         );
         let unlabelled = summary(&[], [20, 2], "y");
         assert_eq!(then.differences(&unlabelled), ["they had labels, and have none now"]);

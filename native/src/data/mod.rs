@@ -128,7 +128,7 @@ impl Images {
                     add_name(path.strip_prefix(root).unwrap_or(path), *label);
                 }
             }
-            Self::Shards(images) => images.names().for_each(|(name, label)| add_name(&name, label)),
+            Self::Shards(images) => images.identify(|part| digest.update(part)),
         }
         SplitSummary { images: self.len(), digest: Some(hex(&digest.finalize())) }
     }

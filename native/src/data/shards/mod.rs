@@ -97,12 +97,13 @@ impl ShardImages {
         ShardOrder::new(shards.map(|images| images.iter().map(|(image, _)| image.sample.size)))
     }
 
-    /// Returns the name of each image within its shard's folder, and its label.
-    pub fn names(&self) -> impl Iterator<Item = (PathBuf, u32)> {
-        self.images.iter().map(|(ShardImage { shard, sample }, label)| {
+    /// Passes to `digest` what identifies the images wherever their shards are: names, labels and sizes. Names may be mere
+    /// numbers, and the order of an epoch depends on the sizes.
+    pub fn identify(&self, mut digest: impl FnMut(&[u8])) {
+        for (ShardImage { shard, sample }, label) in &self.images {
             let shard = self.shards[*shard as usize].file_name().unwrap_or_default();
-            (Path::new(shard).join(&*sample.name), *label)
-        })
+            digest(format!("{}/{}\0{label} {}\0", shard.to_string_lossy(), sample.name, sample.size).as_bytes());
+        }
     }
 
     /// Returns the paths of the shards.
