@@ -30,7 +30,10 @@ mod terminal;
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{
+    CommandFactory, FromArgMatches, Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use command::{
     demo::{self, DemoFlags},
     evaluate::{self, EvaluateFlags},
@@ -143,7 +146,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode> {
-    let matches = numbers::in_plain_words(Cli::command()).get_matches();
+    let command = numbers::in_plain_words(Cli::command());
+    let matches = command.try_get_matches().unwrap_or_else(|error| explained(error).exit());
     let cli = Cli::from_arg_matches(&matches)?;
     let subcommand_matches = || matches.subcommand().expect("a subcommand was parsed").1;
     match &cli.command {
@@ -165,4 +169,14 @@ fn run() -> Result<ExitCode> {
             command::experiment::cifar10(flags, cifar10_matches)
         }
     }
+}
+
+/// Adds to the error of an unexpected shard that a shell has expanded the pattern.
+fn explained(mut error: clap::Error) -> clap::Error {
+    let unexpected = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if error.kind() == ErrorKind::UnknownArgument && unexpected.ends_with(".tar") {
+        let hint = "quote the pattern of shards, as in --data 'x-{000..099}.tar', or the shell expands it";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    }
+    error
 }

@@ -160,6 +160,7 @@ fn what_of_shards_cannot_be_used_is_named() {
     refuses(&train("x-{000.005}.tar"), "is neither a range such as {000000..001281}");
     refuses(&train("x-{000..005.tar"), "a brace is not closed");
     refuses(&train("x-{000,000}.tar"), "x-000.tar twice");
+    refuses(&slimclr(&["pretrain", "--data", "x-0.tar", "x-1.tar"]), "quote the pattern of shards");
     for (name, bytes, sentence) in [
         ("x.tar.gz", &[0x1f, 0x8b, 8, 0, 0, 0][..], "it is compressed with gzip; decompress it"),
         ("empty.tar", &b""[..], "the file is empty; fetch it again"),
