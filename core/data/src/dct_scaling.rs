@@ -3,7 +3,7 @@
 
 use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
-use crate::image::Image;
+use crate::{image::Image, jpeg::has_plain_colours};
 
 /// Decodes a JPEG file at 1 / `factor` (2 or 4) of its width and height, rounded up. Returns `None` if it is none, is
 /// damaged, or has colours other than grey and Y'CbCr: such files are decoded whole.
@@ -33,33 +33,6 @@ pub fn decode(file: &[u8], factor: usize) -> Option<Image> {
         pixels
     };
     Image::new(width.into(), height.into(), pixels).ok()
-}
-
-/// Returns whether a JPEG file's colours are grey or Y'CbCr by all rules of guessing them, which differ among decoders:
-/// neither are the components named R, G and B, nor does Adobe's segment say that they are not transformed.
-fn has_plain_colours(file: &[u8]) -> bool {
-    let mut rest = file.strip_prefix(&[0xff, 0xd8]).unwrap_or_default();
-    while let [0xff, marker, high, low, ..] = *rest {
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        let Some((segment, after)) = rest.get(4..2 + length).zip(rest.get(2 + length..)) else { return false };
-        match (marker, segment) {
-            (0xff, _) => {
-                rest = &rest[1..];
-                continue;
-            }
-            (0xee, [b'A', b'd', b'o', b'b', b'e', .., 0]) => return false,
-            (0xc0..=0xc2, [_, _, _, _, _, 3, r, _, _, g, _, _, b, ..])
-                if [*r, *g, *b].map(|name| name.to_ascii_uppercase()) == *b"RGB" =>
-            {
-                return false;
-            }
-            // The scan follows.
-            (0xda, _) => return true,
-            _ => {}
-        }
-        rest = after;
-    }
-    false
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The markers of a JPEG file: enough to know its size, and whether it is complete (ITU-T T.81, annex B).
+//! The markers of a JPEG file: enough to know its size, whether it is complete, and what its colours are (ITU-T T.81,
+//! annex B).
 
 /// Start of a scan: entropy-coded data follows.
 const SOS: u8 = 0xDA;
@@ -49,6 +50,25 @@ pub(crate) fn is_complete(bytes: &[u8]) -> bool {
         if segment.marker == SOS {
             // Compressed pixels contain 0xFF only before 0, in restart markers and in this one.
             return rest.ends_with(&EOI) || rest.windows(2).any(|pair| pair == EOI);
+        }
+    }
+    false
+}
+
+/// Returns whether a file's colours are grey or Y'CbCr by all rules of guessing them, which differ among decoders: neither
+/// are its components named R, G and B, nor does Adobe's segment say that they are not transformed.
+pub(crate) fn has_plain_colours(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(Segment { marker, content }) = next_segment(&mut rest) {
+        match (marker, content) {
+            (0xEE, [b'A', b'd', b'o', b'b', b'e', .., 0]) => return false,
+            (0xC0..=0xC2, [_, _, _, _, _, 3, r, _, _, g, _, _, b, ..])
+                if [*r, *g, *b].map(|name| name.to_ascii_uppercase()) == *b"RGB" =>
+            {
+                return false;
+            }
+            (SOS, _) => return true,
+            _ => {}
         }
     }
     false
