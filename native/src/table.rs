@@ -6,7 +6,7 @@ use slimclr_core::{
     event::{Evaluated, Event, NoAccuracy},
     profile::Profile,
 };
-use slimclr_report::learned_nothing;
+use slimclr_report::{fixed, learned_nothing};
 
 use crate::terminal::{aligned, count};
 
@@ -69,8 +69,8 @@ impl<'a> Row<'a> {
 
     /// Formats a measure before and after training, as far as it was measured.
     fn change(&self, decimals: usize, measure: impl Fn(&Evaluated) -> Option<f64>) -> Option<String> {
-        let [before, after] = [self.before, self.after]
-            .map(|evaluated| evaluated.and_then(&measure).map(|value| format!("{value:.decimals$}")));
+        let [before, after] =
+            [self.before, self.after].map(|evaluated| evaluated.and_then(&measure).map(|value| fixed(value, decimals)));
         match (before, after) {
             (None, None) => None,
             (None, Some(after)) => Some(after),
@@ -134,7 +134,7 @@ pub fn line(evaluated: &Evaluated) -> String {
     let rank = rankme.map(|rank| format!("RankMe {rank:.1}"));
     let cosines = views.map(|views| {
         let [same, different] = [views.cosine_same_image, views.cosine_different_images];
-        format!("cosine {same:.2} same image, {different:.2} different images")
+        format!("cosine {} same image, {} different images", fixed(same, 2), fixed(different, 2))
     });
     let parts =
         iter::once(format!("epoch {epoch:.1}  width {width}")).chain([accuracy, rank, cosines].into_iter().flatten());
@@ -148,7 +148,10 @@ fn columns(columns: &[Column], rows: &[Row]) -> String {
 }
 
 fn knn(evaluated: &Evaluated) -> Option<String> {
-    evaluated.knn_with_error().map(|[knn, error]| format!("{:.1} ± {:.1}%", 100.0 * knn, 100.0 * error))
+    let [knn, error] = evaluated.knn_with_error()?.map(|fraction| 100.0 * fraction);
+    // So that a line has at most 100 characters.
+    let decimals = if error < 9.95 { 1 } else { 0 };
+    Some(format!("{knn:.1} ± {error:.decimals$}%"))
 }
 
 fn two_percentages([top1, top5]: [f64; 2]) -> String {
@@ -228,6 +231,8 @@ mod tests {
     fn a_line_names_the_reason_only_where_it_is_news() {
         let at = |knn, no_accuracy| line(&Evaluated { no_accuracy, ..evaluated(3, 0.5, knn) });
         assert_eq!(at(Some(0.25), None), "epoch 0.0  width 0.5  kNN 25.0 ± 1.0%");
+        let few = Evaluated { knn: Some(1.0), knn_standard_error: Some(0.1), ..Default::default() };
+        assert_eq!(knn(&few).unwrap(), "100.0 ± 10%");
         assert_eq!(
             at(None, Some(NoAccuracy::OneTestClass)),
             "epoch 0.0  width 0.5  no kNN: all test images are of one class"

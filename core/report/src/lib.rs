@@ -17,7 +17,7 @@ mod text;
 
 pub use figures::learned_nothing;
 pub use report::{LabelledPicture, Neighbours, Report};
-pub use text::{compact, count, duration};
+pub use text::{compact, count, duration, fixed};
 
 use catalog::NamedFigure;
 use history::RunHistory;

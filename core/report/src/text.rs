@@ -91,6 +91,15 @@ pub fn significant(value: f64) -> String {
     }
 }
 
+/// Formats a number with this many decimals; zero without a sign.
+pub fn fixed(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    match text.strip_prefix('-') {
+        Some(zero) if zero.chars().all(|digit| matches!(digit, '0' | '.')) => zero.to_owned(),
+        _ => text,
+    }
+}
+
 /// Formats a fraction in percent, without a percent sign.
 pub fn percent(fraction: f64) -> String {
     format!("{:.1}", 100.0 * fraction)
@@ -157,6 +166,7 @@ mod tests {
             [0, 999, 1000, 272_474, 999_600, 40_812_544, 4_089_184_256].map(compact),
             ["0", "999", "1.00 k", "272 k", "1.00 M", "40.8 M", "4.09 G"].map(|text| text.replace(' ', "\u{a0}"))
         );
+        assert_eq!([-0.001, 0.0, -0.006, f64::NAN].map(|value| fixed(value, 2)), ["0.00", "0.00", "-0.01", "NaN"]);
         assert_eq!([1.0, 0.75].map(width), ["1.0", "0.75"]);
         assert_eq!([1, 2].map(|n| plural(n, "step")), ["1 step", "2 steps"]);
         assert_eq!(

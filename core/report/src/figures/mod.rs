@@ -14,7 +14,7 @@ use slimclr_run::event::Evaluated;
 
 use crate::{
     plot::scale::drawable,
-    text::{percent, width},
+    text::{fixed, percent, width},
 };
 
 /// How to record what most interference figures show.
@@ -34,13 +34,13 @@ pub fn learned_nothing(before: &Evaluated, after: &Evaluated) -> Option<String> 
         (Some(from), Some(to)) => format!("kNN {} % before training, {} % after", percent(from), percent(to)),
         _ => {
             let cosines = |evaluated: &Evaluated| {
-                let views = evaluated.views?;
-                Some(format!("{:.2} and {:.2}", views.cosine_same_image, views.cosine_different_images))
+                evaluated
+                    .views
+                    .map(|it| [it.cosine_same_image, it.cosine_different_images].map(|cosine| fixed(cosine, 2)))
             };
+            let ([same, different], [same_after, different_after]) = (cosines(before)?, cosines(after)?);
             format!(
-                "views of one image and of different images have mean cosines of {} before training, {} after",
-                cosines(before)?,
-                cosines(after)?
+                "cosines {same} (same image) / {different} (different) before, {same_after} / {different_after} after"
             )
         }
     };

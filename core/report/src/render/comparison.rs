@@ -9,7 +9,7 @@ use crate::{
     render::{html, widths_table::MEASURES_NOTE},
     report::Report,
     runs::{Run, Runs},
-    text::{count, escape, list, percent, plural, width},
+    text::{count, escape, fixed, list, percent, plural, width},
 };
 
 /// The name of a measure, and its text for an evaluation that has it.
@@ -25,12 +25,12 @@ const ACCURACIES: [Measure; 5] = [
 
 /// Measures that need no labels.
 const WITHOUT_LABELS: [Measure; 4] = [
-    ("RankMe", |evaluated| evaluated.rankme.map(|rank| format!("{rank:.1}"))),
-    ("Alignment", |evaluated| Some(format!("{:.2}", evaluated.views?.alignment))),
-    ("Uniformity", |evaluated| Some(format!("{:.2}", evaluated.views?.uniformity))),
+    ("RankMe", |evaluated| evaluated.rankme.map(|rank| fixed(rank, 1))),
+    ("Alignment", |evaluated| Some(fixed(evaluated.views?.alignment, 2))),
+    ("Uniformity", |evaluated| Some(fixed(evaluated.views?.uniformity, 2))),
     ("Mean cosine: views of one image / of different images", |evaluated| {
         let views = evaluated.views?;
-        Some(format!("{:.2}\u{a0}/ {:.2}", views.cosine_same_image, views.cosine_different_images))
+        Some(format!("{}\u{a0}/ {}", fixed(views.cosine_same_image, 2), fixed(views.cosine_different_images, 2)))
     }),
 ];
 

@@ -15,7 +15,7 @@ use crate::{
     render::{html, neighbours, widths_table},
     report::{Neighbours, Report},
     runs::Runs,
-    text::{count, duration, escape, list, percent, plural, width},
+    text::{count, duration, escape, fixed, list, percent, plural, width},
 };
 
 /// Share of the time spent waiting for images from which on it is mentioned.
@@ -170,9 +170,12 @@ fn cosines(history: &RunHistory) -> Option<String> {
     let all = history.widths().iter().filter_map(evaluations);
     let warnings = all.filter_map(|(before, after)| learned_nothing(before, after));
     let sentence = format!(
-        "In the full network’s embedding, two views of one image have a mean cosine of {:.2}, views of different images \
-         {:.2}. Before training, these were {:.2} and {:.2}.",
-        to.cosine_same_image, to.cosine_different_images, from.cosine_same_image, from.cosine_different_images,
+        "In the full network’s embedding, two views of one image have a mean cosine of {}, views of different images {}. \
+         Before training, these were {} and {}.",
+        fixed(to.cosine_same_image, 2),
+        fixed(to.cosine_different_images, 2),
+        fixed(from.cosine_same_image, 2),
+        fixed(from.cosine_different_images, 2),
     );
     Some(std::iter::once(sentence).chain(warnings).collect::<Vec<_>>().join(" "))
 }

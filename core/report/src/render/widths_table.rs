@@ -7,7 +7,7 @@ use crate::{
     figures::accuracy::Accuracy,
     history::RunHistory,
     plot::legend::Symbol,
-    text::{compact, count, escape, percent, width},
+    text::{compact, count, escape, fixed, percent, width},
 };
 
 /// A column: its head, and a width's cell if there is a value.
@@ -55,8 +55,8 @@ impl Row<'_> {
 
     /// Formats a measure before and after training, as far as it was measured.
     fn change(&self, decimals: usize, measure: impl Fn(&Evaluated) -> Option<f64>) -> Option<String> {
-        let [before, after] = [self.before, self.after]
-            .map(|evaluated| evaluated.and_then(&measure).map(|value| format!("{value:.decimals$}")));
+        let [before, after] =
+            [self.before, self.after].map(|evaluated| evaluated.and_then(&measure).map(|value| fixed(value, decimals)));
         match (before, after) {
             (None, after) => after.map(|after| format!("<b>{after}</b>")),
             (Some(before), None) => Some(format!(r#"<span class="before">{before}</span>"#)),
