@@ -31,7 +31,7 @@ pub struct ModelCard {
     pub outputs: BTreeMap<String, usize>,
     /// Training by this program, if any.
     pub training: Option<Training>,
-    /// The latest evaluation of these weights, if any.
+    /// The latest evaluation of these weights on the run's images, if any.
     pub evaluation: Option<Evaluated>,
     pub files: Vec<FileEntry>,
     /// Lines of Python that make `images` of `files` and compute the outputs.

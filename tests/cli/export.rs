@@ -29,6 +29,10 @@ fn an_export_has_one_width_and_is_not_overwritten() {
     assert_eq!(tensors.tensor("layer3.0.downsample.1.running_var").unwrap().shape(), [32]);
     assert_eq!(card["outputs"]["features"], 32);
     assert_eq!(card["training"]["options"]["seed"], 0);
+    let measured_on = &card["evaluation"]["measured_on"];
+    for (field, count) in [("test_images", 1500), ("training_images", 3050), ("neighbours", 3)] {
+        assert_eq!(measured_on[field].as_u64(), Some(count), "{card}");
+    }
     let preprocessing = &card["input"]["preprocessing"];
     assert_eq!((preprocessing["resize"].as_u64(), preprocessing["crop"].as_u64()), (Some(9), Some(8)));
     assert!((0.0..=1.0).contains(&card["evaluation"]["knn"].as_f64().unwrap()), "{card}");

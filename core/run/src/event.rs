@@ -17,7 +17,7 @@ use crate::{
     normalisation::Normalisation,
 };
 
-pub use self::evaluated::{Evaluated, NoAccuracy, ViewMeasures};
+pub use self::evaluated::{Evaluated, MeasuredOn, NoAccuracy, ViewMeasures};
 
 /// One line of `events.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

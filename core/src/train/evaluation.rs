@@ -8,7 +8,7 @@ use crate::{
         knn::knn,
         rankme::rankme,
     },
-    event::{Evaluated, Evaluating, Event, NoAccuracy},
+    event::{Evaluated, Evaluating, Event, MeasuredOn, NoAccuracy},
     method::Trainer,
 };
 
@@ -47,6 +47,11 @@ pub(super) async fn evaluate<H: Host>(
             knn: accuracy.map(|accuracy| accuracy.fraction),
             knn_standard_error: accuracy.map(|accuracy| accuracy.standard_error),
             no_accuracy,
+            measured_on: accuracy.map(|_| MeasuredOn {
+                test_images: test[index].labels.len(),
+                training_images: bank[index].labels.len(),
+                neighbours: config.knn,
+            }),
             rankme: Some(rankme(&*bank[index].values).await?),
             views: views[index],
             ..Evaluated::default()

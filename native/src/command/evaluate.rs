@@ -17,7 +17,7 @@ use slimclr_core::{
         rankme::rankme,
         ridge::{self, RidgeError, ridge},
     },
-    event::{Evaluated, Event, NoAccuracy},
+    event::{Evaluated, Event, MeasuredOn, NoAccuracy},
     forward::{Forward, Mode},
     head::HeadKind,
     interchange::pretrained::Pretrained,
@@ -320,6 +320,11 @@ fn evaluate(
                 evaluated = Evaluated {
                     knn: Some(accuracy.fraction),
                     knn_standard_error: Some(accuracy.standard_error),
+                    measured_on: Some(MeasuredOn {
+                        test_images: test.labels.len(),
+                        training_images: bank.labels.len(),
+                        neighbours: config.knn,
+                    }),
                     probe: switchable.map(top1),
                     probe_top5: switchable.map(top5),
                     probe_slimmable: slimmable.map(top1),

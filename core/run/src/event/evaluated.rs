@@ -25,6 +25,9 @@ pub struct Evaluated {
     /// Why there are no accuracies, if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_accuracy: Option<NoAccuracy>,
+    /// What the accuracies were measured on. Missing in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_on: Option<MeasuredOn>,
     /// RankMe, the effective rank of the training images' features (Garrido et al. 2023). Missing in older files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rankme: Option<f64>,
@@ -61,6 +64,17 @@ pub struct Evaluated {
     /// Fraction whose class is among its first five.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classifier_top5: Option<f64>,
+}
+
+/// What accuracies were measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasuredOn {
+    /// Test images that were classified.
+    pub test_images: usize,
+    /// Training images that voted, and that probes and ridge regression were fitted to.
+    pub training_images: usize,
+    /// Neighbours in the kNN vote.
+    pub neighbours: usize,
 }
 
 /// Measures of the embeddings of two augmented views of each of some images. They need no labels.
