@@ -328,11 +328,11 @@ impl RunFolder {
         let snapshot = self.latest_snapshot();
         let instead = match &snapshot {
             Some(snapshot) => format!("use the latest snapshot, {}", snapshot.display()),
-            None => "put an intact one back".into(),
+            None => "put an earlier one back".into(),
         };
         match new_run_command(self, snapshot.as_deref(), Vec::new()) {
-            Ok(command) => anyhow!("{cause}; {instead}, or train a new run: {command}"),
-            Err(_) => anyhow!("{cause}; {instead}"),
+            Ok(command) => anyhow!("{cause}. Otherwise {instead}, or train a new run: {command}"),
+            Err(_) => anyhow!("{cause}. Otherwise {instead}"),
         }
     }
 

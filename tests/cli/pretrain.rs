@@ -34,21 +34,24 @@ fn every_method_trains_and_is_evaluated() {
     let config = fs::read_to_string(folder.path().join("supervised/config.toml")).unwrap();
     assert!(config.contains("\ndim = 3\n"), "{config}");
 
-    // Another method may start from its backbone, but not with a width for which it has no norms.
+    // Another method may start from its backbone, also with a width for which it has no norms.
     let initialised = folder.path().join("initialised");
     let supervised = text(&folder.path().join("supervised"));
     succeeds(&pretrain(&["--init", &supervised, "--data", &images, "--epochs", "1", "--out", &text(&initialised)]));
-    let other = pretrain(&[
-        "--init",
-        &supervised,
-        "--data",
-        &images,
-        "--widths",
-        "1.0,0.9",
-        "--out",
-        &text(&folder.path().join("no")),
-    ]);
-    refuses(&other, "choose a network with the same backbone and widths: the tensors do not fit the network");
+    let start = |options: &[&str], out: &str| {
+        let out = text(&folder.path().join(out));
+        let common = ["--init", &supervised, "--data", &images, "--epochs", "0.1", "--out", &out];
+        pretrain(&[&common[..], options].concat())
+    };
+    let other = start(&["--widths", "1.0,0.9"], "other");
+    succeeds(&other);
+    let line =
+        "supervised: backbone; the head has other layers, so it starts anew; the norms of width 0.9 start from the";
+    assert!(stderr(&other).contains(line), "{}", stderr(&other));
+    refuses(
+        &start(&["--depth", "14"], "no"),
+        "is CIFAR ResNet-8: choose another file, or set --backbone cifar --depth 8",
+    );
     assert!(!folder.path().join("no").exists());
 }
 
@@ -184,7 +187,10 @@ fn a_run_is_not_overwritten_and_a_damaged_checkpoint_is_refused() {
         bytes.len() / 2,
         bytes.len()
     );
-    let new_run = format!("or train a new run: slimclr pretrain --config {out}/config.toml --out ");
+    let new_run = format!(
+        ". Otherwise use the latest snapshot, {out}/snapshots/00000004.safetensors, or train a new run: slimclr pretrain \
+         --config {out}/config.toml --init {out}/snapshots/00000004.safetensors --out "
+    );
     for command in [&["evaluate", &out][..], &["pretrain", "--resume", &out]] {
         refuses(&slimclr(command), &damage);
         refuses(&slimclr(command), &new_run);

@@ -347,7 +347,9 @@ mod tests {
         let checkpoint = block_on(checkpoint::save(&state, &options, &dataset)).unwrap();
         let head = Value::Tensor(TensorData::from([[0.5f32]]));
         let other_network = Value::dict([("model", Value::dict([("head.weight", head)]))]);
-        let several = ["student.", "teacher."].map(|prefix| plain(prefix, &state.query)).concat();
+        let full = Config { widths: vec![1.0], ..options.clone() }.encoder().unwrap().build().unwrap();
+        let full = Parameters::init(full.layout().clone(), 1, &Device::flex());
+        let several = ["student.", "teacher."].map(|prefix| plain(prefix, &full)).concat();
         let several = safetensors(&several);
         let nothing = archive(&Value::dict([("state_dict", Value::dict([]))]));
         for (name, bytes, why) in [

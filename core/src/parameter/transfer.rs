@@ -192,8 +192,12 @@ mod tests {
         assert_eq!(ours["features.1.bn2.bn.2.bias"], theirs["features.1.bn2.bn.0.bias"][..9]);
         // One width alone.
         let mut alone = parameters(&with_widths(&[1.0]), 1);
-        alone.load_backbone(&parameters(&with_widths(&[1.0, 0.5]), 2)).unwrap();
-        assert_eq!(values(&alone), values(&parameters(&with_widths(&[1.0]), 2)));
+        let theirs = parameters(&with_widths(&[1.0, 0.5]), 2);
+        alone.load_backbone(&theirs).unwrap();
+        let theirs = values(&theirs);
+        for (name, values) in values(&alone) {
+            assert_eq!(values, theirs[&name], "{name}");
+        }
     }
 
     #[test]
