@@ -342,7 +342,9 @@ impl<'a> Checkpoint<'a> {
             }
         }
         state.optimizer.set_velocities(&velocities);
-        if state.queue.is_some() {
+        // Before the first step, it is the queue of a new run, whose other layout in memory rounds the first products
+        // differently.
+        if state.queue.is_some() && self.metadata.step > 0 {
             let keys = Tensor::from_data(self.tensor(QUEUE)?, device);
             state.queue = Some(Queue { keys, pointer: self.metadata.queue_pointer });
         }

@@ -80,10 +80,10 @@ fn of_kind(run: &Path, kind: &str) -> Vec<Value> {
 fn a_run_that_is_stopped_in_its_evaluations_is_resumed_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let images = folder.path().join("images");
-    image_folder(&images, &["a", "b"], 80, 16);
-    // An evaluation takes about a second: it is after step 0, 3 and 6, and 8 at the end.
+    image_folder(&images, &["a", "b"], 40, 16);
+    // An evaluation takes half a second: it is after step 0, 3 and 6, and 8 at the end.
     let images = text(&images);
-    let options = ["--data", &images, "--image-size", "96", "--epochs", "0.44", "--evaluate-every", "0.17"];
+    let options = ["--data", &images, "--image-size", "96", "--epochs", "0.88", "--evaluate-every", "0.34"];
     let [uninterrupted, stopped] = ["uninterrupted", "stopped"].map(|name| folder.path().join(name));
     succeeds(&pretrain(&[&options[..], &["--out", &text(&uninterrupted)]].concat()));
 

@@ -7,6 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use image::{Rgb, RgbImage};
+
 use crate::program::{TINY, events, image_folder, pretrain, slimclr, stderr, succeeds, text};
 
 /// Writes images with one that cannot be decoded and one that is too small.
@@ -103,9 +105,17 @@ fn a_run_that_waits_for_images_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let images = folder.path().join("images");
     // Decoding these takes far longer than a step.
-    image_folder(&images, &["a", "b"], 12, 700);
+    for number in 0..12_u8 {
+        for class in ["a", "b"] {
+            fs::create_dir_all(images.join(class)).unwrap();
+            let image = RgbImage::from_fn(1000, 1000, |x, y| Rgb([x as u8, y as u8, number]));
+            image.save(images.join(class).join(format!("{number}.png"))).unwrap();
+        }
+    }
     let out = folder.path().join("run");
-    let output = pretrain(&["--data", &text(&images), "--epochs", "10", "--out", &text(&out)]);
+    let only_steps = ["--interference", "false", "--evaluate-every", "0", "--checkpoint-every", "10"];
+    let options = ["--data", &text(&images), "--epochs", "10", "--out", &text(&out)];
+    let output = pretrain(&[&options[..], &only_steps].concat());
     succeeds(&output);
     let log = stderr(&output);
     assert_eq!(log.matches("warning: the run waits for images: ").count(), 1, "{log}");
