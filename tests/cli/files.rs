@@ -45,11 +45,13 @@ fn files_that_are_no_networks_are_refused_by_what_they_are() {
     ] {
         let path = text(&folder.path().join(name));
         fs::write(&path, bytes).unwrap();
-        for command in [&["evaluate", &path][..], &["export", &path, "--width", "1"], &["pretrain", "--init", &path]] {
-            refuses(&slimclr(command), &format!("{path} cannot be used: "));
-            refuses(&slimclr(command), sentence);
-        }
+        let output = slimclr(&["evaluate", &path]);
+        refuses(&output, &format!("{path} cannot be used: "));
+        refuses(&output, sentence);
     }
+    let pointer = text(&folder.path().join("a.pth"));
+    refuses(&slimclr(&["export", &pointer, "--width", "1"]), "it is a Git LFS pointer");
+    refuses(&pretrain(&["--init", &pointer]), "it is a Git LFS pointer");
 }
 
 #[test]
