@@ -87,8 +87,8 @@ fn a_landscape_names_what_is_missing() {
     let (trainer, config) = (checkpoint.resume(&Device::flex()).unwrap(), checkpoint.config());
     write_snapshot(&out, &trainer, config);
     refuses(&landscape(&["--widths", "1.0,0.3"]), "there is no width 0.3: choose from 1, 0.75, 0.5, 0.25");
-    refuses(&landscape(&["--cells", "2"]), "2 is not in 3..=201");
-    refuses(&landscape(&["--cells", "202"]), "202 is not in 3..=201");
+    refuses(&landscape(&["--cells", "2"]), "--cells 2 must be between 3 and 201");
+    refuses(&landscape(&["--cells", "202"]), "--cells 202 must be between 3 and 201");
     refuses(&slimclr(&["landscape", &run, "--images", "3051"]), "must be between 2 and the 3048 images of an epoch");
     refuses(&slimclr(&["landscape", &run, "--images", "1"]), "must be between 2 and");
 
