@@ -13,7 +13,7 @@ struct Part {
 }
 
 const PARTS: [Part; 4] = [
-    Part { name: "page's module", contains: |path| path == PAGE, raw: None, brotli: Some(400_000) },
+    Part { name: "page's module", contains: |path| path == PAGE, raw: None, brotli: Some(410_000) },
     Part { name: "page, other files", contains: is_page, raw: None, brotli: None },
     Part { name: "worker", contains: is_worker, raw: Some(25_000_000), brotli: Some(3_000_000) },
     Part { name: "images, network", contains: is_data, raw: None, brotli: None },
