@@ -97,7 +97,7 @@ test("files that are not a network or an image are rejected with a message, and 
   ];
   const alert = page.locator(".network").getByRole("alert");
   for (const [name, buffer] of cases) {
-    await page.getByLabel(/choose a checkpoint/).setInputFiles({ name, mimeType: "application/octet-stream", buffer });
+    await page.getByLabel(/choose a network/).setInputFiles({ name, mimeType: "application/octet-stream", buffer });
     await expect(async () => (await alert.textContent()).includes(name), true);
     const message = await alert.textContent();
     assert.ok(message.length > 20 && message.length < 400, `${name}: ${message}`);
@@ -105,7 +105,7 @@ test("files that are not a network or an image are rejected with a message, and 
   }
   await page.getByRole("radio", { name: "Image file" }).check();
   await page.getByLabel(/choose an image/).setInputFiles({ name: "cat.png", mimeType: "image/png", buffer: Buffer.from("not a cat") });
-  await page.getByRole("alert").filter({ hasText: /JPEG, PNG or WebP image/ }).waitFor();
+  await page.getByRole("alert").filter({ hasText: /JPEG, PNG, WebP, GIF, BMP or PNM/ }).waitFor();
   // Everything still works.
   await page.getByRole("radio", { name: "Sample" }).check();
   await page.getByRole("radio", { name: / 2$/ }).check({ force: true });
