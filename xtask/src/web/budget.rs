@@ -75,8 +75,8 @@ mod tests {
         let page = |brotli| file("page_bg.wasm", 900_000, Some(brotli));
         let worker = |bytes| file("slimclr_worker_bg.wasm", bytes, Some(2_900_000));
         let images = || file("images/train.webp", 9_000_000, None);
-        check(&list(vec![page(399_000), worker(25_000_000), images()])).unwrap();
-        let error = check(&list(vec![page(401_000), worker(25_000_001), images()])).unwrap_err().to_string();
+        check(&list(vec![page(410_000), worker(25_000_000), images()])).unwrap();
+        let error = check(&list(vec![page(410_001), worker(25_000_001), images()])).unwrap_err().to_string();
         assert!(error.contains("page's module and worker"), "{error}");
     }
 }
