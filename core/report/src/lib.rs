@@ -15,11 +15,15 @@ mod runs;
 pub mod surface3d;
 mod text;
 
-pub use figures::learned_nothing;
+pub use figures::{
+    accuracy_by_time::{System, SystemNetwork},
+    learned_nothing,
+};
 pub use report::{LabelledPicture, Neighbours, Report};
 pub use text::{compact, count, duration, fixed};
 
 use catalog::NamedFigure;
+use figures::accuracy_by_time;
 use history::RunHistory;
 use render::{comparison, run_report, svg, widths_table};
 use runs::Runs;
@@ -83,10 +87,26 @@ pub fn figures(reports: &[Report]) -> Vec<FigureFile> {
     let runs = Runs::new(reports);
     let file = |figure: &NamedFigure| FigureFile {
         name: figure.name,
-        svg: svg::document(figure, &runs),
+        svg: svg::of_runs(figure, &runs),
         missing: figure.missing(),
     };
     catalog::all(&runs).iter().map(file).collect()
+}
+
+/// Returns the figure `accuracy-by-time` as an SVG file: the accuracy of systems' networks against the time of their
+/// pre-training, each system beside `reference`.
+pub fn accuracy_by_time(reference: &System, others: &[System]) -> FigureFile {
+    let widths = accuracy_by_time::widths(reference, others);
+    let figure = NamedFigure {
+        name: "accuracy-by-time",
+        title: "Accuracy against the time of pre-training",
+        parts: vec![accuracy_by_time::accuracy_by_time(reference, others, &widths)],
+    };
+    FigureFile {
+        name: figure.name,
+        svg: svg::document(&figure, figure.title, &[], widths.len()),
+        missing: figure.missing(),
+    }
 }
 
 /// Returns the names of the runs without a `started` event, which cannot be drawn.

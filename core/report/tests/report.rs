@@ -4,7 +4,10 @@ mod fixture;
 
 use fixture::{WIDTHS, complete, evaluated, interference, interfering, started, step, with_measures};
 use slimclr_data::image::Image;
-use slimclr_report::{FigureFile, LabelledPicture, Neighbours, Report, Section, figures, html, sections, style, table};
+use slimclr_report::{
+    FigureFile, LabelledPicture, Neighbours, Report, Section, System, SystemNetwork, accuracy_by_time, figures, html,
+    sections, style, table,
+};
 use slimclr_run::{
     config::Config,
     distill::Distillation,
@@ -562,4 +565,40 @@ fn the_style_of_fragments_affects_only_fragments() {
     let depth = style.chars().fold(0, |depth, c| depth + i32::from(c == '{') - i32::from(c == '}'));
     assert_eq!(depth, 0);
     assert!(!fragments.contains(":root") && !fragments.contains("\nbody"));
+}
+
+#[test]
+fn accuracy_by_time_has_a_panel_for_each_system_beside_the_reference() {
+    let network = |width: f64, hours: f64| SystemNetwork {
+        width,
+        seconds: 3600.0 * hours,
+        accuracy: 0.5 + 0.1 * width,
+        standard_error: (width < 1.0).then_some(0.01),
+    };
+    let system = |name: &str, networks: Vec<SystemNetwork>, hours: Option<f64>| System {
+        name: name.into(),
+        networks,
+        seconds: hours.map(|hours| 3600.0 * hours),
+    };
+    let slimclr = system("SlimCLR", vec![network(1.0, 2.0), network(0.5, 2.0)], Some(2.0));
+    let two_stage = system("A < B", vec![network(1.0, 5.0), network(0.5, 4.5)], Some(5.5));
+    let begun = system("begun", Vec::new(), None);
+    let FigureFile { name, svg, missing } = accuracy_by_time(&slimclr, &[two_stage, begun.clone()]);
+    let svg = svg.unwrap();
+    assert_eq!((name, missing.len()), ("accuracy-by-time", 0));
+    well_formed([svg.as_str()]);
+    assert_eq!(svg.matches(r#"class="heading""#).count(), 2);
+    says(&svg, "A &lt; B, width 0.5: 55.0 ±\u{a0}1.0 % after 4.5 h");
+    says(&svg, ">all 2: 5.5 h</text>");
+    says(&svg, "Pre-training (hours)");
+    // The reference is filled in its own panel, hollow in the other; the other is faint in the reference's panel.
+    for (class, count) in [("point w1", 2), ("point w1 hollow", 1), ("point faint", 3), ("error w1", 2)] {
+        let found = svg.matches(&format!(r#"class="{class}""#)).count();
+        // The legend has one point for each width, and one for the others.
+        let legend = usize::from(class == "point w1");
+        assert_eq!(found, count + legend, "{class}");
+    }
+    let nothing = accuracy_by_time(&begun, &[]);
+    assert!(nothing.svg.is_none());
+    assert_eq!(nothing.missing, ["No system has a network that is trained and evaluated."]);
 }

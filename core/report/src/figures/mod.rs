@@ -2,6 +2,7 @@
 
 pub mod accuracy;
 pub mod accuracy_by_cost;
+pub mod accuracy_by_time;
 pub mod agreement;
 pub mod gradient_directions;
 pub mod gradient_magnitudes;

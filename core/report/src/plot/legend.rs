@@ -17,6 +17,8 @@ pub struct LegendItem {
 pub enum Symbol {
     /// The point of a width, by the width's index.
     Width(usize),
+    /// A round point with these CSS classes.
+    Point(&'static str),
     /// A line with these CSS classes.
     Line(&'static str),
     /// A dark path with a light outline.
@@ -46,6 +48,7 @@ impl Symbol {
         let outlined = |class: &str, shape: Shape| format!(r#"<path class="{class}" d="M0,0{}"/>"#, shape.outline());
         match self {
             Self::Width(index) => (6.0, outlined(&format!("point w{index}"), Shape::of(*index))),
+            Self::Point(class) => (6.0, outlined(&format!("point {class}"), Shape::Circle)),
             Self::Line(class) => (11.0, format!(r#"<path class="line {class}" d="M-11,0H11"/>"#)),
             Self::Start => (6.0, outlined("start", Shape::Circle)),
             Self::Finish => (6.0, outlined("finish", Shape::Diamond)),

@@ -35,19 +35,28 @@ struct Writer {
     marks: String,
 }
 
-/// Returns `figure` as an SVG; `None` if no part of it can be drawn.
-pub fn document(figure: &NamedFigure, runs: &Runs) -> Option<String> {
+/// Returns a figure of `runs` as an SVG; `None` if no part of it can be drawn.
+pub fn of_runs(figure: &NamedFigure, runs: &Runs) -> Option<String> {
+    let title = match runs.all.as_slice() {
+        [run] => format!("{} – {}", figure.title, run.name),
+        _ => figure.title.into(),
+    };
+    let not_started =
+        |name: &String| format!("{name}: events.jsonl has no `started` event, so there is nothing to draw.");
+    let notes: Vec<String> = runs.not_started.iter().map(not_started).collect();
+    document(figure, &title, &notes, runs.widths.len())
+}
+
+/// Returns `figure` as an SVG with this title, with `notes` below and colours for this many widths; `None` if no part of
+/// it can be drawn.
+pub fn document(figure: &NamedFigure, title: &str, notes: &[String], widths: usize) -> Option<String> {
     let figures = || figure.parts.iter().filter_map(|part| part.as_ref().ok());
     let width = figures()
         .map(|figure| Layout::of(figure).width())
         .fold(None, |most: Option<f64>, width| Some(most.map_or(width, |most| most.max(width))))?;
     let mut writer = Writer { width: width.max(MIN_WIDTH), y: MARGIN, marks: String::new() };
-    let title = match runs.all.as_slice() {
-        [run] => format!("{} – {}", figure.title, run.name),
-        _ => figure.title.into(),
-    };
     writer.y += 18.0;
-    writer.text("title", &title);
+    writer.text("title", title);
     writer.y += 14.0;
     for part in &figure.parts {
         match part {
@@ -55,13 +64,9 @@ pub fn document(figure: &NamedFigure, runs: &Runs) -> Option<String> {
             Err(missing) => writer.prose(missing),
         }
     }
-    let not_started = runs
-        .not_started
-        .iter()
-        .map(|name| format!("{name}: events.jsonl has no `started` event, so there is nothing to draw."));
-    not_started.for_each(|line| writer.prose(&line));
+    notes.iter().for_each(|note| writer.prose(note));
     let (width, height) = (writer.width + 2.0 * MARGIN, writer.y + MARGIN - 6.0);
-    let style = colour::css_on_white(include_str!("../plot/chart.css"), runs.widths.len());
+    let style = colour::css_on_white(include_str!("../plot/chart.css"), widths);
     Some(format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0}" height="{height:.0}" viewBox="0 0 {width:.0} {height:.0}"
  font-family="'DejaVu Sans', Verdana, sans-serif" color="#1a1b22">
@@ -72,7 +77,7 @@ pub fn document(figure: &NamedFigure, runs: &Runs) -> Option<String> {
 <rect width="{width:.0}" height="{height:.0}" fill="#fff"/>
 {}</svg>
 "##,
-        escape(&title),
+        escape(title),
         writer.marks
     ))
 }
