@@ -37,7 +37,7 @@ use clap::{
 use command::{
     demo::{self, DemoFlags},
     evaluate::{self, EvaluateFlags},
-    experiment::Cifar10Flags,
+    experiment::cifar10::{self, Cifar10Flags},
     export::{self, ExportFlags},
     landscape::{self, LandscapeFlags},
     pack::{self, PackFlags},
@@ -166,7 +166,7 @@ fn run() -> Result<ExitCode> {
         Some(Subcommand::Profile(flags)) => profile::run(flags, subcommand_matches()).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Experiment(ExperimentSubcommand::Cifar10(flags))) => {
             let (_, cifar10_matches) = subcommand_matches().subcommand().expect("an experiment was parsed");
-            command::experiment::cifar10(flags, cifar10_matches)
+            cifar10::run(flags, cifar10_matches)
         }
     }
 }

@@ -107,15 +107,22 @@ pub fn merge(base: &Config, file: Option<&Path>, flags: &Config, matches: &ArgMa
     Ok(config)
 }
 
+/// Returns the names of all options, as in TOML files.
+///
+/// # Errors
+/// If the defaults cannot be written as TOML.
+pub fn keys() -> Result<Vec<String>> {
+    Ok(Table::try_from(Config::default())?.keys().cloned().collect())
+}
+
 /// Returns the flags of options that were given on the command line, with their values as they were typed.
 pub fn given(matches: &ArgMatches) -> Result<Vec<OsString>> {
-    let keys = Table::try_from(Config::default())?;
-    let is_given = |key: &&String| matches.value_source(key) == Some(ValueSource::CommandLine);
-    let flag = |key: &String| {
-        let values: Vec<&OsStr> = matches.get_raw(key).into_iter().flatten().collect();
+    let is_given = |key: &String| matches.value_source(key) == Some(ValueSource::CommandLine);
+    let flag = |key: String| {
+        let values: Vec<&OsStr> = matches.get_raw(&key).into_iter().flatten().collect();
         [OsString::from(format!("--{}", key.replace('_', "-"))), values.join(OsStr::new(","))]
     };
-    Ok(keys.keys().filter(is_given).flat_map(flag).collect())
+    Ok(keys()?.into_iter().filter(is_given).flat_map(flag).collect())
 }
 
 /// Checks that a run started with the options `started` can resume with the options `wanted`. `instead` says what to do

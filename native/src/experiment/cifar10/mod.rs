@@ -1,10 +1,10 @@
-//! The arms of the comparison, each of which differs from the others in one thing.
+//! The paper's comparison with a supervised network (figures 3 to 5) and its ablation: variants of one network, each of
+//! which differs from the others in one thing.
+
+pub mod results;
 
 use std::fmt::{Display, Formatter};
 
-use anyhow::{Result, bail};
-use clap::{ArgMatches, parser::ValueSource};
-use serde::{Serialize, Serializer};
 use slimclr_core::{
     config::Config,
     interference::surgery::Surgery,
@@ -12,19 +12,21 @@ use slimclr_core::{
     method::MethodKind,
 };
 
+use super::{arm::Arm, plain};
+
 /// The fraction of the run that is trained at full width alone, where an arm starts slowly: half, as in the paper.
 const SLOW_START: f64 = 0.5;
 
 /// The supervised network's learning rate for a batch of 128 (He et al. 2016, section 4.2); it grows with the batch.
 const SUPERVISED_RATE: f64 = 0.1 / 128.0;
 
-/// Options that the arms set themselves.
-pub const ARM_OPTIONS: [&str; 7] =
+/// Options that the variants set themselves.
+pub const VARIANT_OPTIONS: [&str; 7] =
     ["method", "init", "slow_start", "distill", "reweighting", "surgery", "interference"];
 
-/// One arm: a run in a folder of that name.
+/// A variant of the network, trained in one arm.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Arm {
+pub enum Variant {
     /// A plain network with the channels of this width.
     Alone(f64),
     /// A slimmable network, trained on the sum of its widths' losses.
@@ -45,8 +47,8 @@ pub enum Arm {
     Supervised,
 }
 
-impl Arm {
-    /// Returns all arms for a network of these widths, in the order of the table.
+impl Variant {
+    /// Returns all variants for a network of these widths, in the order of the table.
     pub fn all(widths: &[f64]) -> Vec<Self> {
         let slimmable = [
             Self::Naive,
@@ -61,19 +63,9 @@ impl Arm {
         widths.iter().map(|width| Self::Alone(*width)).chain(slimmable).collect()
     }
 
-    /// Returns the arms with these names, in the order of the table; all if `names` is empty.
-    ///
-    /// # Errors
-    /// If there is no arm with a name.
-    pub fn select(names: &[String], widths: &[f64]) -> Result<Vec<Self>> {
-        let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
-        let mut arms = Self::all(widths);
-        let known: Vec<String> = arms.iter().map(Self::to_string).collect();
-        if let Some(name) = names.iter().find(|name| !known.iter().any(|known| known == *name)) {
-            bail!("there is no arm '{name}': choose from {}", known.join(", "));
-        }
-        arms.retain(|arm| names.is_empty() || names.contains(&arm.to_string().as_str()));
-        Ok(arms)
+    /// Returns the arm that trains it, given the options that the arms share.
+    pub fn arm(self, shared: &Config) -> Arm {
+        Arm::new(self, self.config(shared))
     }
 
     /// Returns the title of its row in the table.
@@ -100,7 +92,7 @@ impl Arm {
     }
 
     /// Returns its options, given those that the arms share.
-    pub fn config(self, base: &Config) -> Config {
+    fn config(self, base: &Config) -> Config {
         let naive = Config {
             method: MethodKind::Mocov2,
             init: String::new(),
@@ -112,9 +104,7 @@ impl Arm {
             ..base.clone()
         };
         match self {
-            Self::Alone(width) => {
-                Config { multiplier: base.multiplier * width, widths: vec![1.0], disjoint: false, ..naive }
-            }
+            Self::Alone(width) => plain(&naive, width),
             Self::Naive => naive,
             Self::SlowStart => Config { slow_start: SLOW_START, ..naive },
             Self::Distillation => Config { distill: Distillation::Seed, ..naive },
@@ -134,8 +124,8 @@ impl Arm {
     }
 }
 
-impl Display for Arm {
-    /// Writes the name of its folder.
+impl Display for Variant {
+    /// Writes the name of its arm.
     fn fmt(&self, formatter: &mut Formatter) -> std::fmt::Result {
         let name = match self {
             Self::Alone(width) => return write!(formatter, "alone-{width:?}"),
@@ -152,83 +142,50 @@ impl Display for Arm {
     }
 }
 
-impl Serialize for Arm {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// Refuses options that the arms set themselves, because they would have no effect.
-///
-/// # Errors
-/// If any was given; the error names them.
-pub fn refuse_arm_options(matches: &ArgMatches) -> Result<()> {
-    let given = ARM_OPTIONS.into_iter().filter(|key| matches.value_source(key) == Some(ValueSource::CommandLine));
-    let given: Vec<String> = given.map(|key| format!("--{}", key.replace('_', "-"))).collect();
-    if !given.is_empty() {
-        bail!(
-            "each arm sets {} itself: remove it and choose arms with --arms, or train a single network with \
-             slimclr pretrain",
-            given.join(", ")
-        );
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_arm_differs_from_naive_only_in_what_it_is_named_after() {
+    fn a_variant_differs_from_naive_only_in_what_it_is_named_after() {
         let base = Config { multiplier: 2.0, seed: 7, ..Config::cifar10() };
-        let names: Vec<String> = Arm::all(&base.widths).iter().map(Arm::to_string).collect();
+        let names: Vec<String> = Variant::all(&base.widths).iter().map(Variant::to_string).collect();
         assert_eq!(
             names.join(" "),
             "alone-1.0 alone-0.75 alone-0.5 alone-0.25 naive slow-start distillation reweighting slimclr pcgrad cagrad \
              supervised"
         );
-        let naive = Arm::Naive.config(&base);
+        let naive = Variant::Naive.config(&base);
         let of_naive = (naive.method, naive.slow_start, naive.distill, naive.reweighting, naive.surgery);
         assert_eq!(of_naive, (MethodKind::Mocov2, 0.0, Distillation::None, Reweighting::Equal, Surgery::None));
         assert!(naive.interference && naive.init.is_empty());
         let expected = [
-            (Arm::Alone(0.25), Config { multiplier: 0.5, widths: vec![1.0], ..naive.clone() }),
-            (Arm::SlowStart, Config { slow_start: 0.5, ..naive.clone() }),
-            (Arm::Distillation, Config { distill: Distillation::Seed, ..naive.clone() }),
-            (Arm::Reweighting, Config { reweighting: Reweighting::FullTakesAll, ..naive.clone() }),
-            (Arm::Pcgrad, Config { surgery: Surgery::Pcgrad, ..naive.clone() }),
-            (Arm::Cagrad, Config { surgery: Surgery::Cagrad, ..naive.clone() }),
+            (Variant::Alone(0.25), Config { multiplier: 0.5, widths: vec![1.0], ..naive.clone() }),
+            (Variant::SlowStart, Config { slow_start: 0.5, ..naive.clone() }),
+            (Variant::Distillation, Config { distill: Distillation::Seed, ..naive.clone() }),
+            (Variant::Reweighting, Config { reweighting: Reweighting::FullTakesAll, ..naive.clone() }),
+            (Variant::Pcgrad, Config { surgery: Surgery::Pcgrad, ..naive.clone() }),
+            (Variant::Cagrad, Config { surgery: Surgery::Cagrad, ..naive.clone() }),
             // The preset is SlimCLR's configuration.
-            (Arm::Slimclr, Config { interference: true, ..base.clone() }),
+            (Variant::Slimclr, Config { interference: true, ..base.clone() }),
         ];
-        for (arm, expected) in expected {
-            assert_eq!(arm.config(&base), expected, "{arm}");
+        for (variant, expected) in expected {
+            assert_eq!(variant.config(&base), expected, "{variant}");
         }
-        for arm in Arm::all(&base.widths) {
-            let config = arm.config(&base);
+        for variant in Variant::all(&base.widths) {
+            let config = variant.config(&base);
             config.check().unwrap();
             let shared = |it: &Config| (it.epochs, it.batch, it.seed, it.depth, it.data.clone(), it.weight_decay);
-            assert_eq!(shared(&config), shared(&base), "{arm}");
+            assert_eq!(shared(&config), shared(&base), "{variant}");
         }
     }
 
     #[test]
-    fn the_learning_rate_of_the_supervised_arm_scales_with_the_batch() {
-        let rate = |batch| Arm::Supervised.config(&Config { batch, ..Config::cifar10() }).learning_rate;
+    fn the_learning_rate_of_the_supervised_variant_scales_with_the_batch() {
+        let rate = |batch| Variant::Supervised.config(&Config { batch, ..Config::cifar10() }).learning_rate;
         assert_eq!([rate(128), rate(512)], [0.1, 0.4]);
-        let supervised = Arm::Supervised.config(&Config::cifar10());
+        let supervised = Variant::Supervised.config(&Config::cifar10());
         let of_others = (supervised.method, supervised.distill, supervised.distill_weight, supervised.bn_splits);
         assert_eq!(of_others, (MethodKind::Supervised, Distillation::Inplace, 1.0, 1));
-    }
-
-    #[test]
-    fn arms_are_selected_by_name() {
-        let select =
-            |names: &[&str]| Arm::select(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>(), &[1.0]);
-        assert_eq!(select(&["slimclr", " alone-1.0"]).unwrap(), [Arm::Alone(1.0), Arm::Slimclr]);
-        assert_eq!(select(&[]).unwrap(), Arm::all(&[1.0]));
-        let error = select(&["naive", "alone-0.5"]).unwrap_err().to_string();
-        assert!(error.starts_with("there is no arm 'alone-0.5': choose from alone-1.0, naive, "), "{error}");
     }
 }

@@ -1,0 +1,64 @@
+//! `slimclr experiment`: runs, resumes and tabulates comparisons on CIFAR-10.
+
+pub mod cifar10;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{ArgMatches, Args, ValueEnum};
+use slimclr_core::config::Config;
+
+use crate::{
+    data::cifar10::FOLDER,
+    experiment,
+    options::{self, Preset},
+};
+
+/// Flags that experiments have in common.
+#[derive(Args)]
+#[command(mut_arg("data", |data| data
+    .default_value(FOLDER)
+    .help_heading(None::<&str>)
+    .help("Images: a folder of CIFAR-10 batches, or 'embedded' for the subset in the program")))]
+#[command(mut_arg("device", |device| device.help_heading(None::<&str>)))]
+struct CommonFlags {
+    /// Preset to start from; the defaults shown below are those of 'cifar10'
+    #[arg(long, value_enum, default_value = "cifar10")]
+    preset: Scale,
+    /// Arms to run now, separated by commas [default: all]
+    #[arg(long, value_name = "ARM,…", value_delimiter = ',')]
+    arms: Vec<String>,
+    /// Train on a class-balanced subset of this many images; evaluation uses all test images [default: all]
+    #[arg(long)]
+    images: Option<usize>,
+    /// Folder for the experiment: tables (results.md, results.json), figures, and a run's folder for each arm
+    #[arg(long, value_name = "FOLDER", default_value = "runs/experiment")]
+    out: PathBuf,
+    #[command(flatten)]
+    options: Config,
+}
+
+/// Presets for CIFAR-10.
+#[derive(Clone, Copy, ValueEnum)]
+enum Scale {
+    /// ResNet-8, 30 epochs
+    Mini,
+    /// ResNet-20, 200 epochs
+    Cifar10,
+}
+
+impl CommonFlags {
+    /// Returns the options of the experiment.
+    ///
+    /// # Errors
+    /// If one is not valid.
+    fn options(&self, matches: &ArgMatches) -> Result<experiment::Options> {
+        let preset = match self.preset {
+            Scale::Mini => Preset::Mini,
+            Scale::Cifar10 => Preset::Cifar10,
+        };
+        let base = Config { data: FOLDER.into(), ..preset.config() };
+        let options = options::merge(&base, None, &self.options, matches)?;
+        Ok(experiment::Options { images: self.images, options })
+    }
+}
