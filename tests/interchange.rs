@@ -84,14 +84,9 @@ impl Network {
     fn authors_checkpoints(folder: &Path) -> [Self; 2] {
         [("mocov2.pth.tar", HeadKind::Mocov2), ("switch.pth.tar", HeadKind::SupervisedSwitch)].map(|(name, head)| {
             let config = EncoderConfig {
-                backbone: BackboneKind::Cifar,
-                depth: 8,
                 multiplier: 0.125,
                 widths: Widths::try_from(vec![1.0, 0.5]).unwrap(),
-                head,
-                hidden: head.paper_hidden(),
-                predictor: false,
-                outputs: 10,
+                ..EncoderConfig::new(BackboneKind::Cifar, 8, head, 10)
             };
             let encoder = config.build().unwrap();
             let parameters = fill::filled(encoder.layout(), "fixture/", DType::F32);

@@ -64,19 +64,15 @@ fn head(case: &Value) -> HeadKind {
 }
 
 fn encoder(case: &Value, outputs: usize) -> Encoder {
+    let backbone = match text(case, "variant") {
+        "cifar" => BackboneKind::Cifar,
+        "imagenet" => BackboneKind::Resnet,
+        other => panic!("unknown backbone {other}"),
+    };
     let config = EncoderConfig {
-        backbone: match text(case, "variant") {
-            "cifar" => BackboneKind::Cifar,
-            "imagenet" => BackboneKind::Resnet,
-            other => panic!("unknown backbone {other}"),
-        },
-        depth: field(case, "depth"),
         multiplier: case["width_multiplier"].as_f64().unwrap_or(1.0),
         widths: widths(case),
-        head: head(case),
-        hidden: head(case).paper_hidden(),
-        predictor: false,
-        outputs,
+        ..EncoderConfig::new(backbone, field(case, "depth"), head(case), outputs)
     };
     config.build().unwrap()
 }
@@ -476,14 +472,9 @@ pub fn profile(case: &Value) -> Differences {
         };
         let widths = if record.width == 1.0 { vec![1.0] } else { vec![1.0, record.width] };
         let config = EncoderConfig {
-            backbone,
-            depth,
             multiplier,
             widths: Widths::try_from(widths).unwrap(),
-            head: HeadKind::SupervisedSwitch,
-            hidden: HeadKind::SupervisedSwitch.paper_hidden(),
-            predictor: false,
-            outputs: record.classes,
+            ..EncoderConfig::new(backbone, depth, HeadKind::SupervisedSwitch, record.classes)
         };
         let found = profile_of(&config.build().unwrap(), record.image).pop().unwrap();
         let name = format!("{} at {}", record.model, record.width);

@@ -8,9 +8,10 @@ pub use crate::error::BuildError;
 use crate::{
     backbone::{Backbone, cifar::cifar_resnet, efficientnet::efficientnet_b0, resnet::resnet},
     head::{Head, HeadKind, Perceptron},
+    layers::SlimLinear,
     layout::Layout,
     visitor::Visitor,
-    width::Widths,
+    width::{Channels, Widths},
 };
 
 /// The kinds of backbone.
@@ -26,6 +27,18 @@ pub enum BackboneKind {
     EfficientnetB0,
 }
 
+/// The predictors that follow the head.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Predictors {
+    /// None.
+    #[default]
+    None,
+    /// One, for queries: MoCo v3's.
+    Mocov3,
+    /// One for each of these names, such as `sema_dv`: SimDis' predictors, each with its own target.
+    Simdis(Vec<String>),
+}
+
 /// Options of an encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncoderConfig {
@@ -39,10 +52,12 @@ pub struct EncoderConfig {
     pub widths: Widths,
     /// The kind of head.
     pub head: HeadKind,
-    /// Hidden channels of SimCLR's and MoCo v3's heads, and of the predictor.
+    /// Hidden channels of the projections except MoCo v2's, and of the predictors.
     pub hidden: usize,
-    /// Whether a predictor follows the head (MoCo v3's queries).
-    pub predictor: bool,
+    /// The predictors.
+    pub predictors: Predictors,
+    /// SwAV's prototypes, `P`: outputs of a linear layer on the embeddings, without bias. 0 for no such layer.
+    pub prototypes: usize,
     /// The head's output dimension, `D`.
     pub outputs: usize,
 }
@@ -66,9 +81,27 @@ pub struct Encoder {
     backbone: Backbone,
     head: Head,
     predictor: Option<Perceptron>,
+    view_predictors: Vec<(String, Perceptron)>,
+    prototypes: Option<SlimLinear>,
 }
 
 impl EncoderConfig {
+    /// Describes a network of one width with the standard channels, without predictors and prototypes. A projection has
+    /// the hidden channels of its paper.
+    pub fn new(backbone: BackboneKind, depth: usize, head: HeadKind, outputs: usize) -> Self {
+        Self {
+            backbone,
+            depth,
+            multiplier: 1.0,
+            widths: Widths::full(),
+            head,
+            hidden: head.paper_hidden(),
+            predictors: Predictors::None,
+            prototypes: 0,
+            outputs,
+        }
+    }
+
     /// Builds the architecture.
     ///
     /// # Errors
@@ -84,16 +117,34 @@ impl EncoderConfig {
             BackboneKind::EfficientnetB0 => efficientnet_b0(&mut layout, self.multiplier)?,
         };
         let head = Head::new(&mut layout, self.head, backbone.features(), self.hidden, self.outputs)?;
-        let predictor =
-            self.predictor.then(|| Perceptron::predictor(&mut layout, self.hidden, self.outputs)).transpose()?;
-        Ok(Encoder::from_parts(layout, backbone, head, predictor))
+        let (hidden, outputs) = (self.hidden, self.outputs);
+        let (mut predictor, mut view_predictors) = (None, Vec::new());
+        match &self.predictors {
+            Predictors::None => {}
+            Predictors::Mocov3 => predictor = Some(Perceptron::predictor(&mut layout, hidden, outputs)?),
+            Predictors::Simdis(views) => {
+                for view in views {
+                    let perceptron = Perceptron::view_predictor(&mut layout, view, hidden, outputs)?;
+                    view_predictors.push((view.clone(), perceptron));
+                }
+            }
+        }
+        let prototypes = match self.prototypes {
+            0 => None,
+            count => {
+                let sides = [outputs, count].map(Channels::Fixed);
+                Some(SlimLinear::without_bias(&mut layout, "prototypes", sides)?)
+            }
+        };
+        Ok(Encoder { view_predictors, prototypes, ..Encoder::from_parts(layout, backbone, head, predictor) })
     }
 }
 
 impl Encoder {
     /// Creates an encoder from its parts, such as a custom backbone. All their parameters must be in `layout`.
     pub fn from_parts(layout: Layout, backbone: Backbone, head: Head, predictor: Option<Perceptron>) -> Self {
-        Self { layout: Arc::new(layout), backbone, head, predictor }
+        let layout = Arc::new(layout);
+        Self { layout, backbone, head, predictor, view_predictors: Vec::new(), prototypes: None }
     }
 
     /// Returns the table of parameters.
@@ -121,6 +172,16 @@ impl Encoder {
         self.predictor.as_ref()
     }
 
+    /// Returns SimDis' predictor of this name, if it has it.
+    pub fn view_predictor(&self, view: &str) -> Option<&Perceptron> {
+        self.view_predictors.iter().find_map(|(name, predictor)| (name == view).then_some(predictor))
+    }
+
+    /// Returns SwAV's prototypes, `[P, D]`, if it has them.
+    pub fn prototypes(&self) -> Option<&SlimLinear> {
+        self.prototypes.as_ref()
+    }
+
     /// Visits backbone and head. Shapes: images `[batch, 3, height, width]` to `[batch, D, 1, 1]`.
     pub fn visit<V: Visitor>(&self, images: V::Value, visitor: &mut V) -> V::Value {
         let features = self.backbone.visit(images, visitor);
@@ -137,14 +198,9 @@ mod tests {
     fn a_multiplier_costs_as_much_as_the_same_width() {
         for (backbone, depth) in [(BackboneKind::Cifar, 8), (BackboneKind::Resnet, 18), (BackboneKind::Resnet, 50)] {
             let of = |multiplier, widths: &[f64]| EncoderConfig {
-                backbone,
-                depth,
                 multiplier,
                 widths: Widths::try_from(widths.to_vec()).unwrap(),
-                head: HeadKind::Mocov2,
-                hidden: HeadKind::Mocov2.paper_hidden(),
-                predictor: false,
-                outputs: 24,
+                ..EncoderConfig::new(backbone, depth, HeadKind::Mocov2, 24)
             };
             for width in [0.75, 0.3] {
                 let [slimmable, alone] = [of(1.0, &[1.0, width]), of(width, &[1.0])].map(|it| it.build().unwrap());
@@ -156,5 +212,33 @@ mod tests {
             let refused = of(0.01, &[1.0]).build().unwrap_err();
             assert_eq!(refused, BuildError::NoChannels { multiplier: 0.01, channels });
         }
+    }
+
+    #[test]
+    fn predictors_and_prototypes_follow_the_head() {
+        let config = EncoderConfig {
+            hidden: 8,
+            predictors: Predictors::Simdis(vec!["sema_dv".into(), "tema_dv".into()]),
+            prototypes: 5,
+            ..EncoderConfig::new(BackboneKind::Cifar, 8, HeadKind::Swav, 4)
+        };
+        let encoder = config.build().unwrap();
+        let heads: Vec<_> = encoder.layout().iter().filter(|(_, spec)| spec.is_of_head()).collect();
+        let weights = heads.iter().filter(|(_, spec)| spec.is_weight());
+        let weights: Vec<_> = weights.map(|(_, spec)| (spec.name.as_str(), spec.named_shape())).collect();
+        assert_eq!(
+            weights,
+            [
+                ("fc.0.weight", vec![8, 64]),
+                ("fc.3.weight", vec![4, 8]),
+                ("pred_sema_dv.0.weight", vec![8, 4]),
+                ("pred_sema_dv.3.weight", vec![4, 8]),
+                ("pred_tema_dv.0.weight", vec![8, 4]),
+                ("pred_tema_dv.3.weight", vec![4, 8]),
+                ("prototypes.weight", vec![5, 4]),
+            ]
+        );
+        assert!(encoder.view_predictor("tema_dv").is_some() && encoder.view_predictor("t_dv").is_none());
+        assert!(encoder.prototypes().is_some() && encoder.predictor().is_none());
     }
 }

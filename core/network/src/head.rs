@@ -16,13 +16,18 @@ pub const HEAD: &str = "head";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadKind {
-    /// SlimLinear(F, F), ReLU, SlimLinear(F, D): MoCo v2's projection.
+    /// SlimLinear(F, F), ReLU, SlimLinear(F, D): MoCo v2's projection, and SEED's.
     Mocov2,
     /// SlimLinear(F, H), norm, ReLU, SlimLinear(H, D), norm without affine: MoCo v3's projection, without biases.
     Mocov3,
     /// SlimLinear(F, H), norm, ReLU, SlimLinear(H, D) without bias, norm: SimCLR's projection.
     Simclr,
-    /// SlimLinear(F, D).
+    /// SlimLinear(F, H), ReLU, SlimLinear(H, D): MoCo v2's projection with any hidden layer, as DisCo, BINGO and Shi et
+    /// al. have it.
+    Disco,
+    /// SlimLinear(F, H), norm, ReLU, SlimLinear(H, D): SwAV's projection, and SimDis'.
+    Swav,
+    /// SlimLinear(F, D): a classifier, or the embedding of CompRess with one queue.
     Supervised,
     /// One linear layer (F, D) per width.
     SupervisedSwitch,
@@ -33,21 +38,17 @@ pub enum HeadKind {
 impl HeadKind {
     /// Returns the hidden channels in the paper, for heads whose hidden channels are not the backbone's.
     pub fn paper_hidden(self) -> usize {
-        if self == Self::Simclr { 2048 } else { 4096 }
+        match self {
+            Self::Simclr | Self::Disco | Self::Swav => 2048,
+            _ => 4096,
+        }
     }
 }
 
 /// A head, from `F` features to `D` outputs.
 #[derive(Debug, Clone)]
 pub enum Head {
-    /// See [`HeadKind::Mocov2`].
-    Mocov2 {
-        /// F to F.
-        hidden: SlimLinear,
-        /// F to D.
-        output: SlimLinear,
-    },
-    /// See [`HeadKind::Mocov3`] and [`HeadKind::Simclr`].
+    /// Two linear layers.
     Projection(Perceptron),
     /// See [`HeadKind::Supervised`].
     Supervised(SlimLinear),
@@ -58,8 +59,8 @@ pub enum Head {
 }
 
 impl Head {
-    /// Creates a head of `kind` from `features` to `outputs` channels, named `fc` as in the authors' code. Only MoCo
-    /// v3's and SimCLR's heads use `hidden`.
+    /// Creates a head of `kind` from `features` to `outputs` channels, named `fc` as in the authors' code. MoCo v2's has
+    /// as many hidden channels as features; the other projections have `hidden`.
     ///
     /// # Errors
     /// If some width would have no channels.
@@ -71,21 +72,19 @@ impl Head {
         outputs: usize,
     ) -> Result<Self, WidthError> {
         let [hidden, outputs] = [Channels::Slim(hidden), Channels::Fixed(outputs)];
+        let channels = [features, hidden, outputs];
         let sides = [features, outputs];
         Ok(match kind {
-            HeadKind::Mocov2 => Self::Mocov2 {
-                hidden: SlimLinear::new(layout, "fc.0", [features, features])?,
-                output: SlimLinear::new(layout, "fc.2", sides)?,
-            },
+            HeadKind::Mocov2 => Self::Projection(Perceptron::plain(layout, "fc", [features, features, outputs])?),
+            HeadKind::Disco => Self::Projection(Perceptron::plain(layout, "fc", channels)?),
+            HeadKind::Swav => Self::Projection(Perceptron::normed(layout, "fc", channels, [true, true])?),
             HeadKind::Mocov3 => {
-                let first = SlimLinear::without_bias(layout, "fc.0", [features, hidden])?;
-                let mut perceptron = Perceptron::new(layout, "fc", first, [hidden, outputs])?;
+                let mut perceptron = Perceptron::normed(layout, "fc", channels, [false, false])?;
                 perceptron.output_norm = Some(SwitchableBatchNorm::without_affine(layout, "fc.4", outputs)?);
                 Self::Projection(perceptron)
             }
             HeadKind::Simclr => {
-                let first = SlimLinear::new(layout, "fc.0", [features, hidden])?;
-                let mut perceptron = Perceptron::new(layout, "fc", first, [hidden, outputs])?;
+                let mut perceptron = Perceptron::normed(layout, "fc", channels, [true, false])?;
                 perceptron.output_norm = Some(SwitchableBatchNorm::new(layout, "fc.4", outputs, 1.0)?);
                 Self::Projection(perceptron)
             }
@@ -101,11 +100,6 @@ impl Head {
             visitor.stage(HEAD);
         }
         match self {
-            Self::Mocov2 { hidden, output } => {
-                let x = visitor.linear(x, hidden);
-                let x = visitor.relu(x);
-                visitor.linear(x, output)
-            }
             Self::Projection(perceptron) => perceptron.visit(x, visitor),
             Self::Supervised(linear) => visitor.linear(x, linear),
             Self::SupervisedSwitch(linear) => visitor.linear(x, linear.at(visitor.width())),
@@ -114,11 +108,11 @@ impl Head {
     }
 }
 
-/// Two linear layers with a norm and ReLU between them, the second without bias, and optionally a norm after it.
+/// Two linear layers with ReLU between them, and optionally a norm after each.
 #[derive(Debug, Clone)]
 pub struct Perceptron {
     hidden: SlimLinear,
-    norm: SwitchableBatchNorm,
+    hidden_norm: Option<SwitchableBatchNorm>,
     output: SlimLinear,
     output_norm: Option<SwitchableBatchNorm>,
 }
@@ -131,15 +125,41 @@ impl Perceptron {
     /// If some width would have no channels.
     pub fn predictor(layout: &mut Layout, hidden: usize, outputs: usize) -> Result<Self, WidthError> {
         let [hidden, outputs] = [Channels::Slim(hidden), Channels::Fixed(outputs)];
-        let first = SlimLinear::without_bias(layout, "predictor.0", [outputs, hidden])?;
-        Self::new(layout, "predictor", first, [hidden, outputs])
+        Self::normed(layout, "predictor", [outputs, hidden, outputs], [false, false])
     }
 
-    fn new(layout: &mut Layout, name: &str, hidden: SlimLinear, sides: [Channels; 2]) -> Result<Self, WidthError> {
+    /// Creates SimDis' predictor of the views `view`, named `pred_VIEW`: as MoCo v3's, but with biases.
+    ///
+    /// # Errors
+    /// If some width would have no channels.
+    pub fn view_predictor(layout: &mut Layout, view: &str, hidden: usize, outputs: usize) -> Result<Self, WidthError> {
+        let [hidden, outputs] = [Channels::Slim(hidden), Channels::Fixed(outputs)];
+        Self::normed(layout, &format!("pred_{view}"), [outputs, hidden, outputs], [true, true])
+    }
+
+    /// Creates two layers with biases and ReLU, named by their places in PyTorch's `Sequential`: `name.0`, `name.2`.
+    fn plain(layout: &mut Layout, name: &str, [inputs, hidden, outputs]: [Channels; 3]) -> Result<Self, WidthError> {
         Ok(Self {
-            hidden,
-            norm: SwitchableBatchNorm::new(layout, &format!("{name}.1"), sides[0], 1.0)?,
-            output: SlimLinear::without_bias(layout, &format!("{name}.3"), sides)?,
+            hidden: SlimLinear::new(layout, &format!("{name}.0"), [inputs, hidden])?,
+            hidden_norm: None,
+            output: SlimLinear::new(layout, &format!("{name}.2"), [hidden, outputs])?,
+            output_norm: None,
+        })
+    }
+
+    /// Creates two layers, with or without `biases`, with norm and ReLU between them: `name.0`, `name.1`, `name.3`.
+    fn normed(
+        layout: &mut Layout,
+        name: &str,
+        [inputs, hidden, outputs]: [Channels; 3],
+        biases: [bool; 2],
+    ) -> Result<Self, WidthError> {
+        let [to_hidden, to_output] =
+            biases.map(|biased| if biased { SlimLinear::new } else { SlimLinear::without_bias });
+        Ok(Self {
+            hidden: to_hidden(layout, &format!("{name}.0"), [inputs, hidden])?,
+            hidden_norm: Some(SwitchableBatchNorm::new(layout, &format!("{name}.1"), hidden, 1.0)?),
+            output: to_output(layout, &format!("{name}.3"), [hidden, outputs])?,
             output_norm: None,
         })
     }
@@ -147,11 +167,68 @@ impl Perceptron {
     /// Visits the layers, from inputs to outputs, `[batch, channels, 1, 1]` each.
     pub fn visit<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
         let x = visitor.linear(x, &self.hidden);
-        let x = visitor.norm(x, &self.norm, Epilogue::Relu);
+        let x = match &self.hidden_norm {
+            Some(norm) => visitor.norm(x, norm, Epilogue::Relu),
+            None => visitor.relu(x),
+        };
         let x = visitor.linear(x, &self.output);
         match &self.output_norm {
             Some(norm) => visitor.norm(x, norm, Epilogue::Nothing),
             None => x,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::width::Widths;
+
+    /// Returns name and shape of each parameter at full width, except the statistics of norms.
+    fn parameters(build: impl FnOnce(&mut Layout)) -> Vec<String> {
+        let mut layout = Layout::new(Widths::full());
+        build(&mut layout);
+        let trained = layout.iter().filter(|(_, spec)| spec.is_trained());
+        trained.map(|(_, spec)| format!("{} {:?}", spec.name.replace(".bn.0.", "."), spec.named_shape())).collect()
+    }
+
+    #[test]
+    fn the_layers_are_the_published_codes() {
+        let head = |kind| parameters(|layout| drop(Head::new(layout, kind, Channels::Slim(6), 8, 4).unwrap()));
+        assert_eq!(
+            head(HeadKind::Mocov2),
+            ["fc.0.weight [6, 6]", "fc.0.bias [6]", "fc.2.weight [4, 6]", "fc.2.bias [4]"]
+        );
+        assert_eq!(
+            head(HeadKind::Disco),
+            ["fc.0.weight [8, 6]", "fc.0.bias [8]", "fc.2.weight [4, 8]", "fc.2.bias [4]"]
+        );
+        assert_eq!(
+            head(HeadKind::Swav),
+            [
+                "fc.0.weight [8, 6]",
+                "fc.0.bias [8]",
+                "fc.1.weight [8]",
+                "fc.1.bias [8]",
+                "fc.3.weight [4, 8]",
+                "fc.3.bias [4]"
+            ]
+        );
+        assert_eq!(
+            head(HeadKind::Mocov3),
+            ["fc.0.weight [8, 6]", "fc.1.weight [8]", "fc.1.bias [8]", "fc.3.weight [4, 8]"]
+        );
+        let predictor = parameters(|layout| drop(Perceptron::view_predictor(layout, "sema_dv", 8, 4).unwrap()));
+        assert_eq!(
+            predictor,
+            [
+                "pred_sema_dv.0.weight [8, 4]",
+                "pred_sema_dv.0.bias [8]",
+                "pred_sema_dv.1.weight [8]",
+                "pred_sema_dv.1.bias [8]",
+                "pred_sema_dv.3.weight [4, 8]",
+                "pred_sema_dv.3.bias [4]"
+            ]
+        );
     }
 }

@@ -179,14 +179,9 @@ mod tests {
     /// Builds an encoder with a classifier of 1000 classes.
     fn encoder(backbone: BackboneKind, depth: usize, multiplier: f64, widths: &[f64]) -> Encoder {
         let config = EncoderConfig {
-            backbone,
-            depth,
             multiplier,
             widths: Widths::try_from(widths.to_vec()).unwrap(),
-            head: HeadKind::SupervisedSwitch,
-            hidden: 0,
-            predictor: false,
-            outputs: 1000,
+            ..EncoderConfig::new(backbone, depth, HeadKind::SupervisedSwitch, 1000)
         };
         config.build().unwrap()
     }

@@ -20,11 +20,10 @@ use self::{
 };
 use super::torchvision::Names;
 use crate::{
-    encoder::{BackboneKind, Encoder, EncoderConfig},
+    encoder::{BackboneKind, Encoder, EncoderConfig, Predictors},
     head::HeadKind,
     layout::{MismatchError, ParameterSpec, Shapes, first_three},
     parameter::Parameters,
-    width::Widths,
 };
 
 /// The number of batches a norm has seen, which is not used.
@@ -105,14 +104,10 @@ fn slimmable_config(tensors: &Shapes) -> Result<EncoderConfig, InferError> {
     let (backbone, depth) = backbone(tensors, |name| name.strip_prefix(AUTHORS_BLOCKS)?.split('.').next())?;
     let (head, hidden, outputs) = head(tensors).ok_or(InferError::Head)?;
     let config = EncoderConfig {
-        backbone,
-        depth,
-        multiplier: 1.0,
         widths: widths(tensors)?,
-        head,
         hidden,
-        predictor: tensors.keys().any(|name| name.starts_with(PREDICTOR)),
-        outputs,
+        predictors: predictors(tensors),
+        ..EncoderConfig::new(backbone, depth, head, outputs)
     };
     Ok(EncoderConfig { multiplier: multiplier(&config, tensors), ..config })
 }
@@ -133,16 +128,7 @@ fn plain(tensors: &Shapes) -> Result<Network, InferError> {
     if backbone == BackboneKind::Cifar {
         return Err(InferError::SmallStem);
     }
-    let config = EncoderConfig {
-        backbone,
-        depth,
-        multiplier: 1.0,
-        widths: Widths::full(),
-        head: HeadKind::None,
-        hidden: 0,
-        predictor: false,
-        outputs: 1,
-    };
+    let config = EncoderConfig::new(backbone, depth, HeadKind::None, 1);
     let config = EncoderConfig { multiplier: multiplier(&config, tensors), ..config };
     let encoder = config.build()?;
     let config = EncoderConfig { outputs: encoder.backbone().features().full(), ..config };
@@ -175,8 +161,7 @@ fn with_head(backbone: &EncoderConfig, tensors: &Shapes) -> Option<(EncoderConfi
     let in_layout = |name: &String| name.replace("classifier.1.", "fc.");
     let renamed: Shapes = tensors.iter().map(|(name, shape)| (in_layout(name), shape.clone())).collect();
     let (head, hidden, outputs) = head(&renamed)?;
-    let predictor = tensors.keys().any(|name| name.starts_with(PREDICTOR));
-    let config = EncoderConfig { head, hidden, outputs, predictor, ..backbone.clone() };
+    let config = EncoderConfig { head, hidden, outputs, predictors: predictors(tensors), ..backbone.clone() };
     let encoder = config.build().ok()?;
     let expected: Shapes = named(&encoder).map(|(spec, theirs)| (theirs, spec.named_shape())).collect();
     let is_of_head = |name: &str| ["fc.", "classifier.", PREDICTOR].iter().any(|module| name.starts_with(module));
@@ -201,6 +186,11 @@ fn backbone<'a>(
     let layers_per_block = if tensors.keys().any(|name| name.ends_with(".conv3.weight")) { 3 } else { 2 };
     // The stem and the classifier count as layers.
     Ok((kind, blocks.len() * layers_per_block + 2))
+}
+
+/// Returns the predictors after the head.
+fn predictors(tensors: &Shapes) -> Predictors {
+    if tensors.keys().any(|name| name.starts_with(PREDICTOR)) { Predictors::Mocov3 } else { Predictors::None }
 }
 
 /// Returns the head's kind, hidden channels and output dimension, inferred from its layers. `None` if they are of

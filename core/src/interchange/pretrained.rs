@@ -263,14 +263,8 @@ mod tests {
     #[test]
     fn the_architecture_of_the_authors_checkpoints_is_inferred() {
         let config = EncoderConfig {
-            backbone: BackboneKind::Cifar,
-            depth: 8,
-            multiplier: 1.0,
             widths: Widths::try_from(vec![1.0, 0.75, 0.3]).unwrap(),
-            head: HeadKind::Mocov2,
-            hidden: HeadKind::Mocov2.paper_hidden(),
-            predictor: false,
-            outputs: 8,
+            ..EncoderConfig::new(BackboneKind::Cifar, 8, HeadKind::Mocov2, 8)
         };
         let layout = config.build().unwrap().layout().clone();
         let [query, key] = [1, 2].map(|seed| Parameters::init(layout.clone(), seed, &Device::flex()));
@@ -308,14 +302,8 @@ mod tests {
     #[test]
     fn plain_networks_open_whatever_the_files_name() {
         let config = EncoderConfig {
-            backbone: BackboneKind::Resnet,
-            depth: 18,
             multiplier: 0.0625,
-            widths: Widths::full(),
-            head: HeadKind::Supervised,
-            hidden: HeadKind::Supervised.paper_hidden(),
-            predictor: false,
-            outputs: 3,
+            ..EncoderConfig::new(BackboneKind::Resnet, 18, HeadKind::Supervised, 3)
         };
         let expected = Parameters::init(config.build().unwrap().layout().clone(), 1, &Device::flex());
         let pytorch = |prefix: &str| {

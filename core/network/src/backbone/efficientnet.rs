@@ -156,16 +156,7 @@ mod tests {
     };
 
     fn config() -> EncoderConfig {
-        EncoderConfig {
-            backbone: BackboneKind::EfficientnetB0,
-            depth: 0,
-            multiplier: 1.0,
-            widths: Widths::full(),
-            head: HeadKind::Mocov2,
-            hidden: 0,
-            predictor: false,
-            outputs: 16,
-        }
+        EncoderConfig::new(BackboneKind::EfficientnetB0, 0, HeadKind::Mocov2, 16)
     }
 
     #[test]

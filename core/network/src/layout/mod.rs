@@ -92,9 +92,9 @@ impl ParameterSpec {
         })
     }
 
-    /// Returns whether it belongs to the head or the predictor, not to the backbone.
+    /// Returns whether it belongs to the head, a predictor or the prototypes, not to the backbone.
     pub fn is_of_head(&self) -> bool {
-        ["fc.", "predictor."].iter().any(|part| self.name.starts_with(part))
+        ["fc.", "predictor.", "pred_", "prototypes."].iter().any(|part| self.name.starts_with(part))
     }
 
     /// Returns whether the optimiser updates it.

@@ -5,7 +5,7 @@ mod preset;
 
 use serde::{Deserialize, Serialize};
 use slimclr_network::{
-    encoder::{BackboneKind, EncoderConfig},
+    encoder::{BackboneKind, EncoderConfig, Predictors},
     width::{Slicing, WidthError, Widths},
 };
 
@@ -229,7 +229,8 @@ impl Config {
             widths: self.network_widths()?,
             head: self.method.head(),
             hidden: self.hidden,
-            predictor: self.method == MethodKind::Mocov3,
+            predictors: if self.method == MethodKind::Mocov3 { Predictors::Mocov3 } else { Predictors::None },
+            prototypes: 0,
             outputs: self.dim,
         })
     }

@@ -1,10 +1,13 @@
 use super::*;
-use crate::{encoder::BuildError, width::WidthError};
+use crate::{
+    encoder::{BuildError, Predictors},
+    width::{WidthError, Widths},
+};
 
 fn encoder(backbone: BackboneKind, depth: usize, widths: &[f64], head: HeadKind) -> EncoderConfig {
     let widths = Widths::try_from(widths.to_vec()).unwrap();
     let hidden = if matches!(head, HeadKind::Mocov3 | HeadKind::Simclr) { 96 } else { head.paper_hidden() };
-    EncoderConfig { backbone, depth, multiplier: 1.0, widths, head, hidden, predictor: false, outputs: 24 }
+    EncoderConfig { widths, hidden, ..EncoderConfig::new(backbone, depth, head, 24) }
 }
 
 fn small() -> EncoderConfig {
@@ -61,9 +64,12 @@ fn the_architecture_is_inferred_from_names_and_shapes() {
             assert_eq!(infer(&state_dict(&config, prefix)).unwrap().config, config, "{prefix}");
         }
     }
-    let moco_v3 = EncoderConfig { predictor: true, ..encoder(Cifar, 8, &[1.0, 0.5], Mocov3) };
+    let moco_v3 = EncoderConfig { predictors: Predictors::Mocov3, ..encoder(Cifar, 8, &[1.0, 0.5], Mocov3) };
     let mut tensors = state_dict(&moco_v3, "module.base_encoder.");
-    tensors.extend(state_dict(&EncoderConfig { predictor: false, ..moco_v3.clone() }, "module.momentum_encoder."));
+    tensors.extend(state_dict(
+        &EncoderConfig { predictors: Predictors::None, ..moco_v3.clone() },
+        "module.momentum_encoder.",
+    ));
     // The authors' predictor is beside the encoders.
     let beside = |name: String| name.replace("base_encoder.predictor.", "predictor.");
     let tensors = tensors.into_iter().map(|(name, shape)| (beside(name), shape)).collect();
@@ -150,7 +156,7 @@ fn plain_networks_are_inferred_from_torchvisions_names() {
             assert_eq!(infer(&torchvision(&config, prefix)).unwrap().config, config, "{prefix}");
         }
     }
-    let moco_v3 = EncoderConfig { predictor: true, ..encoder(Resnet, 50, &[1.0], Mocov3) };
+    let moco_v3 = EncoderConfig { predictors: Predictors::Mocov3, ..encoder(Resnet, 50, &[1.0], Mocov3) };
     let tensors = torchvision(&moco_v3, "module.base_encoder.");
     let beside = |name: String| name.replace("base_encoder.predictor.", "predictor.");
     let tensors = tensors.into_iter().map(|(name, shape)| (beside(name), shape)).collect();

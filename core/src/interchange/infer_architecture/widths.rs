@@ -24,8 +24,8 @@ pub fn multiplier(standard: &EncoderConfig, tensors: &Shapes) -> f64 {
     };
     let of_stem =
         tensors.get(STEM).and_then(|shape| shape.first()).map_or(1.0, |channels| *channels as f64 / base as f64);
-    let alone = EncoderConfig { widths: Widths::full(), head: HeadKind::None, predictor: false, ..standard.clone() };
-    let Ok(encoder) = alone.build() else { return of_stem };
+    let backbone = EncoderConfig::new(standard.backbone, standard.depth, HeadKind::None, 1);
+    let Ok(encoder) = backbone.build() else { return of_stem };
     let layout = encoder.layout();
     let names = Names::of(layout);
     // By the layout's name in the authors' networks, by torchvision's in plain ones.
