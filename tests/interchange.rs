@@ -252,12 +252,12 @@ fn wider_classifier() -> Config {
     Config { multiplier: 2.0, method: MethodKind::Supervised, dim: 10, ..basic_blocks() }
 }
 
-fn efficientnet_b0() -> Config {
-    Config { backbone: BackboneKind::EfficientnetB0, widths: vec![1.0], ..standard() }
+fn one_size(backbone: BackboneKind) -> Config {
+    Config { backbone, widths: vec![1.0], ..standard() }
 }
 
-fn efficientnet_b0_classifier() -> Config {
-    Config { method: MethodKind::Supervised, dim: 10, ..efficientnet_b0() }
+fn classifier(backbone: BackboneKind) -> Config {
+    Config { method: MethodKind::Supervised, dim: 10, ..one_size(backbone) }
 }
 
 fn disjoint() -> Config {
@@ -299,9 +299,11 @@ mod onnx_runtime {
 
     #[test]
     #[ignore = "needs ONNX Runtime: cargo xtask test"]
-    fn computes_an_efficientnet_b0() {
-        agrees(&efficientnet_b0(), &[1.0]);
-        agrees(&efficientnet_b0_classifier(), &[1.0]);
+    fn computes_backbones_of_one_size() {
+        agrees(&one_size(BackboneKind::EfficientnetB0), &[1.0]);
+        for backbone in [BackboneKind::EfficientnetB0, BackboneKind::TfEfficientnetB1, BackboneKind::MobilenetV3Large] {
+            agrees(&classifier(backbone), &[1.0]);
+        }
     }
 
     #[test]
@@ -369,9 +371,10 @@ mod pytorch {
 
     #[test]
     #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
-    fn an_efficientnet_b0_is_torchvisions() {
-        torchvision_agrees(&efficientnet_b0(), &[1.0]);
-        torchvision_agrees(&efficientnet_b0_classifier(), &[1.0]);
+    fn an_efficientnet_is_torchvisions() {
+        torchvision_agrees(&one_size(BackboneKind::EfficientnetB0), &[1.0]);
+        torchvision_agrees(&classifier(BackboneKind::EfficientnetB0), &[1.0]);
+        torchvision_agrees(&one_size(BackboneKind::EfficientnetB1), &[1.0]);
     }
 
     #[test]

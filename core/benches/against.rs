@@ -74,10 +74,7 @@ struct Network {
 impl Network {
     fn config(self) -> Config {
         let Self { backbone, depth, widths, batch, image_size, queue } = self;
-        let recipe = match backbone {
-            BackboneKind::Cifar => Config::cifar10(),
-            BackboneKind::Resnet | BackboneKind::EfficientnetB0 => Config::imagenet_mocov2(),
-        };
+        let recipe = if backbone.is_for_small_images() { Config::cifar10() } else { Config::imagenet_mocov2() };
         Config { backbone, depth, widths, batch, image_size, queue, bn_splits: 1, ..recipe }
     }
 }

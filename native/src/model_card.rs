@@ -116,13 +116,18 @@ pub struct Loading {
     onnxruntime: [String; 3],
 }
 
-/// Names an architecture: `resnet50`, `resnet50x2`, `cifar-resnet20`, `efficientnet_b0`.
+/// Names an architecture, those of torchvision and timm as there: `resnet50`, `resnet50x2`, `cifar-resnet20`,
+/// `efficientnet_b0`.
 pub fn name_of(encoder: &EncoderConfig) -> String {
     let EncoderConfig { backbone, depth, multiplier, .. } = encoder;
     let family = match backbone {
         BackboneKind::Cifar => "cifar-resnet",
         BackboneKind::Resnet => "resnet",
         BackboneKind::EfficientnetB0 => return "efficientnet_b0".into(),
+        BackboneKind::EfficientnetB1 => return "efficientnet_b1".into(),
+        BackboneKind::TfEfficientnetB0 => return "tf_efficientnet_b0".into(),
+        BackboneKind::TfEfficientnetB1 => return "tf_efficientnet_b1".into(),
+        BackboneKind::MobilenetV3Large => return "mobilenet_v3_large".into(),
     };
     let multiple = if *multiplier == 1.0 { String::new() } else { format!("x{multiplier}") };
     format!("{family}{depth}{multiple}")
@@ -133,7 +138,7 @@ impl Architecture {
     pub fn of(encoder: &EncoderConfig) -> Self {
         Self {
             backbone: encoder.backbone,
-            depth: (encoder.backbone != BackboneKind::EfficientnetB0).then_some(encoder.depth),
+            depth: encoder.backbone.has_sizes().then_some(encoder.depth),
             multiplier: encoder.multiplier,
             note: match encoder.backbone {
                 BackboneKind::Cifar => {
@@ -144,9 +149,17 @@ impl Architecture {
                     "torchvision's ResNet (v1.5), without num_batches_tracked, which has no effect, and without fc if \
                      there is no classifier"
                 }
-                BackboneKind::EfficientnetB0 => {
-                    "torchvision's EfficientNet-B0, without num_batches_tracked, which has no effect, and without \
+                BackboneKind::EfficientnetB0 | BackboneKind::EfficientnetB1 => {
+                    "torchvision's EfficientNet, without num_batches_tracked, which has no effect, and without \
                      classifier.1 if there is no classifier"
+                }
+                BackboneKind::TfEfficientnetB0 | BackboneKind::TfEfficientnetB1 => {
+                    "tensors are named as in efficientnet_pytorch and SEED's code, whose padding and batch-norm \
+                     constants it has; torchvision's differ"
+                }
+                BackboneKind::MobilenetV3Large => {
+                    "tensors are named as in SEED's code, with 1x1 convolutions in place of linear layers in the \
+                     backbone; torchvision has squeeze-excitation after the activation"
                 }
             },
         }
@@ -204,9 +217,12 @@ impl Loading {
         let (output, outputs) =
             if has_classifier { (LOGITS, format!("{FEATURES}, {LOGITS}")) } else { (FEATURES, format!("{FEATURES},")) };
         let torchvision_model = match encoder.backbone {
-            BackboneKind::Cifar => None,
             BackboneKind::Resnet => Some((format!("resnet{}", encoder.depth), "fc")),
-            BackboneKind::EfficientnetB0 => Some(("efficientnet_b0".into(), "classifier")),
+            BackboneKind::EfficientnetB0 | BackboneKind::EfficientnetB1 => Some((name_of(encoder), "classifier")),
+            BackboneKind::Cifar
+            | BackboneKind::TfEfficientnetB0
+            | BackboneKind::TfEfficientnetB1
+            | BackboneKind::MobilenetV3Large => None,
         };
         let torchvision = torchvision_model.map(|(function, classifier)| {
             let removed = format!("; network.{classifier} = torch.nn.Identity()");

@@ -452,10 +452,10 @@ struct ProfileRecord {
 }
 
 /// Parses a model's backbone, depth and multiplier: `slimmable_resnet50`, `resnet50x2` or `resnet50_x2`,
-/// `efficientnet_b0`.
+/// `efficientnet_b0`, `mobilenet_v3_large`.
 fn model(name: &str) -> Option<(BackboneKind, usize, f64)> {
-    if name == "efficientnet_b0" {
-        return Some((BackboneKind::EfficientnetB0, 0, 1.0));
+    if let Ok(kind) = serde_json::from_value::<BackboneKind>(name.into()) {
+        return Some((kind, 0, 1.0));
     }
     let size = name.trim_start_matches("slimmable_").strip_prefix("resnet")?;
     let (depth, multiplier) = size.split_once('x').unwrap_or((size, "1"));

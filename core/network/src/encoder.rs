@@ -6,7 +6,13 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::error::BuildError;
 use crate::{
-    backbone::{Backbone, cifar::cifar_resnet, efficientnet::efficientnet_b0, resnet::resnet},
+    backbone::{
+        Backbone,
+        cifar::cifar_resnet,
+        efficientnet::{Form, Size, efficientnet},
+        mobilenet::mobilenet_v3_large,
+        resnet::resnet,
+    },
     head::{Head, HeadKind, Perceptron},
     layers::SlimLinear,
     layout::Layout,
@@ -25,6 +31,39 @@ pub enum BackboneKind {
     Resnet,
     /// A small network for comparison, of one depth; needs --widths 1.0
     EfficientnetB0,
+    /// As efficientnet-b0, with more blocks
+    EfficientnetB1,
+    /// EfficientNet-B0 as in TensorFlow and in SEED's code: other padding and batch-norm constants
+    TfEfficientnetB0,
+    /// EfficientNet-B1 as in TensorFlow and in SEED's code
+    TfEfficientnetB1,
+    /// A small network for comparison, as in SEED's code, of one depth; needs --widths 1.0
+    MobilenetV3Large,
+}
+
+impl BackboneKind {
+    /// Returns the name in publications, without the depth.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cifar => "CIFAR ResNet",
+            Self::Resnet => "ResNet",
+            Self::EfficientnetB0 => "EfficientNet-B0",
+            Self::EfficientnetB1 => "EfficientNet-B1",
+            Self::TfEfficientnetB0 => "TensorFlow's EfficientNet-B0",
+            Self::TfEfficientnetB1 => "TensorFlow's EfficientNet-B1",
+            Self::MobilenetV3Large => "MobileNetV3-Large",
+        }
+    }
+
+    /// Returns whether it comes in several depths, widths and multiples of its channels.
+    pub fn has_sizes(self) -> bool {
+        matches!(self, Self::Cifar | Self::Resnet)
+    }
+
+    /// Returns whether it is made for images as small as CIFAR-10's; the others are made for ImageNet's.
+    pub fn is_for_small_images(self) -> bool {
+        self == Self::Cifar
+    }
 }
 
 /// The predictors that follow the head.
@@ -44,7 +83,7 @@ pub enum Predictors {
 pub struct EncoderConfig {
     /// The kind of backbone.
     pub backbone: BackboneKind,
-    /// Its depth in layers; ignored by EfficientNet-B0.
+    /// Its depth in layers; ignored by a backbone that [has no sizes](BackboneKind::has_sizes).
     pub depth: usize,
     /// Multiplier of its standard channels.
     pub multiplier: f64,
@@ -65,10 +104,9 @@ pub struct EncoderConfig {
 /// Names the architecture, without widths and head: `ResNet-50`, `CIFAR ResNet-20 x2`.
 impl fmt::Display for EncoderConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.backbone {
-            BackboneKind::Cifar => write!(f, "CIFAR ResNet-{}", self.depth)?,
-            BackboneKind::Resnet => write!(f, "ResNet-{}", self.depth)?,
-            BackboneKind::EfficientnetB0 => write!(f, "EfficientNet-B0")?,
+        f.write_str(self.backbone.name())?;
+        if self.backbone.has_sizes() {
+            write!(f, "-{}", self.depth)?;
         }
         if self.multiplier == 1.0 { Ok(()) } else { write!(f, " x{}", self.multiplier) }
     }
@@ -110,11 +148,18 @@ impl EncoderConfig {
         if self.outputs == 0 {
             return Err(BuildError::NoOutputs);
         }
+        if !self.backbone.has_sizes() && (self.widths.len() > 1 || self.multiplier != 1.0) {
+            return Err(BuildError::OneSize(self.backbone.name()));
+        }
         let mut layout = Layout::new(self.widths.clone());
         let backbone = match self.backbone {
             BackboneKind::Cifar => cifar_resnet(&mut layout, self.depth, self.multiplier)?,
             BackboneKind::Resnet => resnet(&mut layout, self.depth, self.multiplier)?,
-            BackboneKind::EfficientnetB0 => efficientnet_b0(&mut layout, self.multiplier)?,
+            BackboneKind::EfficientnetB0 => efficientnet(&mut layout, Size::B0, Form::Torchvision)?,
+            BackboneKind::EfficientnetB1 => efficientnet(&mut layout, Size::B1, Form::Torchvision)?,
+            BackboneKind::TfEfficientnetB0 => efficientnet(&mut layout, Size::B0, Form::TensorFlow)?,
+            BackboneKind::TfEfficientnetB1 => efficientnet(&mut layout, Size::B1, Form::TensorFlow)?,
+            BackboneKind::MobilenetV3Large => mobilenet_v3_large(&mut layout)?,
         };
         let head = Head::new(&mut layout, self.head, backbone.features(), self.hidden, self.outputs)?;
         let (hidden, outputs) = (self.hidden, self.outputs);
@@ -212,6 +257,17 @@ mod tests {
             let refused = of(0.01, &[1.0]).build().unwrap_err();
             assert_eq!(refused, BuildError::NoChannels { multiplier: 0.01, channels });
         }
+    }
+
+    #[test]
+    fn another_size_of_a_backbone_with_one_size_is_refused() {
+        let b0 = EncoderConfig::new(BackboneKind::EfficientnetB0, 0, HeadKind::Mocov2, 16);
+        let two_widths = EncoderConfig { widths: Widths::try_from(vec![1.0, 0.5]).unwrap(), ..b0.clone() };
+        assert_eq!(two_widths.build().unwrap_err(), BuildError::OneSize("EfficientNet-B0"));
+        assert_eq!(
+            EncoderConfig { multiplier: 2.0, ..b0 }.build().unwrap_err(),
+            BuildError::OneSize("EfficientNet-B0")
+        );
     }
 
     #[test]

@@ -15,9 +15,9 @@ pub enum BuildError {
         /// The depths that exist.
         known: &'static str,
     },
-    /// EfficientNet-B0 does not exist in this size.
-    #[error("EfficientNet-B0 has one size only: set widths = 1.0 and multiplier = 1")]
-    OneSize,
+    /// The backbone, of this name, does not exist in this size.
+    #[error("{0} has one size only: set widths = 1.0 and multiplier = 1")]
+    OneSize(&'static str),
     /// The output dimension is zero.
     #[error("the output dimension must be at least 1")]
     NoOutputs,

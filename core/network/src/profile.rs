@@ -150,6 +150,10 @@ impl Visitor for Cost<'_> {
         x
     }
 
+    fn hard_sigmoid(&mut self, x: Extent) -> Extent {
+        x
+    }
+
     fn multiply(&mut self, x: Extent, _: Extent) -> Extent {
         x
     }
@@ -190,8 +194,10 @@ mod tests {
     fn stages_count_every_parameter_once() {
         let slimmable = encoder(BackboneKind::Resnet, 50, 1.0, &[1.0, 0.5]);
         let cifar = encoder(BackboneKind::Cifar, 20, 2.0, &[1.0, 0.25]);
-        let b0 = encoder(BackboneKind::EfficientnetB0, 0, 1.0, &[1.0]);
-        for (encoder, count) in [(slimmable, 6), (cifar, 5), (b0, 10)] {
+        let [b0, b1, mobilenet] =
+            [BackboneKind::EfficientnetB0, BackboneKind::TfEfficientnetB1, BackboneKind::MobilenetV3Large]
+                .map(|kind| encoder(kind, 0, 1.0, &[1.0]));
+        for (encoder, count) in [(slimmable, 6), (cifar, 5), (b0, 10), (b1, 10), (mobilenet, 9)] {
             let layout = encoder.layout();
             for (index, Profile { parameters, macs, stages, .. }) in profile(&encoder, 64).into_iter().enumerate() {
                 let trained = layout.iter().filter(|(_, spec)| spec.is_trained());

@@ -51,6 +51,15 @@ pub trait Visitor {
         self.multiply(x, gate)
     }
 
+    /// Applies the hard sigmoid, `relu6(x + 3) / 6`.
+    fn hard_sigmoid(&mut self, x: Self::Value) -> Self::Value;
+
+    /// Applies hard swish, `x * hard_sigmoid(x)`.
+    fn hard_swish(&mut self, x: Self::Value) -> Self::Value {
+        let gate = self.hard_sigmoid(x.clone());
+        self.multiply(x, gate)
+    }
+
     /// Multiplies by `factor`, of the same shape or `[batch, channels, 1, 1]`.
     fn multiply(&mut self, x: Self::Value, factor: Self::Value) -> Self::Value;
 

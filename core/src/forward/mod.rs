@@ -1,6 +1,7 @@
 //! One forward pass through the network at one width.
 
 mod stem_cache;
+mod tensorflow_padding;
 #[cfg(test)]
 mod tests;
 
@@ -8,11 +9,12 @@ use std::{mem, ops::Range};
 
 use burn::tensor::{
     Gradients, Tensor,
-    activation::{relu, sigmoid},
+    activation::{hard_sigmoid, relu, sigmoid},
     module::adaptive_avg_pool2d,
 };
 
 pub use self::stem_cache::StemCache;
+use self::tensorflow_padding::padded_as_tensorflow;
 use crate::{
     encoder::Encoder,
     kernel::{
@@ -20,10 +22,7 @@ use crate::{
         norm::{batch_norm_eval, batch_norm_train, move_running},
         pool::max_pool,
     },
-    layers::{
-        SlimConv2d, SlimLinear, SwitchableBatchNorm,
-        norm::{EPSILON, MOMENTUM},
-    },
+    layers::{NormConstants, Padding, SlimConv2d, SlimLinear, SwitchableBatchNorm},
     layout::ParameterId,
     parameter::Parameters,
     precision::{Precision, in_precision},
@@ -247,9 +246,14 @@ impl Visitor for Forward<'_> {
         let stride = layer.stride();
         let channels = self.output_channels(layer.weight());
         let stem = self.stem.as_deref_mut().filter(|_| layer.sees_images());
-        let product = in_precision(self.precision, x, weight, |x, weight| match stem {
+        let kernel = weight.dims()[2];
+        let convolve = |x, weight| match stem {
             Some(stem) => stem.conv(x, weight, channels, stride),
             None => conv(x, weight, stride),
+        };
+        let product = in_precision(self.precision, x, weight, |x, weight| match layer.padding() {
+            Padding::Symmetric => convolve(x, weight),
+            Padding::TensorFlow => padded_as_tensorflow(x, kernel, stride, |x| convolve(x, weight)),
         });
         match layer.bias() {
             Some(bias) => product + self.parameter(bias).swap_dims(0, 1),
@@ -264,12 +268,13 @@ impl Visitor for Forward<'_> {
             Some(affine) => affine.map(|id| self.parameter(id).reshape([channels])),
             None => [1.0, 0.0].map(|constant| Tensor::full([channels], constant, (&x.device(), x.dtype()))),
         };
+        let NormConstants { momentum, epsilon } = layer.constants();
         let ids = layer.running(self.width);
         let running = ids.map(|id| self.running(id));
         match self.mode {
             Mode::Eval => {
                 let running = running.map(|statistic| statistic.reshape([channels]));
-                batch_norm_eval(x, [gamma, beta], running, EPSILON, epilogue)
+                batch_norm_eval(x, [gamma, beta], running, epsilon, epilogue)
             }
             Mode::Train { splits } => {
                 // Every `splits`-th sample shares its statistics. With the groups as extra channels, one call
@@ -282,10 +287,10 @@ impl Visitor for Forward<'_> {
                 };
                 let per_group = |vector: Tensor<1>| if splits == 1 { vector } else { vector.repeat_dim(0, splits) };
                 let [gamma, beta] = [gamma, beta].map(per_group);
-                let result = batch_norm_train(grouped(x), gamma, beta, EPSILON, epilogue);
+                let result = batch_norm_train(grouped(x), gamma, beta, epsilon, epilogue);
                 let samples = (batch / splits * height * width) as f64;
                 let updated =
-                    move_running(running, [result.mean, result.variance], MOMENTUM, samples / (samples - 1.0));
+                    move_running(running, [result.mean, result.variance], momentum, samples / (samples - 1.0));
                 ids.into_iter().zip(updated).for_each(|(id, statistic)| self.set_running(id, statistic));
                 result.output.reshape([batch, channels, height, width])
             }
@@ -314,6 +319,10 @@ impl Visitor for Forward<'_> {
 
     fn sigmoid(&mut self, x: Tensor<4>) -> Tensor<4> {
         sigmoid(x)
+    }
+
+    fn hard_sigmoid(&mut self, x: Tensor<4>) -> Tensor<4> {
+        hard_sigmoid(x, 1.0 / 6.0, 0.5)
     }
 
     fn multiply(&mut self, x: Tensor<4>, factor: Tensor<4>) -> Tensor<4> {

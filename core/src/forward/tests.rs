@@ -1,4 +1,4 @@
-//! Forward passes of small networks and of EfficientNet-B0, which has the most kinds of layers.
+//! Forward passes of small networks, and of EfficientNet-B0 and MobileNetV3-Large, which have the most kinds of layers.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,6 @@ use burn::tensor::{Device, Distribution, Tensor};
 use super::{Forward, Mode, StemCache};
 use crate::{
     backbone::{Backbone, Block, ConvNorm, ConvNormShape, Stage},
-    config::Config,
     encoder::{BackboneKind, Encoder, EncoderConfig},
     head::{Head, HeadKind},
     layout::Layout,
@@ -15,13 +14,13 @@ use crate::{
     width::{Channels, Widths},
 };
 
-fn config() -> EncoderConfig {
-    let backbone = BackboneKind::EfficientnetB0;
-    Config { backbone, widths: vec![1.0], dim: 16, ..Config::cifar10() }.encoder().unwrap()
-}
+/// Kinds of backbone that have all kinds of layers together.
+const KINDS: [BackboneKind; 3] =
+    [BackboneKind::EfficientnetB0, BackboneKind::TfEfficientnetB0, BackboneKind::MobilenetV3Large];
 
-fn fresh() -> (Encoder, Parameters, Tensor<4>) {
-    let (encoder, device) = (config().build().unwrap(), Device::flex());
+fn fresh(backbone: BackboneKind) -> (Encoder, Parameters, Tensor<4>) {
+    let encoder = EncoderConfig::new(backbone, 0, HeadKind::Mocov2, 16).build().unwrap();
+    let device = Device::flex();
     let parameters = Parameters::init(encoder.layout().clone(), 1, &device);
     (encoder, parameters, Tensor::random([4, 3, 64, 64], Distribution::Normal(0.0, 1.0), &device))
 }
@@ -55,26 +54,29 @@ fn the_stem_cache_serves_only_convolutions_of_the_images() {
 
 #[test]
 fn features_are_1280_and_the_same_each_time_in_eval_mode() {
-    let (encoder, mut parameters, images) = fresh();
-    let mut features = || Forward::new(&mut parameters, 0, Mode::Eval).features(&encoder, images.clone());
-    let first = features();
-    assert_eq!(first.dims(), [4, 1280]);
-    assert_eq!(first.into_data(), features().into_data());
+    for backbone in KINDS {
+        let (encoder, mut parameters, images) = fresh(backbone);
+        let mut features = || Forward::new(&mut parameters, 0, Mode::Eval).features(&encoder, images.clone());
+        let first = features();
+        assert_eq!(first.dims(), [4, 1280]);
+        assert_eq!(first.into_data(), features().into_data());
+    }
 }
 
 #[test]
 fn every_trained_parameter_gets_a_gradient() {
-    let (encoder, mut parameters, images) = fresh();
-    let mut pass = Forward::tracked(&mut parameters, 0, Mode::Train { splits: 2 });
-    let output = pass.predict(&encoder, images);
-    assert_eq!(output.dims(), [4, 16]);
-    let gradients = pass.gradients(output.powi_scalar(2).sum()).into_iter();
-    let moved: BTreeSet<_> = gradients
-        .filter(|(_, gradient)| gradient.clone().abs().sum().into_scalar::<f32>() > 0.0)
-        .map(|(id, _)| id)
-        .collect();
-    let layout = encoder.layout();
-    let still: Vec<_> =
-        layout.iter().filter(|(id, spec)| spec.is_trained() && !moved.contains(id)).map(|(_, s)| &s.name).collect();
-    assert!(still.is_empty(), "{still:?}");
+    for backbone in KINDS {
+        let (encoder, mut parameters, images) = fresh(backbone);
+        let mut pass = Forward::tracked(&mut parameters, 0, Mode::Train { splits: 2 });
+        let output = pass.predict(&encoder, images);
+        assert_eq!(output.dims(), [4, 16]);
+        let gradients = pass.gradients(output.powi_scalar(2).sum()).into_iter();
+        let moved: BTreeSet<_> = gradients
+            .filter(|(_, gradient)| gradient.clone().abs().sum().into_scalar::<f32>() > 0.0)
+            .map(|(id, _)| id)
+            .collect();
+        let trained = encoder.layout().iter().filter(|(_, spec)| spec.is_trained());
+        let still: Vec<_> = trained.filter(|(id, _)| !moved.contains(id)).map(|(_, spec)| &spec.name).collect();
+        assert!(still.is_empty(), "{backbone:?}: {still:?}");
+    }
 }

@@ -8,7 +8,7 @@ use self::proto::{Attribute, Extent, Model, Node, OperatorSet, Property, Tensor,
 use super::{named_tensor::NamedTensor, torchvision::Names};
 use crate::{
     encoder::Encoder,
-    layers::{SlimConv2d, SlimLinear, SwitchableBatchNorm, norm::EPSILON},
+    layers::{Padding, SlimConv2d, SlimLinear, SwitchableBatchNorm},
     layout::{Layout, ParameterId},
     visitor::{Epilogue, Visitor},
 };
@@ -163,7 +163,11 @@ impl Visitor for Writer<'_> {
     fn conv(&mut self, x: Value, conv: &SlimConv2d) -> Value {
         let spec = self.layout.spec(conv.weight());
         let (kernel, group_inputs) = (spec.kernel, spec.inputs.at(self.layout.widths(), self.width));
-        let padding = kernel.map(|side| side / 2);
+        let padding = match conv.padding() {
+            // Before height and width, then after them.
+            Padding::Symmetric => Attribute::ints("pads", &[kernel[0] / 2, kernel[1] / 2].repeat(2)),
+            Padding::TensorFlow => Attribute::string("auto_pad", "SAME_UPPER"),
+        };
         let weight = self.parameter(conv.weight());
         let name = layer(&weight);
         let bias = conv.bias().map(|id| self.parameter(id));
@@ -171,8 +175,7 @@ impl Visitor for Writer<'_> {
             Attribute::int("group", (x.channels / group_inputs) as i64),
             Attribute::ints("kernel_shape", &kernel),
             Attribute::ints("strides", &[conv.stride(); 2]),
-            // Before height and width, then after them.
-            Attribute::ints("pads", &[padding, padding].concat()),
+            padding,
         ];
         let inputs = [x.name, weight].into_iter().chain(bias).collect();
         self.node("Conv", &name, inputs, attributes, self.outputs(conv.weight()))
@@ -184,7 +187,7 @@ impl Visitor for Writer<'_> {
         let [mean, variance] = norm.running(self.width).map(|id| self.parameter(id));
         let name = layer(&scale);
         let inputs = vec![x.name, scale, shift, mean, variance];
-        let epsilon = vec![Attribute::float("epsilon", EPSILON as f32)];
+        let epsilon = vec![Attribute::float("epsilon", norm.constants().epsilon as f32)];
         let x = self.node("BatchNormalization", &name, inputs, epsilon, x.channels);
         match then {
             Epilogue::Nothing => x,
@@ -217,6 +220,11 @@ impl Visitor for Writer<'_> {
 
     fn sigmoid(&mut self, x: Value) -> Value {
         self.unnamed("Sigmoid", vec![x.name], Vec::new(), x.channels)
+    }
+
+    fn hard_sigmoid(&mut self, x: Value) -> Value {
+        let attributes = vec![Attribute::float("alpha", 1.0 / 6.0), Attribute::float("beta", 0.5)];
+        self.unnamed("HardSigmoid", vec![x.name], attributes, x.channels)
     }
 
     fn multiply(&mut self, x: Value, factor: Value) -> Value {

@@ -15,7 +15,7 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     config::{Config, ConfigError},
     dataset::DatasetSummary,
-    encoder::{BackboneKind, Encoder, EncoderConfig},
+    encoder::{Encoder, EncoderConfig},
     parameter::Parameters,
 };
 
@@ -132,10 +132,10 @@ impl Pretrained {
     /// Returns the options it was trained with, or for a file of another program, which has none, the preset of its
     /// backbone.
     pub fn options(&self) -> Config {
-        match (&self.run, self.config.backbone) {
-            (Some(run), _) => run.config.clone(),
-            (None, BackboneKind::Cifar) => Config::cifar10(),
-            (None, BackboneKind::Resnet | BackboneKind::EfficientnetB0) => Config::imagenet_mocov2(),
+        match &self.run {
+            Some(run) => run.config.clone(),
+            None if self.config.backbone.is_for_small_images() => Config::cifar10(),
+            None => Config::imagenet_mocov2(),
         }
     }
 
@@ -202,6 +202,7 @@ mod tests {
     use super::*;
     use crate::{
         checkpoint::{self, Snapshot},
+        encoder::BackboneKind,
         head::HeadKind,
         interchange::{
             pytorch::fixture::{Value, archive, legacy_file},

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use crate::layout::{Layout, ParameterSpec};
 
-/// Prefix of an EfficientNet's first layer, which no other backbone has.
-const EFFICIENTNET_STEM: &str = "features.0.0.";
+/// Prefix of the first block of torchvision's EfficientNets, which no other backbone has.
+const EFFICIENTNET_BLOCK: &str = "features.1.0.block.";
 
 /// Translates a layout's parameter names to torchvision's, for a network of one width.
 ///
 /// The layout has the authors' names: blocks are numbered through the network, shortcuts are called `shortcut`, and the
 /// name of a norm or linear layer of one width has the width's index. torchvision numbers blocks within their stage
-/// (`layer1.0`), calls shortcuts `downsample`, and has no widths. Other names are kept. So are those of an
-/// EfficientNet, which are torchvision's except for the head's.
+/// (`layer1.0`), calls shortcuts `downsample`, and has no widths. Other names are kept: those of an EfficientNet are
+/// torchvision's except for the head's, and the backbones that torchvision does not have keep their publishers' names.
 pub struct Names {
     /// Indices of the stages' first blocks.
     first_blocks: BTreeSet<usize>,
@@ -29,7 +29,7 @@ impl Names {
             rest.starts_with("shortcut.").then_some(block)
         });
         let first_blocks = with_shortcut.chain([0]).collect();
-        let is_efficientnet = layout.iter().any(|(_, spec)| spec.name.starts_with(EFFICIENTNET_STEM));
+        let is_efficientnet = layout.iter().any(|(_, spec)| spec.name.starts_with(EFFICIENTNET_BLOCK));
         // Layer 0 of an EfficientNet's classifier is a dropout.
         Self { first_blocks, classifier: if is_efficientnet { "classifier.1" } else { "fc" } }
     }
@@ -55,7 +55,8 @@ impl Names {
 /// `features.3.conv1.weight`.
 fn residual_block(name: &str) -> Option<(usize, &str)> {
     let (block, rest) = name.strip_prefix("features.")?.split_once('.')?;
-    let is_residual = ["conv", "bn", "shortcut."].iter().any(|layer| rest.starts_with(layer));
+    // `conv` without a number is the `Sequential` of a MobileNetV3's block.
+    let is_residual = ["conv1", "conv2", "conv3", "bn", "shortcut"].iter().any(|layer| rest.starts_with(layer));
     is_residual.then_some((block.parse().ok()?, rest))
 }
 
@@ -63,7 +64,12 @@ fn residual_block(name: &str) -> Option<(usize, &str)> {
 mod tests {
     use super::*;
     use crate::{
-        backbone::{cifar::cifar_resnet, efficientnet::efficientnet_b0, resnet::resnet},
+        backbone::{
+            cifar::cifar_resnet,
+            efficientnet::{Form, Size, efficientnet},
+            mobilenet::mobilenet_v3_large,
+            resnet::resnet,
+        },
         layers::SlimLinear,
         width::Widths,
     };
@@ -116,7 +122,7 @@ mod tests {
     #[test]
     fn an_efficientnet_keeps_its_names_except_the_classifiers() {
         let mut layout = Layout::new(Widths::full());
-        let features = efficientnet_b0(&mut layout, 1.0).unwrap().features();
+        let features = efficientnet(&mut layout, Size::B0, Form::Torchvision).unwrap().features();
         SlimLinear::new(&mut layout, "fc", [features; 2]).unwrap();
         let names = Names::of(&layout);
         let found: Vec<String> = layout.iter().map(|(_, spec)| names.name(spec)).collect();
@@ -126,6 +132,27 @@ mod tests {
             "features.2.1.block.3.0.weight",
             "features.8.1.bias",
             "classifier.1.weight",
+        ] {
+            assert!(found.iter().any(|found| found == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_mobilenet_keeps_its_names() {
+        let mut layout = Layout::new(Widths::full());
+        let features = mobilenet_v3_large(&mut layout).unwrap().features();
+        SlimLinear::new(&mut layout, "fc", [features; 2]).unwrap();
+        let names = Names::of(&layout);
+        let found: Vec<String> = layout.iter().map(|(_, spec)| names.name(spec)).collect();
+        for name in [
+            "features.0.1.running_mean",
+            "features.1.conv.0.weight",
+            "features.1.conv.5.bias",
+            "features.4.conv.5.fc.2.bias",
+            "features.15.conv.8.running_var",
+            "conv.1.weight",
+            "classifier.0.bias",
+            "fc.weight",
         ] {
             assert!(found.iter().any(|found| found == name), "{name}");
         }

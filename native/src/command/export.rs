@@ -8,7 +8,7 @@ use clap::Args;
 use futures::executor::block_on;
 use slimclr_core::{
     augment::Normalisation,
-    encoder::{BackboneKind, Encoder},
+    encoder::Encoder,
     event::{Evaluated, Event, Started},
     head::HEAD,
     interchange::{pretrained::Pretrained, sub_network::SubNetwork},
@@ -131,9 +131,8 @@ fn default_folder(network: &Path) -> PathBuf {
 /// Returns the normalisation of the network's images: that of the checkpoint, or of the run's events for checkpoints of
 /// older versions. The authors' code uses the statistics of the data set that the backbone is made for.
 fn normalisation(trained: &Pretrained, started: Option<&Started>) -> Option<Normalisation> {
-    match (&trained.run, trained.config.backbone) {
-        (Some(run), _) => run.normalisation.or_else(|| started?.normalisation),
-        (None, BackboneKind::Cifar) => Some(Normalisation::CIFAR10),
-        (None, BackboneKind::Resnet | BackboneKind::EfficientnetB0) => Some(Normalisation::IMAGENET),
+    match &trained.run {
+        Some(run) => run.normalisation.or_else(|| started?.normalisation),
+        None => Some(Normalisation::of(trained.config.backbone)),
     }
 }

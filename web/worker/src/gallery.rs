@@ -10,7 +10,7 @@ use slimclr_core::{
         decode::{self, DecodeError},
         sampler::Sampler,
     },
-    encoder::{BackboneKind, BuildError, Encoder},
+    encoder::{BuildError, Encoder},
     eval::{
         features::{Collector, Extractor, Features},
         map::Map,
@@ -124,10 +124,8 @@ impl Gallery {
             profile,
         });
 
-        let normalisation = trained.run.and_then(|run| run.normalisation).unwrap_or(match config.backbone {
-            BackboneKind::Cifar => Normalisation::CIFAR10,
-            BackboneKind::Resnet | BackboneKind::EfficientnetB0 => Normalisation::IMAGENET,
-        });
+        let normalisation = trained.run.and_then(|run| run.normalisation);
+        let normalisation = normalisation.unwrap_or(Normalisation::of(trained.config.backbone));
         let sampler = Sampler::new(&Config { image_size: side, ..config }, normalisation);
         let mut gallery = Self {
             encoder,

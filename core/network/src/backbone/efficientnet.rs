@@ -1,17 +1,21 @@
-//! EfficientNet-B0 (Tan & Le 2019, table 1), the small network that the paper compares with. It is not slimmable.
+//! EfficientNet-B0 and B1 (Tan & Le 2019, table 1), which the paper and SEED compare with. They are not slimmable.
 //!
-//! Stochastic depth, with which torchvision trains it, is left out.
+//! Two implementations have published weights, which differ in names, padding and the constants of norms ([`Form`]).
+//! Stochastic depth and dropout, with which both train, are left out.
 
-use super::{Backbone, Block, ConvNorm, ConvNormShape, Stage};
+use super::{
+    Backbone, Block, ConvNorm, ConvNormShape, Stage,
+    activation::Activation,
+    inverted_residual::{BlockNames, BlockShape, GateKind, InvertedResidual},
+};
 use crate::{
     error::BuildError,
-    layers::SlimConv2d,
+    layers::{NormConstants, Padding},
     layout::Layout,
-    visitor::{Epilogue, Visitor},
     width::{Channels, WidthError},
 };
 
-/// The stages between stem and last convolution.
+/// The stages of B0 between stem and last convolution.
 const STAGES: [StageShape; 7] = [
     StageShape { count: 1, expansion: 1, kernel: 3, stride: 1, outputs: 16 },
     StageShape { count: 2, expansion: 6, kernel: 3, stride: 2, outputs: 24 },
@@ -22,11 +26,9 @@ const STAGES: [StageShape; 7] = [
     StageShape { count: 1, expansion: 6, kernel: 3, stride: 1, outputs: 320 },
 ];
 /// Channels of the stem.
-const STEM: Channels = Channels::Fixed(32);
+const STEM: usize = 32;
 /// Channels of the last convolution.
 const FEATURES: Channels = Channels::Fixed(1280);
-/// Input channels of each output of a depthwise convolution.
-const ONE_CHANNEL: Channels = Channels::Fixed(1);
 /// Ratio of a block's input channels to those inside its squeeze-excitation.
 const SQUEEZE: usize = 4;
 
@@ -42,127 +44,177 @@ struct StageShape {
     outputs: usize,
 }
 
-/// Builds EfficientNet-B0, with torchvision's layer names.
+/// A published size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// The smallest.
+    B0,
+    /// With 1.1 times as many blocks in each stage, rounded up, for larger images.
+    B1,
+}
+
+impl Size {
+    fn blocks(self, of_b0: usize) -> usize {
+        match self {
+            Self::B0 => of_b0,
+            Self::B1 => (11 * of_b0).div_ceil(10),
+        }
+    }
+
+    /// Returns the side of the images that it was designed for, in pixels.
+    fn resolution(self) -> usize {
+        match self {
+            Self::B0 => 224,
+            Self::B1 => 240,
+        }
+    }
+}
+
+/// A published implementation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// torchvision's, and timm's of the same name.
+    Torchvision,
+    /// Google's in TensorFlow, as efficientnet_pytorch has it, and with it SEED, BINGO and Shi et al.: "same" padding
+    /// as at the network's own [resolution](Size::resolution), whatever the images' size.
+    TensorFlow,
+}
+
+impl Form {
+    fn norms(self) -> NormConstants {
+        match self {
+            Self::Torchvision => NormConstants::PYTORCH,
+            Self::TensorFlow => NormConstants::TENSORFLOW,
+        }
+    }
+
+    /// Returns the padding of a convolution with stride 2 whose input has sides of `side` pixels at the network's own
+    /// resolution.
+    fn padding(self, side: usize) -> Padding {
+        if self == Self::TensorFlow && side.is_multiple_of(2) { Padding::TensorFlow } else { Padding::Symmetric }
+    }
+
+    fn stem(self) -> [&'static str; 2] {
+        match self {
+            Self::Torchvision => ["features.0.0", "features.0.1"],
+            Self::TensorFlow => ["_conv_stem", "_bn0"],
+        }
+    }
+
+    fn last_conv(self) -> [&'static str; 2] {
+        match self {
+            Self::Torchvision => ["features.8.0", "features.8.1"],
+            Self::TensorFlow => ["_conv_head", "_bn1"],
+        }
+    }
+
+    /// Names the layers of the block at `place` in the stage `stage`, counted from 1, the block `number` of the network.
+    fn block(self, [stage, place, number]: [usize; 3], expands: bool) -> BlockNames {
+        match self {
+            Self::Torchvision => {
+                let layer = |index| format!("features.{stage}.{place}.block.{index}");
+                let conv_norm = |index| [0, 1].map(|part| format!("{}.{part}", layer(index)));
+                let depthwise = usize::from(expands);
+                BlockNames {
+                    expansion: conv_norm(0),
+                    depthwise: conv_norm(depthwise),
+                    gate: ["fc1", "fc2"].map(|part| format!("{}.{part}", layer(depthwise + 1))),
+                    projection: conv_norm(depthwise + 2),
+                }
+            }
+            Self::TensorFlow => {
+                let named = |parts: [&str; 2]| parts.map(|part| format!("_blocks.{number}.{part}"));
+                BlockNames {
+                    expansion: named(["_expand_conv", "_bn0"]),
+                    depthwise: named(["_depthwise_conv", "_bn1"]),
+                    gate: named(["_se_reduce", "_se_expand"]),
+                    projection: named(["_project_conv", "_bn2"]),
+                }
+            }
+        }
+    }
+}
+
+/// Builds an EfficientNet, with the layer names of its implementation.
 ///
 /// # Errors
-/// If there are sub-networks, or `multiplier` is not 1.
-pub fn efficientnet_b0(layout: &mut Layout, multiplier: f64) -> Result<Backbone, BuildError> {
-    if layout.widths().len() > 1 || multiplier != 1.0 {
-        return Err(BuildError::OneSize);
-    }
-    let stem = conv_norm(layout, "features.0", [Channels::IMAGE, STEM], 3, 2)?;
+/// If some width would have no channels.
+pub fn efficientnet(layout: &mut Layout, size: Size, form: Form) -> Result<Backbone, BuildError> {
+    let mut side = size.resolution();
+    let stem = ConvNormShape { sides: [Channels::IMAGE, Channels::Fixed(STEM)], kernel: 3, stride: 2, gamma: 1.0 };
+    let stem = conv_norm(layout, form, form.stem(), stem, side)?;
+    side = side.div_ceil(2);
     let mut stages = vec![Stage::stem(vec![Block::ConvSilu(stem)])];
-    let mut inputs = STEM;
-    for (number, shape) in (1..).zip(&STAGES) {
-        let mut blocks = Vec::with_capacity(shape.count);
-        for place in 0..shape.count {
-            let shape = StageShape { stride: if place == 0 { shape.stride } else { 1 }, ..*shape };
-            let name = format!("features.{number}.{place}.block");
-            blocks.push(Block::InvertedResidual(InvertedResidual::new(layout, &name, inputs, &shape)?));
-            inputs = Channels::Fixed(shape.outputs);
+    let (mut inputs, mut numbers) = (STEM, 0..);
+    for (stage, shape) in (1..).zip(&STAGES) {
+        let mut blocks = Vec::with_capacity(size.blocks(shape.count));
+        for (place, number) in (0..size.blocks(shape.count)).zip(&mut numbers) {
+            let stride = if place == 0 { shape.stride } else { 1 };
+            let block = BlockShape {
+                inputs,
+                middle: inputs * shape.expansion,
+                outputs: shape.outputs,
+                kernel: shape.kernel,
+                stride,
+                padding: form.padding(side),
+                norms: form.norms(),
+                activation: Activation::Silu,
+                gate: Some((inputs / SQUEEZE, GateKind::Efficientnet)),
+            };
+            let names = form.block([stage, place, number], block.expands());
+            blocks.push(Block::InvertedResidual(InvertedResidual::new(layout, &names, &block)?.into()));
+            inputs = shape.outputs;
+            side = side.div_ceil(stride);
         }
-        stages.push(Stage::numbered(number, blocks));
+        stages.push(Stage::numbered(stage, blocks));
     }
-    let last = conv_norm(layout, "features.8", [inputs, FEATURES], 1, 1)?;
+    let last = ConvNormShape { sides: [Channels::Fixed(inputs), FEATURES], kernel: 1, stride: 1, gamma: 1.0 };
+    let last = conv_norm(layout, form, form.last_conv(), last, side)?;
     stages.push(Stage::new("last conv", vec![Block::ConvSilu(last)]));
     Ok(Backbone::new(stages, FEATURES))
 }
 
-/// Builds a convolution and its norm, named `name.0` and `name.1` as in torchvision.
+/// Builds a convolution and its norm, for input with sides of `side` pixels at the network's own resolution.
 fn conv_norm(
     layout: &mut Layout,
-    name: &str,
-    sides: [Channels; 2],
-    kernel: usize,
-    stride: usize,
+    form: Form,
+    names: [&str; 2],
+    shape: ConvNormShape,
+    side: usize,
 ) -> Result<ConvNorm, WidthError> {
-    let names = [format!("{name}.0"), format!("{name}.1")];
-    let shape = ConvNormShape { sides, kernel, stride, gamma: 1.0 };
-    ConvNorm::new(layout, names.each_ref().map(String::as_str), shape)
-}
-
-/// An inverted residual block (Sandler et al. 2018): expansion, depthwise convolution, squeeze-excitation and
-/// projection, plus the input if the shape is unchanged.
-#[derive(Debug, Clone)]
-pub struct InvertedResidual {
-    /// `None` if the expansion is 1.
-    expansion: Option<ConvNorm>,
-    depthwise: ConvNorm,
-    gate: SqueezeExcitation,
-    projection: ConvNorm,
-    adds_input: bool,
-}
-
-impl InvertedResidual {
-    fn new(layout: &mut Layout, name: &str, inputs: Channels, shape: &StageShape) -> Result<Self, WidthError> {
-        let [middle, outputs] = [inputs.full() * shape.expansion, shape.outputs].map(Channels::Fixed);
-        let expands = shape.expansion > 1;
-        let [depthwise, gate, projection] = [0, 1, 2].map(|place| format!("{name}.{}", usize::from(expands) + place));
-        let expand = |layout: &mut Layout| conv_norm(layout, &format!("{name}.0"), [inputs, middle], 1, 1);
-        let squeezed = Channels::Fixed(inputs.full() / SQUEEZE);
-        Ok(Self {
-            expansion: expands.then(|| expand(layout)).transpose()?,
-            depthwise: conv_norm(layout, &depthwise, [ONE_CHANNEL, middle], shape.kernel, shape.stride)?,
-            gate: SqueezeExcitation::new(layout, &gate, [middle, squeezed])?,
-            projection: conv_norm(layout, &projection, [middle, outputs], 1, 1)?,
-            adds_input: shape.stride == 1 && inputs == outputs,
-        })
-    }
-
-    pub(super) fn visit<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
-        let mut inner = x.clone();
-        for layer in self.expansion.iter().chain([&self.depthwise]) {
-            inner = layer.visit_silu(inner, visitor);
-        }
-        let inner = self.gate.visit(inner, visitor);
-        let inner = self.projection.visit(inner, Epilogue::Nothing, visitor);
-        if self.adds_input { visitor.add(inner, x) } else { inner }
-    }
-}
-
-/// Squeeze-excitation: scales each channel by a factor between 0 and 1, computed from all channels' means (Hu et al.
-/// 2018).
-#[derive(Debug, Clone)]
-struct SqueezeExcitation {
-    squeeze: SlimConv2d,
-    excite: SlimConv2d,
-}
-
-impl SqueezeExcitation {
-    fn new(layout: &mut Layout, name: &str, [channels, squeezed]: [Channels; 2]) -> Result<Self, WidthError> {
-        Ok(Self {
-            squeeze: SlimConv2d::pointwise_with_bias(layout, &format!("{name}.fc1"), [channels, squeezed])?,
-            excite: SlimConv2d::pointwise_with_bias(layout, &format!("{name}.fc2"), [squeezed, channels])?,
-        })
-    }
-
-    fn visit<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
-        let averages = visitor.average_pool(x.clone());
-        let squeezed = visitor.conv(averages, &self.squeeze);
-        let squeezed = visitor.silu(squeezed);
-        let excited = visitor.conv(squeezed, &self.excite);
-        let factor = visitor.sigmoid(excited);
-        visitor.multiply(x, factor)
-    }
+    let padding = if shape.stride == 1 { Padding::Symmetric } else { form.padding(side) };
+    Ok(ConvNorm::new(layout, names, shape)?.with(padding, form.norms()))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{
-        encoder::{BackboneKind, EncoderConfig},
-        error::BuildError,
-        head::HeadKind,
-        width::Widths,
-    };
+    use super::*;
+    use crate::width::Widths;
 
-    fn config() -> EncoderConfig {
-        EncoderConfig::new(BackboneKind::EfficientnetB0, 0, HeadKind::Mocov2, 16)
+    fn names(size: Size, form: Form) -> Vec<String> {
+        let mut layout = Layout::new(Widths::full());
+        efficientnet(&mut layout, size, form).unwrap();
+        layout.iter().map(|(_, spec)| spec.name.replace(".bn.0.", ".")).collect()
     }
 
     #[test]
-    fn another_size_is_refused() {
-        let two_widths = EncoderConfig { widths: Widths::try_from(vec![1.0, 0.5]).unwrap(), ..config() };
-        assert_eq!(two_widths.build().unwrap_err(), BuildError::OneSize);
-        assert_eq!(EncoderConfig { multiplier: 2.0, ..config() }.build().unwrap_err(), BuildError::OneSize);
+    fn tensorflows_form_has_the_published_names() {
+        let names = names(Size::B1, Form::TensorFlow);
+        let blocks = |name: &str| Some(name.strip_prefix("_blocks.")?.split_once('.')?.0.parse::<usize>().unwrap());
+        assert_eq!(names.iter().filter_map(|name| blocks(name)).max(), Some(22));
+        for name in [
+            "_conv_stem.weight",
+            "_bn0.running_var",
+            "_blocks.0._depthwise_conv.weight",
+            "_blocks.2._expand_conv.weight",
+            "_blocks.2._bn0.bias",
+            "_blocks.2._se_reduce.bias",
+            "_blocks.22._bn2.running_mean",
+            "_conv_head.weight",
+            "_bn1.weight",
+        ] {
+            assert!(names.iter().any(|found| found == name), "{name}");
+        }
+        assert!(!names.iter().any(|name| name.starts_with("_blocks.0._expand_conv")));
     }
 }

@@ -1,14 +1,17 @@
 //! Backbones: stages of blocks, then global average pooling.
 
+mod activation;
 pub mod cifar;
 pub mod efficientnet;
+mod inverted_residual;
+pub mod mobilenet;
 mod residual;
 pub mod resnet;
 
-use self::{efficientnet::InvertedResidual, residual::Residual};
+use self::{activation::Activation, inverted_residual::InvertedResidual, residual::Residual};
 use crate::{
     error::BuildError,
-    layers::{SlimConv2d, SwitchableBatchNorm},
+    layers::{NormConstants, Padding, SlimConv2d, SwitchableBatchNorm},
     layout::Layout,
     visitor::{Epilogue, Visit, Visitor},
     width::{Channels, WidthError, portion},
@@ -26,10 +29,11 @@ fn multiplied(channels: usize, multiplier: f64) -> Result<Channels, BuildError> 
     }
 }
 
-/// A network without its head: a stem, stages of blocks, global average pooling.
+/// A network without its head: a stem, stages of blocks, global average pooling, and perhaps layers on the averages.
 #[derive(Debug, Clone)]
 pub struct Backbone {
     stages: Vec<Stage>,
+    after_pooling: Vec<Block>,
     features: Channels,
 }
 
@@ -47,12 +51,16 @@ pub enum Block {
     ConvRelu(ConvNorm),
     /// Convolution, norm, SiLU.
     ConvSilu(ConvNorm),
+    /// Convolution, norm, hard swish.
+    ConvHardSwish(ConvNorm),
+    /// A 1x1 convolution with bias, which is a linear layer of each pixel, then hard swish.
+    PointwiseHardSwish(SlimConv2d),
     /// 3x3 max pooling of stride 2.
     MaxPool,
     /// A ResNet's block.
     Residual(Residual),
-    /// An EfficientNet's block.
-    InvertedResidual(InvertedResidual),
+    /// A block of an EfficientNet or a MobileNetV3.
+    InvertedResidual(Box<InvertedResidual>),
 }
 
 impl Backbone {
@@ -62,7 +70,12 @@ impl Backbone {
     /// If `stages` is empty.
     pub fn new(stages: Vec<Stage>, features: Channels) -> Self {
         assert!(!stages.is_empty(), "a backbone has a stem");
-        Self { stages, features }
+        Self { stages, after_pooling: Vec::new(), features }
+    }
+
+    /// Adds blocks after the pooling, the last with `features` output channels. They count to the last stage.
+    pub fn with_layers_after_pooling(self, blocks: Vec<Block>, features: Channels) -> Self {
+        Self { after_pooling: blocks, features, ..self }
     }
 
     /// Returns the output channels, `F`.
@@ -79,7 +92,8 @@ impl Backbone {
             visitor.stage(name);
             x = blocks.iter().fold(x, |x, block| visitor.block(x, block));
         }
-        visitor.average_pool(x)
+        let averages = visitor.average_pool(x);
+        self.after_pooling.iter().fold(averages, |x, block| visitor.block(x, block))
     }
 }
 
@@ -104,8 +118,13 @@ impl Visit for Block {
     /// Shapes: `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`.
     fn visit<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
         match self {
-            Self::ConvRelu(conv) => conv.visit(x, Epilogue::Relu, visitor),
-            Self::ConvSilu(conv) => conv.visit_silu(x, visitor),
+            Self::ConvRelu(conv) => conv.visit_activated(x, Activation::Relu, visitor),
+            Self::ConvSilu(conv) => conv.visit_activated(x, Activation::Silu, visitor),
+            Self::ConvHardSwish(conv) => conv.visit_activated(x, Activation::HardSwish, visitor),
+            Self::PointwiseHardSwish(conv) => {
+                let x = visitor.conv(x, conv);
+                visitor.hard_swish(x)
+            }
             Self::MaxPool => visitor.max_pool(x),
             Self::Residual(block) => block.visit(x, visitor),
             Self::InvertedResidual(block) => block.visit(x, visitor),
@@ -145,13 +164,21 @@ impl ConvNorm {
         })
     }
 
+    /// Returns the same layers with this padding and these constants.
+    fn with(self, padding: Padding, constants: NormConstants) -> Self {
+        Self { conv: self.conv.padded(padding), norm: self.norm.with_constants(constants) }
+    }
+
     fn visit<V: Visitor>(&self, x: V::Value, epilogue: Epilogue<V::Value>, visitor: &mut V) -> V::Value {
         let x = visitor.conv(x, &self.conv);
         visitor.norm(x, &self.norm, epilogue)
     }
 
-    fn visit_silu<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
+    fn visit_activated<V: Visitor>(&self, x: V::Value, activation: Activation, visitor: &mut V) -> V::Value {
+        if activation == Activation::Relu {
+            return self.visit(x, Epilogue::Relu, visitor);
+        }
         let x = self.visit(x, Epilogue::Nothing, visitor);
-        visitor.silu(x)
+        activation.visit(x, visitor)
     }
 }

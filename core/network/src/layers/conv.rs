@@ -5,12 +5,23 @@ use crate::{
     width::{Channels, WidthError},
 };
 
-/// A 2-D convolution, `same`-padded for odd kernels. Each width uses a slice of its weight and bias.
+/// How zeros are put around a convolution's input, so that its output has `size / stride` pixels, rounded up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// `kernel / 2` on each side, as PyTorch's networks have it.
+    Symmetric,
+    /// As few as possible; of an odd number the larger part at the bottom and on the right: TensorFlow's "same". It
+    /// differs from `Symmetric` if the stride is 2 and the size even.
+    TensorFlow,
+}
+
+/// A 2-D convolution, padded for odd kernels. Each width uses a slice of its weight and bias.
 #[derive(Debug, Clone)]
 pub struct SlimConv2d {
     weight: ParameterId,
     bias: Option<ParameterId>,
     stride: usize,
+    padding: Padding,
     sees_images: bool,
 }
 
@@ -38,7 +49,7 @@ impl SlimConv2d {
             rank: 4,
             only_width: None,
         })?;
-        Ok(Self { weight, bias: None, stride, sees_images: inputs == Channels::IMAGE })
+        Ok(Self { weight, bias: None, stride, padding: Padding::Symmetric, sees_images: inputs == Channels::IMAGE })
     }
 
     /// Creates a 1x1 convolution with a bias that starts at zero.
@@ -49,6 +60,11 @@ impl SlimConv2d {
         let conv = Self::new(layout, name, sides, 1, 1)?;
         let bias = layout.add(ParameterSpec::bias(name, sides[1], None))?;
         Ok(Self { bias: Some(bias), ..conv })
+    }
+
+    /// Returns the same convolution with this padding.
+    pub fn padded(self, padding: Padding) -> Self {
+        Self { padding, ..self }
     }
 
     /// Returns the weight, `[out, in, kernel, kernel]`; `[out, 1, kernel, kernel]` if it is depthwise.
@@ -70,5 +86,10 @@ impl SlimConv2d {
     /// Returns the stride in pixels.
     pub fn stride(&self) -> usize {
         self.stride
+    }
+
+    /// Returns the padding.
+    pub fn padding(&self) -> Padding {
+        self.padding
     }
 }

@@ -8,6 +8,6 @@ pub mod conv;
 pub mod linear;
 pub mod norm;
 
-pub use conv::SlimConv2d;
+pub use conv::{Padding, SlimConv2d};
 pub use linear::{SlimLinear, SwitchableLinear};
-pub use norm::SwitchableBatchNorm;
+pub use norm::{NormConstants, SwitchableBatchNorm};

@@ -5,10 +5,21 @@ use crate::{
     width::{Channels, WidthError},
 };
 
-/// Weight of the batch's statistics in the update of the running ones.
-pub const MOMENTUM: f64 = 0.1;
-/// Added to the variance before its root is taken.
-pub const EPSILON: f64 = 1e-5;
+/// The constants of a batch norm.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NormConstants {
+    /// Weight of the batch's statistics in the update of the running ones.
+    pub momentum: f64,
+    /// Added to the variance before its root is taken.
+    pub epsilon: f64,
+}
+
+impl NormConstants {
+    /// PyTorch's defaults.
+    pub const PYTORCH: Self = Self { momentum: 0.1, epsilon: 1e-5 };
+    /// Those of Google's EfficientNets, which TensorFlow counts the other way round: momentum 0.99.
+    pub const TENSORFLOW: Self = Self { momentum: 0.01, epsilon: 1e-3 };
+}
 
 /// One complete batch norm per width: scale, shift and running statistics.
 ///
@@ -17,6 +28,7 @@ pub const EPSILON: f64 = 1e-5;
 #[derive(Debug, Clone)]
 pub struct SwitchableBatchNorm {
     per_width: Vec<BatchNorm>,
+    constants: NormConstants,
 }
 
 #[derive(Debug, Clone)]
@@ -64,7 +76,17 @@ impl SwitchableBatchNorm {
                 Ok(BatchNorm { affine, running: [mean, variance] })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { per_width })
+        Ok(Self { per_width, constants: NormConstants::PYTORCH })
+    }
+
+    /// Returns the same norms with these constants.
+    pub fn with_constants(self, constants: NormConstants) -> Self {
+        Self { constants, ..self }
+    }
+
+    /// Returns the constants, which all widths share.
+    pub fn constants(&self) -> NormConstants {
+        self.constants
     }
 
     /// Returns scale and shift of the width at `index`, if it has them.

@@ -75,7 +75,9 @@ fn what_was_trained(history: &RunHistory) -> String {
     let backbone = match config.backbone {
         BackboneKind::Cifar => format!("A CIFAR ResNet-{depth}"),
         BackboneKind::Resnet => format!("A ResNet-{depth}"),
-        BackboneKind::EfficientnetB0 => "An EfficientNet-B0".into(),
+        kind @ (BackboneKind::EfficientnetB0 | BackboneKind::EfficientnetB1) => format!("An {}", kind.name()),
+        kind @ (BackboneKind::TfEfficientnetB0 | BackboneKind::TfEfficientnetB1) => kind.name().into(),
+        kind @ BackboneKind::MobilenetV3Large => format!("A {}", kind.name()),
     };
     let channels = match config.multiplier {
         1.0 => String::new(),

@@ -20,7 +20,7 @@ pub fn multiplier(standard: &EncoderConfig, tensors: &Shapes) -> f64 {
     let base = match standard.backbone {
         BackboneKind::Cifar => cifar::BASE,
         BackboneKind::Resnet => resnet::BASE,
-        BackboneKind::EfficientnetB0 => return 1.0,
+        _ => return 1.0,
     };
     let of_stem =
         tensors.get(STEM).and_then(|shape| shape.first()).map_or(1.0, |channels| *channels as f64 / base as f64);

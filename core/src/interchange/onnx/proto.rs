@@ -74,6 +74,8 @@ pub struct Attribute {
     pub f: Option<f32>,
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub s: Option<Vec<u8>>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
     /// Which of the fields above holds the value.
@@ -88,6 +90,10 @@ impl Attribute {
 
     pub fn int(name: &str, value: i64) -> Self {
         Self { name: name.into(), i: Some(value), r#type: 2, ..Self::default() }
+    }
+
+    pub fn string(name: &str, value: &str) -> Self {
+        Self { name: name.into(), s: Some(value.into()), r#type: 3, ..Self::default() }
     }
 
     pub fn ints(name: &str, values: &[usize]) -> Self {
