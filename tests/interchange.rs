@@ -188,8 +188,8 @@ fn check_plain_networks(folder: &Path) {
     let expected = SafeTensors::deserialize(&expected).unwrap();
     let images: Tensor<4> = fill::input("fixture/", "input", [2, 3, 64, 64], DType::F32, &Device::flex());
     for (file, network, description) in [
-        ("lightning.ckpt", "resnet18", "ResNet-18 x0.015625 below state_dict.model"),
-        ("resnet50.safetensors", "resnet50", "ResNet-50 x0.015625 below its root"),
+        ("lightning.ckpt", "resnet18", "ResNet-18 x0.015625 below state_dict.model; head 8-10"),
+        ("resnet50.safetensors", "resnet50", "ResNet-50 x0.015625 below its root; head 32-10"),
     ] {
         let trained = Pretrained::read(file, fs::read(folder.join(file)).unwrap()).unwrap();
         assert_eq!(trained.description().unwrap(), format!("{file}: {description}"));

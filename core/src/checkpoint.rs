@@ -25,8 +25,10 @@ const KEY: &str = "slimclr";
 /// Increased when older programs can no longer read new files.
 const VERSION: u32 = 3;
 
-const QUERY: &str = "encoder_q";
-const MOMENTUM_ENCODER: &str = "encoder_k";
+/// Branch of the trained encoder.
+pub(crate) const QUERY: &str = "encoder_q";
+/// Branch of the momentum encoder.
+pub(crate) const MOMENTUM_ENCODER: &str = "encoder_k";
 const VELOCITY: &str = "velocity";
 const QUEUE: &str = "queue";
 const LOSS_SCALE: &str = "loss_scale";
@@ -359,8 +361,15 @@ impl<'a> Checkpoint<'a> {
         Parameters::from_named(encoder.layout().clone(), device, |name| self.tensor(&format!("{prefix}.{name}")))
     }
 
+    /// Returns the branches of its encoders.
+    pub(crate) fn branches(&self) -> impl Iterator<Item = &'static str> {
+        let names = self.tensors.names();
+        let is_there = move |branch: &&str| names.iter().any(|name| name.split('.').next() == Some(*branch));
+        [QUERY, MOMENTUM_ENCODER].into_iter().filter(is_there)
+    }
+
     /// Reads a tensor's values.
-    fn tensor(&self, name: &str) -> Result<TensorData, CheckpointError> {
+    pub(crate) fn tensor(&self, name: &str) -> Result<TensorData, CheckpointError> {
         values(name, &self.tensors.tensor(name)?)
     }
 }

@@ -44,10 +44,11 @@ pub fn open(path: &Path) -> Result<Pretrained> {
 /// Says that `--init FILE` has another backbone than the options, and which options fit it.
 pub fn other_backbone(file: &str, found: &EncoderConfig) -> String {
     let backbone = found.backbone.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-    format!(
-        "--init {file} is {found}: choose another file, or set --backbone {backbone} --depth {} --multiplier {}",
-        found.depth, found.multiplier
-    )
+    let size = match found.backbone.has_sizes() {
+        true => format!(" --depth {} --multiplier {}", found.depth, found.multiplier),
+        false => String::new(),
+    };
+    format!("--init {file} is {found}: choose another file, or set --backbone {backbone}{size}")
 }
 
 /// Says what a run takes from `--init FILE`.

@@ -1,7 +1,7 @@
 //! Trained networks in files: checkpoints and snapshots of this program, and networks of other programs, in PyTorch's
 //! files and in safetensors.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorData};
 use thiserror::Error;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     augment::Normalisation,
-    checkpoint::{Checkpoint, CheckpointError},
+    checkpoint::{self, Checkpoint, CheckpointError},
     config::{Config, ConfigError},
     dataset::DatasetSummary,
     encoder::{Encoder, EncoderConfig},
@@ -46,8 +46,8 @@ pub struct Training {
 
 #[derive(Debug)]
 enum Tensors {
-    /// The bytes of a file of this program.
-    Slimclr(Vec<u8>),
+    /// The bytes of a file of this program, and the branch of the encoder.
+    Slimclr(Vec<u8>, &'static str),
     /// Those of a PyTorch file.
     Pytorch(Box<StateDict>, Box<Inferred>),
     /// The bytes of a safetensors file of another program.
@@ -82,6 +82,9 @@ pub enum Cause {
     /// A state dict of another network.
     #[error(transparent)]
     Infer(#[from] InferError),
+    /// Weights of a network that has diverged.
+    #[error("tensor {0} has values that are NaN or infinite, so the network is of no use: choose another file")]
+    NotFinite(String),
 }
 
 impl Pretrained {
@@ -91,41 +94,60 @@ impl Pretrained {
     /// # Errors
     /// If it is none of these, is damaged, or holds no network of a known architecture.
     pub fn read(name: &str, bytes: Vec<u8>) -> Result<Self, PretrainedError> {
+        Self::read_branch(name, bytes, None)
+    }
+
+    /// Reads one of several encoders in a file: that of `branch`, the names before those of its layers, of which the last
+    /// are enough (`encoder_k`, `student_ema`). Without a branch, it is the trained one: of MoCo's files and of this
+    /// program's it is `encoder_q`, of SEED's and SimDis' `student`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and if there is no such branch.
+    pub fn read_branch(name: &str, bytes: Vec<u8>, branch: Option<&str>) -> Result<Self, PretrainedError> {
         let read = || match FileKind::of(&bytes)? {
-            FileKind::Pytorch => Self::pytorch(name, bytes),
-            FileKind::Safetensors => match slimclr(&bytes) {
-                Ok((config, run)) => {
-                    Ok(Self { config, run: Some(run), name: name.into(), tensors: Tensors::Slimclr(bytes) })
+            FileKind::Pytorch => Self::pytorch(name, bytes, branch),
+            FileKind::Safetensors => match slimclr(&bytes, branch) {
+                Ok((config, run, branch)) => {
+                    Ok(Self { config, run: Some(run), name: name.into(), tensors: Tensors::Slimclr(bytes, branch) })
                 }
-                Err(CheckpointError::Foreign) => Self::safetensors(name, bytes),
-                Err(error) => Err(error.into()),
+                Err(Cause::Checkpoint(CheckpointError::Foreign)) => Self::safetensors(name, bytes, branch),
+                Err(cause) => Err(cause),
             },
         };
         read().map_err(|cause| named(name, cause))
     }
 
-    fn pytorch(name: &str, bytes: Vec<u8>) -> Result<Self, Cause> {
+    fn pytorch(name: &str, bytes: Vec<u8>, branch: Option<&str>) -> Result<Self, Cause> {
         let state_dict = StateDict::open(bytes)?;
-        let inferred = infer_architecture::infer(&state_dict.shapes())?;
+        let inferred = infer_architecture::infer(&state_dict.shapes(), branch)?;
         let config = inferred.config.clone();
         Ok(Self { config, run: None, name: name.into(), tensors: Tensors::Pytorch(state_dict.into(), inferred.into()) })
     }
 
-    fn safetensors(name: &str, bytes: Vec<u8>) -> Result<Self, Cause> {
+    fn safetensors(name: &str, bytes: Vec<u8>, branch: Option<&str>) -> Result<Self, Cause> {
         let tensors = safetensors_file::open(&bytes)?;
         let shapes = tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
-        let inferred = infer_architecture::infer(&shapes)?;
+        let inferred = infer_architecture::infer(&shapes, branch)?;
         let config = inferred.config.clone();
         Ok(Self { config, run: None, name: name.into(), tensors: Tensors::Safetensors(bytes, inferred.into()) })
     }
 
     /// Describes what was found in a file of another program, and where: one sentence for people.
     pub fn description(&self) -> Option<String> {
+        Some(format!("{}: {}", self.name, self.inferred()?.description))
+    }
+
+    /// Returns the branch of a file of another program that the encoder is, and those of the file's other networks.
+    pub fn branches(&self) -> Option<(&str, &[String])> {
+        let inferred = self.inferred()?;
+        Some((&inferred.branch, &inferred.others))
+    }
+
+    /// Returns what was inferred of a file of another program.
+    fn inferred(&self) -> Option<&Inferred> {
         match &self.tensors {
-            Tensors::Slimclr(_) => None,
-            Tensors::Pytorch(_, inferred) | Tensors::Safetensors(_, inferred) => {
-                Some(format!("{}: {}", self.name, inferred.description))
-            }
+            Tensors::Slimclr(..) => None,
+            Tensors::Pytorch(_, inferred) | Tensors::Safetensors(_, inferred) => Some(inferred),
         }
     }
 
@@ -142,7 +164,7 @@ impl Pretrained {
     /// Returns the file's bytes, if it is a file of this program.
     pub fn checkpoint(&self) -> Option<&[u8]> {
         match &self.tensors {
-            Tensors::Slimclr(bytes) => Some(bytes),
+            Tensors::Slimclr(bytes, _) => Some(bytes),
             Tensors::Pytorch(..) | Tensors::Safetensors(..) => None,
         }
     }
@@ -150,42 +172,60 @@ impl Pretrained {
     /// Builds the encoder and reads its parameters, on `device`.
     ///
     /// # Errors
-    /// If the file is damaged, or a tensor is not floating-point.
+    /// If the file is damaged, or a tensor is not floating-point, or has values that are NaN or infinite.
     pub fn load(&self, device: &Device) -> Result<(Encoder, Parameters), PretrainedError> {
         self.parameters(device).map_err(|cause| named(&self.name, cause))
     }
 
     fn parameters(&self, device: &Device) -> Result<(Encoder, Parameters), Cause> {
         match &self.tensors {
-            Tensors::Slimclr(bytes) => {
+            Tensors::Slimclr(bytes, branch) => {
                 let file = Checkpoint::read_encoder(bytes)?;
                 let encoder = file.encoder()?;
-                let parameters = file.query(&encoder, device)?;
+                let read = |name: &str| {
+                    let name = format!("{branch}.{name}");
+                    finite(&name, file.tensor(&name)?)
+                };
+                let parameters = Parameters::from_named(encoder.layout().clone(), device, read)?;
                 Ok((encoder, parameters))
             }
             Tensors::Pytorch(state_dict, inferred) => {
-                Ok((inferred.encoder.clone(), inferred.parameters(device, |name| state_dict.read(name))?))
+                let read = |name: &str| finite(name, state_dict.read(name)?);
+                Ok((inferred.encoder.clone(), inferred.parameters(device, read)?))
             }
             Tensors::Safetensors(bytes, inferred) => {
                 let tensors = safetensors_file::open(bytes)?;
-                let read = |name: &str| safetensors_file::read(&tensors, name);
+                let read = |name: &str| finite(name, safetensors_file::read(&tensors, name)?);
                 Ok((inferred.encoder.clone(), inferred.parameters(device, read)?))
             }
         }
     }
 }
 
-/// Reads architecture and run of a checkpoint or snapshot of this program.
-fn slimclr(bytes: &[u8]) -> Result<(EncoderConfig, Training), CheckpointError> {
+/// Returns the values of the tensor `name`.
+///
+/// # Errors
+/// If some are NaN or infinite.
+fn finite(name: &str, values: TensorData) -> Result<TensorData, Cause> {
+    let is_finite = values.iter::<f32>().all(f32::is_finite);
+    if is_finite { Ok(values) } else { Err(Cause::NotFinite(name.into())) }
+}
+
+/// Reads architecture, run and branch of a checkpoint or snapshot of this program.
+fn slimclr(bytes: &[u8], branch: Option<&str>) -> Result<(EncoderConfig, Training, &'static str), Cause> {
     let file = Checkpoint::read_encoder(bytes)?;
+    let wanted = branch.unwrap_or(checkpoint::QUERY);
+    let branch = file.branches().find(|branch| *branch == wanted);
+    let branch =
+        branch.ok_or_else(|| InferError::NoBranch(wanted.into(), file.branches().map(String::from).collect()))?;
     let run = Training {
         config: file.config().clone(),
         step: file.step(),
         normalisation: file.normalisation(),
         dataset: file.dataset().cloned(),
     };
-    let config = run.config.encoder().map_err(ConfigError::from)?;
-    Ok((config, run))
+    let config = run.config.encoder().map_err(ConfigError::from).map_err(CheckpointError::from)?;
+    Ok((config, run, branch))
 }
 
 /// Adds the file's name to an error.
@@ -195,13 +235,12 @@ fn named(name: &str, cause: Cause) -> PretrainedError {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::TensorData;
     use futures::executor::block_on;
     use safetensors::{Dtype, serialize, tensor::TensorView};
 
     use super::*;
     use crate::{
-        checkpoint::{self, Snapshot},
+        checkpoint::Snapshot,
         encoder::BackboneKind,
         head::HeadKind,
         interchange::{
@@ -320,10 +359,40 @@ mod tests {
             ("resnet18.pth", safetensors(&plain("", &expected)), "its root"),
         ] {
             let trained = Pretrained::read(name, bytes).unwrap();
-            assert_eq!(trained.description().unwrap(), format!("{name}: ResNet-18 x0.0625 below {place}"));
+            assert_eq!(trained.description().unwrap(), format!("{name}: ResNet-18 x0.0625 below {place}; head 32-3"));
             assert_eq!((&trained.config, trained.options().image_size), (&config, 224));
             let (_, parameters) = trained.load(&Device::flex()).unwrap();
             assert_eq!(values(&parameters), values(&expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_key_encoder_of_a_checkpoint_is_a_branch() {
+        let (mut state, options) = trainer();
+        let first = state.encoder.layout().iter().next().unwrap().0;
+        state.key.as_mut().unwrap().update(first, |value| value + 1.0);
+        let dataset = DatasetSummary::without_digests(Normalisation::CIFAR10, Vec::new(), [9, 1]);
+        let checkpoint = block_on(checkpoint::save(&state, &options, &dataset)).unwrap();
+        for (branch, expected) in [(None, &state.query), (Some("encoder_k"), state.key.as_ref().unwrap())] {
+            let trained = Pretrained::read_branch("c.safetensors", checkpoint.clone(), branch).unwrap();
+            assert_eq!(values(&trained.load(&Device::flex()).unwrap().1), values(expected), "{branch:?}");
+        }
+        let snapshot = block_on(Snapshot::save(&state, &options)).unwrap();
+        let error = Pretrained::read_branch("s.safetensors", snapshot, Some("encoder_k")).unwrap_err().to_string();
+        assert!(error.ends_with("it holds no network below encoder_k: choose from encoder_q"), "{error}");
+    }
+
+    #[test]
+    fn weights_that_are_not_numbers_are_refused() {
+        let (mut state, options) = trainer();
+        let first = state.encoder.layout().iter().next().unwrap().0;
+        state.query.update(first, |value| value * f32::NAN);
+        let snapshot = block_on(Snapshot::save(&state, &options)).unwrap();
+        let pytorch = archive(&authors_checkpoint(under("module.encoder_q.", &state.query)));
+        for bytes in [snapshot, pytorch] {
+            let error = Pretrained::read("w", bytes).unwrap().load(&Device::flex()).unwrap_err().to_string();
+            assert!(error.starts_with("w cannot be used: tensor "), "{error}");
+            assert!(error.contains("encoder_q.conv1.weight has values that are NaN or infinite"), "{error}");
         }
     }
 
@@ -338,7 +407,7 @@ mod tests {
         let other_network = Value::dict([("model", Value::dict([("head.weight", head)]))]);
         let full = Config { widths: vec![1.0], ..options.clone() }.encoder().unwrap().build().unwrap();
         let full = Parameters::init(full.layout().clone(), 1, &Device::flex());
-        let several = ["student.", "teacher."].map(|prefix| plain(prefix, &full)).concat();
+        let several = ["a.", "b."].map(|prefix| plain(prefix, &full)).concat();
         let several = safetensors(&several);
         let nothing = archive(&Value::dict([("state_dict", Value::dict([]))]));
         for (name, bytes, why) in [
@@ -348,7 +417,7 @@ mod tests {
             ("w.pth", b"\xff\xd8\xff".to_vec(), "it is a JPEG image: "),
             ("w.pth", nothing, "it holds no named tensors, but a dictionary with the keys state_dict"),
             ("w.pth", archive(&other_network), "no known network is among its 1 tensors (model.head.weight): a ResNet"),
-            ("w.safetensors", several, "it holds several networks, below student and teacher: save"),
+            ("w.safetensors", several, "it holds several networks, below a and b: save"),
         ] {
             let error = Pretrained::read(name, bytes).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{name} cannot be used: ")) && error.contains(why), "{error}");

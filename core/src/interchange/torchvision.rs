@@ -16,8 +16,8 @@ const EFFICIENTNET_BLOCK: &str = "features.1.0.block.";
 pub struct Names {
     /// Indices of the stages' first blocks.
     first_blocks: BTreeSet<usize>,
-    /// The name of the classifier, `fc` in the layout.
-    classifier: &'static str,
+    /// The name of the head, `fc` in the layout.
+    head: &'static str,
 }
 
 impl Names {
@@ -31,7 +31,12 @@ impl Names {
         let first_blocks = with_shortcut.chain([0]).collect();
         let is_efficientnet = layout.iter().any(|(_, spec)| spec.name.starts_with(EFFICIENTNET_BLOCK));
         // Layer 0 of an EfficientNet's classifier is a dropout.
-        Self { first_blocks, classifier: if is_efficientnet { "classifier.1" } else { "fc" } }
+        Self { first_blocks, head: if is_efficientnet { "classifier.1" } else { "fc" } }
+    }
+
+    /// Returns the names of the same network whose head is called `head`.
+    pub fn with_head(self, head: &'static str) -> Self {
+        Self { head, ..self }
     }
 
     /// Returns the name of `spec`, such as `layer2.0.bn1.weight` for `features.3.bn1.bn.1.weight`.
@@ -42,7 +47,7 @@ impl Names {
             name = name.replace(&format!(".bn.{index}."), ".").replace(&format!(".linears.{index}."), ".");
         }
         if let Some(part) = name.strip_prefix("fc.") {
-            return format!("{}.{part}", self.classifier);
+            return format!("{}.{part}", self.head);
         }
         let Some((block, rest)) = residual_block(&name) else { return name };
         let stage = self.first_blocks.range(..=block).count();

@@ -53,10 +53,9 @@ impl MismatchError {
         mismatch.extra = extra.into_iter().cloned().collect();
         if mismatch == Self::default() { Ok(()) } else { Err(mismatch) }
     }
-}
 
-impl fmt::Display for MismatchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Lists what differs, such as `1 missing (fc.2.bias)`.
+    pub fn differences(&self) -> String {
         let kinds = [
             (self.missing.len(), "missing", first_three(&self.missing)),
             (self.extra.len(), "unknown", first_three(&self.extra)),
@@ -64,7 +63,13 @@ impl fmt::Display for MismatchError {
         ];
         let kinds = kinds.iter().filter(|(count, ..)| *count > 0);
         let kinds: Vec<String> = kinds.map(|(count, kind, names)| format!("{count} {kind} ({names})")).collect();
-        write!(f, "the tensors do not fit the network: {}", kinds.join("; "))
+        kinds.join("; ")
+    }
+}
+
+impl fmt::Display for MismatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the tensors do not fit the network: {}", self.differences())
     }
 }
 

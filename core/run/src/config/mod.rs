@@ -48,7 +48,7 @@ pub struct Config {
     /// of 1 / sqrt(3 * fan-in), or of 0.01 if the fan-in is at least 2048
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().backbone, help_heading = "Network"))]
     pub backbone: BackboneKind,
-    /// Depth of the backbone; ignored by efficientnet-b0
+    /// Depth of the backbone; ignored by those of one depth
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().depth, help_heading = "Network"))]
     pub depth: usize,
     /// Multiply all channels of the backbone by this; 0.5 makes a network as small as the sub-network of width 0.5

@@ -11,9 +11,9 @@ pub enum InferError {
     /// The first layers of no known architecture are there.
     #[error(
         "no known network is among its {0}: a ResNet has a conv1.weight and a layer1 or \
-         features.0, an EfficientNet-B0 a features.0.0.weight, below any keys and prefixes such as state_dict, model, \
-         module., _orig_mod., encoder_q. or backbone.; choose a ResNet or EfficientNet-B0 with torchvision's names, or a \
-         network of the authors' code"
+         features.0, an EfficientNet or MobileNetV3 a features.0.0.weight or a _conv_stem.weight, below any keys and \
+         prefixes such as state_dict, model, module., _orig_mod., encoder_q. or backbone.; choose a ResNet or \
+         EfficientNet with torchvision's names, a network of SEED's code, or one of the authors' code"
     )]
     NoNetwork(String),
     /// There is more than one network.
@@ -23,6 +23,9 @@ pub enum InferError {
         places(.0)
     )]
     Several(Vec<String>),
+    /// There is no network of this branch, but there are others.
+    #[error("it holds no network below {0}: choose from {places}", places = places(.1))]
+    NoBranch(String, Vec<String>),
     /// Two names are the same without the parts that wrappers add.
     #[error("it holds both {} and {}: keep the tensors of one network alone", .0[0], .0[1])]
     Twice([String; 2]),

@@ -6,7 +6,8 @@ use crate::{
 
 fn encoder(backbone: BackboneKind, depth: usize, widths: &[f64], head: HeadKind) -> EncoderConfig {
     let widths = Widths::try_from(widths.to_vec()).unwrap();
-    let hidden = if matches!(head, HeadKind::Mocov3 | HeadKind::Simclr) { 96 } else { head.paper_hidden() };
+    let chooses_hidden = matches!(head, HeadKind::Mocov3 | HeadKind::Simclr | HeadKind::Disco | HeadKind::Swav);
+    let hidden = if chooses_hidden { 96 } else { head.paper_hidden() };
     EncoderConfig { widths, hidden, ..EncoderConfig::new(backbone, depth, head, 24) }
 }
 
@@ -27,7 +28,8 @@ fn state_dict(config: &EncoderConfig, prefix: &str) -> Shapes {
 fn torchvision(config: &EncoderConfig, prefix: &str) -> Shapes {
     let encoder = config.build().unwrap();
     let counter = |name: &str| Some((name.strip_suffix(".running_var")?.to_owned() + BATCHES_SEEN, vec![]));
-    let shapes = named(&encoder).map(|(spec, name)| (name, spec.named_shape()));
+    let names = Names::of(encoder.layout());
+    let shapes = encoder.layout().iter().map(|(_, spec)| (names.name(spec), spec.named_shape()));
     let with_counters = shapes.flat_map(|(name, shape)| [counter(&name), Some((name, shape))]);
     with_counters.flatten().map(|(name, shape)| (format!("{prefix}{name}"), shape)).collect()
 }
@@ -43,7 +45,7 @@ fn moco_v2(config: &EncoderConfig) -> Shapes {
 #[test]
 fn the_architecture_is_inferred_from_names_and_shapes() {
     use BackboneKind::{Cifar, Resnet};
-    use HeadKind::{Mocov2, Mocov3, Simclr, Supervised, SupervisedSwitch};
+    use HeadKind::{Disco, Mocov2, Mocov3, Simclr, Supervised, SupervisedSwitch, Swav};
     for config in [
         encoder(Cifar, 20, &[1.0, 0.75, 0.5, 0.25], Mocov2),
         encoder(Cifar, 110, &[1.0], Supervised),
@@ -54,14 +56,20 @@ fn the_architecture_is_inferred_from_names_and_shapes() {
         encoder(Resnet, 152, &[1.0, 0.5], Supervised),
         encoder(Resnet, 18, &[1.0, 0.75, 0.25], Simclr),
         encoder(Resnet, 50, &[1.0, 0.25], Mocov3),
+        encoder(Resnet, 18, &[1.0, 0.5], Disco),
+        EncoderConfig {
+            predictors: Predictors::Simdis(vec!["sema_dv".into(), "tema_dv".into()]),
+            prototypes: 30,
+            ..encoder(Cifar, 20, &[1.0, 0.5], Swav)
+        },
         EncoderConfig { multiplier: 2.0, ..encoder(Resnet, 50, &[1.0, 0.75], Mocov2) },
         EncoderConfig { multiplier: 0.5, ..encoder(Resnet, 18, &[1.0], Mocov2) },
         // Of 48 channels: 0.29 as an f64 is slightly below 0.29.
         EncoderConfig { multiplier: 3.0, ..encoder(Cifar, 8, &[1.0, 0.29], Mocov2) },
     ] {
-        assert_eq!(infer(&moco_v2(&config)).unwrap().config, config);
+        assert_eq!(infer(&moco_v2(&config), None).unwrap().config, config);
         for prefix in ["module.", "", "encoder_q."] {
-            assert_eq!(infer(&state_dict(&config, prefix)).unwrap().config, config, "{prefix}");
+            assert_eq!(infer(&state_dict(&config, prefix), None).unwrap().config, config, "{prefix}");
         }
     }
     let moco_v3 = EncoderConfig { predictors: Predictors::Mocov3, ..encoder(Cifar, 8, &[1.0, 0.5], Mocov3) };
@@ -73,13 +81,13 @@ fn the_architecture_is_inferred_from_names_and_shapes() {
     // The authors' predictor is beside the encoders.
     let beside = |name: String| name.replace("base_encoder.predictor.", "predictor.");
     let tensors = tensors.into_iter().map(|(name, shape)| (beside(name), shape)).collect();
-    assert_eq!(infer(&tensors).unwrap().config, moco_v3);
+    assert_eq!(infer(&tensors, None).unwrap().config, moco_v3);
 }
 
 #[test]
 fn values_are_read_by_the_state_dicts_names() {
     let shapes = moco_v2(&small());
-    let inferred = infer(&shapes).unwrap();
+    let inferred = infer(&shapes, None).unwrap();
     let parameters = inferred.parameters(&Device::flex(), |name| {
         assert!(name.starts_with("module.encoder_q."));
         let shape = shapes[name].clone();
@@ -98,7 +106,7 @@ fn missing_unknown_and_misshapen_tensors_are_named_together() {
     tensors.insert("module.encoder_q.fc.9.weight".into(), vec![1]);
     tensors.insert("module.encoder_q.fc.0.weight".into(), vec![64, 60]);
     assert_eq!(
-        infer(&tensors).unwrap_err().to_string(),
+        infer(&tensors, None).unwrap_err().to_string(),
         "the tensors do not fit the network: 4 missing (bn1.bn.0.weight, bn1.bn.0.bias, \
          bn1.bn.0.running_mean, …); 1 unknown (fc.9.weight); 1 of another shape (fc.0.weight has shape [64, 60], \
          not [64, 64])"
@@ -110,7 +118,7 @@ fn other_networks_are_refused() {
     let refused = |change: &dyn Fn(&mut Shapes)| {
         let mut tensors = state_dict(&small(), "module.");
         change(&mut tensors);
-        infer(&tensors).unwrap_err()
+        infer(&tensors, None).unwrap_err()
     };
     assert_eq!(refused(&|tensors| tensors.clear()), InferError::NoNetwork("0 tensors".into()));
     let stem = |shape: [usize; 4]| refused(&|t| drop(t.insert("module.conv1.weight".into(), shape.to_vec())));
@@ -138,8 +146,8 @@ fn other_networks_are_refused() {
 
 #[test]
 fn plain_networks_are_inferred_from_torchvisions_names() {
-    use BackboneKind::{EfficientnetB0, Resnet};
-    use HeadKind::{Mocov2, Mocov3, Simclr, Supervised};
+    use BackboneKind::{EfficientnetB0, EfficientnetB1, MobilenetV3Large, Resnet, TfEfficientnetB0, TfEfficientnetB1};
+    use HeadKind::{Disco, Mocov2, Mocov3, Simclr, Supervised, Swav};
     for config in [
         encoder(Resnet, 18, &[1.0], Supervised),
         encoder(Resnet, 34, &[1.0], Mocov2),
@@ -150,17 +158,27 @@ fn plain_networks_are_inferred_from_torchvisions_names() {
         EncoderConfig { multiplier: 2.0, ..encoder(Resnet, 50, &[1.0], Supervised) },
         // Channels of a width: 0.3 of 64, 128, 256 and 512, which no multiple of the stem's has.
         EncoderConfig { multiplier: 0.3, ..encoder(Resnet, 18, &[1.0], Supervised) },
-        EncoderConfig { depth: 0, ..encoder(EfficientnetB0, 0, &[1.0], Supervised) },
+        encoder(EfficientnetB0, 0, &[1.0], Supervised),
+        encoder(EfficientnetB1, 0, &[1.0], Supervised),
+        encoder(TfEfficientnetB0, 0, &[1.0], Mocov2),
+        encoder(TfEfficientnetB1, 0, &[1.0], Disco),
+        encoder(MobilenetV3Large, 0, &[1.0], Mocov2),
+        encoder(Resnet, 18, &[1.0], Disco),
+        EncoderConfig { multiplier: 2.0, prototypes: 30, ..encoder(Resnet, 50, &[1.0], Swav) },
+        EncoderConfig {
+            predictors: Predictors::Simdis(vec!["s_dv".into(), "tema_dv".into()]),
+            ..encoder(Resnet, 50, &[1.0], Swav)
+        },
     ] {
         for prefix in ["", "module.encoder_q.", "state_dict.model.backbone."] {
-            assert_eq!(infer(&torchvision(&config, prefix)).unwrap().config, config, "{prefix}");
+            assert_eq!(infer(&torchvision(&config, prefix), None).unwrap().config, config, "{prefix}");
         }
     }
     let moco_v3 = EncoderConfig { predictors: Predictors::Mocov3, ..encoder(Resnet, 50, &[1.0], Mocov3) };
     let tensors = torchvision(&moco_v3, "module.base_encoder.");
     let beside = |name: String| name.replace("base_encoder.predictor.", "predictor.");
     let tensors = tensors.into_iter().map(|(name, shape)| (beside(name), shape)).collect();
-    assert_eq!(infer(&tensors).unwrap().config, moco_v3);
+    assert_eq!(infer(&tensors, None).unwrap().config, moco_v3);
 }
 
 #[test]
@@ -168,14 +186,14 @@ fn a_head_that_is_not_known_is_left_out() {
     let resnet = |head: Vec<(&str, Vec<usize>)>| {
         let backbone = torchvision(&encoder(BackboneKind::Resnet, 18, &[1.0], HeadKind::None), "net.");
         let head = head.into_iter().map(|(name, shape)| (name.to_owned(), shape));
-        infer(&backbone.into_iter().chain(head).collect()).unwrap()
+        infer(&backbone.into_iter().chain(head).collect(), None).unwrap()
     };
     for (head, description) in [
-        (vec![], "ResNet-18 below net"),
-        // SwAV's prototypes, a deeper head, a wider one.
+        (vec![], "ResNet-18 below net; no head"),
+        // An unknown one, a deeper one, one without a bias.
         (
-            vec![("net.projection_head.0.weight", vec![64, 512]), ("net.prototypes.weight", vec![30, 64])],
-            "ResNet-18 below net; not used: projection_head.0.weight, prototypes.weight",
+            vec![("net.fc.attention", vec![64, 512]), ("net.prototypes.weight", vec![30, 64])],
+            "ResNet-18 below net; no known head: 1 unknown (fc.attention); not used: fc.attention, prototypes.weight",
         ),
         (
             vec![
@@ -183,14 +201,20 @@ fn a_head_that_is_not_known_is_left_out() {
                 ("net.fc.2.weight", vec![512, 512]),
                 ("net.fc.4.weight", vec![24, 512]),
             ],
-            "ResNet-18 below net; not used: fc.0.weight, fc.2.weight, fc.4.weight",
+            "ResNet-18 below net; no known head: 2 missing (fc.0.bias, fc.2.bias); 1 unknown (fc.4.weight); not used: \
+             fc.0.weight, fc.2.weight, fc.4.weight",
         ),
         (
-            vec![("net.fc.0.weight", vec![2048, 512]), ("net.fc.2.weight", vec![24, 2048])],
-            "ResNet-18 below net; not used: fc.0.weight, fc.2.weight",
+            vec![
+                ("net.projection_head.0.weight", vec![2048, 512]),
+                ("net.projection_head.0.bias", vec![2048]),
+                ("net.projection_head.2.weight", vec![24, 2048]),
+            ],
+            "ResNet-18 below net; no known head: 1 missing (projection_head.2.bias); not used: \
+             projection_head.0.bias, projection_head.0.weight, projection_head.2.weight",
         ),
         // What is beside the network is no part of it.
-        (vec![("queue", vec![24, 64]), ("other.weight", vec![8, 8, 3, 3])], "ResNet-18 below net"),
+        (vec![("queue", vec![24, 64]), ("other.weight", vec![8, 8, 3, 3])], "ResNet-18 below net; no head"),
     ] {
         let inferred = resnet(head);
         assert_eq!((inferred.config.head, inferred.config.outputs), (HeadKind::None, 512), "{description}");
@@ -199,11 +223,37 @@ fn a_head_that_is_not_known_is_left_out() {
 }
 
 #[test]
+fn a_branch_and_its_head_are_described() {
+    let swav = EncoderConfig { prototypes: 30, ..encoder(BackboneKind::Resnet, 18, &[1.0], HeadKind::Swav) };
+    let student = encoder(BackboneKind::Resnet, 18, &[1.0], HeadKind::Mocov2);
+    let in_file = |name: &str| name.replace("teacher.fc.", "teacher.projection_head.");
+    let tensors = torchvision(&student, "module.student.").into_iter().chain(torchvision(&swav, "module.teacher."));
+    let tensors: Shapes = tensors.map(|(name, shape)| (in_file(&name), shape)).collect();
+    for (branch, config, description) in [
+        (None, &student, "ResNet-18 below student; head 512-512-24; not used: the network below teacher"),
+        (
+            Some("teacher"),
+            &swav,
+            "ResNet-18 below teacher; head 512-96-24 with batch norm, 30 prototypes; not used: the network below student",
+        ),
+    ] {
+        let inferred = infer(&tensors, branch).unwrap();
+        assert_eq!((&inferred.config, inferred.description.as_str()), (config, description));
+    }
+    // What does not fit with the head is left out, not the head.
+    let mut tensors = torchvision(&swav, "");
+    tensors.insert("prototypes.weight".into(), vec![30, 23]);
+    let inferred = infer(&tensors, None).unwrap();
+    assert_eq!(inferred.config, EncoderConfig { prototypes: 0, ..swav });
+    assert!(inferred.description.ends_with("; not used: prototypes.weight"), "{}", inferred.description);
+}
+
+#[test]
 fn networks_that_resemble_a_known_one_are_refused() {
     let refused = |depth, change: &dyn Fn(&mut Shapes)| {
         let mut tensors = torchvision(&encoder(BackboneKind::Resnet, depth, &[1.0], HeadKind::Supervised), "");
         change(&mut tensors);
-        infer(&tensors).unwrap_err().to_string()
+        infer(&tensors, None).unwrap_err().to_string()
     };
     // Squeeze-excitation, ResNeXt, a deep stem after the first convolution, a missing norm.
     let squeeze = refused(50, &|t| drop(t.insert("layer1.0.se.fc1.weight".into(), vec![16, 256])));
