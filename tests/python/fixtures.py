@@ -1,8 +1,8 @@
 """Writes files as PyTorch and the authors' code save them, of networks that are small enough to commit.
 
-    fixtures.py ../fixtures/pytorch
+    fixtures.py ../fixtures/pytorch [--complete]
 
-The committed files are of PyTorch 2.15:
+`--complete` also writes the large files, whose names and shapes alone are committed. The committed files are of PyTorch 2.15:
 
 - `state_dict.pth`: a state dict among other values, with tensors of every floating-point type and with views, in the
   format since PyTorch 1.6; `state_dict-legacy.pth` in the format before; `state_dict.safetensors` has the same tensors in
@@ -12,6 +12,7 @@ The committed files are of PyTorch 2.15:
 - `lightning.ckpt`: torchvision's ResNet-18 with a 64th of its channels, in Lightning's layout, compiled and wrapped;
   `resnet50.safetensors`: torchvision's ResNet-50 so, in 16 bits; `features.safetensors`: the features of both for the input of
   `fill` with the salt `fixture/`, in evaluation mode.
+- what `published.py` says.
 """
 
 import os
@@ -19,15 +20,15 @@ import sys
 
 import torch
 from safetensors.torch import save_file
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from authors_checkpoint import encoder, save, save_mocov2
 from fill import fill
+from networks import OUTPUTS, NarrowResNet, filled
+from published import save_published
 
 SALT = "fixture/"
 WIDTHS = (1.0, 0.5)
 CHANNELS = (2, 4, 8)  # of the stages
-OUTPUTS = 10
 
 
 def save_state_dict(folder):
@@ -84,35 +85,12 @@ def backbone():
     return shapes
 
 
-class NarrowResNet(ResNet):
-    """torchvision's ResNet with `base` channels in its first stage, where the standard is 64."""
-
-    def __init__(self, block, blocks, base):
-        super().__init__(block, blocks, num_classes=OUTPUTS)
-        self.inplanes = base
-        self.conv1 = torch.nn.Conv2d(3, base, 7, stride=2, padding=3, bias=False)
-        self.bn1 = torch.nn.BatchNorm2d(base)
-        for stage, count in enumerate(blocks):
-            layer = self._make_layer(block, base << stage, count, stride=1 if stage == 0 else 2)
-            setattr(self, f"layer{stage + 1}", layer)
-        self.fc = torch.nn.Linear((base << 3) * block.expansion, OUTPUTS)
-        values = {name: fill(name, list(value.shape), SALT) for name, value in self.named_parameters()}
-        values |= {name: fill(name, list(value.shape), SALT) for name, value in self.named_buffers() if value.dim()}
-        self.load_state_dict({name: torch.from_numpy(value) for name, value in values.items()}, strict=False)
-
-    def features(self, images):
-        self.eval()
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        return self.avgpool(self.layer4(self.layer3(self.layer2(self.layer1(x))))).flatten(1)
-
-
 def save_plain_networks(folder):
-    resnet18 = NarrowResNet(BasicBlock, [2, 2, 2, 2], 1)
-    resnet50 = NarrowResNet(Bottleneck, [3, 4, 6, 3], 1)
+    resnet18, resnet50 = (filled(NarrowResNet(depth, 1), SALT) for depth in (18, 50))
     optimizer = torch.optim.SGD(resnet18.fc.parameters(), lr=0.1, momentum=0.9)
     resnet18.fc(torch.ones(1, 8)).sum().backward()
     optimizer.step()
-    resnet18.load_state_dict(NarrowResNet(BasicBlock, [2, 2, 2, 2], 1).state_dict())
+    filled(resnet18, SALT)
     # The keys that Lightning writes, with values of their kinds.
     checkpoint = {
         "epoch": 3,
@@ -132,7 +110,7 @@ def save_plain_networks(folder):
     resnet50.load_state_dict(half)
     images = torch.from_numpy(fill("input", [2, 3, 64, 64], SALT))
     with torch.no_grad():
-        features = {"resnet18": resnet18.features(images), "resnet50": resnet50.features(images)}
+        features = {"resnet18": resnet18.pooled(images), "resnet50": resnet50.pooled(images)}
     save_file(features, os.path.join(folder, "features.safetensors"))
 
 
@@ -141,7 +119,7 @@ def linear(name, outputs, inputs):
 
 
 def main():
-    [folder] = sys.argv[1:]
+    folder, *options = sys.argv[1:]
     torch.manual_seed(1)
     save_state_dict(folder)
     features = CHANNELS[-1]
@@ -153,6 +131,7 @@ def main():
     state = encoder(backbone() | classifiers, SALT, "module.")
     save(state, "module.conv1.weight", os.path.join(folder, "switch.pth.tar"))
     save_plain_networks(folder)
+    save_published(folder, SALT, "--complete" in options)
 
 
 main()

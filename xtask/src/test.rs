@@ -225,7 +225,7 @@ mod tests {
     /// A filter that matches no test would pass.
     #[test]
     fn the_filters_of_stages_name_modules_of_the_tests() {
-        let tests = fs::read_to_string(workspace().join("tests/interchange.rs")).unwrap();
+        let tests = fs::read_to_string(workspace().join("tests/interchange/main.rs")).unwrap();
         for stage in [EXPORTS, PYTORCH] {
             let module = stage.arguments.last().unwrap().strip_suffix("::").unwrap();
             assert!(tests.contains(&format!("\nmod {module} {{\n")), "{module}");

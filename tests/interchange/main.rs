@@ -3,8 +3,9 @@
 //! A plain `cargo test` reads the files in `tests/fixtures/pytorch`, which PyTorch wrote. `cargo xtask test` also runs
 //! the tests of [`onnx_runtime`], which need Python, and with `--pytorch` those of [`pytorch`].
 
-#[path = "parity/fill.rs"]
+#[path = "../parity/fill.rs"]
 mod fill;
+mod published;
 
 use std::{
     env, fs,
@@ -221,6 +222,11 @@ fn check_plain_networks(folder: &Path) {
 #[test]
 fn plain_networks_have_pytorchs_features() {
     check_plain_networks(&fixtures("pytorch"));
+}
+
+#[test]
+fn published_networks_have_pytorchs_outputs() {
+    published::check(&fixtures("pytorch"));
 }
 
 #[test]
@@ -444,9 +450,10 @@ mod pytorch {
     #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
     fn new_files_have_what_pytorch_saved() {
         let folder = tempfile::tempdir().unwrap();
-        python("fixtures.py", &[folder.path().into()]);
+        python("fixtures.py", &[folder.path().into(), "--complete".into()]);
         check_state_dict(folder.path());
         check_authors_checkpoints(folder.path());
         check_plain_networks(folder.path());
+        published::check(folder.path());
     }
 }
