@@ -84,7 +84,7 @@ pub enum Images {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Picture {
-    /// An attached JPEG, PNG or WebP file.
+    /// An attached image file.
     File,
     /// Attached pixels in RGBA order, row by row, as a canvas returns them.
     Rgba {

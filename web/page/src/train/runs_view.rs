@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use leptos::prelude::*;
+use slimclr_data::decode::FORMATS;
 use wasm_bindgen::JsCast;
 use web_sys::{DragEvent, Event};
 
@@ -267,7 +268,10 @@ fn sources(workspace: Workspace) -> impl IntoView {
                     <button type="button" class="quiet" disabled=fixed on:click=reset>"Use this page’s"</button>
                 })}
             </div>
-            <p class="about">"One folder per class, or CIFAR-10’s binary batches. They stay on your machine."</p>
+            <p class="about">
+                {format!("A folder of {FORMATS} images, with a sub-folder for each class or without labels; ")}
+                "or CIFAR-10’s binary batches. They stay on your machine."
+            </p>
         </fieldset>
         <fieldset>
             <legend>"Recorded run"</legend>

@@ -10,7 +10,7 @@ use crate::files;
 /// An input for one file. `on_file` receives its name and bytes, `on_error` an error message for the user.
 #[component]
 pub fn FileInput(
-    label: &'static str,
+    #[prop(into)] label: String,
     accept: &'static str,
     on_file: Callback<(String, Uint8Array)>,
     on_error: Callback<String>,

@@ -2,6 +2,7 @@
 
 use js_sys::Uint8Array;
 use leptos::{ev, prelude::*};
+use slimclr_data::decode::FORMATS;
 
 use super::{
     camera::Camera,
@@ -71,8 +72,8 @@ pub fn PicturePanel(viewer: Viewer, sample: RwSignal<usize>) -> impl IntoView {
                 Source::Sample => view! { <Samples viewer sample/> }.into_any(),
                 Source::File => view! {
                     <FileInput
-                        label="Drop, paste or choose an image (JPEG, PNG, WebP)"
-                        accept="image/jpeg,image/png,image/webp" on_file=show on_error=fail
+                        label=format!("Drop, paste or choose an image ({FORMATS})")
+                        accept="image/*" on_file=show on_error=fail
                     />
                 }.into_any(),
                 Source::Camera => view! { <Camera viewer is_shown/> }.into_any(),
