@@ -1,6 +1,7 @@
 // Training in the page: equal to the native program's, and its controls and error messages.
 
 import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
 import { after, test } from "node:test";
 
 import { download, launch, open } from "./browser.mjs";
@@ -221,4 +222,26 @@ test("images without labels have measures that need none, and no accuracy", asyn
   await page.getByLabel("Method", { exact: true }).selectOption("supervised");
   await train.button("Start").click();
   await page.getByText(/needs labels, but the images have none/).first().waitFor();
+});
+
+test("damaged images are named, and others take their place", async (t) => {
+  const { address } = await program.serve(t);
+  const page = await open(t, WITHOUT, link(address, { ...TINY, epochs: "1" }));
+  const train = new TrainPage(page);
+  const files = await images.writeUnlabelled(await program.folder(t), 40);
+  const cutShort = async (path) => {
+    const file = await readFile(path);
+    await writeFile(path, file.subarray(0, 0.9 * file.length));
+  };
+  await Promise.all(files.slice(2, 4).map(cutShort));
+  await train.chooseFiles(files);
+  await train.button("Start").click();
+  await train.waitForState("finished", 120_000);
+  await train.card.getByText(/^2 images are damaged and were left out: 00[23]\.png: .*; 00[23]\.png: /).waitFor();
+  // More than one in ten.
+  await Promise.all(files.slice(4, 8).map(cutShort));
+  await train.chooseFiles(files);
+  await train.button("Start again").click();
+  await train.waitForState("failed", 120_000);
+  assert.match(await train.card.getByRole("alert").textContent(), /5 of 40 images are damaged: replace these files/);
 });

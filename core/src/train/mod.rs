@@ -3,6 +3,7 @@
 //! A [`Host`] gives the loop its images, a clock and a place for checkpoints. The native program is one, the browser's
 //! worker another.
 
+mod damaged;
 mod error;
 mod evaluation;
 mod host;
@@ -17,6 +18,7 @@ use futures::{channel::mpsc::UnboundedReceiver, stream::Stream};
 
 use self::inbox::Inbox;
 pub use self::{
+    damaged::{DamagedImages, TooManyDamagedError},
     error::TrainError,
     host::{Artifact, Host, Split},
     views::view_measures,

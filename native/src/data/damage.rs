@@ -1,7 +1,6 @@
 //! What goes wrong with the images while a run trains: files that cannot be read or decoded, and a disk that goes away.
 
 use std::{
-    collections::HashSet,
     path::Path,
     sync::{Mutex, RwLock},
     thread,
@@ -9,22 +8,17 @@ use std::{
 };
 
 use anyhow::{Error, Result, bail};
-use slimclr_core::{data::folder::IMAGES_PER_DAMAGED, train::Split};
+use slimclr_core::train::{DamagedImages, Split};
 
 use super::folder::{is_gone, shown_path};
 use crate::terminal::{note, warn};
 
 /// Seconds to wait for a folder that is gone.
 const WAIT: u64 = 60;
-/// Names of damaged images that are told.
-const TOLD: usize = 3;
 
-/// The damaged images of a run.
+/// The damaged images of a run, as all threads that decode images find them.
 pub struct Damage {
-    /// Number of all images.
-    images: usize,
-    known: RwLock<HashSet<(Split, usize)>>,
-    told: Mutex<Vec<String>>,
+    images: RwLock<DamagedImages>,
     /// Whether the folder was waited for in vain.
     is_gone: Mutex<bool>,
 }
@@ -32,40 +26,25 @@ pub struct Damage {
 impl Damage {
     /// Creates an empty record for a data set of this many images.
     pub fn new(images: usize) -> Self {
-        Self { images, known: RwLock::default(), told: Mutex::default(), is_gone: Mutex::new(false) }
+        Self { images: RwLock::new(DamagedImages::new(images)), is_gone: Mutex::new(false) }
     }
 
     /// Returns whether an image is known to be damaged.
     pub fn is_known(&self, split: Split, index: usize) -> bool {
-        self.known.read().expect(NO_PANIC).contains(&(split, index))
+        self.images.read().expect(NO_PANIC).contains(split, index)
     }
 
     /// Remembers the damaged image `name`, and warns of the first one.
     ///
     /// # Errors
     /// If more than one image in ten is damaged.
-    pub fn record(&self, (split, index): (Split, usize), name: &str, why: &Error) -> Result<()> {
-        let mut known = self.known.write().expect(NO_PANIC);
-        if !known.insert((split, index)) {
-            return Ok(());
+    pub fn record(&self, image: (Split, usize), name: &str, why: &Error) -> Result<()> {
+        let mut images = self.images.write().expect(NO_PANIC);
+        let is_first = images.add(image, name, &format!("{why:#}")) && images.count() == 1;
+        if let Some(first) = images.summary().filter(|_| is_first) {
+            warn(&first);
         }
-        let count = known.len();
-        drop(known);
-        let mut told = self.told.lock().expect(NO_PANIC);
-        if told.len() < TOLD {
-            told.push(format!("{name}: {why:#}"));
-        }
-        if count == 1 {
-            warn(&format!("an image is damaged and left out: {name}: {why:#}"));
-        }
-        if count * IMAGES_PER_DAMAGED > self.images {
-            bail!(
-                "{count} of {} images are damaged: replace these files, then resume ({})",
-                self.images,
-                told.join("; ")
-            );
-        }
-        Ok(())
+        Ok(images.check()?)
     }
 
     /// Waits for the folder `root` if it is gone. Returns whether it was.
@@ -101,10 +80,8 @@ impl Damage {
 
     /// Describes the damaged images, unless the warning of the first one told all.
     pub fn summary(&self) -> Option<String> {
-        let count = self.known.read().expect(NO_PANIC).len();
-        let told = self.told.lock().expect(NO_PANIC);
-        let more = if count > told.len() { "; …" } else { "" };
-        (count > 1).then(|| format!("{count} images are damaged and were left out: {}{more}", told.join("; ")))
+        let images = self.images.read().expect(NO_PANIC);
+        images.summary().filter(|_| images.count() > 1)
     }
 }
 
@@ -122,7 +99,6 @@ mod tests {
     fn more_than_a_tenth_ends_the_run() {
         let damage = Damage::new(29);
         let record = |split, index| damage.record((split, index), &format!("{index}.jpg"), &anyhow!("it is cut short"));
-        assert_eq!(damage.summary(), None);
         record(Split::Train, 7).unwrap();
         record(Split::Train, 7).unwrap();
         assert_eq!(damage.summary(), None);

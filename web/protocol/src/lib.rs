@@ -123,6 +123,8 @@ pub enum Report {
         /// What of the user's files is used and what is not, as text.
         note: Option<String>,
     },
+    /// Images of the user's are damaged, and others take their place. Says which; replaces the report before.
+    Damaged(String),
     /// An event of the run.
     Event(Box<Event>),
     /// A checkpoint of the run, attached as bytes.

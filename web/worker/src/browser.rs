@@ -51,13 +51,14 @@ pub fn report_failure(job: Job, error: impl std::fmt::Display) {
     report(&Report::Failed { job, message: sentence(&error.to_string()) });
 }
 
-/// Adds a capital, unless the text starts with a name (`batch = 0 …`, `weights.pth …`), and a full stop.
-fn sentence(text: &str) -> String {
+/// Makes a sentence of a text: adds a capital, unless it starts with a name (`batch = 0 …`, `weights.pth …`), and a
+/// full stop.
+pub fn sentence(text: &str) -> String {
     let (first, rest) = text.split_at(text.find(' ').unwrap_or(text.len()));
     let is_name = !first.chars().all(char::is_alphabetic) || rest.starts_with(" =");
     let mut letters = text.chars();
     let capital = letters.next().map(|letter| if is_name { letter.into() } else { letter.to_uppercase().to_string() });
-    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    let stop = if text.ends_with(['.', '!', '?', '…']) { "" } else { "." };
     format!("{}{}{stop}", capital.unwrap_or_default(), letters.as_str())
 }
 

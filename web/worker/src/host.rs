@@ -16,6 +16,7 @@ use slimclr_core::{
         subset::knn_bank,
     },
     dataset::DatasetSummary,
+    image::Image,
     kernel::views::{DeviceImages, finish_for},
     method::Batch,
     train::{Artifact, Host, Split},
@@ -72,6 +73,16 @@ impl BrowserHost {
             saved,
         }
     }
+
+    /// Returns the image at `index`, or `None` if its file is damaged.
+    ///
+    /// # Errors
+    /// If too many are damaged.
+    async fn image(&self, split: Split, index: usize) -> Result<Option<Image>, ImagesError> {
+        let image = self.dataset.image(split, index).await;
+        self.dataset.check_damage()?;
+        Ok(image)
+    }
 }
 
 impl Host for BrowserHost {
@@ -113,7 +124,7 @@ impl Host for BrowserHost {
         };
         let mut images = Vec::with_capacity(CHUNK);
         for index in indices {
-            if let Some(image) = self.dataset.image(split, *index).await {
+            if let Some(image) = self.image(split, *index).await? {
                 let pixels = self.sampler.centre(&mut self.augmenter, &image)?;
                 images.push((*index, self.dataset.label(split, *index), pixels));
             }
@@ -127,7 +138,7 @@ impl Host for BrowserHost {
         let Some(indices) = paired.chunks(CHUNK / 2).nth(chunk) else { return Ok(None) };
         let mut pairs = Vec::with_capacity(indices.len());
         for index in indices {
-            if let Some(image) = self.dataset.image(*split, *index).await {
+            if let Some(image) = self.image(*split, *index).await? {
                 pairs.push(self.sampler.pair(&mut self.augmenter, &image, *index)?);
             }
         }

@@ -1,13 +1,17 @@
 //! The labelled images that the page sends.
 
+use std::cell::RefCell;
+
 use burn::tensor::Device;
 use js_sys::Uint8Array;
 use slimclr_core::{
     augment::{AugmentError, Normalisation},
     data::{
-        DataError, cifar10, decode,
+        DataError, cifar10,
+        decode::{self, DecodeError},
         folder::{self, ContentsError, File},
         look::{self, FIRST, LONGER, LONGEST_LIST, Look},
+        names::shown,
         reduced::ReducedImage,
         sampler::sample,
         sprite_sheet,
@@ -15,7 +19,7 @@ use slimclr_core::{
     dataset::DatasetSummary,
     image::Image,
     kernel::views::DeviceImages,
-    train::Split,
+    train::{DamagedImages, Split, TooManyDamagedError},
 };
 use slimclr_protocol::{Images, Report, wire};
 use thiserror::Error;
@@ -23,7 +27,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::Blob;
 
-use crate::browser::yield_to_browser;
+use crate::browser::{report, sentence, yield_to_browser};
 
 /// Files checked before the worker yields to the browser.
 const CHUNK: usize = 20;
@@ -51,6 +55,9 @@ pub enum ImagesError {
     /// There is nothing to evaluate on.
     #[error("there are no test images: add a folder 'val' beside 'train', or at least 10 images per class")]
     NoTest,
+    /// Too many images are damaged.
+    #[error(transparent)]
+    Damaged(#[from] TooManyDamagedError),
     /// Every image is damaged.
     #[error("none of the training images can be decoded: drop others")]
     Undecodable,
@@ -69,13 +76,23 @@ pub struct Dataset {
     note: Option<String>,
     train: Source,
     test: Source,
+    /// Those that have turned out to be damaged.
+    damaged: RefCell<DamagedImages>,
 }
 
 enum Source {
     /// Decoded images and their classes.
     Memory(Vec<(Image, u32)>),
-    /// Files and their classes, decoded on demand.
-    Files(Vec<(Blob, u32)>),
+    /// Files, decoded on demand.
+    Files(Vec<ImageFile>),
+}
+
+/// An image file of the user's.
+struct ImageFile {
+    /// Its path below the dropped folder.
+    path: String,
+    file: Blob,
+    label: u32,
 }
 
 impl Source {
@@ -145,7 +162,8 @@ impl Dataset {
         note: Option<String>,
     ) -> Self {
         let summary = DatasetSummary::without_digests(normalisation, classes, [train.len(), test.len()]);
-        Self { name: name.into(), summary, note, train, test }
+        let damaged = RefCell::new(DamagedImages::new(train.len() + test.len()));
+        Self { name: name.into(), summary, note, train, test, damaged }
     }
 
     fn of_cifar10(name: &str, images: [Source; 2]) -> Self {
@@ -167,9 +185,12 @@ impl Dataset {
         }
         let found = folder::contents(&listed)?;
         let note = Some(found.to_string());
-        let images = [found.train, found.test].map(|images| {
-            Source::Files(images.into_iter().map(|(file, label)| (blobs[file].clone(), label)).collect())
-        });
+        let image = |(file, label): (usize, u32)| ImageFile {
+            path: shown(&listed[file].path),
+            file: blobs[file].clone(),
+            label,
+        };
+        let images = [found.train, found.test].map(|images| Source::Files(images.into_iter().map(image).collect()));
         Ok(Self::new("the dropped folder", (found.classes, Normalisation::IMAGENET), images, note))
     }
 
@@ -193,16 +214,50 @@ impl Dataset {
     pub fn label(&self, split: Split, index: usize) -> u32 {
         match self.split(split) {
             Source::Memory(images) => images[index].1,
-            Source::Files(files) => files[index].1,
+            Source::Files(files) => files[index].label,
         }
     }
 
-    /// Returns the image at `index`, or `None` if its file is damaged.
+    /// Returns the image at `index`, or `None` if its file is damaged. The page is told of each damaged one.
     pub async fn image(&self, split: Split, index: usize) -> Option<Image> {
         match self.split(split) {
             Source::Memory(images) => Some(images[index].0.clone()),
-            Source::Files(files) => decode(&files[index].0).await,
+            Source::Files(files) => self.unless_damaged((split, index), &files[index], decode::decode).await,
         }
+    }
+
+    /// Checks that not too many images have turned out to be damaged.
+    ///
+    /// # Errors
+    /// If more than one in ten has.
+    pub fn check_damage(&self) -> Result<(), TooManyDamagedError> {
+        self.damaged.borrow().check()
+    }
+
+    /// Reads and decodes a file. Remembers it, and tells the page, if it is damaged.
+    async fn unless_damaged<T>(
+        &self,
+        (split, index): (Split, usize),
+        ImageFile { path, file, .. }: &ImageFile,
+        decode: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
+    ) -> Option<T> {
+        if self.damaged.borrow().contains(split, index) {
+            return None;
+        }
+        let decoded = match read(file).await {
+            Some(bytes) => decode(&bytes).map_err(|error| error.to_string()),
+            None => Err("the browser cannot read it".to_owned()),
+        };
+        let why = match decoded {
+            Ok(image) => return Some(image),
+            Err(why) => why,
+        };
+        let mut damaged = self.damaged.borrow_mut();
+        let is_new = damaged.add((split, index), path, &why);
+        if let Some(summary) = damaged.summary().filter(|_| is_new) {
+            report(&Report::Damaged(sentence(&summary)));
+        }
+        None
     }
 
     /// Copies the training images to `device`, if it is a GPU with enough memory.
@@ -217,7 +272,7 @@ impl Dataset {
     /// at the fraction of its size that `reduction` returns for its width and height.
     ///
     /// # Errors
-    /// If none can be decoded.
+    /// If none can be decoded, or too many are damaged.
     pub async fn decodable(
         &self,
         index: usize,
@@ -228,11 +283,15 @@ impl Dataset {
             let index = (index + offset) % images;
             let image = match &self.train {
                 Source::Memory(images) => Some((&images[index].0).into()),
-                Source::Files(files) => decode_reduced(&files[index].0, &reduction).await,
+                Source::Files(files) => {
+                    let decode = |bytes: &[u8]| decode::decode_reduced(bytes, &reduction);
+                    self.unless_damaged((Split::Train, index), &files[index], decode).await
+                }
             };
             if let Some(image) = image {
                 return Ok((index, image));
             }
+            self.check_damage()?;
         }
         Err(ImagesError::Undecodable)
     }
@@ -258,14 +317,6 @@ fn is_batch(path: &str) -> bool {
 async fn read(file: &Blob) -> Option<Vec<u8>> {
     let buffer = JsFuture::from(file.array_buffer()).await.ok()?;
     Some(Uint8Array::new(&buffer).to_vec())
-}
-
-async fn decode(file: &Blob) -> Option<Image> {
-    decode::decode(&read(file).await?).ok()
-}
-
-async fn decode_reduced(file: &Blob, reduction: impl Fn([usize; 2]) -> usize) -> Option<ReducedImage<'static>> {
-    decode::decode_reduced(&read(file).await?, reduction).ok()
 }
 
 /// Reads the first bytes of a file; `None` if the browser refuses.

@@ -114,10 +114,12 @@ pub fn Card(
         let epoch = epoch.get().map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
         format!("{}: {}{epoch}.", name.get(), state())
     });
-    let fallback = move || run.device.get()?.instead.map(|why| view! { <p class="note">{why}</p> });
     let problem = move || run.problem.get().map(|problem| view! { <p class="problem">{problem.message}</p> });
     let error = move || run.error.get().map(|error| view! { <div class="error" role="alert"><p>{error}</p></div> });
-    let images = move || Some(view! { <p class="note">{run.images.get()?.note?}</p> });
+    let note = |note: String| view! { <p class="note">{note}</p> };
+    let images = move || run.images.get()?.note.map(note);
+    let damaged = move || run.damaged.get().map(note);
+    let fallback = move || run.device.get()?.instead.map(note);
     view! {
         <article class="card" aria-label=move || name.get()>
             <header>
@@ -131,6 +133,7 @@ pub fn Card(
             {move || has_failed().then(|| continue_button(run))}
             {move || run.progress.get().map(progress_bar)}
             {images}
+            {damaged}
             <StatusTable events=run.events/>
             <p class="unseen" role="status">{move || announcement.get()}</p>
             {full.then(|| outputs(run))}

@@ -137,6 +137,8 @@ pub struct Run {
     pub device: RwSignal<Option<Device>>,
     /// The images, once they are read.
     pub images: RwSignal<Option<Images>>,
+    /// Which images have turned out to be damaged, for the user.
+    pub damaged: RwSignal<Option<String>>,
     /// Progress of the current long job.
     pub progress: RwSignal<Option<Progress>>,
     /// The computation of the loss landscape.
@@ -164,6 +166,7 @@ impl Run {
             state: RwSignal::new(State::Idle),
             device: RwSignal::new(None),
             images: RwSignal::new(None),
+            damaged: RwSignal::new(None),
             progress: RwSignal::new(None),
             landscape_job: RwSignal::new(LandscapeJob::Idle),
             error: RwSignal::new(None),
@@ -213,8 +216,14 @@ impl Run {
         self.events.clear();
         self.error.set(None);
         self.device.set(None);
-        self.images.set(None);
+        self.forget_images();
         self.state.set(State::Idle);
+    }
+
+    /// Forgets what is known of the images, because others are chosen.
+    pub fn forget_images(self) {
+        self.images.set(None);
+        self.damaged.set(None);
     }
 
     /// Trains from the latest checkpoint in a new worker.
@@ -377,11 +386,13 @@ impl Run {
             }
             Report::Images { name, classes, train, test, note } => {
                 self.progress.set(None);
+                self.damaged.set(None);
                 self.images.set(Some(Images { name, classes: classes.len(), train, test, note }));
                 if let State::Preparing { start, from_checkpoint } = self.state.get_untracked() {
                     self.train(start, from_checkpoint);
                 }
             }
+            Report::Damaged(images) => self.damaged.set(Some(images)),
             Report::Event(event) => self.on_event(*event),
             Report::Checkpoint { step } => {
                 if let Some(bytes) = attached.pop() {

@@ -147,7 +147,7 @@ impl Workspace {
         } else {
             let files = files.into_iter().map(|(path, file)| (path, file.into())).collect();
             self.data.source.set(Source::Files(files));
-            self.both.iter().for_each(|run| run.images.set(None));
+            self.both.iter().for_each(|run| run.forget_images());
         }
     }
 

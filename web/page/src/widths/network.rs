@@ -131,5 +131,6 @@ fn Gallery(viewer: Viewer) -> impl IntoView {
                 </button>
             })}
         </div>
+        <p class="note">{viewer.damaged}</p>
     }
 }

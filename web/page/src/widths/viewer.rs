@@ -115,6 +115,8 @@ pub struct Viewer {
     pub device: RwSignal<Option<String>>,
     /// Why the requested device is not used, if it is not.
     pub instead: RwSignal<Option<String>>,
+    /// Which images have turned out to be damaged, for the user.
+    pub damaged: RwSignal<Option<String>>,
     /// The network that is shown.
     pub network: RwSignal<Option<Arc<Network>>>,
     /// The picture that is shown.
@@ -148,6 +150,7 @@ impl Viewer {
             is_loaded: StoredValue::new(false),
             device: RwSignal::new(None),
             instead: RwSignal::new(None),
+            damaged: RwSignal::new(None),
             network: RwSignal::new(None),
             embedded: RwSignal::new(None),
             width: RwSignal::new(0),
@@ -186,6 +189,7 @@ impl Viewer {
 
     /// Loads the gallery's images, then the network that was shown before, or else the built-in one.
     fn load_images(self) {
+        self.damaged.set(None);
         self.begin("loading the images");
         spawn_local(async move {
             match self.data.request().await {
@@ -290,6 +294,7 @@ impl Viewer {
                 self.device.set(Some(device));
                 self.instead.set(instead);
             }
+            Report::Damaged(images) => self.damaged.set(Some(images)),
             Report::Progress(progress) => self.progress.set(Some(progress)),
             Report::Network { .. } => self.pending.set_value(Some(report)),
             Report::Gallery { .. } => self.on_gallery(report, &attached),
