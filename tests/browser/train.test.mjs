@@ -245,3 +245,13 @@ test("damaged images are named, and others take their place", async (t) => {
   await train.waitForState("failed", 120_000);
   assert.match(await train.card.getByRole("alert").textContent(), /5 of 40 images are damaged: replace these files/);
 });
+
+test("an evaluation shows its progress", async (t) => {
+  const { address } = await program.serve(t);
+  const page = await open(t, WITHOUT, link(address, { ...TINY, epochs: "1" }));
+  const train = new TrainPage(page);
+  await train.chooseFiles(await images.write(await program.folder(t), 1500, 500));
+  const isShown = train.card.getByLabel("evaluating the untrained network…").waitFor();
+  await train.button("Start").click();
+  await isShown;
+});

@@ -14,13 +14,13 @@ use slimclr_core::{
     command::Command,
     config::{Config, ConfigError},
     encoder::Encoder,
-    event::Event,
+    event::{Evaluating, Event},
     layout::MismatchError,
     method::{StepOptions, Trainer},
     precision::is_supported,
     train::{Run, Split},
 };
-use slimclr_protocol::{Job, Report};
+use slimclr_protocol::{Job, Progress, Report};
 use thiserror::Error;
 use wasm_bindgen_futures::spawn_local;
 
@@ -139,8 +139,11 @@ async fn report_events(run: Run<BrowserHost>, saved: Rc<RefCell<SavedFiles>>) {
     pin_mut!(events);
     while let Some(event) = events.next().await {
         match event {
-            // Not shown on the page.
-            Ok(Event::Evaluating(_)) => {}
+            Ok(Event::Evaluating(Evaluating { step, images, of })) => {
+                let network = if step == 0 { "the untrained network" } else { "the network" };
+                let progress = Progress { what: format!("evaluating {network}"), done: images, total: of };
+                report(&Report::Progress(progress));
+            }
             Ok(event) => {
                 if let (Event::Checkpoint { step }, Some(bytes)) = (&event, &saved.borrow().checkpoint) {
                     report_with(&Report::Checkpoint { step: *step }, &[bytes]);
