@@ -1,9 +1,16 @@
 //! Features of all images in a file: they may be larger than memory. The file of a run's checkpoint stays in its folder,
 //! so that evaluating again with other options needs no forward pass.
 
-use std::{env, fs::File, iter, ops::Range, path::PathBuf, rc::Rc};
+use std::{
+    env,
+    fs::File,
+    iter,
+    ops::Range,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::Dtype;
 use sha2::{Digest, Sha256};
@@ -80,8 +87,9 @@ impl FeatureCache {
                 (cache_folder().unwrap_or_else(env::temp_dir), advice)
             }
         };
-        let bytes = count(4 * (images.iter().sum::<usize>() * features.iter().sum::<usize>()) as u64);
-        let problem = format!("cannot write the features ({bytes}B) to {}: make room there{advice}", folder.display());
+        let bytes = 4 * (images.iter().sum::<usize>() * features.iter().sum::<usize>()) as u64;
+        let (size, place) = (count(bytes), folder.display());
+        let problem = format!("cannot write the features ({size}B) to {place}: make room there{advice}");
         create_folder(&folder)?;
         let (file, temporary) = if self.path.is_some() {
             sweep(&folder);
@@ -90,6 +98,9 @@ impl FeatureCache {
         } else {
             (tempfile::tempfile_in(&folder).context(problem.clone())?, None)
         };
+        if let Some(free) = free_bytes(&folder).filter(|free| *free < bytes) {
+            bail!("the features take {size}B, but {place} has only {}B free: make room there{advice}", count(free));
+        }
         let mut writer = FeatureWriter::new(file, images, features, problem.clone())?;
         compute(&mut writer)?;
         let finish = || {
@@ -102,6 +113,18 @@ impl FeatureCache {
         };
         Ok(self::features(finish().context(problem)?, device).expect("these tensors were just written"))
     }
+}
+
+/// Returns the bytes that the disk of a folder has free for the user; `None` if the system does not know.
+#[cfg(unix)]
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok().filter(|disk| disk.f_blocks > 0)?;
+    Some(disk.f_bavail * disk.f_frsize)
+}
+
+#[cfg(not(unix))]
+fn free_bytes(_: &Path) -> Option<u64> {
+    None
 }
 
 /// Writes features as they are computed.
@@ -286,6 +309,22 @@ mod tests {
         let other = FeatureCache { inputs: Sha256::new(), ..cache };
         assert!(other.read(&device).is_none());
         assert_eq!(folder.path().read_dir().unwrap().count(), 1, "a temporary file was left behind");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_disk_without_room_is_noticed_before_anything_is_computed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("features.safetensors");
+        let cache = FeatureCache { path: Some(path), inputs: Sha256::new() };
+        let images = [1 << 44, 1];
+        let refused = cache.write(images, &FEATURES, &Device::flex(), |_| unreachable!("nothing is computed"));
+        let error = refused.unwrap_err().to_string();
+        assert!(
+            error.starts_with("the features take 844 TB, but ") && error.contains("B free: make room there"),
+            "{error}"
+        );
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "a temporary file was left behind");
     }
 
     #[test]
