@@ -6,6 +6,7 @@
 mod atomic_file;
 mod cache_folder;
 mod command;
+mod counted_rows;
 mod data;
 mod device;
 mod experiment;

@@ -95,7 +95,11 @@ fn a_log_shows_how_far_a_run_is() {
     let output = slimclr(&["evaluate", &out, "--probe-epochs", "1"]);
     succeeds(&output);
     let log = stderr(&output);
-    for line in ["computing features: 44 images", "training the linear probes", "computing ridge regression and kNN"] {
+    for line in [
+        "computing features: 44 images",
+        "training the linear probes: 160 feature vectors",
+        "computing ridge regression and kNN: 480 feature vectors",
+    ] {
         assert!(log.lines().any(|found| found == line), "'{line}' is not in: {log}");
     }
 }

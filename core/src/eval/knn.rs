@@ -23,6 +23,11 @@ const BANK_AT_ONCE: usize = 8192;
 /// Queries per transfer of similarities to the host: 8 MB.
 const QUERIES_AT_ONCE: usize = 256;
 
+/// Returns how often [`nearest`] reads the bank for this many queries.
+pub fn passes(queries: usize) -> usize {
+    queries.div_ceil(QUERIES_PER_PASS)
+}
+
 /// A training image near a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Neighbour {

@@ -151,6 +151,9 @@ pub async fn probe(
                 probe.step(&batch, &labels, rate);
             }
         }
+        // Waits for the device, which may be far behind the rows that are read.
+        let [_, bias] = &switchable.layers[0].values;
+        bias.clone().into_data_async().await?;
     }
     Ok(Probed { switchable: switchable.accuracies(test).await?, slimmable: slimmable.accuracies(test).await? })
 }

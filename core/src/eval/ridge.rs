@@ -20,6 +20,9 @@ use super::{
 /// The default ridge: large enough for nearly dependent features, too small to affect the others.
 pub const LAMBDA: f64 = 1e-3;
 
+/// How often [`ridge`] reads the training features: for their mean, then for their products.
+pub const PASSES: usize = 2;
+
 /// Images whose products are summed on the device, in its precision. The host adds these sums in 64 bits.
 const CHUNK: usize = 4096;
 

@@ -10,10 +10,10 @@ use slimclr_core::{
     config::Config,
     encoder::Encoder,
     eval::{
-        ProbeAccuracy,
+        Accuracy, ProbeAccuracy,
         features::{Extractor, Features},
-        knn::knn,
-        probe::{ProbeConfig, probe},
+        knn::{self, knn},
+        probe::{ProbeConfig, Probed, probe},
         rankme::rankme,
         ridge::{self, RidgeError, ridge},
     },
@@ -25,10 +25,12 @@ use slimclr_core::{
     profile::profile,
     schedule::Decay,
     train::{Host, Split, TrainError, view_measures},
+    width::Widths,
 };
 use slimclr_report::Neighbours;
 
 use crate::{
+    counted_rows::counted,
     data::{
         Dataset,
         loader::{LoadError, Loader},
@@ -280,37 +282,33 @@ fn evaluate(
         && loader.images().summary().classes.len() == trained.config.outputs;
     let [top1, top5] = [|it: ProbeAccuracy| it.top1.fraction, |it: ProbeAccuracy| it.top5.fraction];
     let no_accuracy = NoAccuracy::of(loader.images().summary().has_labels(), &bank[0].labels, &test[0].labels);
-    let progress = Progress::spinner("comparing augmented views");
     block_on(async {
+        let progress = Progress::spinner("comparing augmented views");
         let views = view_measures(&mut loader, &encoder, &mut parameters, device).await?;
-        let probed = match no_accuracy {
+        progress.begin("computing the effective rank");
+        let mut ranks = Vec::with_capacity(bank.len());
+        for bank in &bank {
+            ranks.push(rankme(&*bank.values).await?);
+        }
+        drop(progress);
+        let accuracies = match no_accuracy {
             Some(_) => None,
-            None => {
-                progress.begin("training the linear probes");
-                Some(probe(&bank, &test, widths, &probes.linear, config.seed).await?)
-            }
+            None => Some((
+                train_probes(&bank, &test, widths, &probes.linear, config.seed).await?,
+                knn_and_ridge(&bank, &test, widths, config.knn, probes.lambda).await?,
+            )),
         };
-        progress.begin("computing ridge regression and kNN");
         let mut evaluations = Vec::new();
         for (index, (bank, test)) in bank.iter().zip(&test).enumerate() {
-            let width = widths.get(index);
-            let rankme = Some(rankme(&*bank.values).await?);
+            let (width, rankme) = (widths.get(index), Some(ranks[index]));
             let mut evaluated =
                 Evaluated { step, epoch, width, no_accuracy, rankme, views: views[index], ..Evaluated::default() };
-            if let Some(probed) = &probed {
-                let accuracy = knn(bank, test, config.knn).await?;
+            if let Some((probed, knn_and_ridge)) = &accuracies {
+                let (knn, ridge) = knn_and_ridge[index];
                 let (switchable, slimmable) = (probed.switchable[index], probed.slimmable[index]);
                 if switchable.is_none() || slimmable.is_none() {
                     warn(&format!("a linear probe of width {width} has diverged: try a lower --probe-rate"));
                 }
-                let ridge = match ridge(bank, test, probes.lambda).await {
-                    Ok(accuracy) => Some(accuracy),
-                    Err(error @ RidgeError::Indefinite { .. }) => {
-                        warn(&format!("width {width}: {error}"));
-                        None
-                    }
-                    Err(error) => return Err(error.into()),
-                };
                 let mut pass = Forward::new(&mut parameters, index, Mode::Eval);
                 let classifier = if has_these_classes {
                     ProbeAccuracy::of(test, |x| pass.classify(&encoder, x)).await?
@@ -318,8 +316,8 @@ fn evaluate(
                     None
                 };
                 evaluated = Evaluated {
-                    knn: Some(accuracy.fraction),
-                    knn_standard_error: Some(accuracy.standard_error),
+                    knn: Some(knn.fraction),
+                    knn_standard_error: Some(knn.standard_error),
                     measured_on: Some(MeasuredOn {
                         test_images: test.labels.len(),
                         training_images: bank.labels.len(),
@@ -341,8 +339,46 @@ fn evaluate(
             evaluations.push(Event::Evaluated(evaluated));
         }
         let widths: Vec<f64> = widths.iter().collect();
+        let (bank, _progress) = counted(&bank, 1, "finding nearest neighbours");
         anyhow::Ok((evaluations, neighbours(loader.images(), &widths, &bank, &test).await?))
     })
+}
+
+/// Trains the linear probes of all widths and scores them.
+async fn train_probes(
+    bank: &[Features],
+    test: &[Features],
+    widths: &Widths,
+    config: &ProbeConfig,
+    seed: u64,
+) -> Result<Probed> {
+    let (bank, _progress) = counted(bank, config.epochs as usize, "training the linear probes");
+    Ok(probe(&bank, test, widths, config, seed).await?)
+}
+
+/// Computes each width's accuracy of kNN with `neighbours` and, where it has a solution, of ridge regression.
+async fn knn_and_ridge(
+    bank: &[Features],
+    test: &[Features],
+    widths: &Widths,
+    neighbours: usize,
+    lambda: f64,
+) -> Result<Vec<(Accuracy, Option<ProbeAccuracy>)>> {
+    let readings = knn::passes(test[0].labels.len()) + ridge::PASSES;
+    let (bank, _progress) = counted(bank, readings, "computing ridge regression and kNN");
+    let mut accuracies = Vec::with_capacity(bank.len());
+    for ((bank, test), width) in bank.iter().zip(test).zip(widths.iter()) {
+        let ridge = match ridge(bank, test, lambda).await {
+            Ok(accuracy) => Some(accuracy),
+            Err(error @ RidgeError::Indefinite { .. }) => {
+                warn(&format!("width {width}: {error}"));
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        accuracies.push((knn(bank, test, neighbours).await?, ridge));
+    }
+    Ok(accuracies)
 }
 
 /// Computes the features of the training and test images at every width, widest first, and writes them to `cache`.

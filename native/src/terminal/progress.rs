@@ -61,7 +61,7 @@ pub struct Progress {
 impl Progress {
     /// Shows a task of `count` parts, which `things` names.
     pub fn new(count: u64, things: &'static str, task: &str) -> Self {
-        let template = format!("{{bar:24}} {{pos}}/{{len}} {things}  {{eta}} left  {{msg}}");
+        let template = format!("{{bar:24}} {{human_pos}}/{{human_len}} {things}  {{eta}} left  {{msg}}");
         let line = move |bar: &ProgressBar| {
             format!("{}: {}{}", bar.message(), parts(bar.position(), count, things), time_left(bar.eta()))
         };
