@@ -31,10 +31,8 @@ const LONGEST: u64 = 1 << 30;
 /// # Errors
 /// If `root` cannot be listed, or there is nothing to train on.
 pub fn scan(root: &Path) -> Result<Dataset> {
-    let progress = Progress::spinner("looking at the images");
-    let files = list(root);
-    drop(progress);
-    let (name, (files, stamps)) = (shown_path(root), files?);
+    let name = shown_path(root);
+    let (files, stamps) = list(root, &Progress::counter("found", "looking at the images"))?;
     let found: Contents = contents(&files).map_err(|error| anyhow!("{name}: {error}"))?;
     terminal::note(&found.to_string());
     let images = |images: &[(usize, u32)]| {
@@ -73,21 +71,26 @@ pub fn is_gone(root: &Path) -> bool {
     fs::read_dir(root).map_or(true, |mut entries| entries.next().is_none())
 }
 
-/// Lists all files below `root` that are not ignored, and their stamps.
+/// Lists all files below `root` that are not ignored, and their stamps. `found` counts the images among them.
 ///
 /// # Errors
 /// If `root` cannot be listed.
-fn list(root: &Path) -> Result<(Vec<folder::File>, Vec<Stamp>)> {
+fn list(root: &Path, found: &Progress) -> Result<(Vec<folder::File>, Vec<Stamp>)> {
     fs::read_dir(root).with_context(|| format!("cannot list {}", shown_path(root)))?;
     let known = Listing::read(root);
-    let files = list_below(root, &[], &known, &[]);
+    let files = list_below(root, &[], (&known, found), &[]);
     known.update(files.iter().map(|(file, stamp)| (file.path.as_slice(), *stamp, &file.look)));
     Ok(files.into_iter().unzip())
 }
 
 /// Lists the files below a folder on all cores. `name` is its path relative to the root, and `links` are the folders that
 /// links on this path lead to.
-fn list_below(folder: &Path, name: &[u8], known: &Listing, links: &[PathBuf]) -> Vec<(folder::File, Stamp)> {
+fn list_below(
+    folder: &Path,
+    name: &[u8],
+    (known, found): (&Listing, &Progress),
+    links: &[PathBuf],
+) -> Vec<(folder::File, Stamp)> {
     let listed = |path: Vec<u8>, stamp: Stamp, look| (folder::File { path, size: stamp.size, look }, stamp);
     let Ok(mut entries) = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>) else {
         return vec![listed(name.to_vec(), Stamp::default(), Look::Unopened)];
@@ -109,12 +112,13 @@ fn list_below(folder: &Path, name: &[u8], known: &Listing, links: &[PathBuf]) ->
         return vec![listed(name.to_vec(), Stamp::default(), Look::EmptyFolder)];
     }
     let of_entry = |(path, name, kind): (PathBuf, Vec<u8>, Kind)| match kind {
-        Kind::Folder => list_below(&path, &name, known, links),
-        Kind::Linked(target) => list_below(&path, &name, known, &[links, &[target]].concat()),
+        Kind::Folder => list_below(&path, &name, (known, found), links),
+        Kind::Linked(target) => list_below(&path, &name, (known, found), &[links, &[target]].concat()),
         Kind::File => {
             let stamp = fs::metadata(&path).as_ref().map(Stamp::from).unwrap_or_default();
             let look = || look_at(&path, &name, stamp.size).unwrap_or(Look::Unopened);
             let look = known.look(&name, stamp).cloned().unwrap_or_else(look);
+            found.inc(usize::from(look == Look::Image));
             vec![listed(name, stamp, look)]
         }
         Kind::Other(look) => vec![listed(name, Stamp::default(), look)],
@@ -220,7 +224,9 @@ mod tests {
         symlink("../elsewhere2", folder.path().join("elsewhere/there")).unwrap();
         fs::create_dir(folder.path().join("elsewhere2")).unwrap();
         symlink("../elsewhere", folder.path().join("elsewhere2/back")).unwrap();
-        let (files, _) = list(&root).unwrap();
+        let progress = Progress::counter("found", "looking at the images");
+        let (files, _) = list(&root, &progress).unwrap();
+        assert_eq!(progress.bar().position(), 2);
         let found: Vec<(String, Look)> = files.iter().map(|file| (shown(&file.path), file.look.clone())).collect();
         let expected = [
             ("caf\u{fffd}/1.png", Look::Image),

@@ -69,7 +69,14 @@ impl Progress {
         Self::show(Some(count), &template, task, line)
     }
 
-    /// Shows a task without a known number of parts.
+    /// Shows a task that finds parts, of which it does not know how many there are; `things` names them.
+    pub fn counter(things: &'static str, task: &str) -> Self {
+        let line = move |bar: &ProgressBar| format!("{}: {} {things}", bar.message(), HumanCount(bar.position()));
+        note_unless_on_terminal(task);
+        Self::show(None, &format!("{{spinner}} {{msg}}: {{human_pos}} {things}"), task, line)
+    }
+
+    /// Shows a task without parts that can be counted.
     pub fn spinner(task: &str) -> Self {
         let line = |bar: &ProgressBar| format!("{}: {} so far", bar.message(), HumanDuration(bar.elapsed()));
         note_unless_on_terminal(task);
