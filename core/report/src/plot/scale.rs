@@ -123,8 +123,9 @@ struct Step125(i32);
 
 impl Step125 {
     fn value(self) -> f64 {
-        // Parsed, because a product of powers is not always the float nearest to the decimal.
-        format!("{}e{}", self.mantissa(), self.exponent()).parse().expect("digits and an exponent")
+        let (mantissa, power) = (f64::from(self.mantissa()), 10_f64.powi(self.exponent().abs()));
+        // Up to 1e22 the power is exact, and so the result is the float nearest to the decimal; 1e-2 is not exact.
+        if self.exponent() < 0 { mantissa / power } else { mantissa * power }
     }
 
     fn mantissa(self) -> i32 {
@@ -208,6 +209,15 @@ mod tests {
         let long = Scale::logarithmic([1e-30, 1e30]).unwrap();
         assert!(long.ticks.len() <= 8, "{:?}", labels(&long));
         assert_eq!(long.position(0.0), None);
+    }
+
+    #[test]
+    fn steps_are_the_floats_nearest_to_their_decimals() {
+        for n in -66..=66 {
+            let step = Step125(n);
+            let decimal: f64 = format!("{}e{}", step.mantissa(), step.exponent()).parse().unwrap();
+            assert_eq!(step.value(), decimal, "{decimal}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub fn RangeInput(
             <span>{label}</span>
             <input
                 type="range" min=min max=max step=step prop:value=move || value.get().to_string() aria-valuetext=text
-                on:input:target=move |event| if let Ok(to) = event.target().value().parse() { value.set(to) }
+                on:input:target=move |event| value.set(event.target().value_as_number())
             />
             <output>{text}</output>
         </label>

@@ -3,6 +3,7 @@
 use serde_json::{Map, Number, Value};
 use slimclr_protocol::DeviceChoice;
 use slimclr_run::{config::Config, config::ConfigError, method::MethodKind};
+use wasm_bindgen::JsValue;
 
 use crate::address;
 
@@ -187,7 +188,9 @@ fn number(text: &str) -> Option<Value> {
     let text = text.trim();
     let number = match text.parse::<u64>() {
         Ok(whole) => Number::from(whole),
-        Err(_) => Number::from_f64(text.parse().ok()?)?,
+        Err(_) if text.is_empty() => return None,
+        // By the browser, because Rust's tables for it are large.
+        Err(_) => Number::from_f64(JsValue::from_str(text).unchecked_into_f64())?,
     };
     Some(Value::Number(number))
 }

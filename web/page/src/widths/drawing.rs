@@ -86,7 +86,7 @@ pub fn Drawing(viewer: Viewer) -> impl IntoView {
                 <label class="range-input"><span>"Brush size"</span>
                     <input
                         type="range" min="4" max="64" step="4" prop:value=move || size.get().to_string()
-                        on:input:target=move |event| if let Ok(to) = event.target().value().parse() { size.set(to) }
+                        on:input:target=move |event| size.set(event.target().value_as_number())
                     />
                 </label>
                 <p class="actions">

@@ -32,7 +32,7 @@ pub fn WidthsPage() -> impl IntoView {
     let read = move |options: &Options| {
         set_if_changed(device, device_of(options));
         set_if_changed(sample, option(options, "sample").unwrap_or(0));
-        set_if_changed(named_width, option::<f64>(options, "width"));
+        set_if_changed(named_width, option::<String>(options, "width"));
     };
     options.with_untracked(read);
 
@@ -42,7 +42,7 @@ pub fn WidthsPage() -> impl IntoView {
     Effect::new(move || {
         let index = viewer.network.with(|network| {
             let named = named_width.get()?;
-            network.as_ref()?.profile.iter().position(|cost| cost.width == named)
+            network.as_ref()?.profile.iter().position(|cost| cost.width.to_string() == named)
         });
         if let Some(index) = index {
             set_if_changed(viewer.width, index);
