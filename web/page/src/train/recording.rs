@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::{card::StatusTable, playback::Playback};
+use super::{card::StatusTable, playback::Playback, run_events::RunEvents};
 
 /// The slider and the recordings' status.
 #[component]
@@ -19,6 +19,14 @@ pub fn Recording(
     };
     let toggle = move |_| if playback.is_playing.get_untracked() { playback.pause() } else { playback.play() };
     let kind = move || if playback.is_live.get() { "Live from the server" } else { "Recording" };
+    let card = move |events: RunEvents| {
+        view! {
+            <article class="card">
+                <header><h3>{events.name}</h3><span class="state">{kind}</span></header>
+                <StatusTable events/>
+            </article>
+        }
+    };
     view! {
         <div class="transport" role="group" aria-label=kind>
             <button type="button" class="main" on:click=toggle>
@@ -41,12 +49,7 @@ pub fn Recording(
             <button type="button" on:click=move |_| playback.close()>"Close"</button>
         </div>
         <div class="cards">
-            <For each=move || playback.recordings.get() key=|events| events.name let:events>
-                <article class="card">
-                    <header><h3>{events.name}</h3><span class="state">{kind}</span></header>
-                    <StatusTable events/>
-                </article>
-            </For>
+            {move || playback.recordings.get().into_iter().map(card).collect_view()}
         </div>
     }
 }

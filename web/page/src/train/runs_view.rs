@@ -120,6 +120,7 @@ fn training(workspace: Workspace, full: bool) -> impl IntoView {
         (false, true, true) => "Start again",
         (false, true, false) => "Resume",
     };
+    let [first, second] = workspace.both;
     let is_single = Signal::derive(move || !workspace.compares.get());
     view! {
         <div class="transport" role="group" aria-label="Training">
@@ -134,9 +135,8 @@ fn training(workspace: Workspace, full: bool) -> impl IntoView {
             {loading(expect_context())}
         </div>
         <div class="cards">
-            <For each=move || workspace.runs() key=|run| run.state let:run>
-                <Card run is_single full/>
-            </For>
+            <Card run=first is_single full/>
+            {move || workspace.compares.get().then(|| view! { <Card run=second is_single full/> })}
         </div>
     }
 }
