@@ -298,6 +298,34 @@ mod tests {
         }
     }
 
+    /// A change of these values makes recorded runs irreproducible.
+    #[test]
+    fn views_of_every_method_are_pinned() {
+        let pixels = |image: usize| (0..3 * 60 * 50).map(|i| (i * 37 + image * 101) as u8).collect();
+        let images: Vec<_> = (0..5).map(|image| (Image::new(60, 50, pixels(image)).unwrap(), image as u32)).collect();
+        let hash = |method| {
+            let config = Config { method, image_size: 40, batch: 2, seed: 9, ..Config::mini() };
+            let sampler = Sampler::new(&config, Normalisation::CIFAR10);
+            let views = sampler.views(&mut Augmenter::new(), &images, 3).unwrap().views.into_iter();
+            let pixels = views.flat_map(|views| match views {
+                HostViews::Finished(pixels) => pixels,
+                HostViews::Cropped(_) => panic!("these views are finished"),
+            });
+            // FNV-1a of the bits.
+            pixels.fold(0xcbf2_9ce4_8422_2325, |hash: u64, value| {
+                (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0100_0000_01b3)
+            })
+        };
+        let methods = [MethodKind::Mocov2, MethodKind::Mocov3, MethodKind::Simclr, MethodKind::Supervised];
+        let expected = [
+            4_264_128_779_416_892_492,
+            3_894_088_272_565_982_368,
+            16_330_579_063_151_774_874,
+            15_823_760_893_701_799_452,
+        ];
+        assert_eq!(methods.map(hash), expected);
+    }
+
     #[test]
     fn an_image_is_reduced_for_the_smaller_of_its_crops() {
         let sampler = Sampler::new(&Config { image_size: 224, ..Config::mini() }, Normalisation::IMAGENET);
