@@ -22,7 +22,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     let mut augmenter = Augmenter::new();
     for step in 0..schedule.steps {
         let views = sampler.views(&mut augmenter, &images, step)?;
-        let batch = Batch::from_host(views, config.image_size, &device);
+        let batch = Batch::from_host(views, &device);
         let outcome = trainer.step(batch, schedule.plan(step));
         let losses: Vec<f32> = Tensor::<1>::cat(outcome.losses, 0).into_data().iter().collect();
         println!("step {step}: losses of the trained widths {losses:.2?}");

@@ -61,10 +61,10 @@ impl Host for GeneratedImages {
 
     async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, Infallible> {
         let images = (0..self.config.batch).map(|image| image + step as usize);
-        let view = |shift| images.clone().flat_map(|image| self.pixels(image + shift)).collect();
-        let views = [0, 1].map(|shift| HostViews::Finished(view(shift))).into();
-        let views = HostBatch { views, labels: vec![0; self.config.batch] };
-        Ok(Batch::from_host(views, self.config.image_size, device))
+        let pixels = |shift| images.clone().flat_map(|image| self.pixels(image + shift)).collect();
+        let view = |shift| HostViews::Finished { pixels: pixels(shift), size: self.config.image_size };
+        let views = HostBatch { views: [0, 1].map(view).into(), labels: vec![0; self.config.batch] };
+        Ok(Batch::from_host(views, device))
     }
 
     fn evaluated(&self, _: Split) -> usize {

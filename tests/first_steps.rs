@@ -23,7 +23,7 @@ fn images() -> Vec<(Image, u32)> {
 fn batch(config: &Config, images: &[(Image, u32)], step: u64) -> Batch {
     let sampler = Sampler::new(config, Normalisation::CIFAR10);
     let views = sampler.views(&mut Augmenter::new(), images, step).unwrap();
-    Batch::from_host(views, config.image_size, &Device::flex())
+    Batch::from_host(views, &Device::flex())
 }
 
 fn norm<const D: usize>(tensor: &Tensor<D>) -> f64 {

@@ -116,10 +116,11 @@ fn cropped_views_take_one_launch_or_three() {
         let effects = Effects { sigma, ..Effects::default() };
         let views = CroppedViews {
             pixels: vec![100; 2 * 3 * size * size],
+            size,
             effects: vec![Effects::default(), effects],
             normalisation: Normalisation::CIFAR10,
         };
-        let (launched, _) = launches(|| finish(views, size, &device));
+        let (launched, _) = launches(|| finish(views, &device));
         assert_eq!(launched, expected);
     }
 }

@@ -166,7 +166,7 @@ fn views_made_on_the_device_agree_with_the_cpu() {
         let (_, batch) = sampler.batch(5, images.len());
         assert!(made.labels.into_data().iter::<u32>().eq(batch.iter().copied()));
         let batch = HostBatch { views: host_views(&sampler, &images, Finish::Host), labels: batch };
-        let expected = Batch::from_host(batch, size, &Device::flex());
+        let expected = Batch::from_host(batch, &Device::flex());
         let difference = largest(&differences(&made.views, &expected.views));
         assert!(difference < 1e-4, "{method:?} at {size} pixels: {difference}");
     }
@@ -183,7 +183,7 @@ fn cropped_views_finished_on_the_device_agree_with_the_cpu() {
             let sampler = sampler((method, size), count);
             let views = |finish, device: &Device| {
                 let views = host_views(&sampler, &images[..count], finish);
-                Batch::from_host(HostBatch { views, labels: vec![0; count] }, size, device).views
+                Batch::from_host(HostBatch { views, labels: vec![0; count] }, device).views
             };
             let made = views(Finish::Device, &device);
             let difference = largest(&differences(&made, &views(Finish::Device, &Device::flex())));
@@ -203,7 +203,7 @@ fn cropped_views_have_a_quarter_of_the_bytes() {
     let bytes = |finish| {
         let views = host_views(&sampler, &pictures(), finish).into_iter();
         let of_view = |views| match views {
-            HostViews::Finished(values) => size_of_val(&values[..]),
+            HostViews::Finished { pixels, .. } => size_of_val(&pixels[..]),
             HostViews::Cropped(CroppedViews { pixels, .. }) => pixels.len(),
         };
         views.map(of_view).sum::<usize>()

@@ -2,12 +2,12 @@
 
 use slimclr_run::normalisation::Normalisation;
 
-use crate::augment::plan::Effects;
+use crate::augment::{ViewPlan, plan::Effects};
 
 /// Views of a batch of images, for a training step.
 #[derive(Debug, Clone)]
 pub struct HostBatch {
-    /// The method's views of all images.
+    /// The method's views of all images ([`views`](crate::augment::views)). They may differ in size.
     pub views: Vec<HostViews>,
     /// The class of each image.
     pub labels: Vec<u32>,
@@ -16,8 +16,13 @@ pub struct HostBatch {
 /// One view of each image of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HostViews {
-    /// Finished views, `[batch, 3, size, size]`.
-    Finished(Vec<f32>),
+    /// Finished views.
+    Finished {
+        /// Normalised pixels, `[batch, 3, size, size]`.
+        pixels: Vec<f32>,
+        /// Side of the views.
+        size: usize,
+    },
     /// Cropped views, which the device finishes.
     Cropped(CroppedViews),
 }
@@ -27,9 +32,22 @@ pub enum HostViews {
 pub struct CroppedViews {
     /// RGB pixels, `[batch, size, size, 3]`.
     pub pixels: Vec<u8>,
+    /// Side of the views.
+    pub size: usize,
     /// What each view still needs.
     pub effects: Vec<Effects>,
     /// The normalisation of the finished views.
+    pub normalisation: Normalisation,
+}
+
+/// One view of each image of a batch, to be made by a device that holds the images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedViews {
+    /// For each view the index of its image, and its random choices.
+    pub plans: Vec<(u32, ViewPlan)>,
+    /// Side of the views.
+    pub size: usize,
+    /// The normalisation of the views.
     pub normalisation: Normalisation,
 }
 
@@ -43,17 +61,21 @@ pub enum Slot<'a> {
 }
 
 impl HostViews {
-    /// Splits the views, `size` pixels wide, into those of the images.
-    pub fn slots(&mut self, size: usize) -> Vec<Slot<'_>> {
-        let values = 3 * size * size;
+    /// Splits the views into those of the images.
+    pub fn slots(&mut self) -> Vec<Slot<'_>> {
         match self {
-            Self::Finished(views) => views.chunks_exact_mut(values).map(Slot::Finished).collect(),
-            Self::Cropped(CroppedViews { pixels, effects, .. }) => {
+            Self::Finished { pixels, size } => pixels.chunks_exact_mut(values(*size)).map(Slot::Finished).collect(),
+            Self::Cropped(CroppedViews { pixels, size, effects, .. }) => {
                 let slot = |(pixels, effects)| Slot::Cropped(pixels, effects);
-                pixels.chunks_exact_mut(values).zip(effects).map(slot).collect()
+                pixels.chunks_exact_mut(values(*size)).zip(effects).map(slot).collect()
             }
         }
     }
+}
+
+/// Returns the number of values of a view with this side.
+pub(crate) fn values(size: usize) -> usize {
+    3 * size * size
 }
 
 /// Two augmented views of each of some images, for an evaluation.
@@ -68,7 +90,7 @@ pub struct ViewPairs {
 impl ViewPairs {
     /// Returns the number of images.
     pub fn images(&self) -> usize {
-        self.pixels[0].len() / (3 * self.size * self.size)
+        self.pixels[0].len() / values(self.size)
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use slimclr_run::{config::Config, normalisation::Normalisation};
 
 use crate::{
-    augment::{AugmentConfig, AugmentError, Augmenter, ViewPlan, epoch_order, plan::Effects, view_rng, views},
-    batch::{CroppedViews, HostBatch, HostViews, LabelledImages, Slot, ViewPairs},
+    augment::{AugmentError, Augmenter, ViewPlan, ViewRecipe, epoch_order, plan::Effects, view_rng, views},
+    batch::{CroppedViews, HostBatch, HostViews, LabelledImages, PlannedViews, Slot, ViewPairs, values},
     image::Image,
     reduced::ReducedImage,
     shards::ShardOrder,
@@ -16,8 +16,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Sampler {
     /// One recipe for each view of an image.
-    recipes: Vec<AugmentConfig>,
+    recipes: Vec<ViewRecipe>,
     normalisation: Normalisation,
+    /// Side of the full-size views, in pixels.
     size: usize,
     batch: usize,
     seed: u64,
@@ -52,7 +53,7 @@ impl Sampler {
     /// Creates the sampler of the run that `config` describes, on images of this normalisation.
     pub fn new(config: &Config, normalisation: Normalisation) -> Self {
         Self {
-            recipes: views(config.method, normalisation, config.image_size),
+            recipes: views(config, normalisation),
             normalisation,
             size: config.image_size,
             batch: config.batch,
@@ -65,11 +66,6 @@ impl Sampler {
     /// Draws from images in shards, in their order.
     pub fn with_shards(self, shards: ShardOrder) -> Self {
         Self { shards: Some(shards), ..self }
-    }
-
-    /// Returns the side of the views, in pixels.
-    pub fn size(&self) -> usize {
-        self.size
     }
 
     /// Returns the epoch of `step`, and the indices of its batch among `images` training images.
@@ -93,50 +89,49 @@ impl Sampler {
         self.shards.as_ref().map(|shards| shards.streams(self.seed, epoch, place)).unwrap_or_default()
     }
 
-    /// Plans each view of a batch's images, of `[width, height]` pixels each: the image's index and the random choices
-    /// of its view. A device that holds the images makes the views from the plans.
-    pub fn plans(&self, (epoch, batch): (u64, &[u32]), size: [usize; 2]) -> Vec<Vec<(u32, ViewPlan)>> {
-        let of_view = |number| batch.iter().map(|index| (*index, self.plan((epoch, *index), number, size))).collect();
-        (0..self.recipes.len()).map(of_view).collect()
+    /// Plans each view of a batch's images, of `[width, height]` pixels each. A device that holds the images makes the
+    /// views from the plans.
+    pub fn plans(&self, (epoch, batch): (u64, &[u32]), size: [usize; 2]) -> Vec<PlannedViews> {
+        let planned = |(number, recipe): (usize, &ViewRecipe)| PlannedViews {
+            plans: batch.iter().map(|index| (*index, self.plan((epoch, *index), number, size))).collect(),
+            size: recipe.size,
+            normalisation: self.normalisation,
+        };
+        self.recipes.iter().enumerate().map(planned).collect()
     }
 
     /// Plans a view of the image at `index`, of `[width, height]` pixels.
     fn plan(&self, (epoch, index): (u64, u32), number: usize, size: [usize; 2]) -> ViewPlan {
         let mut rng = view_rng(self.seed, epoch, u64::from(index), number as u64);
-        ViewPlan::draw(&self.recipes[number], size, &mut rng)
+        ViewPlan::draw(&self.recipes[number].augment, size, &mut rng)
     }
 
     /// Returns by how much the image at `index`, of `[width, height]` pixels, may be reduced before its views are made:
     /// every crop keeps at least the pixels of its view.
     pub fn reduction(&self, (epoch, index): (u64, u32), size: [usize; 2]) -> usize {
-        let of_view = |number| self.plan((epoch, index), number, size).reduction(self.size);
+        let of_view = |number: usize| self.plan((epoch, index), number, size).reduction(self.recipes[number].size);
         (0..self.recipes.len()).map(of_view).min().unwrap_or(1)
-    }
-
-    /// Returns the normalisation of the views.
-    pub fn normalisation(&self) -> Normalisation {
-        self.normalisation
     }
 
     /// Allocates the views of a batch.
     pub fn buffers(&self, finish: Finish) -> Vec<HostViews> {
-        let values = self.batch * self.pixels();
-        let views = match finish {
-            Finish::Host => HostViews::Finished(vec![0.0; values]),
+        let of_size = |size| match finish {
+            Finish::Host => HostViews::Finished { pixels: vec![0.0; self.batch * values(size)], size },
             Finish::Device => HostViews::Cropped(CroppedViews {
-                pixels: vec![0; values],
+                pixels: vec![0; self.batch * values(size)],
+                size,
                 effects: vec![Effects::default(); self.batch],
                 normalisation: self.normalisation,
             }),
         };
-        vec![views; self.recipes.len()]
+        self.recipes.iter().map(|recipe| of_size(recipe.size)).collect()
     }
 
     /// Splits the views into each image's slots, so that an image is decoded only once.
     pub fn slots<'a>(&self, views: &'a mut [HostViews]) -> Vec<Vec<Slot<'a>>> {
         let mut slots: Vec<Vec<Slot>> = (0..self.batch).map(|_| Vec::new()).collect();
         for view in views {
-            for (slots, slot) in slots.iter_mut().zip(view.slots(self.size)) {
+            for (slots, slot) in slots.iter_mut().zip(view.slots()) {
                 slots.push(slot);
             }
         }
@@ -174,11 +169,11 @@ impl Sampler {
     ) -> Result<(), AugmentError> {
         image.check()?;
         for (number, slot) in slots.into_iter().enumerate() {
-            let plan = self.plan((epoch, index), number, image.size);
+            let (plan, size) = (self.plan((epoch, index), number, image.size), self.recipes[number].size);
             match slot {
-                Slot::Finished(view) => augmenter.planned(image, &plan, self.size, &self.normalisation, view),
+                Slot::Finished(view) => augmenter.planned(image, &plan, size, &self.normalisation, view),
                 Slot::Cropped(view, effects) => {
-                    augmenter.cropped(image, &plan, self.size, view);
+                    augmenter.cropped(image, &plan, size, view);
                     *effects = plan.effects;
                 }
             }
@@ -191,22 +186,23 @@ impl Sampler {
     /// # Errors
     /// If the image is empty.
     pub fn centre(&self, augmenter: &mut Augmenter, image: &Image) -> Result<Vec<f32>, AugmentError> {
-        let mut pixels = vec![0.0; self.pixels()];
+        let mut pixels = vec![0.0; values(self.size)];
         augmenter.centre(image, self.size, &self.normalisation, &mut pixels)?;
         Ok(pixels)
     }
 
-    /// Makes two views of the image at `index`, `[3, size, size]` each, for evaluation: by the training recipes, and the
-    /// same ones at every evaluation.
+    /// Makes two views of the image at `index`, `[3, size, size]` each, for evaluation: by the first two training recipes
+    /// of full-size views, and the same ones at every evaluation.
     ///
     /// # Errors
     /// If the image is empty.
     pub fn pair(&self, augmenter: &mut Augmenter, image: &Image, index: usize) -> Result<[Vec<f32>; 2], AugmentError> {
-        let mut pair = [(); 2].map(|()| vec![0.0; self.pixels()]);
-        // Supervised training has one recipe.
-        for ((view, recipe), number) in pair.iter_mut().zip(self.recipes.iter().cycle()).zip(0..) {
+        let mut pair = [(); 2].map(|()| vec![0.0; values(self.size)]);
+        // Some methods have one recipe.
+        let recipes = self.recipes.iter().filter(|recipe| recipe.size == self.size).cycle();
+        for ((view, recipe), number) in pair.iter_mut().zip(recipes).zip(0..) {
             let mut rng = view_rng(self.seed, EVALUATION, index as u64, number);
-            augmenter.view(image, recipe, self.size, &mut rng, view)?;
+            augmenter.view(image, &recipe.augment, self.size, &mut rng, view)?;
         }
         Ok(pair)
     }
@@ -236,10 +232,6 @@ impl Sampler {
     fn place(&self, step: u64, images: usize) -> (u64, usize) {
         let steps_per_epoch = (images / self.batch) as u64;
         (step / steps_per_epoch, (step % steps_per_epoch) as usize * self.batch)
-    }
-
-    fn pixels(&self) -> usize {
-        3 * self.size * self.size
     }
 }
 
@@ -273,12 +265,12 @@ mod tests {
             sampler.view(&mut Augmenter::new(), &image, (epoch, *index), slots).unwrap();
         }
         let plans = sampler.plans((epoch, &batch), [90, 70]);
-        for (view, plans) in cropped.into_iter().zip(plans) {
+        for (view, planned) in cropped.into_iter().zip(plans) {
             let HostViews::Cropped(CroppedViews { pixels, effects, .. }) = view else {
                 panic!("these views are bytes")
             };
             assert_eq!(pixels.len(), 2 * 3 * 48 * 48);
-            assert!(effects.into_iter().eq(plans.into_iter().map(|(_, plan)| plan.effects)));
+            assert!(effects.into_iter().eq(planned.plans.into_iter().map(|(_, plan)| plan.effects)));
         }
     }
 
@@ -308,7 +300,7 @@ mod tests {
             let sampler = Sampler::new(&config, Normalisation::CIFAR10);
             let views = sampler.views(&mut Augmenter::new(), &images, 3).unwrap().views.into_iter();
             let pixels = views.flat_map(|views| match views {
-                HostViews::Finished(pixels) => pixels,
+                HostViews::Finished { pixels, .. } => pixels,
                 HostViews::Cropped(_) => panic!("these views are finished"),
             });
             // FNV-1a of the bits.
@@ -333,7 +325,7 @@ mod tests {
             .map(|index| {
                 let image = (0, index);
                 let plans = sampler.plans((0, &[index]), [1600, 1200]);
-                let least = plans.iter().map(|plans| plans[0].1.reduction(224)).min().unwrap();
+                let least = plans.iter().map(|view| view.plans[0].1.reduction(224)).min().unwrap();
                 assert_eq!(sampler.reduction(image, [1600, 1200]), least);
                 assert_eq!(sampler.reduction(image, [500, 375]), 1);
                 least

@@ -19,8 +19,8 @@ use crate::{
 /// The images of a training step.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// Views of the same images, `[n, 3, height, width]` each; how many there are depends on the method
-    /// ([`views`](crate::augment::views)).
+    /// Views of the same images, `[n, 3, height, width]` each; how many there are, and of which size, depends on the
+    /// method ([`views`](crate::augment::views)).
     pub views: Vec<Tensor<4>>,
     /// The images' classes, `[n]`; used by supervised methods only.
     pub labels: Tensor<1, Int>,
@@ -30,21 +30,26 @@ impl Batch {
     /// Draws a batch of normal noise, all of the first class, to time or test a step.
     pub fn noise(config: &Config, seed: u64, device: &Device) -> Self {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
-        let shape = [config.batch, 3, config.image_size, config.image_size];
-        let mut view = |_| {
+        let mut view = |size| {
+            let shape = [config.batch, 3, size, size];
             let pixels: Vec<f32> = (0..shape.iter().product()).map(|_| random.sample(StandardNormal)).collect();
             Tensor::from_data(TensorData::new(pixels, shape), device)
         };
-        let count = views(config.method, Normalisation::CIFAR10, config.image_size).len();
-        Self { views: (0..count).map(&mut view).collect(), labels: Tensor::zeros([config.batch], device) }
+        let recipes = views(config, Normalisation::CIFAR10);
+        Self {
+            views: recipes.into_iter().map(|recipe| view(recipe.size)).collect(),
+            labels: Tensor::zeros([config.batch], device),
+        }
     }
 
-    /// Copies a batch of views `size` pixels wide to a device, and finishes there those that are only cropped.
-    pub fn from_host(batch: HostBatch, size: usize, device: &Device) -> Self {
+    /// Copies a batch to a device, and finishes there the views that are only cropped.
+    pub fn from_host(batch: HostBatch, device: &Device) -> Self {
         let images = batch.labels.len();
         let on_device = |views| match views {
-            HostViews::Finished(views) => Tensor::from_data(TensorData::new(views, [images, 3, size, size]), device),
-            HostViews::Cropped(views) => finish(views, size, device),
+            HostViews::Finished { pixels, size } => {
+                Tensor::from_data(TensorData::new(pixels, [images, 3, size, size]), device)
+            }
+            HostViews::Cropped(views) => finish(views, device),
         };
         Self {
             views: batch.views.into_iter().map(on_device).collect(),
@@ -55,11 +60,10 @@ impl Batch {
     /// Makes the batch of `step` on the device that holds the training images. `label` returns the class of an image.
     pub fn on_device(sampler: &Sampler, images: &DeviceImages, step: u64, label: impl Fn(usize) -> u32) -> Self {
         let (epoch, batch) = sampler.batch(step, images.len());
-        let plans = sampler.plans((epoch, &batch), images.size()).into_iter();
-        let views = plans.map(|plans| images.views(plans, sampler.size(), sampler.normalisation()));
+        let planned = sampler.plans((epoch, &batch), images.size()).into_iter();
         let labels: Vec<u32> = batch.iter().map(|index| label(*index as usize)).collect();
         Self {
-            views: views.collect(),
+            views: planned.map(|views| images.views(views)).collect(),
             labels: Tensor::from_data(TensorData::new(labels, [batch.len()]), &images.device()),
         }
     }

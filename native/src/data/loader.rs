@@ -134,7 +134,7 @@ impl Loader {
                 if made_for != step {
                     bail!("batches are made for consecutive steps: step {made_for} is next, not step {step}");
                 }
-                Ok(Batch::from_host(views, maker.sampler.size(), device))
+                Ok(Batch::from_host(views, device))
             }
         }
     }

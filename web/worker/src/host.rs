@@ -110,7 +110,7 @@ impl Host for BrowserHost {
             self.sampler.view(&mut self.augmenter, &image, (epoch, index), slots)?;
             labels.push(self.dataset.label(Split::Train, decoded));
         }
-        Ok(Batch::from_host(HostBatch { views, labels }, self.sampler.size(), device))
+        Ok(Batch::from_host(HostBatch { views, labels }, device))
     }
 
     fn evaluated(&self, split: Split) -> usize {

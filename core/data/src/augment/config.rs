@@ -1,7 +1,7 @@
 //! Options of random views, with the recipes of the papers.
 
 use serde::{Deserialize, Serialize};
-use slimclr_run::{method::MethodKind, normalisation::Normalisation};
+use slimclr_run::normalisation::Normalisation;
 
 use super::AugmentError;
 
@@ -141,14 +141,4 @@ impl AugmentConfig {
 /// Returns the blur that all three recipes share, except for its probability (SimCLR, appendix A).
 fn blur(image_size: usize, probability: f32) -> Option<Blur> {
     (image_size > LARGEST_UNBLURRED).then_some(Blur { sigma: [0.1, 2.0], probability })
-}
-
-/// Returns the options of each view that a step of `method` takes of an image, `image_size` pixels wide.
-pub fn views(method: MethodKind, normalisation: Normalisation, image_size: usize) -> Vec<AugmentConfig> {
-    match method {
-        MethodKind::Mocov2 => vec![AugmentConfig::moco_v2(normalisation, image_size); 2],
-        MethodKind::Mocov3 => AugmentConfig::moco_v3(normalisation, image_size).into(),
-        MethodKind::Simclr => vec![AugmentConfig::simclr(normalisation, image_size); 2],
-        MethodKind::Supervised => vec![AugmentConfig::supervised(normalisation, image_size)],
-    }
 }

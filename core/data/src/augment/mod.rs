@@ -20,13 +20,15 @@ mod config;
 #[allow(missing_docs, reason = "the names of a plan's parts suffice")]
 pub mod plan;
 mod planes;
+mod recipes;
 mod resample;
 
 use pulp::{Arch, NullaryFnOnce};
 use rand::{Rng, seq::SliceRandom};
 
-pub use config::{AugmentConfig, Blur, Jitter, views};
+pub use config::{AugmentConfig, Blur, Jitter};
 pub use plan::ViewPlan;
+pub use recipes::{ViewRecipe, views};
 pub use slimclr_run::normalisation::Normalisation;
 
 use blur::GaussianFilter;

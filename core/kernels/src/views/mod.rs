@@ -24,7 +24,7 @@ use slimclr_data::{
         Normalisation, ViewPlan,
         plan::{Crop, Effects},
     },
-    batch::CroppedViews,
+    batch::{CroppedViews, PlannedViews},
     image::Image,
 };
 
@@ -86,11 +86,11 @@ impl DeviceImages {
         self.size
     }
 
-    /// Makes the planned views, each of the image with the given index: normalised, `[views, 3, size, size]`.
+    /// Makes the planned views: normalised, `[views, 3, size, size]`.
     ///
     /// # Panics
-    /// If an index is out of range, or a plan is for images of another size.
-    pub fn views(&self, plans: Vec<(u32, ViewPlan)>, size: usize, normalisation: Normalisation) -> Tensor<4> {
+    /// If the index of an image is out of range, or a plan is for images of another size.
+    pub fn views(&self, PlannedViews { plans, size, normalisation }: PlannedViews) -> Tensor<4> {
         let [width, height] = self.size;
         let fits = |(image, plan): &(u32, ViewPlan)| (*image as usize) < self.len && plan.crop.fits(width, height);
         assert!(plans.iter().all(fits), "plans are for these images");
@@ -99,16 +99,16 @@ impl DeviceImages {
     }
 }
 
-/// Finishes views, `size` pixels wide, that were cropped on the host: normalised, `[views, 3, size, size]`.
+/// Finishes views that were cropped on the host: normalised, `[views, 3, size, size]`.
 ///
 /// # Panics
 /// If there are not as many views as effects.
-pub fn finish(views: CroppedViews, size: usize, device: &Device) -> Tensor<4> {
-    let CroppedViews { pixels, effects, normalisation } = views;
+pub fn finish(views: CroppedViews, device: &Device) -> Tensor<4> {
+    let CroppedViews { pixels, size, effects, normalisation } = views;
     let crop = Crop { left: 0, top: 0, width: size, height: size };
     let plan = |effects: Effects| ViewPlan { crop, mirrored: false, effects };
     let plans = (0..).zip(effects.into_iter().map(plan)).collect();
-    DeviceImages::from_bytes(pixels, [size; 2], device).views(plans, size, normalisation)
+    DeviceImages::from_bytes(pixels, [size; 2], device).views(PlannedViews { plans, size, normalisation })
 }
 
 /// Views as an operation of a back end.

@@ -1,7 +1,7 @@
 use burn::tensor::Device;
 use slimclr_data::{
     augment::{AugmentConfig, Augmenter, Normalisation, ViewPlan, view_rng},
-    batch::CroppedViews,
+    batch::{CroppedViews, PlannedViews},
     image::Image,
     sampler::Finish,
 };
@@ -24,7 +24,8 @@ fn views_of_uploaded_images_match_the_augmenter() {
     };
     let plans = (0..).zip(order).map(|(number, image)| plan(number, image)).collect();
     let uploaded = DeviceImages::upload(images.iter(), [width, height], &Device::flex());
-    let views: Vec<f32> = uploaded.views(plans, size, recipe.normalisation).into_data().iter().collect();
+    let planned = PlannedViews { plans, size, normalisation: recipe.normalisation };
+    let views: Vec<f32> = uploaded.views(planned).into_data().iter().collect();
     let mut view = vec![0.0; 3 * size * size];
     for ((number, image), made) in (0..).zip(order).zip(views.chunks_exact(view.len())) {
         let mut rng = view_rng(1, 2, u64::from(image), number);
@@ -56,8 +57,8 @@ fn cropped_views_are_finished_as_the_augmenter_finishes_them() {
         augmenter.cropped(&(&image).into(), plan, size, view);
     }
     let effects = plans.iter().map(|plan| plan.effects.clone()).collect();
-    let views = CroppedViews { pixels, effects, normalisation: recipe.normalisation };
-    let made: Vec<f32> = finish(views, size, &device).into_data().iter().collect();
+    let views = CroppedViews { pixels, size, effects, normalisation: recipe.normalisation };
+    let made: Vec<f32> = finish(views, &device).into_data().iter().collect();
     let mut view = vec![0.0; 3 * size * size];
     for (plan, made) in plans.iter().zip(made.chunks_exact(view.len())) {
         augmenter.planned(&(&image).into(), plan, size, &recipe.normalisation, &mut view);
