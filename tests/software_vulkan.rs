@@ -134,8 +134,8 @@ fn sampler((method, image_size): (MethodKind, usize), batch: usize) -> Sampler {
 fn host_views(sampler: &Sampler, images: &[Image], finish: Finish) -> Vec<HostViews> {
     let (epoch, batch) = sampler.batch(5, images.len());
     let (mut views, mut augmenter) = (sampler.buffers(finish), Augmenter::new());
-    for (index, slots) in batch.into_iter().zip(sampler.slots(&mut views)) {
-        sampler.view(&mut augmenter, &(&images[index as usize]).into(), (epoch, index), slots).unwrap();
+    for source in sampler.sources((epoch, &batch), &mut views) {
+        sampler.view(&mut augmenter, &(&images[source.index as usize]).into(), source).unwrap();
     }
     views
 }

@@ -148,16 +148,16 @@ impl Job {
             }
             Self::Augment { file, size, decode, reduce, finish } => {
                 let file = fs::read(&file).expect("the image file is there");
-                let read = move |reduction: &dyn Fn([usize; 2]) -> usize| {
+                let read = move |reduction: &mut dyn FnMut([usize; 2]) -> usize| {
                     decode::decode_reduced(&file, reduction).expect("the image is intact")
                 };
-                let whole = read(&|_| 1);
+                let whole = read(&mut |_| 1);
                 let value = if finish { size_of::<f32>() } else { 1 };
                 let bytes = (whole.pixels.pixels.len() + 3 * size * size * value) as f64;
                 let finish = if finish { Finish::Host } else { Finish::Device };
                 let mut views = Views::new(Normalisation::IMAGENET, size, finish);
                 let run = move || {
-                    let decoded = decode.then(|| read(&|size| if reduce { views.reduction(size) } else { 1 }));
+                    let decoded = decode.then(|| read(&mut |size| if reduce { views.reduction(size) } else { 1 }));
                     views.make(decoded.as_ref().unwrap_or(&whole));
                 };
                 Ready { run: Box::new(run), items: 2.0, needs: Needs { bytes, ..Needs::default() } }

@@ -44,14 +44,15 @@ impl Views {
     }
 
     /// Returns by how much an image of this width and height may be reduced for its next views.
-    pub fn reduction(&self, size: [usize; 2]) -> usize {
-        self.sampler.reduction((self.number, 0), size)
+    pub fn reduction(&mut self, size: [usize; 2]) -> usize {
+        let source = self.sampler.sources((self.number, &[0]), &mut self.views).remove(0);
+        self.sampler.reduction(&source, size)
     }
 
     /// Makes the host's part of two views of `image`.
     pub fn make(&mut self, image: &ReducedImage) {
-        let slots = self.sampler.slots(&mut self.views).remove(0);
-        self.sampler.view(&mut self.augmenter, image, (self.number, 0), slots).expect("the image is sound");
+        let source = self.sampler.sources((self.number, &[0]), &mut self.views).remove(0);
+        self.sampler.view(&mut self.augmenter, image, source).expect("the image is sound");
         self.number += 1;
     }
 }

@@ -60,6 +60,18 @@ pub enum Slot<'a> {
     Cropped(&'a mut [u8], &'a mut Effects),
 }
 
+/// An image that a batch takes views of.
+#[derive(Debug)]
+pub struct Source<'a> {
+    /// Its index among the training images.
+    pub index: u32,
+    /// The epoch, and the image of the batch for which it is there: itself, or the one whose bag it is from. The random
+    /// choices of its views depend on these.
+    pub(crate) place: (u64, u32),
+    /// The number and the place of each view.
+    pub(crate) views: Vec<(usize, Slot<'a>)>,
+}
+
 impl HostViews {
     /// Splits the views into those of the images.
     pub fn slots(&mut self) -> Vec<Slot<'_>> {

@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod augment;
+pub mod bags;
 pub mod batch;
 pub mod cifar10;
 mod dct_scaling;

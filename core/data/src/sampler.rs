@@ -2,11 +2,13 @@
 
 use std::sync::Mutex;
 
+use rand::RngExt;
 use slimclr_run::{config::Config, normalisation::Normalisation};
 
 use crate::{
-    augment::{AugmentError, Augmenter, ViewPlan, ViewRecipe, epoch_order, plan::Effects, view_rng, views},
-    batch::{CroppedViews, HostBatch, HostViews, LabelledImages, PlannedViews, Slot, ViewPairs, values},
+    augment::{AugmentError, Augmenter, Subject, ViewPlan, ViewRecipe, epoch_order, plan::Effects, view_rng, views},
+    bags::Bags,
+    batch::{CroppedViews, HostBatch, HostViews, LabelledImages, PlannedViews, Slot, Source, ViewPairs, values},
     image::Image,
     reduced::ReducedImage,
     shards::ShardOrder,
@@ -24,6 +26,8 @@ pub struct Sampler {
     seed: u64,
     /// The order of images in shards; without it, an epoch visits all images in a random order.
     shards: Option<ShardOrder>,
+    /// The bag of each image, if the method takes views of their members.
+    bags: Option<Bags>,
     /// The latest epoch and its order, kept because drawing it takes longer than a batch.
     order: Mutex<(u64, Vec<u32>)>,
 }
@@ -39,6 +43,9 @@ pub enum Finish {
 
 /// The epoch of the views that evaluations compare: one that training does not reach.
 const EVALUATION: u64 = u64::MAX;
+
+/// The view number whose generator draws the member of a bag.
+const MEMBER: u64 = u64::MAX;
 
 /// Returns the indices of at most `count` of `images` images, ascending. They are random but always the same; a fixed
 /// stride would miss classes if the classes are interleaved.
@@ -59,6 +66,7 @@ impl Sampler {
             batch: config.batch,
             seed: config.seed,
             shards: None,
+            bags: None,
             order: Mutex::default(),
         }
     }
@@ -66,6 +74,11 @@ impl Sampler {
     /// Draws from images in shards, in their order.
     pub fn with_shards(self, shards: ShardOrder) -> Self {
         Self { shards: Some(shards), ..self }
+    }
+
+    /// Takes views of members of these bags, one bag for each training image.
+    pub fn with_bags(self, bags: Bags) -> Self {
+        Self { bags: Some(bags), ..self }
     }
 
     /// Returns the epoch of `step`, and the indices of its batch among `images` training images.
@@ -91,26 +104,37 @@ impl Sampler {
 
     /// Plans each view of a batch's images, of `[width, height]` pixels each. A device that holds the images makes the
     /// views from the plans.
+    ///
+    /// # Panics
+    /// If the method takes views of bag members, but there are no bags.
     pub fn plans(&self, (epoch, batch): (u64, &[u32]), size: [usize; 2]) -> Vec<PlannedViews> {
-        let planned = |(number, recipe): (usize, &ViewRecipe)| PlannedViews {
-            plans: batch.iter().map(|index| (*index, self.plan((epoch, *index), number, size))).collect(),
-            size: recipe.size,
-            normalisation: self.normalisation,
+        let planned = |(number, recipe): (usize, &ViewRecipe)| {
+            let plan = |index: &u32| {
+                let place = (epoch, *index);
+                (self.subject(recipe.subject, place), self.plan(place, number, size))
+            };
+            let (size, normalisation) = (recipe.size, self.normalisation);
+            PlannedViews { plans: batch.iter().map(plan).collect(), size, normalisation }
         };
         self.recipes.iter().enumerate().map(planned).collect()
     }
 
-    /// Plans a view of the image at `index`, of `[width, height]` pixels.
+    /// Plans the view `number` that a batch takes for the image at `index`, of an image of `[width, height]` pixels.
     fn plan(&self, (epoch, index): (u64, u32), number: usize, size: [usize; 2]) -> ViewPlan {
         let mut rng = view_rng(self.seed, epoch, u64::from(index), number as u64);
         ViewPlan::draw(&self.recipes[number].augment, size, &mut rng)
     }
 
-    /// Returns by how much the image at `index`, of `[width, height]` pixels, may be reduced before its views are made:
-    /// every crop keeps at least the pixels of its view.
-    pub fn reduction(&self, (epoch, index): (u64, u32), size: [usize; 2]) -> usize {
-        let of_view = |number: usize| self.plan((epoch, index), number, size).reduction(self.recipes[number].size);
-        (0..self.recipes.len()).map(of_view).min().unwrap_or(1)
+    /// Returns the index of the image that a batch takes views of for the image at `index`.
+    fn subject(&self, subject: Subject, (epoch, index): (u64, u32)) -> u32 {
+        match subject {
+            Subject::Image => index,
+            Subject::BagMember => {
+                let bag = self.bags.as_ref().expect("a method that takes views of bag members has bags").of(index);
+                let mut rng = view_rng(self.seed, epoch, u64::from(index), MEMBER);
+                bag[rng.random_range(0..bag.len() as u32) as usize]
+            }
+        }
     }
 
     /// Allocates the views of a batch.
@@ -127,15 +151,38 @@ impl Sampler {
         self.recipes.iter().map(|recipe| of_size(recipe.size)).collect()
     }
 
-    /// Splits the views into each image's slots, so that an image is decoded only once.
-    pub fn slots<'a>(&self, views: &'a mut [HostViews]) -> Vec<Vec<Slot<'a>>> {
-        let mut slots: Vec<Vec<Slot>> = (0..self.batch).map(|_| Vec::new()).collect();
-        for view in views {
-            for (slots, slot) in slots.iter_mut().zip(view.slots()) {
-                slots.push(slot);
+    /// Returns the images that a batch takes views of, and the places of these views, so that an image is decoded only
+    /// once: first the images of the batch, in order, then, if the method takes views of them, members of their bags.
+    ///
+    /// # Panics
+    /// If the method takes views of bag members, but there are no bags.
+    pub fn sources<'a>(&self, (epoch, batch): (u64, &[u32]), views: &'a mut [HostViews]) -> Vec<Source<'a>> {
+        let sources = |subject| -> Vec<Source> {
+            let place = |index: &u32| (epoch, *index);
+            let source = |place| Source { index: self.subject(subject, place), place, views: Vec::new() };
+            batch.iter().map(place).map(source).collect()
+        };
+        let takes_members = self.recipes.iter().any(|recipe| recipe.subject == Subject::BagMember);
+        let mut images = sources(Subject::Image);
+        let mut members = if takes_members { sources(Subject::BagMember) } else { Vec::new() };
+        for (number, (recipe, views)) in self.recipes.iter().zip(views).enumerate() {
+            let sources = match recipe.subject {
+                Subject::Image => &mut images,
+                Subject::BagMember => &mut members,
+            };
+            for (source, slot) in sources.iter_mut().zip(views.slots()) {
+                source.views.push((number, slot));
             }
         }
-        slots
+        images.extend(members);
+        images
+    }
+
+    /// Returns by how much an image of `[width, height]` pixels may be reduced before its views are made: every crop
+    /// keeps at least the pixels of its view.
+    pub fn reduction(&self, source: &Source, size: [usize; 2]) -> usize {
+        let of_view = |number| self.plan(source.place, number, size).reduction(self.recipes[number].size);
+        source.views.iter().map(|(number, _)| of_view(*number)).min().unwrap_or(1)
     }
 
     /// Makes finished views of the batch of `step`, of images in memory.
@@ -150,26 +197,21 @@ impl Sampler {
     ) -> Result<HostBatch, AugmentError> {
         let (epoch, batch) = self.batch(step, images.len());
         let mut views = self.buffers(Finish::Host);
-        for (slots, index) in self.slots(&mut views).into_iter().zip(&batch) {
-            self.view(augmenter, &(&images[*index as usize].0).into(), (epoch, *index), slots)?;
+        for source in self.sources((epoch, &batch), &mut views) {
+            let image = &images[source.index as usize].0;
+            self.view(augmenter, &image.into(), source)?;
         }
         Ok(HostBatch { views, labels: batch.iter().map(|index| images[*index as usize].1).collect() })
     }
 
-    /// Fills the slots of the image at `index` with its views in `epoch`.
+    /// Makes the views of `image` that a batch takes of this source.
     ///
     /// # Errors
     /// If the image is empty.
-    pub fn view(
-        &self,
-        augmenter: &mut Augmenter,
-        image: &ReducedImage,
-        (epoch, index): (u64, u32),
-        slots: Vec<Slot>,
-    ) -> Result<(), AugmentError> {
+    pub fn view(&self, augmenter: &mut Augmenter, image: &ReducedImage, source: Source) -> Result<(), AugmentError> {
         image.check()?;
-        for (number, slot) in slots.into_iter().enumerate() {
-            let (plan, size) = (self.plan((epoch, index), number, image.size), self.recipes[number].size);
+        for (number, slot) in source.views {
+            let (plan, size) = (self.plan(source.place, number, image.size), self.recipes[number].size);
             match slot {
                 Slot::Finished(view) => augmenter.planned(image, &plan, size, &self.normalisation, view),
                 Slot::Cropped(view, effects) => {
@@ -192,14 +234,15 @@ impl Sampler {
     }
 
     /// Makes two views of the image at `index`, `[3, size, size]` each, for evaluation: by the first two training recipes
-    /// of full-size views, and the same ones at every evaluation.
+    /// of full-size views of the image itself, and the same ones at every evaluation.
     ///
     /// # Errors
     /// If the image is empty.
     pub fn pair(&self, augmenter: &mut Augmenter, image: &Image, index: usize) -> Result<[Vec<f32>; 2], AugmentError> {
         let mut pair = [(); 2].map(|()| vec![0.0; values(self.size)]);
         // Some methods have one recipe.
-        let recipes = self.recipes.iter().filter(|recipe| recipe.size == self.size).cycle();
+        let is_full = |recipe: &&ViewRecipe| recipe.size == self.size && recipe.subject == Subject::Image;
+        let recipes = self.recipes.iter().filter(is_full).cycle();
         for ((view, recipe), number) in pair.iter_mut().zip(recipes).zip(0..) {
             let mut rng = view_rng(self.seed, EVALUATION, index as u64, number);
             augmenter.view(image, &recipe.augment, self.size, &mut rng, view)?;
@@ -260,9 +303,9 @@ mod tests {
         let images = vec![(Image::new(90, 70, pixels).unwrap(), 0); 5];
         let (epoch, batch) = sampler.batch(3, images.len());
         let mut cropped = sampler.buffers(Finish::Device);
-        for (slots, index) in sampler.slots(&mut cropped).into_iter().zip(&batch) {
-            let image = (&images[*index as usize].0).into();
-            sampler.view(&mut Augmenter::new(), &image, (epoch, *index), slots).unwrap();
+        for source in sampler.sources((epoch, &batch), &mut cropped) {
+            let image = (&images[source.index as usize].0).into();
+            sampler.view(&mut Augmenter::new(), &image, source).unwrap();
         }
         let plans = sampler.plans((epoch, &batch), [90, 70]);
         for (view, planned) in cropped.into_iter().zip(plans) {
@@ -320,18 +363,76 @@ mod tests {
 
     #[test]
     fn an_image_is_reduced_for_the_smaller_of_its_crops() {
-        let sampler = Sampler::new(&Config { image_size: 224, ..Config::mini() }, Normalisation::IMAGENET);
+        let sampler = Sampler::new(&Config { image_size: 224, batch: 1, ..Config::mini() }, Normalisation::IMAGENET);
+        let mut views = sampler.buffers(Finish::Device);
         let reductions: Vec<usize> = (0..200)
             .map(|index| {
-                let image = (0, index);
                 let plans = sampler.plans((0, &[index]), [1600, 1200]);
                 let least = plans.iter().map(|view| view.plans[0].1.reduction(224)).min().unwrap();
-                assert_eq!(sampler.reduction(image, [1600, 1200]), least);
-                assert_eq!(sampler.reduction(image, [500, 375]), 1);
+                let source = &sampler.sources((0, &[index]), &mut views)[0];
+                assert_eq!(sampler.reduction(source, [1600, 1200]), least);
+                assert_eq!(sampler.reduction(source, [500, 375]), 1);
                 least
             })
             .collect();
         assert!(reductions.contains(&2) && reductions.contains(&4));
+    }
+
+    /// Makes a sampler of two views of each image and two of a member of its bag; bags are the `size` images after it.
+    fn sampler_with_bags(images: u32, size: u32) -> Sampler {
+        let config = Config { image_size: 8, batch: 4, ..Config::mini() };
+        let mut sampler = Sampler::new(&config, Normalisation::CIFAR10);
+        let of_members =
+            sampler.recipes.iter().map(|recipe| ViewRecipe { subject: Subject::BagMember, ..recipe.clone() });
+        sampler.recipes = [sampler.recipes.clone(), of_members.collect()].concat();
+        let bag = |image| (1..=size).map(move |offset| (image + offset) % images);
+        sampler.with_bags(Bags::new((0..images).flat_map(bag).collect(), size as usize).unwrap())
+    }
+
+    #[test]
+    fn members_of_bags_are_drawn_uniformly() {
+        let (images, size, epochs) = (12, 5, 2000);
+        let sampler = sampler_with_bags(images, size);
+        let members = |image| -> Vec<u32> {
+            let of_epoch = |epoch| {
+                let plans = sampler.plans((epoch, &[image]), [20, 20]);
+                let [own, also_own, member, also_member] = [0, 1, 2, 3].map(|view: usize| plans[view].plans[0].0);
+                assert_eq!([own, also_own], [image; 2]);
+                assert_eq!(member, also_member, "both views are of one member");
+                member
+            };
+            (0..epochs).map(of_epoch).collect()
+        };
+        let drawn = members(10);
+        for member in [11, 0, 1, 2, 3] {
+            let count = drawn.iter().filter(|drawn| **drawn == member).count() as f64;
+            // Four standard deviations of a binomial count.
+            assert!((count - 400.0).abs() < 4.0 * 18.0, "{member} is drawn {count} times of {epochs}");
+        }
+        let others = members(9);
+        let same = drawn.iter().zip(&others).filter(|(a, b)| (**a + 12 - 10) % 12 == (**b + 12 - 9) % 12).count();
+        assert!((330..470).contains(&same), "images draw their members independently: {same} of {epochs} agree");
+    }
+
+    #[test]
+    fn views_of_a_bag_member_are_of_its_pixels() {
+        let pixels = |image: usize| (0..3 * 20 * 20).map(|i| (i * 7 + image * 59) as u8).collect();
+        let images: Vec<_> = (0..8).map(|image| (Image::new(20, 20, pixels(image)).unwrap(), image as u32)).collect();
+        let sampler = sampler_with_bags(8, 3);
+        let mut augmenter = Augmenter::new();
+        let HostBatch { views, labels } = sampler.views(&mut augmenter, &images, 1).unwrap();
+        let (epoch, batch) = sampler.batch(1, images.len());
+        assert_eq!(labels, batch);
+        for (made, planned) in views.iter().zip(sampler.plans((epoch, &batch), [20, 20])) {
+            let HostViews::Finished { pixels, size } = made else { panic!("these views are finished") };
+            assert_eq!((*size, pixels.len()), (planned.size, 4 * 192));
+            for ((index, plan), made) in planned.plans.iter().zip(pixels.chunks_exact(192)) {
+                let mut view = vec![0.0; 192];
+                let image = &images[*index as usize].0;
+                augmenter.planned(&image.into(), plan, 8, &Normalisation::CIFAR10, &mut view);
+                assert_eq!(made, view);
+            }
+        }
     }
 
     #[test]

@@ -247,25 +247,26 @@ impl BatchMaker {
     fn batch(&self, step: u64, finish: Finish, files: Option<Vec<Result<Vec<u8>>>>) -> Result<HostBatch> {
         let (epoch, batch) = self.sampler.batch(step, self.dataset.len(Split::Train));
         let mut views = self.sampler.buffers(finish);
-        let slots = self.sampler.slots(&mut views);
+        let sources = self.sampler.sources((epoch, &batch), &mut views);
         let files: Vec<Option<Result<Vec<u8>>>> = match files {
             Some(files) => files.into_iter().map(Some).collect(),
-            None => batch.iter().map(|_| None).collect(),
+            None => sources.iter().map(|_| None).collect(),
         };
-        let labels = self.pool.install(|| {
-            slots
+        let mut labels: Vec<u32> = self.pool.install(|| {
+            sources
                 .into_par_iter()
-                .zip(batch)
                 .zip(files)
-                .map_init(Augmenter::new, |augmenter, ((slots, index), file)| {
+                .map_init(Augmenter::new, |augmenter, (source, file)| {
                     let file = file.map(|file| file.map(Stored::Encoded));
-                    let reduction = |size| self.sampler.reduction((epoch, index), size);
-                    let (decoded, image) = self.decode_or_next(index as usize, file, reduction)?;
-                    self.sampler.view(augmenter, &image, (epoch, index), slots)?;
+                    let reduction = |size| self.sampler.reduction(&source, size);
+                    let (decoded, image) = self.decode_or_next(source.index as usize, file, reduction)?;
+                    self.sampler.view(augmenter, &image, source)?;
                     anyhow::Ok(self.dataset.label(Split::Train, decoded))
                 })
                 .collect::<Result<_>>()
         })?;
+        // Those of bag members come last.
+        labels.truncate(batch.len());
         Ok(HostBatch { views, labels })
     }
 

@@ -104,10 +104,10 @@ impl Host for BrowserHost {
         let (epoch, batch) = self.sampler.batch(step, self.dataset.len(Split::Train));
         let mut views = self.sampler.buffers(finish_for(device));
         let mut labels = Vec::with_capacity(batch.len());
-        for (index, slots) in batch.into_iter().zip(self.sampler.slots(&mut views)) {
-            let reduction = |size| self.sampler.reduction((epoch, index), size);
-            let (decoded, image) = self.dataset.decodable(index as usize, reduction).await?;
-            self.sampler.view(&mut self.augmenter, &image, (epoch, index), slots)?;
+        for source in self.sampler.sources((epoch, &batch), &mut views) {
+            let reduction = |size| self.sampler.reduction(&source, size);
+            let (decoded, image) = self.dataset.decodable(source.index as usize, reduction).await?;
+            self.sampler.view(&mut self.augmenter, &image, source)?;
             labels.push(self.dataset.label(Split::Train, decoded));
         }
         Ok(Batch::from_host(HostBatch { views, labels }, device))

@@ -28,7 +28,7 @@ use rand::{Rng, seq::SliceRandom};
 
 pub use config::{AugmentConfig, Blur, Jitter};
 pub use plan::ViewPlan;
-pub use recipes::{ViewRecipe, views};
+pub use recipes::{Subject, ViewRecipe, views};
 pub use slimclr_run::normalisation::Normalisation;
 
 use blur::GaussianFilter;

@@ -11,6 +11,17 @@ pub struct ViewRecipe {
     pub augment: AugmentConfig,
     /// Its side, in pixels.
     pub size: usize,
+    /// The image that it is of.
+    pub subject: Subject,
+}
+
+/// The image that a view is of, for each image of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The image itself.
+    Image,
+    /// A random member of its bag ([`Bags`](crate::bags::Bags)), another one in each epoch.
+    BagMember,
 }
 
 /// Returns the recipe of each view that a step of the run takes of an image, in the order in which its method expects
@@ -23,5 +34,5 @@ pub fn views(config: &Config, normalisation: Normalisation) -> Vec<ViewRecipe> {
         MethodKind::Simclr => vec![AugmentConfig::simclr(normalisation, size); 2],
         MethodKind::Supervised => vec![AugmentConfig::supervised(normalisation, size)],
     };
-    augments.into_iter().map(|augment| ViewRecipe { augment, size }).collect()
+    augments.into_iter().map(|augment| ViewRecipe { augment, size, subject: Subject::Image }).collect()
 }
