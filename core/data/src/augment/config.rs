@@ -98,6 +98,13 @@ impl AugmentConfig {
         Self { grey_probability: 0.0, blur: None, ..recipe }
     }
 
+    /// Returns the same options with the colour changes by which Shi et al. 2022 ("On the efficacy of small
+    /// self-supervised contrastive models without distillation signals") train small networks.
+    pub fn with_strong_colours(mut self) -> Self {
+        self.jitter = Jitter { brightness: 0.8, contrast: 0.8, saturation: 0.8, hue: 0.4, ..self.jitter };
+        Self { grey_probability: 0.5, ..self }
+    }
+
     /// Checks that every value is in its domain; [`Augmenter::view`](super::Augmenter::view) does so too.
     ///
     /// # Errors

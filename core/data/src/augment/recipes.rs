@@ -28,11 +28,35 @@ pub enum Subject {
 /// them.
 pub fn views(config: &Config, normalisation: Normalisation) -> Vec<ViewRecipe> {
     let size = config.image_size;
+    let moco_v2 = |size| {
+        let augment = AugmentConfig::moco_v2(normalisation, size);
+        if config.strong_colours { augment.with_strong_colours() } else { augment }
+    };
     let augments = match config.method {
-        MethodKind::Mocov2 => vec![AugmentConfig::moco_v2(normalisation, size); 2],
+        MethodKind::Mocov2 => vec![moco_v2(size); 2],
         MethodKind::Mocov3 => AugmentConfig::moco_v3(normalisation, size).into(),
         MethodKind::Simclr => vec![AugmentConfig::simclr(normalisation, size); 2],
         MethodKind::Supervised => vec![AugmentConfig::supervised(normalisation, size)],
     };
     augments.into_iter().map(|augment| ViewRecipe { augment, size, subject: Subject::Image }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NORMALISATION: Normalisation = Normalisation::IMAGENET;
+
+    #[test]
+    fn strong_colours_change_the_views_of_moco_v2() {
+        let colours = |method| {
+            let config = Config { method, strong_colours: true, ..Config::mini() };
+            let augment = views(&config, NORMALISATION).remove(0).augment;
+            let jitter = augment.jitter;
+            assert_eq!(augment.check(), Ok(()));
+            ([jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue], augment.grey_probability)
+        };
+        assert_eq!(colours(MethodKind::Mocov2), ([0.8, 0.8, 0.8, 0.4], 0.5));
+        assert_eq!(colours(MethodKind::Simclr), ([0.8, 0.8, 0.8, 0.2], 0.2));
+    }
 }

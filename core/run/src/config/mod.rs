@@ -152,6 +152,10 @@ pub struct Config {
     /// Side of the augmented views (random crops), in pixels
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().image_size, help_heading = "Data"))]
     pub image_size: usize,
+    /// Change the colours of views as strongly as Shi et al. (2022) do to train small networks: jitter 0.8, 0.8, 0.8, 0.4
+    /// and grey with probability 0.5 (methods with MoCo v2's views)
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().strong_colours, default_missing_value = "true", help_heading = "Data"))]
+    pub strong_colours: bool,
     /// Images: 'embedded' (4,550 of CIFAR-10), a folder of CIFAR-10's binary batches, a folder of images (with a
     /// sub-folder for each class, perhaps below 'train' and 'val', or without labels), or shards in WebDataset's layout
     /// (their folder, or 'x-{000..099}.tar')

@@ -76,6 +76,7 @@ impl Config {
             clip_norm: 0.0,
             precision: Precision::F32,
             image_size: 32,
+            strong_colours: false,
             data: "embedded".into(),
             init: String::new(),
             knn: 200,
