@@ -7,12 +7,14 @@
 mod compare;
 mod fill;
 mod runners;
+mod two_stage;
 
 use std::{fs, path::PathBuf};
 
 use burn::tensor::DType;
 use compare::Differences;
 use serde_json::Value;
+use two_stage::schedules;
 
 fn folder() -> PathBuf {
     let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/parity");
@@ -29,6 +31,7 @@ fn run(case: &Value, dtype: DType) -> Differences {
         Some("schedule") => runners::schedule(case),
         Some("grad_norm") => runners::grad_norm(case, dtype),
         Some("profile") => runners::profile(case),
+        Some("two_stage_schedule") => schedules::two_stage_schedule(case),
         unknown => panic!("unknown case {unknown:?}"),
     }
 }
@@ -46,11 +49,12 @@ fn every_case() {
     for file in files {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         let case: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-        let precisions: &[DType] = if matches!(case["case"].as_str(), Some("schedule" | "profile")) {
-            &[DType::F64]
-        } else {
-            &[DType::F32, DType::F64]
-        };
+        let precisions: &[DType] =
+            if matches!(case["case"].as_str(), Some("schedule" | "profile" | "two_stage_schedule")) {
+                &[DType::F64]
+            } else {
+                &[DType::F32, DType::F64]
+            };
         for dtype in precisions {
             let differences = run(&case, *dtype);
             let verdict = if differences.found.is_empty() { "passed" } else { "FAILED" };

@@ -35,7 +35,7 @@ use crate::{
 
 const BATCH_MODE: Mode = Mode::Train { splits: 1 };
 
-fn field<T: DeserializeOwned>(case: &Value, name: &str) -> T {
+pub fn field<T: DeserializeOwned>(case: &Value, name: &str) -> T {
     serde_json::from_value(case[name].clone()).unwrap_or_else(|error| panic!("field {name}: {error}"))
 }
 
@@ -401,11 +401,14 @@ struct RateRecord {
 }
 
 /// Tolerance of schedules.
-const SCHEDULE: f64 = 1e-6;
+pub const SCHEDULE: f64 = 1e-6;
 
 pub fn schedule(case: &Value) -> Differences {
     let mut differences = Differences::default();
     for record in field::<Vec<RateRecord>>(case, "lr") {
+        // The points are in epochs of one length.
+        let of_epoch =
+            record.points.iter().find(|(_, epoch, _)| *epoch > 0.0).map(|(step, epoch, _)| *step as f64 / epoch);
         let schedule = LrSchedule {
             decay: match record.mode.as_str() {
                 "cos" => Decay::Cosine,
@@ -415,12 +418,16 @@ pub fn schedule(case: &Value) -> Differences {
                 other => panic!("unknown schedule {other}"),
             },
             peak: record.init_lr,
+            warmup_start: 1e-8,
+            final_rate: 0.0,
             total_steps: record.total_steps,
             warmup_steps: record.warmup_steps,
+            steps_per_epoch: of_epoch.unwrap_or(1.0).round() as u64,
             milestones: record.milestones_epochs.unwrap_or_default(),
+            milestone_factor: 0.1,
         };
-        for (step, epoch, rate) in record.points {
-            differences.number(&format!("{} at step {step}", record.mode), schedule.rate(step, epoch), rate, SCHEDULE);
+        for (step, _, rate) in record.points {
+            differences.number(&format!("{} at step {step}", record.mode), schedule.rate(step), rate, SCHEDULE);
         }
     }
     let momentum = &case["momentum_cosine"];

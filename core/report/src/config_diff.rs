@@ -1,6 +1,6 @@
 //! The differences between two configurations, as text.
 
-use slimclr_run::{config::Config, distill::Distillation, surgery::Surgery};
+use slimclr_run::{config::Config, distill::Distillation, schedule::Decay, surgery::Surgery};
 
 /// Returns each training option of `after` that differs from `before`, in a few words.
 pub fn differences(before: &Config, after: &Config) -> Vec<String> {
@@ -20,8 +20,11 @@ pub fn differences(before: &Config, after: &Config) -> Vec<String> {
         number("learning rate", |config| config.learning_rate),
         number("learning-rate factor after slow start", |config| config.slim_rate_factor),
         number("warm-up", |config| config.warmup),
-        (before.decay != after.decay).then(|| format!("{:?} decay", after.decay).to_lowercase()),
+        number("first learning rate of the warm-up", |config| config.warmup_start),
+        (before.decay != after.decay).then(|| decay(after.decay).into()),
+        number("final learning rate", |config| config.final_rate),
         (before.milestones != after.milestones).then(|| format!("milestones {:?}", after.milestones)),
+        number("factor at each milestone", |config| config.milestone_factor),
         number("gradient clipping", |config| config.clip_norm),
     ]
     .into_iter()
@@ -42,6 +45,18 @@ fn distillation(before: Distillation, after: Distillation) -> String {
         Distillation::Atkd => "ATKD",
     };
     format!("distillation: {kind}")
+}
+
+fn decay(after: Decay) -> &'static str {
+    match after {
+        Decay::Cosine => "cosine decay",
+        Decay::EpochCosine => "cosine decay by epoch",
+        Decay::Swav => "SwAV's cosine decay",
+        Decay::Step => "step decay",
+        Decay::Poly => "poly decay",
+        Decay::Htd => "htd decay",
+        Decay::Constant => "constant decay",
+    }
 }
 
 fn surgery(after: Surgery) -> &'static str {

@@ -4,19 +4,20 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// The learning rate at step 0 of a warm-up.
-const WARM_UP_FROM: f64 = 1e-8;
-
 /// Decay of the learning rate after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum Decay {
-    /// Half a cosine, to zero
+    /// Half a cosine, to the final rate
     Cosine,
-    /// Divide by 10 at each milestone
+    /// Half a cosine that begins at the run's start, not after the warm-up; one rate per epoch (SEED, DisCo, BINGO)
+    EpochCosine,
+    /// Half a cosine, after a warm-up that reaches the peak one step earlier (SwAV)
+    Swav,
+    /// Multiply by a factor at each milestone
     Step,
-    /// A polynomial of power 0.9, to zero
+    /// A polynomial of power 0.9, to the final rate
     Poly,
     /// Half a hyperbolic tangent (HTD) from -6 to 3
     Htd,
@@ -24,45 +25,86 @@ pub enum Decay {
     Constant,
 }
 
-/// The learning rate of a run: linear warm-up, then decay (the authors' `CosineAnnealing`, `step`, `poly`, `HTD`).
+/// The learning rate of a run: linear warm-up, then decay (the authors' `CosineAnnealing`, `step`, `poly`, `HTD`, and
+/// the schedules of the two-stage methods).
 #[derive(Debug, Clone, PartialEq)]
 pub struct LrSchedule {
     /// Decay of the learning rate after the warm-up.
     pub decay: Decay,
-    /// The highest learning rate, after the warm-up.
+    /// The learning rate that the warm-up ends at.
     pub peak: f64,
+    /// The learning rate at step 0 of the warm-up.
+    pub warmup_start: f64,
+    /// The learning rate that the decay tends to.
+    pub final_rate: f64,
     /// Steps of the run.
     pub total_steps: u64,
     /// Steps of linear warm-up.
     pub warmup_steps: u64,
-    /// Epochs at which [`Decay::Step`] divides the rate by 10.
+    /// Steps of an epoch, at least 1.
+    pub steps_per_epoch: u64,
+    /// Epochs at which [`Decay::Step`] multiplies the rate by `milestone_factor`.
     pub milestones: Vec<f64>,
+    /// Factor of the rate at each milestone.
+    pub milestone_factor: f64,
 }
 
 impl LrSchedule {
-    /// Returns the learning rate at `step`, counted from 0, in the fractional `epoch`.
-    pub fn rate(&self, step: u64, epoch: f64) -> f64 {
-        if step <= self.warmup_steps && self.warmup_steps > 0 {
-            let fraction = step as f64 / self.warmup_steps as f64;
-            return WARM_UP_FROM + (self.peak - WARM_UP_FROM) * fraction;
-        }
-        let decaying = self.total_steps.saturating_sub(self.warmup_steps).max(1);
-        let progress = (step - self.warmup_steps) as f64 / decaying as f64;
-        self.peak
-            * match self.decay {
-                Decay::Cosine => (1.0 + (std::f64::consts::PI * progress).cos()) / 2.0,
-                Decay::Step => 0.1_f64.powi(self.milestones.iter().filter(|at| epoch >= **at).count() as i32),
-                Decay::Poly => (1.0 - progress).max(0.0).powf(0.9),
-                Decay::Htd => (1.0 - (-6.0 + 9.0 * progress).tanh()) / 2.0,
-                Decay::Constant => 1.0,
+    /// Returns the learning rate at `step`, counted from 0.
+    pub fn rate(&self, step: u64) -> f64 {
+        let warmup = self.warmup_steps;
+        match self.decay {
+            Decay::EpochCosine => {
+                let epoch_start = step - step % self.steps_per_epoch;
+                if epoch_start < warmup {
+                    self.warming_up(epoch_start, warmup)
+                } else {
+                    self.decayed(half_cosine(epoch_start as f64 / self.total_steps as f64))
+                }
             }
+            Decay::Swav if step < warmup => self.warming_up(step, (warmup - 1).max(1)),
+            _ if step <= warmup && warmup > 0 => self.warming_up(step, warmup),
+            _ => {
+                let decaying = self.total_steps.saturating_sub(warmup).max(1);
+                self.decayed(self.factor(step, (step - warmup) as f64 / decaying as f64))
+            }
+        }
+    }
+
+    /// Returns the rate at `step` of a warm-up that ends at the step `last`.
+    fn warming_up(&self, step: u64, last: u64) -> f64 {
+        self.warmup_start + (self.peak - self.warmup_start) * (step as f64 / last as f64)
+    }
+
+    /// Returns the rate that is this share of the way from the final one to the peak.
+    fn decayed(&self, share: f64) -> f64 {
+        self.final_rate + (self.peak - self.final_rate) * share
+    }
+
+    /// Returns the factor of the decay at `step`, after this fraction of the steps that follow the warm-up.
+    fn factor(&self, step: u64, progress: f64) -> f64 {
+        match self.decay {
+            Decay::Cosine | Decay::EpochCosine | Decay::Swav => half_cosine(progress),
+            Decay::Step => {
+                let epoch = step as f64 / self.steps_per_epoch as f64;
+                self.milestone_factor.powi(self.milestones.iter().filter(|at| epoch >= **at).count() as i32)
+            }
+            Decay::Poly => (1.0 - progress).max(0.0).powf(0.9),
+            Decay::Htd => (1.0 - (-6.0 + 9.0 * progress).tanh()) / 2.0,
+            Decay::Constant => 1.0,
+        }
     }
 }
 
+/// Returns half a cosine from 1 to 0.
+fn half_cosine(progress: f64) -> f64 {
+    (1.0 + (std::f64::consts::PI * progress).cos()) / 2.0
+}
+
 /// Returns the momentum encoder's momentum at fractional `epoch` of `epochs`, rising from `initial` to 1 along a cosine
-/// (MoCo v3).
+/// (MoCo v3, BYOL, SimDis).
 pub fn cosine_momentum(initial: f64, epoch: f64, epochs: f64) -> f64 {
-    1.0 - (1.0 - initial) * (1.0 + (std::f64::consts::PI * epoch / epochs).cos()) / 2.0
+    1.0 - (1.0 - initial) * half_cosine(epoch / epochs)
 }
 
 /// The steps of a run.
@@ -119,7 +161,7 @@ impl RunSchedule {
         };
         StepPlan {
             trains_subnetworks,
-            rate: self.learning_rate.rate(step, epoch) * factor,
+            rate: self.learning_rate.rate(step) * factor,
             key_momentum,
             keeps_width_gradients: false,
         }
@@ -141,7 +183,35 @@ pub struct StepPlan {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::config::Config;
+
+    /// Returns the rates of four epochs of two steps, the first epoch for warm-up from 0 to a peak of 8.
+    fn rates(decay: Decay) -> Vec<f64> {
+        let schedule = LrSchedule {
+            decay,
+            peak: 8.0,
+            warmup_start: 0.0,
+            final_rate: 2.0,
+            total_steps: 8,
+            warmup_steps: 2,
+            steps_per_epoch: 2,
+            milestones: vec![1.5, 3.0],
+            milestone_factor: 0.5,
+        };
+        (0..8).map(|step| schedule.rate(step)).collect()
+    }
+
+    #[test]
+    fn each_decay_begins_and_ends_where_it_should() {
+        let rounded = |decay| rates(decay).into_iter().map(|rate| (1e3 * rate).round() / 1e3).collect::<Vec<_>>();
+        assert_eq!(rounded(Decay::Cosine), [0.0, 4.0, 8.0, 7.598, 6.5, 5.0, 3.5, 2.402]);
+        assert_eq!(rounded(Decay::Swav), [0.0, 8.0, 8.0, 7.598, 6.5, 5.0, 3.5, 2.402]);
+        // One rate per epoch: the second is a quarter of the way along the cosine.
+        assert_eq!(rounded(Decay::EpochCosine), [0.0, 0.0, 7.121, 7.121, 5.0, 5.0, 2.879, 2.879]);
+        // From epoch 1.5 and from epoch 3, half of what lies above the final rate.
+        assert_eq!(rounded(Decay::Step), [0.0, 4.0, 8.0, 5.0, 5.0, 5.0, 3.5, 3.5]);
+    }
 
     #[test]
     fn a_run_is_evaluated_before_training_at_intervals_and_at_its_end() {

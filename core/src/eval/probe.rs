@@ -136,14 +136,18 @@ pub async fn probe(
     let schedule = LrSchedule {
         decay: config.decay,
         peak: config.rate,
+        warmup_start: 0.0,
+        final_rate: 0.0,
         total_steps: config.epochs,
         warmup_steps: 0,
+        steps_per_epoch: 1,
         milestones: [0.6, 0.8].map(|share| share * config.epochs as f64).to_vec(),
+        milestone_factor: 0.1,
     };
     let mut switchable = Classifiers::switchable(train, classes);
     let mut slimmable = Classifiers::slimmable(train, classes, widths);
     for epoch in 0..config.epochs {
-        let rate = schedule.rate(epoch, epoch as f64);
+        let rate = schedule.rate(epoch);
         for chunk in epoch_order(seed, epoch, images).chunks_exact(config.batch) {
             let labels = train[0].one_hot(chunk.iter().map(|image| *image as usize), classes);
             let batch: Vec<Tensor<2>> = train.iter().map(|features| features.values.select(chunk)).collect();

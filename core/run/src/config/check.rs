@@ -104,6 +104,9 @@ impl Config {
         positive("checkpoint_every", self.checkpoint_every)?;
         self.milestones.iter().try_for_each(|epoch| not_negative("milestones", *epoch))?;
         not_negative("learning_rate", self.learning_rate)?;
+        not_negative("warmup_start", self.warmup_start)?;
+        not_negative("final_rate", self.final_rate)?;
+        not_negative("milestone_factor", self.milestone_factor)?;
         not_negative("weight_decay", self.weight_decay)?;
         not_negative("clip_norm", self.clip_norm)?;
         not_negative("slim_rate_factor", self.slim_rate_factor)?;
@@ -150,7 +153,10 @@ impl Config {
             slim_rate_factor: changeable.slim_rate_factor,
             decay: changeable.decay,
             warmup: changeable.warmup,
+            warmup_start: changeable.warmup_start,
+            final_rate: changeable.final_rate,
             milestones: changeable.milestones,
+            milestone_factor: changeable.milestone_factor,
             clip_norm: changeable.clip_norm,
             evaluate_every: changeable.evaluate_every,
             checkpoint_every: changeable.checkpoint_every,

@@ -130,12 +130,21 @@ pub struct Config {
     /// Fraction of the run with a linear warm-up of the learning rate
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().warmup, help_heading = "Optimisation"))]
     pub warmup: f64,
-    /// Epochs at which --decay step divides the learning rate by 10, separated by commas
+    /// Learning rate at the first step of the warm-up
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().warmup_start, help_heading = "Optimisation"))]
+    pub warmup_start: f64,
+    /// Learning rate that the decay tends to
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().final_rate, help_heading = "Optimisation"))]
+    pub final_rate: f64,
+    /// Epochs at which --decay step multiplies the learning rate by --milestone-factor, separated by commas
     #[cfg_attr(
         feature = "clap",
         arg(long, value_delimiter = ',', default_value = comma_separated(&Config::default().milestones), help_heading = "Optimisation")
     )]
     pub milestones: Vec<f64>,
+    /// Factor of the learning rate at each milestone
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().milestone_factor, help_heading = "Optimisation"))]
+    pub milestone_factor: f64,
     /// Momentum of SGD and LARS
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().momentum, help_heading = "Optimisation"))]
     pub momentum: f64,
@@ -273,9 +282,13 @@ impl Config {
             learning_rate: LrSchedule {
                 decay: self.decay,
                 peak: self.learning_rate,
+                warmup_start: self.warmup_start,
+                final_rate: self.final_rate,
                 total_steps: steps,
                 warmup_steps: (self.warmup * steps as f64).round() as u64,
+                steps_per_epoch,
                 milestones: self.milestones.clone(),
+                milestone_factor: self.milestone_factor,
             },
         })
     }

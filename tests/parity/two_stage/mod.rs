@@ -1,0 +1,3 @@
+//! Runs the cases of the methods that distil a trained teacher, and of those that the paper compares with.
+
+pub mod schedules;
