@@ -15,7 +15,7 @@ use slimclr_core::{
         normalize,
     },
     method::{Batch, MethodKind, StepOutcome, StepPlan, Trainer},
-    optim::loss_scale::LossScale,
+    optim::{OptimizerKind, loss_scale::LossScale},
     parameter::Parameters,
     precision::Precision,
     width::WidthError,
@@ -331,7 +331,9 @@ fn slow_start_trains_only_the_full_network() {
 #[test]
 fn training_from_a_checkpoint_is_bit_identical() {
     let mixed = Config { precision: Precision::F16, ..config() };
-    for config in every_kind_of_run().into_iter().chain([mixed]) {
+    let optimizers = [OptimizerKind::Lars, OptimizerKind::Larc, OptimizerKind::SimdisLars];
+    let optimizers = optimizers.map(|optimizer| Config { optimizer, weight_decay_all: true, ..config() });
+    for config in every_kind_of_run().into_iter().chain([mixed]).chain(optimizers) {
         let batches: Vec<_> = (0..4).map(|seed| batch(&config, seed)).collect();
         let mut trainer = new_trainer(&config);
         for batch in &batches[..2] {

@@ -189,6 +189,20 @@ impl GradientSum {
         self.scaled(self.norm().add_scalar(1e-6).recip().mul_scalar(highest).clamp_max(1.0))
     }
 
+    /// Returns the gradients without that of `id`, which the optimiser then leaves as it is.
+    pub fn without(mut self, id: ParameterId) -> Self {
+        if self.values[id.index()].is_none() {
+            return self;
+        }
+        let has_gradient: Vec<bool> = self.values.iter().map(Option::is_some).collect();
+        let range = self.packing.range(id);
+        let packed = self.packed();
+        // Drops all other references, so that the change works in place.
+        (self.packed, self.values) = (None, vec![None; self.values.len()]);
+        let nothing = Tensor::zeros([range.len()], (&packed.device(), packed.dtype()));
+        self.unpacked(packed.slice_assign([range], nothing), |other| other != id && has_gradient[other.index()])
+    }
+
     /// Sets the gradient of `id`, in its full shape.
     pub fn set(&mut self, id: ParameterId, gradient: Tensor<4>) {
         self.values[id.index()] = Some(gradient);

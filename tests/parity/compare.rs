@@ -19,6 +19,8 @@ pub enum Quantity {
     LossOrOptimizer,
     TrainingLoss,
     TrainingParameter,
+    /// Losses, gradients and queues of the comparison systems.
+    TwoStage,
 }
 
 /// Returns the tolerance, relative to the expected tensor's norm (README of `fixtures/parity`, "Tolerance").
@@ -36,6 +38,7 @@ pub fn tolerance(quantity: Quantity, variant: &str, dtype: DType) -> f64 {
         Quantity::LossOrOptimizer => 1e-4,
         Quantity::TrainingLoss => 1e-3,
         Quantity::TrainingParameter => 1e-2,
+        Quantity::TwoStage => 1e-5,
     }
 }
 
@@ -66,6 +69,14 @@ impl Differences {
     /// Compares a number, relative to the expected one.
     pub fn number(&mut self, name: &str, found: f64, expected: f64, tolerance: f64) {
         self.record(name, found, expected, (found - expected).abs(), tolerance * expected.abs());
+    }
+
+    /// Compares whole numbers, each of which must be the expected one.
+    pub fn exact<T: PartialEq + std::fmt::Debug>(&mut self, name: &str, found: &[T], expected: &[T]) {
+        self.compared += expected.len();
+        if found != expected {
+            self.found.push(format!("{name}: {found:?} instead of {expected:?}"));
+        }
     }
 
     /// Compares a tensor, relative to the expected tensor's norm.

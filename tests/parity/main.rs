@@ -6,6 +6,7 @@
 
 mod compare;
 mod fill;
+mod optimizers;
 mod runners;
 mod two_stage;
 
@@ -27,7 +28,7 @@ fn run(case: &Value, dtype: DType) -> Differences {
         Some("mocov2_loss") => runners::mocov2_loss(case, dtype),
         Some("mocov2_training") => runners::mocov2_training(case, dtype),
         Some("mocov3_loss") => runners::mocov3_loss(case, dtype),
-        Some("optimizer") => runners::optimizer(case, dtype),
+        Some("optimizer") => optimizers::optimizer(case, dtype),
         Some("schedule") => runners::schedule(case),
         Some("grad_norm") => runners::grad_norm(case, dtype),
         Some("profile") => runners::profile(case),

@@ -1,6 +1,6 @@
 //! Runs each kind of case.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use burn::tensor::{DType, Device, Tensor};
 use futures::executor::block_on;
@@ -12,7 +12,7 @@ use slimclr_core::{
     gradient::GradientSum,
     head::HeadKind,
     interference::{magnitude::gradient_norms, surgery::Surgery},
-    layout::{Layout, ParameterId, ParameterSpec, Role, Shapes},
+    layout::Shapes,
     loss::{
         contrastive::{moco_logits, mocov3_logits},
         distill::{Distillation, Output, Temperatures},
@@ -21,11 +21,11 @@ use slimclr_core::{
     },
     method::{Batch, MocoV2, MocoV2Task, MocoV3Task, PretextTask, Queue, StepOptions, StepPlan, Trainer},
     optim::{Optimizer, OptimizerKind},
-    parameter::{Parameters, in_layout_shape},
+    parameter::in_layout_shape,
     precision::Precision,
     profile::profile as profile_of,
     schedule::{Decay, LrSchedule, cosine_momentum},
-    width::{Channels, Widths},
+    width::Widths,
 };
 
 use crate::{
@@ -39,7 +39,7 @@ pub fn field<T: DeserializeOwned>(case: &Value, name: &str) -> T {
     serde_json::from_value(case[name].clone()).unwrap_or_else(|error| panic!("field {name}: {error}"))
 }
 
-fn text<'a>(case: &'a Value, name: &str) -> &'a str {
+pub fn text<'a>(case: &'a Value, name: &str) -> &'a str {
     case[name].as_str().unwrap_or_else(|| panic!("field {name} is not a string"))
 }
 
@@ -311,61 +311,6 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
     differences.number("queue pointer", queue.pointer as f64, field(case, "queue_ptr"), 0.0);
     let column: Tensor<1> = queue.keys.narrow(1, 0, 1).flatten(0, 1);
     differences.tensor("queue's first column", &column, &field(case, "queue_first_column"), allowed);
-    differences
-}
-
-/// Builds a layout of tensors of any shape; only those of rank 2 and above have weight decay.
-fn layout_of(shapes: &[Vec<usize>]) -> (Arc<Layout>, Vec<ParameterId>) {
-    let mut layout = Layout::new(Widths::full());
-    let ids = shapes
-        .iter()
-        .enumerate()
-        .map(|(index, shape)| {
-            let side = |dim: usize| shape.get(dim).copied().unwrap_or(1);
-            let spec = ParameterSpec {
-                name: format!("p{index}"),
-                role: if shape.len() > 1 { Role::Weight { deviation: 1.0 } } else { Role::PerChannel { initial: 0.0 } },
-                outputs: Channels::Fixed(side(0)),
-                inputs: Channels::Fixed(side(1)),
-                kernel: [side(2), side(3)],
-                rank: shape.len(),
-                only_width: None,
-            };
-            layout.add(spec).unwrap()
-        })
-        .collect();
-    (Arc::new(layout), ids)
-}
-
-pub fn optimizer(case: &Value, dtype: DType) -> Differences {
-    let (device, salt) = (Device::flex(), text(case, "salt"));
-    let shapes: Vec<Vec<usize>> = field(case, "shapes");
-    let (layout, ids) = layout_of(&shapes);
-    let named: Shapes = layout.named_shapes().collect();
-    let mut parameters = Parameters::from_named(layout.clone(), &device, |name| {
-        Ok::<_, Infallible>(data(salt, name, &named[name], Kind::Input, dtype))
-    })
-    .unwrap();
-    let kind = match text(case, "kind") {
-        "sgd" => OptimizerKind::Sgd,
-        "lars" => OptimizerKind::Lars,
-        other => panic!("unknown optimiser {other}"),
-    };
-    let mut optimizer = Optimizer::new(kind, &layout, field(case, "momentum"), field(case, "weight_decay"));
-    let mut differences = Differences::default();
-    let allowed = tolerance(Quantity::LossOrOptimizer, "", dtype);
-    for (step, expected) in field::<Vec<Vec<Fingerprint>>>(case, "trajectory").iter().enumerate() {
-        let mut gradients = GradientSum::new(&layout);
-        for (index, id) in ids.iter().enumerate() {
-            let shape = layout.spec(*id).shape();
-            gradients.set(*id, input(salt, &format!("g{index}.{step}"), shape, dtype, &device));
-        }
-        optimizer.step(&mut parameters, &gradients, field(case, "lr"));
-        for (id, expected) in ids.iter().zip(expected) {
-            let name = format!("{} after step {step}", layout.spec(*id).name);
-            differences.fingerprint(&name, &values(parameters.get(*id)), expected, allowed);
-        }
-    }
     differences
 }
 

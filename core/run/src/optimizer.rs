@@ -11,4 +11,8 @@ pub enum OptimizerKind {
     Sgd,
     /// LARS: SGD with a learning rate per tensor, in proportion to its norm; for large batches
     Lars,
+    /// LARC, as in SwAV: as LARS, also for norms and biases
+    Larc,
+    /// LARS as in SimDis: the momentum accumulates updates that are already multiplied by the learning rate
+    SimdisLars,
 }

@@ -93,7 +93,8 @@ impl Trainer {
             // Another seed than the weights' ("queu"): the queue must not repeat their random numbers.
             queue: (method.queue_length() > 0)
                 .then(|| Queue::random(config.dim, method.queue_length(), config.seed ^ 0x71756575, &device)),
-            optimizer: Optimizer::new(config.optimizer, &layout, config.momentum, config.weight_decay),
+            optimizer: Optimizer::new(config.optimizer, &layout, config.momentum, config.weight_decay)
+                .decaying_all(config.weight_decay_all),
             loss_scale: (config.precision == Precision::F16).then(|| LossScale::new(&device)),
             method,
             encoder,

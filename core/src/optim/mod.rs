@@ -2,5 +2,6 @@
 
 pub mod loss_scale;
 pub mod optimizer;
+mod trust;
 
 pub use optimizer::{Optimizer, OptimizerKind};

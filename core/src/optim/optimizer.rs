@@ -1,12 +1,13 @@
-//! SGD with momentum (Sutskever et al. 2013, as PyTorch writes it) and LARS (You et al. 2017), which is SGD with a
+//! SGD with momentum (Sutskever et al. 2013, as PyTorch writes it), and LARS and its variants, which are SGD with a
 //! learning rate per tensor.
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
-use burn::tensor::{Bool, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Tensor, TensorData};
 
 pub use slimclr_run::optimizer::OptimizerKind;
 
+use super::trust::TrustRatio;
 use crate::{
     gradient::GradientSum,
     kernel::sgd::sgd_step,
@@ -14,24 +15,41 @@ use crate::{
     parameter::{Parameters, pack, unpack},
 };
 
-/// LARS' trust coefficient, as in MoCo v3.
-const TRUST: f64 = 0.001;
-
 /// An optimiser and its velocities.
+///
+/// A step moves each tensor `p` with a gradient `g` by its update `u = ratio * (g + decay * p)`: `v <- momentum * v + u`,
+/// `p <- p - rate * v`. `decay` is the weight decay for weights, and for all tensors with
+/// [`decaying_all`](Self::decaying_all); otherwise it is 0. The ratio is 1, except
+///
+/// - with `Lars`, for weights: `0.001 * norm(p) / norm(g + decay * p)`, but 1 if either norm is zero;
+/// - with `Larc`, for all tensors: `0.001 * norm(p) / (norm(g) + decay * norm(p) + 1e-8)`, but `u = g` if `p` or `g` is
+///   zero;
+/// - with `SimdisLars`, for weights: the same without that exception. Its rate is inside the momentum:
+///   `v <- momentum * v + rate * u`, `p <- p - v`.
 #[derive(Debug, Clone)]
 pub struct Optimizer {
     kind: OptimizerKind,
     momentum: f64,
     weight_decay: f64,
+    decays_all: bool,
     packing: Arc<Packing>,
-    weights: Vec<ParameterId>,
+    weights: BTreeSet<ParameterId>,
     /// Velocities of all parameters, packed; zero for those that have never had a gradient. `None` before the first
     /// step.
     velocities: Option<Tensor<1>>,
     /// The parameters that have had a gradient.
     moved: BTreeSet<ParameterId>,
-    /// Weight decay of each [`ALIGNMENT`] values, for the weights that had a gradient at the last step.
-    decay: Option<(Vec<ParameterId>, Tensor<1>)>,
+    /// The parameters that had a gradient at the last step, and what is done with their gradients.
+    last: Option<(Vec<ParameterId>, UpdateRule)>,
+}
+
+/// How updates are made of the gradients of certain parameters.
+#[derive(Debug, Clone)]
+struct UpdateRule {
+    /// Weight decay of each [`ALIGNMENT`] values.
+    decay: Tensor<1>,
+    /// What scales them; `None` for SGD.
+    ratio: Option<TrustRatio>,
 }
 
 impl Optimizer {
@@ -41,16 +59,21 @@ impl Optimizer {
             kind,
             momentum,
             weight_decay,
+            decays_all: false,
             packing: layout.packing().clone(),
             weights: layout.iter().filter(|(_, spec)| spec.is_weight()).map(|(id, _)| id).collect(),
             velocities: None,
             moved: BTreeSet::new(),
-            decay: None,
+            last: None,
         }
     }
 
-    /// Updates every parameter that has a gradient: `v <- momentum v + trust (g + decay p)`, `p <- p - rate v`. The
-    /// trust is 1 for SGD, norms and biases, else `0.001 |p| / |g + decay p|`.
+    /// Applies the weight decay to norms and biases, too, if `all` holds.
+    pub fn decaying_all(self, all: bool) -> Self {
+        Self { decays_all: all, ..self }
+    }
+
+    /// Updates every parameter that has a gradient.
     pub fn step(&mut self, parameters: &mut Parameters, gradients: &GradientSum, rate: f64) {
         parameters.change_packed(|values| self.stepped(values, gradients, rate));
         self.moved.extend(self.packing.ids().filter(|id| gradients.get(*id).is_some()));
@@ -58,19 +81,24 @@ impl Optimizer {
 
     /// Returns the parameters' values after the step.
     fn stepped(&mut self, values: Tensor<1>, gradients: &GradientSum, rate: f64) -> Tensor<1> {
-        let mut gradient = gradients.packed();
-        let weights: Vec<_> = self.weights.iter().copied().filter(|id| gradients.get(*id).is_some()).collect();
-        let mut decay = self.decay_of(&weights, &values);
-        if self.kind == OptimizerKind::Lars {
-            let decayed = by_block(values.clone(), decay.clone());
-            gradient = self.trusted(gradient + decayed, &values, &weights);
-            decay = decay.zeros_like();
+        let gradient = gradients.packed();
+        let UpdateRule { decay, ratio } = self.rule(gradients, &values);
+        let (mut update, mut decay) = match ratio {
+            None => (gradient, decay),
+            Some(ratio) => {
+                let nothing = decay.zeros_like();
+                (ratio.update(&self.packing, &values, gradient, decay), nothing)
+            }
+        };
+        let mut step_size = rate;
+        if self.kind == OptimizerKind::SimdisLars {
+            (update, decay, step_size) = (update.mul_scalar(rate), decay.mul_scalar(rate), 1.0);
         }
         let velocities = self.velocities.take().unwrap_or_else(|| values.zeros_like());
         // Parameters without a gradient in this step do not move.
         let resting = self.resting(gradients, &values);
         let before = resting.map(|resting| (resting, values.clone(), velocities.clone()));
-        let [mut moved, mut velocities] = sgd_step([values, velocities], gradient, decay, self.momentum, rate);
+        let [mut moved, mut velocities] = sgd_step([values, velocities], update, decay, self.momentum, step_size);
         if let Some((resting, values, before)) = before {
             moved = moved.mask_where(resting.clone(), values);
             velocities = velocities.mask_where(resting, before);
@@ -79,26 +107,32 @@ impl Optimizer {
         moved
     }
 
-    /// Returns the weight decay of each block of [`ALIGNMENT`] values.
-    fn decay_of(&mut self, weights: &[ParameterId], like: &Tensor<1>) -> Tensor<1> {
-        if let Some((of, decay)) = &self.decay
-            && of == weights
+    /// Returns what is done with the gradients of the parameters that have one.
+    fn rule(&mut self, gradients: &GradientSum, like: &Tensor<1>) -> UpdateRule {
+        let moving: Vec<_> = self.packing.ids().filter(|id| gradients.get(*id).is_some()).collect();
+        if let Some((of, rule)) = &self.last
+            && *of == moving
         {
-            return decay.clone();
+            return rule.clone();
         }
+        let decay_of =
+            |id: ParameterId| if self.decays_all || self.weights.contains(&id) { self.weight_decay } else { 0.0 };
+        let is_scaled = |id: ParameterId| match self.kind {
+            OptimizerKind::Sgd => false,
+            OptimizerKind::Lars | OptimizerKind::SimdisLars => self.weights.contains(&id),
+            OptimizerKind::Larc => true,
+        };
         let mut decay = vec![0.0; self.packing.length() / ALIGNMENT];
-        for id in weights {
-            decay[self.blocks(*id)].fill(self.weight_decay);
+        for id in &moving {
+            decay[self.packing.blocks(*id)].fill(decay_of(*id));
         }
-        let decay = Tensor::from_data(TensorData::from(decay.as_slice()), (&like.device(), like.dtype()));
-        self.decay = Some((weights.to_vec(), decay.clone()));
-        decay
-    }
-
-    /// Returns the blocks of [`ALIGNMENT`] values of this parameter.
-    fn blocks(&self, id: ParameterId) -> Range<usize> {
-        let range = self.packing.range(id);
-        range.start / ALIGNMENT..range.end.div_ceil(ALIGNMENT)
+        let scaled = moving.iter().filter(|id| is_scaled(**id)).map(|id| (*id, decay_of(*id))).collect();
+        let rule = UpdateRule {
+            decay: Tensor::from_data(TensorData::from(decay.as_slice()), (&like.device(), like.dtype())),
+            ratio: TrustRatio::new(self.kind, &self.packing, scaled, like),
+        };
+        self.last = Some((moving, rule.clone()));
+        rule
     }
 
     /// Returns a mask of the values whose parameters have moved before but have no gradient now; `None` if there are
@@ -113,26 +147,6 @@ impl Optimizer {
             mask[self.packing.range(*id)].fill(true);
         }
         Some(Tensor::from_data(TensorData::from(mask.as_slice()), &like.device()))
-    }
-
-    /// Scales the update of each weight to [`TRUST`] times the weight's norm (LARS). It stays the same where either
-    /// norm is zero, and for norms and biases.
-    fn trusted(&self, update: Tensor<1>, values: &Tensor<1>, weights: &[ParameterId]) -> Tensor<1> {
-        let norms = |packed: &Tensor<1>| {
-            let squares = weights.iter().map(|id| unpack(&self.packing, packed, *id).powi_scalar(2).sum());
-            Tensor::cat(squares.collect(), 0).sqrt()
-        };
-        let [of_values, of_update] = [norms(values), norms(&update)];
-        let is_zero = (of_values.clone() * of_update.clone()).equal_elem(0.0);
-        let trust = (of_values.mul_scalar(TRUST) / of_update).mask_fill(is_zero, 1.0);
-        // The index of each block's trust: the last is for norms and biases.
-        let mut of_block = vec![weights.len() as i32; self.packing.length() / ALIGNMENT];
-        for (number, id) in weights.iter().enumerate() {
-            of_block[self.blocks(*id)].fill(number as i32);
-        }
-        let of_block = Tensor::<1, Int>::from_data(TensorData::from(of_block.as_slice()), &update.device());
-        let trust = Tensor::cat(vec![trust.clone(), trust.narrow(0, 0, 1).ones_like()], 0).select(0, of_block);
-        by_block(update, trust)
     }
 
     /// Returns the velocity of `id`, if it has ever had a gradient.
@@ -159,8 +173,58 @@ impl Optimizer {
     }
 }
 
-/// Multiplies packed values by the factor of their block.
-fn by_block(packed: Tensor<1>, factors: Tensor<1>) -> Tensor<1> {
-    let blocks: Tensor<2> = packed.reshape([-1, ALIGNMENT as i32]);
-    (blocks * factors.unsqueeze_dim(1)).flatten(0, 1)
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::{
+        layout::{ParameterSpec, Role},
+        width::{Channels, Widths},
+    };
+
+    /// Returns a layer's weight and bias, all ones, and their gradients, all twos.
+    fn layer() -> ([ParameterId; 2], Parameters, GradientSum) {
+        let mut layout = Layout::new(Widths::full());
+        let channels = Channels::Fixed(3);
+        let vector = |name: &str, role| ParameterSpec::vector(name.into(), role, channels, None);
+        let ids = [Role::Weight { deviation: 1.0 }, Role::PerChannel { initial: 1.0 }]
+            .map(|role| layout.add(vector("layer", role)).unwrap());
+        let mut parameters = Parameters::init(Arc::new(layout), 0, &Device::flex());
+        parameters.update(ids[0], |weight| weight.ones_like());
+        let mut gradients = GradientSum::new(parameters.layout());
+        ids.iter().for_each(|id| gradients.set(*id, parameters.get(*id).ones_like() * 2.0));
+        (ids, parameters, gradients)
+    }
+
+    fn value(parameters: &Parameters, id: ParameterId) -> f32 {
+        parameters.get(id).clone().into_data().iter().next().unwrap()
+    }
+
+    #[test]
+    fn biases_decay_only_if_all_parameters_do() {
+        for (all, expected) in [(false, [0.75, 0.8]), (true, [0.75, 0.75])] {
+            let (ids, mut parameters, gradients) = layer();
+            let optimizer = Optimizer::new(OptimizerKind::Sgd, parameters.layout(), 0.9, 0.5);
+            optimizer.decaying_all(all).step(&mut parameters, &gradients, 0.1);
+            assert_eq!(ids.map(|id| value(&parameters, id)), expected);
+        }
+    }
+
+    #[test]
+    fn a_parameter_without_its_gradient_does_not_move() {
+        for kind in [OptimizerKind::Sgd, OptimizerKind::Lars, OptimizerKind::Larc, OptimizerKind::SimdisLars] {
+            let ([frozen, trained], mut parameters, gradients) = layer();
+            let mut optimizer = Optimizer::new(kind, parameters.layout(), 0.9, 0.5).decaying_all(true);
+            optimizer.step(&mut parameters, &gradients.clone().without(frozen), 0.1);
+            assert_eq!(value(&parameters, frozen), 1.0, "{kind:?}");
+            assert!(value(&parameters, trained) < 1.0 && optimizer.velocity(frozen).is_none(), "{kind:?}");
+            // Nor does it follow the velocity that it has later.
+            optimizer.step(&mut parameters, &gradients, 0.1);
+            let moved = value(&parameters, frozen);
+            assert!(moved < 1.0, "{kind:?}");
+            optimizer.step(&mut parameters, &gradients.without(frozen), 0.1);
+            assert_eq!(value(&parameters, frozen), moved, "{kind:?}");
+        }
+    }
 }

@@ -54,6 +54,15 @@ impl Packing {
         start..start + shape.iter().product::<usize>()
     }
 
+    /// Returns the range of a trained parameter's blocks of [`ALIGNMENT`] values, which are no other parameter's.
+    ///
+    /// # Panics
+    /// If the parameter is not trained.
+    pub fn blocks(&self, id: ParameterId) -> Range<usize> {
+        let range = self.range(id);
+        range.start / ALIGNMENT..range.end.div_ceil(ALIGNMENT)
+    }
+
     /// Returns the place of a slice of a trained parameter, or of the whole parameter if `slice` is `None`.
     ///
     /// # Panics

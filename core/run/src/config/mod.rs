@@ -145,12 +145,15 @@ pub struct Config {
     /// Factor of the learning rate at each milestone
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().milestone_factor, help_heading = "Optimisation"))]
     pub milestone_factor: f64,
-    /// Momentum of SGD and LARS
+    /// Momentum of the optimiser
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().momentum, help_heading = "Optimisation"))]
     pub momentum: f64,
-    /// Weight decay; not applied to normalisation layers and biases
+    /// Weight decay; not applied to normalisation layers and biases, except with --weight-decay-all
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().weight_decay, help_heading = "Optimisation"))]
     pub weight_decay: f64,
+    /// Apply the weight decay to normalisation layers and biases, too
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().weight_decay_all, default_missing_value = "true", help_heading = "Optimisation"))]
+    pub weight_decay_all: bool,
     /// Clip the gradient to this norm; 0 for no clipping
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().clip_norm, help_heading = "Optimisation"))]
     pub clip_norm: f64,

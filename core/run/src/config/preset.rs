@@ -76,6 +76,7 @@ impl Config {
             milestone_factor: 0.1,
             momentum: 0.9,
             weight_decay: 5e-4,
+            weight_decay_all: false,
             clip_norm: 0.0,
             precision: Precision::F32,
             image_size: 32,
