@@ -15,7 +15,7 @@ use std::{fs, path::PathBuf};
 use burn::tensor::DType;
 use compare::Differences;
 use serde_json::Value;
-use two_stage::schedules;
+use two_stage::{compress, schedules};
 
 fn folder() -> PathBuf {
     let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/parity");
@@ -33,6 +33,7 @@ fn run(case: &Value, dtype: DType) -> Differences {
         Some("grad_norm") => runners::grad_norm(case, dtype),
         Some("profile") => runners::profile(case),
         Some("two_stage_schedule") => schedules::two_stage_schedule(case),
+        Some("compress_loss") => compress::compress_loss(case, dtype),
         unknown => panic!("unknown case {unknown:?}"),
     }
 }

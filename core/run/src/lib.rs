@@ -4,6 +4,7 @@
 
 pub mod collapse;
 pub mod command;
+pub mod compress;
 pub mod config;
 pub mod dataset;
 pub mod distill;

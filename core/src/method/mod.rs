@@ -4,6 +4,7 @@
 //! encoder, queue, slow start, distillation, reweighting, gradient accumulation, the optimiser.
 
 mod batch;
+pub mod compress;
 mod keys;
 mod methods;
 pub mod queue;
@@ -16,6 +17,7 @@ use burn::tensor::{Int, Tensor};
 
 pub use self::{
     batch::Batch,
+    compress::{CompressMemory, CompressTask, Memory},
     keys::KeyEncoder,
     methods::{MocoV2, MocoV2Task, MocoV3, MocoV3Task, SimClr, Supervised, from_config},
     queue::Queue,

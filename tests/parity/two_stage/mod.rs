@@ -1,3 +1,4 @@
 //! Runs the cases of the methods that distil a trained teacher, and of those that the paper compares with.
 
+pub mod compress;
 pub mod schedules;
