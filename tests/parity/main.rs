@@ -15,7 +15,7 @@ use std::{fs, path::PathBuf};
 use burn::tensor::DType;
 use compare::Differences;
 use serde_json::Value;
-use two_stage::{compress, schedules};
+use two_stage::{compress, schedules, simdis};
 
 fn folder() -> PathBuf {
     let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/parity");
@@ -34,6 +34,7 @@ fn run(case: &Value, dtype: DType) -> Differences {
         Some("profile") => runners::profile(case),
         Some("two_stage_schedule") => schedules::two_stage_schedule(case),
         Some("compress_loss") => compress::compress_loss(case, dtype),
+        Some("simdis_loss") => simdis::simdis_loss(case, dtype),
         unknown => panic!("unknown case {unknown:?}"),
     }
 }

@@ -17,4 +17,5 @@ pub mod precision;
 pub mod probe;
 pub mod reweight;
 pub mod schedule;
+pub mod simdis;
 pub mod surgery;

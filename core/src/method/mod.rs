@@ -8,6 +8,7 @@ pub mod compress;
 mod keys;
 mod methods;
 pub mod queue;
+pub mod simdis;
 pub mod step_options;
 pub mod trainer;
 
@@ -21,6 +22,7 @@ pub use self::{
     keys::KeyEncoder,
     methods::{MocoV2, MocoV2Task, MocoV3, MocoV3Task, SimClr, Supervised, from_config},
     queue::Queue,
+    simdis::{SimdisNetwork, SimdisTask, SimdisView},
     step_options::StepOptions,
     trainer::{StepOutcome, Trainer},
 };
