@@ -15,7 +15,7 @@ use std::{fs, path::PathBuf};
 use burn::tensor::DType;
 use compare::Differences;
 use serde_json::Value;
-use two_stage::{compress, schedules, simdis};
+use two_stage::{compress, schedules, simdis, swav};
 
 fn folder() -> PathBuf {
     let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/parity");
@@ -35,6 +35,8 @@ fn run(case: &Value, dtype: DType) -> Differences {
         Some("two_stage_schedule") => schedules::two_stage_schedule(case),
         Some("compress_loss") => compress::compress_loss(case, dtype),
         Some("simdis_loss") => simdis::simdis_loss(case, dtype),
+        Some("swav_sinkhorn") => swav::swav_sinkhorn(case, dtype),
+        Some("swav_loss") => swav::swav_loss(case, dtype),
         unknown => panic!("unknown case {unknown:?}"),
     }
 }

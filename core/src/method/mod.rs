@@ -10,6 +10,7 @@ mod methods;
 pub mod queue;
 pub mod simdis;
 pub mod step_options;
+pub mod swav;
 pub mod trainer;
 
 use std::fmt::Debug;
@@ -24,6 +25,7 @@ pub use self::{
     queue::Queue,
     simdis::{SimdisNetwork, SimdisTask, SimdisView},
     step_options::StepOptions,
+    swav::{Sinkhorn, SwavQueue, SwavTask},
     trainer::{StepOutcome, Trainer},
 };
 pub use slimclr_run::{method::MethodKind, schedule::StepPlan};

@@ -3,3 +3,4 @@
 pub mod compress;
 pub mod schedules;
 pub mod simdis;
+pub mod swav;
