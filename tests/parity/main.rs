@@ -15,7 +15,7 @@ use std::{fs, path::PathBuf};
 use burn::tensor::DType;
 use compare::Differences;
 use serde_json::Value;
-use two_stage::{compress, schedules, simdis, swav};
+use two_stage::{bags, compress, contrastive, kd, schedules, simdis, swav};
 
 fn folder() -> PathBuf {
     let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/parity");
@@ -37,6 +37,12 @@ fn run(case: &Value, dtype: DType) -> Differences {
         Some("simdis_loss") => simdis::simdis_loss(case, dtype),
         Some("swav_sinkhorn") => swav::swav_sinkhorn(case, dtype),
         Some("swav_loss") => swav::swav_loss(case, dtype),
+        Some("seed_distill_loss") => contrastive::seed_distill_loss(case, dtype),
+        Some("kd_loss") => kd::kd_loss(case, dtype),
+        Some("disco_loss") => contrastive::disco_loss(case, dtype),
+        Some("moco_queue_loss") => contrastive::moco_queue_loss(case, dtype),
+        Some("bingo_loss") => contrastive::bingo_loss(case, dtype),
+        Some("bingo_bag") => bags::bingo_bag(case, dtype),
         unknown => panic!("unknown case {unknown:?}"),
     }
 }

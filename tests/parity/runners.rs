@@ -169,10 +169,10 @@ fn step_options(case: &Value) -> StepOptions {
     }
 }
 
-/// Generates the queue, `[d, k]`, with keys of unit norm.
-fn queue(case: &Value, dtype: DType) -> Tensor<2> {
+/// Generates the queue `name`, `[d, k]`, with keys of unit norm.
+pub fn queue(case: &Value, name: &str, dtype: DType) -> Tensor<2> {
     let shape = [field(case, "dim"), field(case, "queue")];
-    let queue: Tensor<2> = input(text(case, "salt"), "queue", shape, dtype, &Device::flex());
+    let queue: Tensor<2> = input(text(case, "salt"), name, shape, dtype, &Device::flex());
     normalize(queue.transpose()).transpose()
 }
 
@@ -181,7 +181,7 @@ fn mocov2(case: &Value) -> MocoV2 {
 }
 
 pub fn mocov2_loss(case: &Value, dtype: DType) -> Differences {
-    let (temperature, negatives) = (field(case, "temperature"), queue(case, dtype));
+    let (temperature, negatives) = (field(case, "temperature"), queue(case, "queue", dtype));
     contrastive_loss(case, dtype, |queries, keys| {
         let targets = Tensor::zeros([queries.dims()[0]], &queries.device());
         let logits = moco_logits(queries, keys.clone(), negatives.clone());
@@ -265,7 +265,7 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
         options: step_options(case),
         key: Some(query.clone()),
         query,
-        queue: Some(Queue { keys: queue(case, dtype), pointer: 0 }),
+        queue: Some(Queue { keys: queue(case, "queue", dtype), pointer: 0 }),
         optimizer: Optimizer::new(OptimizerKind::Sgd, encoder.layout(), momentum, weight_decay),
         loss_scale: None,
         encoder,

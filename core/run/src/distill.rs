@@ -23,11 +23,12 @@ pub enum Distillation {
     Atkd,
 }
 
-/// Temperatures of the soft cross-entropies.
+/// Temperatures that logits are divided by before they are compared. In online distillation the square of the student's
+/// scales the loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Temperatures {
     /// The teacher's.
     pub teacher: f64,
-    /// The student's; its square scales the loss.
+    /// The student's.
     pub student: f64,
 }

@@ -1,4 +1,4 @@
-//! Online distillation: the full network of the same step teaches the sub-networks (paper section 3.3).
+//! Distillation losses. Online, the full network of the same step teaches the sub-networks (paper section 3.3).
 
 use burn::tensor::{Int, Tensor, activation::log_softmax};
 pub use slimclr_run::distill::{Distillation, Temperatures};
@@ -39,7 +39,7 @@ pub fn distillation_loss(
         Distillation::MseEmbeddings => mean_squared_error(embeddings),
         Distillation::MseLogits => mean_squared_error(logits),
         Distillation::Dkd => decoupled(logits, targets),
-        Distillation::Atkd => divergence(logits.map(standardised), 4.0),
+        Distillation::Atkd => divergence(logits.map(standardised), Temperatures { teacher: 4.0, student: 4.0 }),
     })
 }
 
@@ -52,11 +52,13 @@ fn mean_squared_error([student, teacher]: [Tensor<2>; 2]) -> Tensor<1> {
     (student - teacher).powi_scalar(2).mean()
 }
 
-/// Computes the Kullback-Leibler divergence of the softened teacher from the student, times the squared temperature.
-fn divergence([student, teacher]: [Tensor<2>; 2], temperature: f64) -> Tensor<1> {
+/// Computes the Kullback-Leibler divergence of the softened teacher from the softened student, `[n, c]` each, times the
+/// squared temperature of the student (Hinton et al. 2015, section 2). Returns the mean over rows, `[1]`.
+pub fn divergence([student, teacher]: [Tensor<2>; 2], temperatures: Temperatures) -> Tensor<1> {
     let rows = student.dims()[0] as f64;
-    let [student, teacher] = [student, teacher].map(|logits| log_softmax(logits.div_scalar(temperature), 1));
-    (teacher.clone().exp() * (teacher - student)).sum().mul_scalar(temperature.powi(2) / rows)
+    let student = log_softmax(student.div_scalar(temperatures.student), 1);
+    let teacher = log_softmax(teacher.div_scalar(temperatures.teacher), 1);
+    (teacher.clone().exp() * (teacher - student)).sum().mul_scalar(temperatures.student.powi(2) / rows)
 }
 
 /// Normalises every row to mean 0 and variance 1 (layer norm without affine), times 2.

@@ -4,10 +4,14 @@
 //! encoder, queue, slow start, distillation, reweighting, gradient accumulation, the optimiser.
 
 mod batch;
+pub mod bingo;
 pub mod compress;
+pub mod disco;
+pub mod kd;
 mod keys;
 mod methods;
 pub mod queue;
+pub mod seed;
 pub mod simdis;
 pub mod step_options;
 pub mod swav;
@@ -19,10 +23,14 @@ use burn::tensor::{Int, Tensor};
 
 pub use self::{
     batch::Batch,
+    bingo::BingoTask,
     compress::{CompressMemory, CompressTask, Memory},
+    disco::DiscoTask,
+    kd::KdTask,
     keys::KeyEncoder,
     methods::{MocoV2, MocoV2Task, MocoV3, MocoV3Task, SimClr, Supervised, from_config},
     queue::Queue,
+    seed::SeedTask,
     simdis::{SimdisNetwork, SimdisTask, SimdisView},
     step_options::StepOptions,
     swav::{Sinkhorn, SwavQueue, SwavTask},

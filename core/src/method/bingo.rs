@@ -1,0 +1,106 @@
+//! BINGO: images that the teacher finds similar share a bag, and the student learns to embed those of a bag alike (Xu
+//! et al. 2022, section 3).
+
+mod bags;
+mod cut_mix;
+
+use burn::tensor::{Int, Tensor};
+
+pub use self::{
+    bags::{Bags, BagsError},
+    cut_mix::CutMix,
+};
+use super::PretextTask;
+use crate::loss::{
+    contrastive::{cross_entropy, moco_logits},
+    distill::Output,
+    normalize,
+};
+
+/// The last epoch, counted from 0, in which a view is compared with its own image's key alone.
+const LAST_EPOCH_ALONE: u64 = 10;
+
+/// Returns the weights in `epoch`, counted from 0, of a view's own image's key and of that of the bag's other image.
+/// `later` are those of the epochs after the first eleven.
+pub fn key_weights(epoch: u64, later: [f64; 2]) -> [f64; 2] {
+    if epoch > LAST_EPOCH_ALONE { later } else { [1.0, 0.0] }
+}
+
+/// Tell the keys of an image and of another one of its bag from those of other images, with a view of either and with
+/// one that has parts of both.
+#[derive(Debug)]
+pub struct BingoTask {
+    /// Views of the image, of the other image of its bag, and the first with a box of the second.
+    pub views: [Tensor<4>; 3],
+    /// The teacher's embeddings of other views of the image and of the other image, of unit length: `[n, d]` each.
+    pub keys: [Tensor<2>; 2],
+    /// The queue of the images' earlier keys, `[d, k]`.
+    pub negatives: Tensor<2>,
+    /// All zero, `[2 n]`.
+    pub targets: Tensor<1, Int>,
+    /// The weights of a view's own image's key and of the other one ([`key_weights`]).
+    pub key_weights: [f64; 2],
+    /// The share of the third view that shows the image ([`CutMix::share`]).
+    pub share: f64,
+    /// Temperature of the logits.
+    pub temperature: f64,
+}
+
+impl BingoTask {
+    fn images(&self) -> usize {
+        self.keys[0].dims()[0]
+    }
+
+    /// Computes the mean cross-entropy of telling each query's key from the queue, `[1]`.
+    fn contrast(&self, queries: Tensor<2>, keys: Tensor<2>) -> Tensor<1> {
+        let targets = self.targets.clone().narrow(0, 0, keys.dims()[0]);
+        cross_entropy(moco_logits(queries, keys, self.negatives.clone()), targets, self.temperature)
+    }
+
+    /// Computes the loss of the third views, `[1]`: each of the two keys counts by its image's share of the view.
+    pub fn mix_loss(&self, output: &Output) -> Tensor<1> {
+        let images = self.images();
+        let mixed = output.embeddings.clone().narrow(0, 2 * images, images);
+        let [of_image, of_other] = self.keys.clone().map(|keys| self.contrast(mixed.clone(), keys));
+        of_image.mul_scalar(self.share) + of_other.mul_scalar(1.0 - self.share)
+    }
+}
+
+impl PretextTask for BingoTask {
+    fn views(&self) -> &[Tensor<4>] {
+        &self.views
+    }
+
+    /// Returns the embeddings of all views, and the logits of the first two with their own images' keys.
+    fn output(&self, outputs: Tensor<2>) -> Output {
+        let embeddings = normalize(outputs);
+        let unmixed = embeddings.clone().narrow(0, 0, 2 * self.images());
+        let keys = Tensor::cat(self.keys.to_vec(), 0);
+        Output { logits: moco_logits(unmixed, keys, self.negatives.clone()), embeddings }
+    }
+
+    fn targets(&self) -> &Tensor<1, Int> {
+        &self.targets
+    }
+
+    /// Computes a third of the sum of the three views' losses. The losses of the first two are means of `n` rows, so the
+    /// mean of their `2 n` rows counts twice.
+    fn loss(&self, output: &Output) -> Tensor<1> {
+        let [own, other] = self.key_weights;
+        let with_own = cross_entropy(output.logits.clone(), self.targets.clone(), self.temperature);
+        let loss = self.mix_loss(output) + with_own.mul_scalar(2.0 * own);
+        let loss = if other == 0.0 {
+            loss
+        } else {
+            let unmixed = output.embeddings.clone().narrow(0, 0, 2 * self.images());
+            let [of_image, of_other] = self.keys.clone();
+            let with_other = self.contrast(unmixed, Tensor::cat(vec![of_other, of_image], 0));
+            loss + with_other.mul_scalar(2.0 * other)
+        };
+        loss.div_scalar(3.0)
+    }
+
+    fn keys(&self) -> Option<Tensor<2>> {
+        Some(self.keys[0].clone())
+    }
+}

@@ -1,0 +1,97 @@
+//! DisCo: MoCo v2, whose embeddings must also equal the teacher's (Gao et al. 2022, section 3).
+
+use burn::tensor::{Int, Tensor};
+
+use super::PretextTask;
+use crate::loss::{
+    contrastive::{cross_entropy, moco_logits},
+    distill::Output,
+    normalize,
+};
+
+/// Tell a view's key from the keys of other images, and embed both views as the teacher does.
+#[derive(Debug)]
+pub struct DiscoTask {
+    /// The views of the query and of the key.
+    pub views: [Tensor<4>; 2],
+    /// The momentum encoder's embeddings of the second view, `[n, d]`.
+    pub keys: Tensor<2>,
+    /// The queue of earlier keys, `[d, k]`.
+    pub negatives: Tensor<2>,
+    /// The teacher's embeddings of the first view, then of the second, of unit length: `[2 n, d]`.
+    pub teacher: Tensor<2>,
+    /// All zero, `[n]`.
+    pub targets: Tensor<1, Int>,
+    /// Temperature of the logits.
+    pub temperature: f64,
+    /// Devices to imitate. In the authors' code each sums the squared errors of its images, and gradients are averaged
+    /// over the devices, so the sums are divided by their number.
+    pub mse_devices: usize,
+    /// Whether only the squared errors are trained.
+    pub only_mse: bool,
+}
+
+/// Computes the squared difference of embeddings, `[n, d]` each, summed over batch and dimensions. Returns `[1]`.
+pub fn squared_error(student: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
+    (student - teacher).powi_scalar(2).sum()
+}
+
+impl PretextTask for DiscoTask {
+    fn views(&self) -> &[Tensor<4>] {
+        &self.views
+    }
+
+    /// Returns the embeddings of both views, and the logits of the first.
+    fn output(&self, outputs: Tensor<2>) -> Output {
+        let embeddings = normalize(outputs);
+        let queries = embeddings.clone().narrow(0, 0, self.keys.dims()[0]);
+        Output { logits: moco_logits(queries, self.keys.clone(), self.negatives.clone()), embeddings }
+    }
+
+    fn targets(&self) -> &Tensor<1, Int> {
+        &self.targets
+    }
+
+    fn loss(&self, output: &Output) -> Tensor<1> {
+        let errors = squared_error(output.embeddings.clone(), self.teacher.clone());
+        let errors = errors.div_scalar(self.mse_devices as f64);
+        if self.only_mse {
+            return errors;
+        }
+        errors + cross_entropy(output.logits.clone(), self.targets.clone(), self.temperature)
+    }
+
+    fn keys(&self) -> Option<Tensor<2>> {
+        Some(self.keys.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+
+    #[test]
+    fn devices_weaken_the_squared_errors_but_not_the_cross_entropy() {
+        let device = Device::flex();
+        let random = |rows| normalize(Tensor::random([rows, 4], Distribution::Normal(0.0, 1.0), &device));
+        let mut task = DiscoTask {
+            views: [Tensor::zeros([1; 4], &device), Tensor::zeros([1; 4], &device)],
+            keys: random(3),
+            negatives: random(5).transpose(),
+            teacher: random(6),
+            targets: Tensor::zeros([3], &device),
+            temperature: 0.2,
+            mse_devices: 1,
+            only_mse: true,
+        };
+        let output = task.output(random(6));
+        let loss = |task: &DiscoTask| task.loss(&output).into_scalar::<f32>();
+        let errors = loss(&task);
+        task.only_mse = false;
+        let contrast = loss(&task) - errors;
+        task.mse_devices = 8;
+        assert!((loss(&task) - (contrast + errors / 8.0)).abs() < 1e-5);
+    }
+}

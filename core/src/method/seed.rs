@@ -1,0 +1,104 @@
+//! SEED: the student learns which earlier images the teacher finds a view similar to (Fang et al. 2021, section 3.2).
+
+use burn::tensor::{Int, Tensor};
+
+use super::PretextTask;
+use crate::{
+    kernel::contrastive::soft_cross_entropy,
+    loss::{
+        contrastive::moco_logits,
+        distill::{Output, Temperatures},
+        normalize,
+    },
+};
+
+/// A teacher's embeddings of some views, and their similarities to its embeddings of earlier ones.
+#[derive(Debug, Clone)]
+pub struct TeacherSimilarities {
+    embeddings: Tensor<2>,
+    queue: Tensor<2>,
+    logits: Tensor<2>,
+}
+
+impl TeacherSimilarities {
+    /// Compares the teacher's `embeddings`, `[n, d]`, with themselves and with its `queue`, `[d, k]`, all of unit
+    /// length over `d`.
+    pub fn new(embeddings: Tensor<2>, queue: Tensor<2>) -> Self {
+        let logits = moco_logits(embeddings.clone(), embeddings.clone(), queue.clone());
+        Self { embeddings, queue, logits }
+    }
+
+    /// Compares the student's embeddings of the same views, `[n, d]`, with the same embeddings of the teacher. Returns
+    /// `[n, 1 + k]`.
+    fn of_student(&self, embeddings: Tensor<2>) -> Tensor<2> {
+        moco_logits(embeddings, self.embeddings.clone(), self.queue.clone())
+    }
+
+    /// Computes the mean cross-entropy of the student's similarities with the teacher's, `[1]`.
+    fn loss(&self, of_student: Tensor<2>, temperatures: Temperatures) -> Tensor<1> {
+        soft_cross_entropy([of_student, self.logits.clone()], [temperatures.student, temperatures.teacher])
+    }
+}
+
+/// Find a view, and possibly small patches of its image, similar to the images that the teacher does.
+#[derive(Debug)]
+pub struct SeedTask {
+    /// A view of each image, `[n, 3, height, width]`; then, with small patches, `m` of each image, `[n m, 3, h, w]`,
+    /// those of an image one after the other.
+    pub views: Vec<Tensor<4>>,
+    /// What the teacher finds each view similar to.
+    pub teacher: TeacherSimilarities,
+    /// The same for the patches, which are compared with a separate queue.
+    pub teacher_of_patches: Option<TeacherSimilarities>,
+    /// All zero, `[n]`.
+    pub targets: Tensor<1, Int>,
+    /// Temperatures of the similarities.
+    pub temperatures: Temperatures,
+}
+
+impl SeedTask {
+    /// Computes the loss of the views and, with small patches, that of the patches, `[1]` each.
+    pub fn parts(&self, output: &Output) -> Vec<Tensor<1>> {
+        let of_views = self.teacher.loss(output.logits.clone(), self.temperatures);
+        let Some(teacher) = &self.teacher_of_patches else { return vec![of_views] };
+        let [[images, _], [patches, _]] = [output.logits.dims(), teacher.embeddings.dims()];
+        let similarities = teacher.of_student(output.embeddings.clone().narrow(0, images, patches));
+        vec![of_views, teacher.loss(similarities, self.temperatures)]
+    }
+
+    /// Returns the teacher's embedding of the first patch of each image, `[n, d]`, which enters the queue of patches.
+    pub fn patch_keys(&self) -> Option<Tensor<2>> {
+        let [images] = self.targets.dims();
+        let embeddings = self.teacher_of_patches.as_ref()?.embeddings.clone();
+        let [patches, dim] = embeddings.dims();
+        Some(embeddings.reshape([images, patches / images, dim]).narrow(1, 0, 1).reshape([images, dim]))
+    }
+}
+
+impl PretextTask for SeedTask {
+    fn views(&self) -> &[Tensor<4>] {
+        &self.views
+    }
+
+    /// Returns the embeddings of views and patches, and the logits of the views.
+    fn output(&self, outputs: Tensor<2>) -> Output {
+        let embeddings = normalize(outputs);
+        let of_views = match self.teacher_of_patches {
+            Some(_) => embeddings.clone().narrow(0, 0, self.targets.dims()[0]),
+            None => embeddings.clone(),
+        };
+        Output { logits: self.teacher.of_student(of_views), embeddings }
+    }
+
+    fn targets(&self) -> &Tensor<1, Int> {
+        &self.targets
+    }
+
+    fn loss(&self, output: &Output) -> Tensor<1> {
+        self.parts(output).into_iter().reduce(|sum, part| sum + part).expect("the views have a loss")
+    }
+
+    fn keys(&self) -> Option<Tensor<2>> {
+        Some(self.teacher.embeddings.clone())
+    }
+}
