@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release --package slimclr-core --example custom_objective`
 
-use std::{error::Error, sync::Arc};
+use std::error::Error;
 
 use burn::tensor::{Device, Int, Tensor};
 use slimclr_core::{
@@ -13,15 +13,15 @@ use slimclr_core::{
         distill::Output,
         normalize,
     },
-    method::{Batch, KeyEncoder, Method, PretextTask, Trainer},
+    method::{Batch, Method, PretextTask, StepContext, Trainer},
     parameter::Parameters,
 };
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct SpectralContrastive;
 
 impl Method for SpectralContrastive {
-    fn tasks(&self, Batch { views, .. }: Batch, _: &mut KeyEncoder) -> Vec<Box<dyn PretextTask>> {
+    fn tasks(&mut self, Batch { views, .. }: Batch, _: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
         let targets = simclr_targets(views[0].dims()[0], &views[0].device());
         vec![Box::new(TwoViews { views, targets })]
     }
@@ -38,8 +38,8 @@ impl PretextTask for TwoViews {
         &self.views
     }
 
-    fn targets(&self) -> &Tensor<1, Int> {
-        &self.targets
+    fn targets(&self) -> Option<&Tensor<1, Int>> {
+        Some(&self.targets)
     }
 
     fn output(&self, outputs: Tensor<2>) -> Output {
@@ -57,7 +57,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     let config = Config { slow_start: 0.0, warmup: 0.0, epochs: 1.0, dim: 32, ..Config::mini() };
     let encoder = config.encoder()?.build()?;
     let parameters = Parameters::init(encoder.layout().clone(), config.seed, &Device::flex());
-    let mut trainer = Trainer::with_method(&config, Arc::new(SpectralContrastive), encoder, parameters);
+    let mut trainer = Trainer::with_method(&config, Box::new(SpectralContrastive), encoder, parameters);
     let plan = config.schedule(20 * config.batch)?.plan(0);
     let batch = Batch::noise(&config, 0, &Device::flex());
     for step in 0..4 {

@@ -21,8 +21,7 @@ use slimclr_core::{
     profile::weights_by_stage,
 };
 
-const PLAN: StepPlan =
-    StepPlan { trains_subnetworks: true, rate: 0.05, key_momentum: 0.9, keeps_width_gradients: true };
+const PLAN: StepPlan = StepPlan { rate: 0.05, key_momentum: 0.9, keeps_width_gradients: true, ..StepPlan::trial(0.0) };
 
 fn config() -> Config {
     Config { batch: 4, queue: 16, dim: 8, multiplier: 1.0, image_size: 16, bn_splits: 1, ..Config::mini() }

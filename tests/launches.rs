@@ -53,7 +53,7 @@ fn step(widths: &[f64]) -> usize {
     let device = Device::wgpu(DeviceKind::DefaultDevice);
     let mut trainer = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &device);
     let batch = Batch::noise(&config, 0, &device);
-    let plan = StepPlan { trains_subnetworks: true, rate: 0.06, key_momentum: 0.99, keeps_width_gradients: false };
+    let plan = StepPlan { rate: 0.06, key_momentum: 0.99, ..StepPlan::trial(0.0) };
     trainer.step(batch.clone(), plan);
     let encoder = trainer.encoder.clone();
     let layout = encoder.layout().clone();
@@ -76,10 +76,10 @@ fn step(widths: &[f64]) -> usize {
         let (network, output) = launches(|| pass.predict(&encoder, batch.views[0].clone()));
         drop(output);
         let mut pass = Forward::tracked(&mut trainer.query, width, mode);
-        let (forward, output) = launches(|| task.output(pass.predict_views(&encoder, &task.views)));
+        let (forward, output) = launches(|| task.output(task.forward(&mut pass, &encoder)));
         let (loss, value) = launches(|| {
             let loss = task.loss(&output);
-            trainer.options.weighted(loss, (&output, &teachers), &task.targets, 1.0)
+            trainer.options.weighted(loss, (&output, &teachers), task.targets(), 1.0)
         });
         let (backward, slice_gradients) = launches(|| pass.gradients(value));
         gradients.push(WidthGradient::of(&layout, width, slice_gradients));

@@ -7,6 +7,7 @@ use slimclr_core::{
     augment::{Augmenter, Normalisation},
     config::Config,
     data::{
+        bags::Bags,
         batch::{CroppedViews, HostBatch, HostViews},
         sampler::{Finish, Sampler},
     },
@@ -48,7 +49,7 @@ fn losses(config: &Config, device: &Device) -> Vec<f32> {
             trains_subnetworks: step > 0,
             rate: config.learning_rate,
             key_momentum: 0.99,
-            keeps_width_gradients: false,
+            ..StepPlan::trial(0.0)
         };
         let losses = trainer.step(Batch::noise(config, step, device), plan).losses;
         Tensor::cat(losses, 0).into_data().iter::<f32>().collect::<Vec<_>>()
@@ -109,13 +110,15 @@ fn an_efficientnet_agrees_with_the_cpu() {
 }
 
 /// Methods and sizes of views. Those of up to 32 pixels are not blurred; 24 pixels shrink the crops of [`pictures`], 48
-/// enlarge them.
-const VIEWS: [(MethodKind, usize); 5] = [
+/// enlarge them. SwAV's small crops have half the size.
+const VIEWS: [(MethodKind, usize); 7] = [
     (MethodKind::Mocov2, 24),
     (MethodKind::Mocov2, 48),
     (MethodKind::Mocov3, 48),
     (MethodKind::Simclr, 32),
     (MethodKind::Supervised, 33),
+    (MethodKind::Swav, 48),
+    (MethodKind::Bingo, 24),
 ];
 
 fn pictures() -> Vec<Image> {
@@ -126,8 +129,14 @@ fn pictures() -> Vec<Image> {
     (0..64).map(picture).collect()
 }
 
-fn sampler((method, image_size): (MethodKind, usize), batch: usize) -> Sampler {
-    Sampler::new(&Config { method, image_size, batch, ..tiny() }, Normalisation::CIFAR10)
+/// Makes a sampler that takes all of some images at once. Each one's bag are the two after it.
+fn sampler((method, image_size): (MethodKind, usize), images: usize) -> Sampler {
+    let sizes = Config { image_size, small_crops: 3, small_size: image_size / 2, batch: images, ..tiny() };
+    let bag = |image| [1, 2].map(|offset| ((image + offset) % images) as u32);
+    let bags = Bags::new((0..images).flat_map(bag).collect(), 2).unwrap();
+    let mut sampler = Sampler::new(&Config { method, ..sizes }, Normalisation::CIFAR10);
+    sampler.set_bags(bags);
+    sampler
 }
 
 /// Makes the views of step 5 on the host, as far as it finishes them.

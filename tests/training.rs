@@ -40,7 +40,7 @@ fn batch(config: &Config, seed: u64) -> Batch {
 
 /// Plans a step at `rate`, of all widths or only of the full network.
 fn plan(slim: bool, rate: f64) -> StepPlan {
-    StepPlan { trains_subnetworks: slim, rate, key_momentum: 1.0, keeps_width_gradients: false }
+    StepPlan { trains_subnetworks: slim, rate, ..StepPlan::trial(0.0) }
 }
 
 fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
@@ -79,7 +79,7 @@ fn joint_gradients(trainer: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
         let logits = moco_logits(embeddings.clone(), keys.clone(), queue.clone());
         let output = Output { embeddings, logits };
         let loss = cross_entropy(output.logits.clone(), targets.clone(), config().temperature);
-        let loss = options.weighted(loss, (&output, &teachers), &targets, *weight);
+        let loss = options.weighted(loss, (&output, &teachers), Some(&targets), *weight);
         total = Some(match total {
             Some(total) => total + loss,
             None => loss,
@@ -109,6 +109,16 @@ fn gradients_width_by_width_equal_those_of_one_backward_pass() {
         // The gradient of the last norm's shift is zero up to rounding, so a relative error means nothing there.
         let error = difference(&sequential, joint);
         assert!(error < 1e-4 || joint.iter().all(|g| g.abs() < 1e-5), "{}: relative error {error}", spec.name);
+    }
+}
+
+#[test]
+fn a_batch_of_noise_has_the_sizes_of_the_methods_views() {
+    for (method, sizes) in [(MethodKind::Mocov2, vec![16; 2]), (MethodKind::Swav, vec![16, 16, 8, 8, 8])] {
+        let config = Config { method, small_crops: 3, small_size: 8, ..config() };
+        let views = batch(&config, 0).views;
+        let expected: Vec<[usize; 4]> = sizes.into_iter().map(|size| [4, 3, size, size]).collect();
+        assert_eq!(views.iter().map(Tensor::dims).collect::<Vec<_>>(), expected, "{method:?}");
     }
 }
 
@@ -343,7 +353,7 @@ fn training_from_a_checkpoint_is_bit_identical() {
         let checkpoint = Checkpoint::read(&bytes).unwrap();
         assert_eq!((checkpoint.step(), checkpoint.config()), (2, &config));
         assert_eq!(checkpoint.dataset(), Some(&dataset()));
-        let mut resumed = checkpoint.resume(&Device::flex()).unwrap();
+        let mut resumed = checkpoint.resume(&Device::flex(), None).unwrap();
         for batch in &batches[2..] {
             trainer.step(batch.clone(), plan(true, 0.05));
             resumed.step(batch.clone(), plan(true, 0.05));

@@ -13,7 +13,7 @@ use crate::{
     encoder::Encoder,
     interchange::safetensors_file::{self, SafetensorsError},
     layout::{MismatchError, Shapes},
-    method::{self, Queue, Trainer},
+    method::{self, Queue, StateTensor, Teacher, Trainer},
     normalisation::Normalisation,
     optim::loss_scale::LossScale,
     parameter::{Parameters, in_layout_shape},
@@ -32,6 +32,8 @@ pub(crate) const MOMENTUM_ENCODER: &str = "encoder_k";
 const VELOCITY: &str = "velocity";
 const QUEUE: &str = "queue";
 const LOSS_SCALE: &str = "loss_scale";
+/// What the method keeps between steps.
+const METHOD: &str = "method";
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Metadata {
@@ -98,6 +100,9 @@ pub async fn save(state: &Trainer, config: &Config, dataset: &DatasetSummary) ->
     file.add_parameters(QUERY, &state.query).await?;
     if let Some(key) = &state.key {
         file.add_parameters(MOMENTUM_ENCODER, key).await?;
+    }
+    for StateTensor { name, shape, values } in state.method.state() {
+        file.add(format!("{METHOD}.{name}"), shape, values).await?;
     }
     for (id, spec) in state.encoder.layout().iter() {
         if let Some(velocity) = state.optimizer.velocity(id) {
@@ -221,8 +226,7 @@ impl<'a> Checkpoint<'a> {
     pub fn read(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
         let checkpoint = Self::open(bytes)?;
         let (config, pointer) = (&checkpoint.config, checkpoint.metadata.queue_pointer);
-        let has_queue = method::from_config(config).queue_length() > 0;
-        if has_queue && (pointer >= config.queue || !pointer.is_multiple_of(config.batch)) {
+        if config.queue_length() > 0 && (pointer >= config.queue || !pointer.is_multiple_of(config.batch)) {
             return Err(CheckpointError::Pointer(pointer));
         }
         checkpoint.check_tensors()?;
@@ -268,20 +272,20 @@ impl<'a> Checkpoint<'a> {
         Ok(MismatchError::check(expected, &self.shapes())?)
     }
 
-    /// Checks that the tensors are those that [`save`] writes. Velocities may be missing, as sub-networks' are during
-    /// the slow start.
+    /// Checks that the tensors are those that [`save`] writes, except for the method's own ([`resume`](Self::resume)
+    /// checks these). Velocities may be missing, as sub-networks' are during the slow start.
     fn check_tensors(&self) -> Result<(), CheckpointError> {
-        let found = self.shapes();
+        let mut found = self.shapes();
+        found.retain(|name, _| !name.starts_with(METHOD));
         let encoder = self.encoder()?;
         let with =
             |prefix| encoder.layout().named_shapes().map(move |(name, shape)| (format!("{prefix}.{name}"), shape));
         let config = &self.config;
-        let method = method::from_config(config);
         let queue = (QUEUE.to_owned(), vec![config.dim, config.queue]);
         let expected = with(QUERY)
-            .chain(with(MOMENTUM_ENCODER).filter(|_| method.has_keys()))
+            .chain(with(MOMENTUM_ENCODER).filter(|_| config.has_key_encoder()))
             .chain(with(VELOCITY).filter(|(name, _)| found.contains_key(name)))
-            .chain((method.queue_length() > 0).then_some(queue))
+            .chain((config.queue_length() > 0).then_some(queue))
             .chain((config.precision == Precision::F16).then(|| (LOSS_SCALE.to_owned(), vec![2])));
         Ok(MismatchError::check(expected, &found)?)
     }
@@ -323,16 +327,27 @@ impl<'a> Checkpoint<'a> {
         self.parameters(QUERY, encoder, device)
     }
 
-    /// Reads the whole state, to resume training.
+    /// Reads the whole state, to resume training with the teacher that the run began with, if it had one.
     ///
     /// # Errors
-    /// If a tensor is not 32-bit floating point.
-    pub fn resume(&self, device: &Device) -> Result<Trainer, CheckpointError> {
+    /// If a tensor is not 32-bit floating point, or the method's are not those that it keeps.
+    ///
+    /// # Panics
+    /// If the method needs a teacher, and there is none.
+    pub fn resume(&self, device: &Device, teacher: Option<Teacher>) -> Result<Trainer, CheckpointError> {
         let encoder = self.encoder()?;
         let config = self.config();
         let layout = encoder.layout().clone();
         let query = self.query(&encoder, device)?;
-        let mut state = Trainer::from_parameters(config, encoder, query);
+        let mut method = method::from_config(config, &encoder, teacher, device);
+        let of_method = method.state().into_iter().map(|tensor| (format!("{METHOD}.{}", tensor.name), tensor.shape));
+        let of_method: Vec<_> = of_method.collect();
+        let mut found = self.shapes();
+        found.retain(|name, _| name.starts_with(METHOD));
+        MismatchError::check(of_method.clone(), &found)?;
+        let values = of_method.iter().map(|(name, _)| self.tensor(name)).collect::<Result<_, _>>()?;
+        method.restore(values, self.metadata.step * config.batch as u64);
+        let mut state = Trainer::with_method(config, method, encoder, query);
         if state.key.is_some() {
             state.key = Some(self.parameters(MOMENTUM_ENCODER, &state.encoder, device)?);
         }

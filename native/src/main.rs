@@ -4,6 +4,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod atomic_file;
+mod bags;
 mod cache_folder;
 mod command;
 mod counted_rows;
@@ -25,6 +26,7 @@ mod run_lock;
 mod shell;
 mod summary;
 mod table;
+mod teacher;
 mod tensor_file;
 mod terminal;
 

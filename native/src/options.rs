@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, parser::ValueSource};
-use slimclr_core::config::Config;
+use slimclr_core::config::{Config, Recipe};
 use toml::{Table, Value};
 
 /// Named sets of options.
@@ -27,6 +27,42 @@ pub enum Preset {
     ImagenetMocov3,
     /// ResNet-50 on ImageNet with labels, 100 epochs: the paper's supervised baseline
     ImagenetSupervised,
+    /// ResNet-20 on CIFAR-10, SEED
+    Cifar10Seed,
+    /// ResNet-20 on CIFAR-10, DisCo
+    Cifar10Disco,
+    /// ResNet-20 on CIFAR-10, BINGO
+    Cifar10Bingo,
+    /// ResNet-20 on CIFAR-10, CompRess
+    Cifar10Compress,
+    /// ResNet-20 on CIFAR-10, SimDis with an online teacher
+    Cifar10Simdis,
+    /// ResNet-20 on CIFAR-10, BYOL
+    Cifar10Byol,
+    /// ResNet-20 on CIFAR-10, plain distillation
+    Cifar10Kd,
+    /// ResNet-20 on CIFAR-10, MoCo v2 as tuned by Shi et al.; start it from a short SEED run with --init
+    Cifar10Shi,
+    /// ResNet-20 on CIFAR-10, SwAV
+    Cifar10Swav,
+    /// ResNet-18 on ImageNet, SEED
+    ImagenetSeed,
+    /// ResNet-18 on ImageNet, DisCo
+    ImagenetDisco,
+    /// ResNet-18 on ImageNet, BINGO
+    ImagenetBingo,
+    /// ResNet-18 on ImageNet, CompRess
+    ImagenetCompress,
+    /// ResNet-18 on ImageNet, SimDis with an online teacher
+    ImagenetSimdis,
+    /// ResNet-18 on ImageNet, BYOL
+    ImagenetByol,
+    /// ResNet-18 on ImageNet, plain distillation
+    ImagenetKd,
+    /// ResNet-18 on ImageNet, MoCo v2 as tuned by Shi et al.; start it from a short SEED run with --init
+    ImagenetShi,
+    /// ResNet-50 on ImageNet, SwAV
+    ImagenetSwav,
 }
 
 impl Preset {
@@ -39,6 +75,24 @@ impl Preset {
             Self::ImagenetMocov2 => Config::imagenet_mocov2(),
             Self::ImagenetMocov3 => Config::imagenet_mocov3(),
             Self::ImagenetSupervised => Config::imagenet_supervised(),
+            Self::Cifar10Seed => Recipe::Seed.cifar10(),
+            Self::Cifar10Disco => Recipe::Disco.cifar10(),
+            Self::Cifar10Bingo => Recipe::Bingo.cifar10(),
+            Self::Cifar10Compress => Recipe::Compress.cifar10(),
+            Self::Cifar10Simdis => Recipe::Simdis.cifar10(),
+            Self::Cifar10Byol => Recipe::Byol.cifar10(),
+            Self::Cifar10Kd => Recipe::Kd.cifar10(),
+            Self::Cifar10Shi => Recipe::Shi.cifar10(),
+            Self::Cifar10Swav => Recipe::Swav.cifar10(),
+            Self::ImagenetSeed => Recipe::Seed.imagenet(),
+            Self::ImagenetDisco => Recipe::Disco.imagenet(),
+            Self::ImagenetBingo => Recipe::Bingo.imagenet(),
+            Self::ImagenetCompress => Recipe::Compress.imagenet(),
+            Self::ImagenetSimdis => Recipe::Simdis.imagenet(),
+            Self::ImagenetByol => Recipe::Byol.imagenet(),
+            Self::ImagenetKd => Recipe::Kd.imagenet(),
+            Self::ImagenetShi => Recipe::Shi.imagenet(),
+            Self::ImagenetSwav => Recipe::Swav.imagenet(),
         }
     }
 
@@ -54,21 +108,39 @@ impl Preset {
 const CHANGEABLE_ON_RESUME: [&str; 7] =
     ["data", "device", "evaluate_every", "checkpoint_every", "knn", "knn_images", "recompute"];
 
-/// Options that the runs of version 1 lack.
-const SINCE_VERSION_2: [&str; 13] = [
-    "method",
-    "key_momentum_rises",
-    "disjoint",
-    "hidden",
-    "accumulate",
-    "recompute",
-    "optimizer",
-    "slim_rate_factor",
-    "clip_norm",
-    "precision",
-    "init",
-    "surgery",
-    "interference",
+/// Options that every run has. The others came later; a run without one of them has its default.
+const IN_EVERY_RUN: [&str; 31] = [
+    "temperature",
+    "queue",
+    "key_momentum",
+    "bn_splits",
+    "backbone",
+    "depth",
+    "multiplier",
+    "widths",
+    "dim",
+    "slow_start",
+    "distill",
+    "distill_weight",
+    "teacher_temperature",
+    "student_temperature",
+    "full_distill",
+    "reweighting",
+    "epochs",
+    "batch",
+    "learning_rate",
+    "decay",
+    "warmup",
+    "milestones",
+    "momentum",
+    "weight_decay",
+    "image_size",
+    "data",
+    "knn",
+    "evaluate_every",
+    "seed",
+    "device",
+    "checkpoint_every",
 ];
 
 /// An option that older runs lack. They evaluate with all images.
@@ -81,8 +153,7 @@ const KNN_IMAGES: &str = "knn_images";
 pub fn read(path: &Path) -> Result<Config> {
     let mut table = file::read(path)?;
     table.entry(KNN_IMAGES).or_insert(Value::Integer(0));
-    let is_missing = |key: &&String| !table.contains_key(*key) && !SINCE_VERSION_2.contains(&key.as_str());
-    if let Some(key) = Table::try_from(Config::default())?.keys().find(is_missing) {
+    if let Some(key) = IN_EVERY_RUN.iter().find(|key| !table.contains_key(**key)) {
         bail!("{} is incomplete: add the option '{key}', which every run has", path.display());
     }
     table.try_into().with_context(|| format!("{} is not a valid configuration", path.display()))

@@ -19,7 +19,7 @@ use crate::{
     run_folder::RunFolder,
     run_images::{Comparison, Location, RunImages},
     run_lock::RunLock,
-    shell,
+    shell, teacher,
     terminal::warn,
 };
 
@@ -97,15 +97,22 @@ impl Resumption {
     /// Creates the run's trainer: in the state of the latest checkpoint, or new if none was saved yet.
     ///
     /// # Errors
-    /// If a tensor of the checkpoint, or a network to start from, cannot be read.
+    /// If a tensor of the checkpoint, a network to start from, or the teacher cannot be read.
     pub fn trainer(&self, device: &Device) -> Result<Trainer> {
         match &self.checkpoint {
-            Some(bytes) => Checkpoint::read(bytes)
-                .and_then(|checkpoint| checkpoint.resume(device))
-                .map_err(|error| self.folder.unusable_checkpoint(&error)),
+            Some(bytes) => {
+                let teacher = teacher::of_run(&self.folder, &self.config, device)?;
+                Checkpoint::read(bytes)
+                    .and_then(|checkpoint| checkpoint.resume(device, teacher))
+                    .map_err(|error| self.folder.unusable_checkpoint(&error))
+            }
             None => {
-                let init = RunImages::of(&self.folder)?.locate(&self.config.init).path;
-                new_trainer(&Config { init, ..self.config.clone() }, device)
+                let images = RunImages::of(&self.folder)?;
+                let [init, teacher] = [&self.config.init, &self.config.teacher].map(|path| images.locate(path).path);
+                let config = Config { init, teacher, ..self.config.clone() };
+                let trainer = new_trainer(&config, device)?;
+                teacher::keep(&self.folder, &config)?;
+                Ok(trainer)
             }
         }
     }

@@ -34,6 +34,9 @@ const FEATURES: &str = "features.safetensors";
 pub const REPORT: &str = "report.html";
 /// File name of the loss landscape.
 pub const LANDSCAPE: &str = "landscape.json";
+/// File name of the teacher's weights: a checkpoint, or a file of another program.
+const TEACHER: &str = "teacher";
+const BAGS: &str = "bags.safetensors";
 const SNAPSHOTS: &str = "snapshots";
 const GRADIENTS: &str = "gradients";
 const SAFETENSORS: &str = ".safetensors";
@@ -274,6 +277,25 @@ impl RunFolder {
     /// Returns the latest checkpoint's path.
     pub fn checkpoint_path(&self) -> PathBuf {
         self.path.join(CHECKPOINT)
+    }
+
+    /// Returns the path of the teacher's weights.
+    pub fn teacher_path(&self) -> PathBuf {
+        self.path.join(TEACHER)
+    }
+
+    /// Returns the path of the bags of similar images.
+    pub fn bags_path(&self) -> PathBuf {
+        self.path.join(BAGS)
+    }
+
+    /// Copies the teacher's weights from `file`.
+    ///
+    /// # Errors
+    /// If they cannot be read or written.
+    pub fn save_teacher(&self, file: &Path) -> Result<()> {
+        let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        write_atomically(&self.teacher_path(), &bytes)
     }
 
     /// Reads the bytes of the latest checkpoint.

@@ -32,7 +32,7 @@ fn a_landscape_shows_the_training_path() {
         // Adds a snapshot of NaN.
         let bytes = fs::read(out.join("checkpoint.safetensors")).unwrap();
         let checkpoint = Checkpoint::read(&bytes).unwrap();
-        let mut trainer = checkpoint.resume(&Device::flex()).unwrap();
+        let mut trainer = checkpoint.resume(&Device::flex(), None).unwrap();
         let same = trainer.query.clone();
         trainer.query.ema_update(&same, f64::NAN);
         trainer.steps = 20;
@@ -84,7 +84,7 @@ fn a_landscape_names_what_is_missing() {
 
     let bytes = fs::read(out.join("checkpoint.safetensors")).unwrap();
     let checkpoint = Checkpoint::read(&bytes).unwrap();
-    let (trainer, config) = (checkpoint.resume(&Device::flex()).unwrap(), checkpoint.config());
+    let (trainer, config) = (checkpoint.resume(&Device::flex(), None).unwrap(), checkpoint.config());
     write_snapshot(&out, &trainer, config);
     refuses(&landscape(&["--widths", "1.0,0.3"]), "there is no width 0.3: choose from 1, 0.75, 0.5, 0.25");
     refuses(&landscape(&["--cells", "2"]), "--cells 2 must be between 3 and 201");

@@ -213,8 +213,9 @@ fn check_plain_networks(folder: &Path) {
             ..standard()
         };
         let ours = config.encoder().unwrap().build().unwrap();
-        let (mut trainer, _) = Trainer::from_pretrained(&config, ours, &parameters, &Device::flex()).unwrap();
-        let taken = Forward::new(&mut trainer.query, 0, Mode::Eval).features(&trainer.encoder, images.clone());
+        let (layout, device) = (ours.layout().clone(), Device::flex());
+        let (mut taken, _) = Parameters::started_from(&parameters, layout, config.seed, &device).unwrap();
+        let taken = Forward::new(&mut taken, 0, Mode::Eval).features(&ours, images.clone());
         assert_eq!(taken.into_data().iter::<f32>().collect::<Vec<_>>(), features, "{file}: not bit for bit");
     }
 }

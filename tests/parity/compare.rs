@@ -71,6 +71,11 @@ impl Differences {
         self.record(name, found, expected, (found - expected).abs(), tolerance * expected.abs());
     }
 
+    /// Compares a number within a distance.
+    pub fn within(&mut self, name: &str, found: f64, expected: f64, distance: f64) {
+        self.record(name, found, expected, (found - expected).abs(), distance);
+    }
+
     /// Compares whole numbers, each of which must be the expected one.
     pub fn exact<T: PartialEq + std::fmt::Debug>(&mut self, name: &str, found: &[T], expected: &[T]) {
         self.compared += expected.len();

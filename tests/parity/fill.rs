@@ -70,10 +70,21 @@ pub fn input<const D: usize>(salt: &str, name: &str, shape: [usize; D], dtype: D
 
 /// Generates every parameter of `layout` from its name.
 pub fn filled(layout: &Arc<Layout>, salt: &str, dtype: DType) -> Parameters {
+    filled_as(layout, salt, dtype, |name| (String::new(), name.into()))
+}
+
+/// Generates every parameter of `layout` from a prefix and its name in the authors' code, as `name` returns them.
+pub fn filled_as(
+    layout: &Arc<Layout>,
+    salt: &str,
+    dtype: DType,
+    name: impl Fn(&str) -> (String, String),
+) -> Parameters {
     let shapes: Shapes = layout.named_shapes().collect();
-    Parameters::from_named(layout.clone(), &Device::flex(), |name| {
-        let shape = &shapes[name];
-        Ok::<_, Infallible>(data(salt, name, shape, Kind::of(name, shape.len()), dtype))
+    Parameters::from_named(layout.clone(), &Device::flex(), |own| {
+        let (shape, (prefix, name)) = (&shapes[own], name(own));
+        let kind = Kind::of(&name, shape.len());
+        Ok::<_, Infallible>(data(salt, &format!("{prefix}{name}"), shape, kind, dtype))
     })
     .unwrap()
 }

@@ -1,6 +1,6 @@
 //! Runs each kind of case.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Device, Tensor};
 use futures::executor::block_on;
@@ -261,7 +261,7 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
     let query = filled(encoder.layout(), salt, dtype);
     let [momentum, weight_decay] = ["momentum", "weight_decay"].map(|name| field(case, name));
     let mut trainer = Trainer {
-        method: Arc::new(mocov2(case)),
+        method: Box::new(mocov2(case)),
         options: step_options(case),
         key: Some(query.clone()),
         query,
@@ -282,7 +282,7 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
             trains_subnetworks: record.slim_enabled,
             rate: field(case, "lr"),
             key_momentum,
-            keeps_width_gradients: false,
+            ..StepPlan::trial(0.0)
         };
         let outcome = trainer.step(batch, plan);
         let mut losses: Vec<f64> = outcome.losses.iter().map(|loss| values(loss)[0]).collect();

@@ -16,8 +16,7 @@ use slimclr_core::{
 };
 
 /// A step of all widths.
-pub const PLAN: StepPlan =
-    StepPlan { trains_subnetworks: true, rate: 0.06, key_momentum: 0.99, keeps_width_gradients: false };
+pub const PLAN: StepPlan = StepPlan { rate: 0.06, key_momentum: 0.99, ..StepPlan::trial(0.0) };
 
 /// Creates a trainer on the CPU, with a batch.
 pub fn trainer(config: &Config) -> (Trainer, Batch) {

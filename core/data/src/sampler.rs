@@ -77,8 +77,8 @@ impl Sampler {
     }
 
     /// Takes views of members of these bags, one bag for each training image.
-    pub fn with_bags(self, bags: Bags) -> Self {
-        Self { bags: Some(bags), ..self }
+    pub fn set_bags(&mut self, bags: Bags) {
+        self.bags = Some(bags);
     }
 
     /// Returns the epoch of `step`, and the indices of its batch among `images` training images.
@@ -320,8 +320,9 @@ mod tests {
     #[test]
     fn pairs_are_two_different_views_and_always_the_same() {
         let image = Image::new(20, 20, (0..1200).map(|value| (value * 7 % 256) as u8).collect()).unwrap();
-        for method in [MethodKind::Mocov2, MethodKind::Supervised] {
-            let sampler = Sampler::new(&Config { method, image_size: 8, ..Config::mini() }, Normalisation::CIFAR10);
+        for method in [MethodKind::Mocov2, MethodKind::Supervised, MethodKind::Seed, MethodKind::Bingo] {
+            let config = Config { method, image_size: 8, small_crops: 2, small_size: 4, ..Config::mini() };
+            let sampler = Sampler::new(&config, Normalisation::CIFAR10);
             let mut augmenter = Augmenter::new();
             let mut pair = |index| sampler.pair(&mut augmenter, &image, index).unwrap();
             let [first, second] = pair(3);
@@ -362,13 +363,15 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_reduced_for_the_smaller_of_its_crops() {
-        let sampler = Sampler::new(&Config { image_size: 224, batch: 1, ..Config::mini() }, Normalisation::IMAGENET);
+    fn an_image_is_reduced_for_the_smallest_of_its_crops() {
+        let sizes = Config { image_size: 224, small_crops: 2, small_size: 96, batch: 1, ..Config::mini() };
+        let config = Config { method: MethodKind::Swav, ..sizes };
+        let sampler = Sampler::new(&config, Normalisation::IMAGENET);
         let mut views = sampler.buffers(Finish::Device);
         let reductions: Vec<usize> = (0..200)
             .map(|index| {
                 let plans = sampler.plans((0, &[index]), [1600, 1200]);
-                let least = plans.iter().map(|view| view.plans[0].1.reduction(224)).min().unwrap();
+                let least = plans.iter().map(|view| view.plans[0].1.reduction(view.size)).min().unwrap();
                 let source = &sampler.sources((0, &[index]), &mut views)[0];
                 assert_eq!(sampler.reduction(source, [1600, 1200]), least);
                 assert_eq!(sampler.reduction(source, [500, 375]), 1);
@@ -378,15 +381,14 @@ mod tests {
         assert!(reductions.contains(&2) && reductions.contains(&4));
     }
 
-    /// Makes a sampler of two views of each image and two of a member of its bag; bags are the `size` images after it.
+    /// Makes BINGO's sampler. The bag of an image is the `size` images after it.
     fn sampler_with_bags(images: u32, size: u32) -> Sampler {
-        let config = Config { image_size: 8, batch: 4, ..Config::mini() };
-        let mut sampler = Sampler::new(&config, Normalisation::CIFAR10);
-        let of_members =
-            sampler.recipes.iter().map(|recipe| ViewRecipe { subject: Subject::BagMember, ..recipe.clone() });
-        sampler.recipes = [sampler.recipes.clone(), of_members.collect()].concat();
+        let config = Config { method: MethodKind::Bingo, image_size: 8, batch: 4, ..Config::mini() };
         let bag = |image| (1..=size).map(move |offset| (image + offset) % images);
-        sampler.with_bags(Bags::new((0..images).flat_map(bag).collect(), size as usize).unwrap())
+        let bags = Bags::new((0..images).flat_map(bag).collect(), size as usize).unwrap();
+        let mut sampler = Sampler::new(&config, Normalisation::CIFAR10);
+        sampler.set_bags(bags);
+        sampler
     }
 
     #[test]
@@ -415,22 +417,29 @@ mod tests {
     }
 
     #[test]
-    fn views_of_a_bag_member_are_of_its_pixels() {
+    fn views_are_made_as_planned() {
         let pixels = |image: usize| (0..3 * 20 * 20).map(|i| (i * 7 + image * 59) as u8).collect();
         let images: Vec<_> = (0..8).map(|image| (Image::new(20, 20, pixels(image)).unwrap(), image as u32)).collect();
-        let sampler = sampler_with_bags(8, 3);
-        let mut augmenter = Augmenter::new();
-        let HostBatch { views, labels } = sampler.views(&mut augmenter, &images, 1).unwrap();
-        let (epoch, batch) = sampler.batch(1, images.len());
-        assert_eq!(labels, batch);
-        for (made, planned) in views.iter().zip(sampler.plans((epoch, &batch), [20, 20])) {
-            let HostViews::Finished { pixels, size } = made else { panic!("these views are finished") };
-            assert_eq!((*size, pixels.len()), (planned.size, 4 * 192));
-            for ((index, plan), made) in planned.plans.iter().zip(pixels.chunks_exact(192)) {
-                let mut view = vec![0.0; 192];
-                let image = &images[*index as usize].0;
-                augmenter.planned(&image.into(), plan, 8, &Normalisation::CIFAR10, &mut view);
-                assert_eq!(made, view);
+        let config = Config { image_size: 12, small_crops: 3, small_size: 8, batch: 4, ..Config::mini() };
+        let of_method = |method| Sampler::new(&Config { method, ..config.clone() }, Normalisation::CIFAR10);
+        for (sampler, sizes) in [
+            (of_method(MethodKind::Seed), vec![12, 8, 8, 8]),
+            (of_method(MethodKind::Swav), vec![12, 12, 8, 8, 8]),
+            (sampler_with_bags(8, 3), vec![8; 4]),
+        ] {
+            let mut augmenter = Augmenter::new();
+            let HostBatch { views, labels } = sampler.views(&mut augmenter, &images, 1).unwrap();
+            let (epoch, batch) = sampler.batch(1, images.len());
+            assert_eq!((views.len(), labels), (sizes.len(), batch.clone()));
+            for ((made, planned), size) in views.iter().zip(sampler.plans((epoch, &batch), [20, 20])).zip(sizes) {
+                let HostViews::Finished { pixels, size: made_size } = made else { panic!("these views are finished") };
+                assert_eq!((*made_size, planned.size, pixels.len()), (size, size, 4 * values(size)));
+                for ((index, plan), made) in planned.plans.iter().zip(pixels.chunks_exact(values(size))) {
+                    let mut view = vec![0.0; values(size)];
+                    let image = &images[*index as usize].0;
+                    augmenter.planned(&image.into(), plan, size, &Normalisation::CIFAR10, &mut view);
+                    assert_eq!(made, view);
+                }
             }
         }
     }

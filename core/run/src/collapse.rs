@@ -132,7 +132,7 @@ impl CollapseWatch {
             return None;
         }
         let (sum, count) = std::mem::take(&mut self.losses);
-        let (loss, Guess { guess, best, candidates }) = (sum / count as f64, Guess::of(config));
+        let (loss, Guess { guess, best, candidates }) = (sum / count as f64, Guess::of(config)?);
         // In the first epoch, a network that learns may still be at chance level.
         let is_first = step.step <= self.steps_per_epoch;
         let is_a_guess = (loss - guess).abs() < LEAST_PROGRESS * (guess - best);
@@ -151,20 +151,26 @@ struct Guess {
 }
 
 impl Guess {
-    fn of(config: &Config) -> Self {
+    /// Returns `None` for methods whose loss at chance level is not known.
+    fn of(config: &Config) -> Option<Self> {
         let images = config.batch / config.accumulate;
         let (candidates, temperature, factor) = match config.method {
-            MethodKind::Mocov2 => (1 + config.queue, config.temperature, 1.0),
+            MethodKind::Mocov2 | MethodKind::Seed | MethodKind::Bingo => (1 + config.queue, config.temperature, 1.0),
             // Two symmetric losses, each times twice the temperature.
             MethodKind::Mocov3 => (images, config.temperature, 4.0 * config.temperature),
             MethodKind::Simclr => (2 * images - 1, config.temperature, 1.0),
-            MethodKind::Supervised => {
-                return Self { guess: (config.dim as f64).ln(), best: 0.0, candidates: config.dim };
-            }
+            MethodKind::Supervised => return Some(Self::among(config.dim)),
+            MethodKind::Swav => return Some(Self::among(config.prototypes)),
+            MethodKind::Kd | MethodKind::Disco | MethodKind::Compress | MethodKind::Simdis => return None,
         };
         let others = (candidates - 1) as f64;
         let best = (others * (-1.0 / temperature).exp()).ln_1p();
-        Self { guess: factor * (candidates as f64).ln(), best: factor * best, candidates }
+        Some(Self { guess: factor * (candidates as f64).ln(), best: factor * best, candidates })
+    }
+
+    /// Returns the values for classes or clusters, which a network can name with certainty.
+    fn among(candidates: usize) -> Self {
+        Self { guess: (candidates as f64).ln(), best: 0.0, candidates }
     }
 }
 
@@ -225,8 +231,9 @@ mod tests {
 
     #[test]
     fn every_method_has_its_chance_level() {
-        let of =
-            |method| Guess::of(&Config { method, batch: 8, queue: 64, dim: 10, temperature: 0.5, ..Config::mini() });
+        let of = |method| {
+            Guess::of(&Config { method, batch: 8, queue: 64, dim: 10, temperature: 0.5, ..Config::mini() }).unwrap()
+        };
         for (method, guess) in [
             (MethodKind::Mocov2, 65.0_f64.ln()),
             (MethodKind::Mocov3, 2.0 * 8.0_f64.ln()),

@@ -1,7 +1,6 @@
 //! The methods that a run can train with.
 
 use serde::{Deserialize, Serialize};
-use slimclr_network::head::HeadKind;
 
 /// A training method. Each is slimmable, or plain with the single width 1.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,16 +18,18 @@ pub enum MethodKind {
     Simclr,
     /// Supervised: classifies with labels, as the slimmable network that the paper compares with
     Supervised,
-}
-
-impl MethodKind {
-    /// Returns the head that it trains.
-    pub fn head(self) -> HeadKind {
-        match self {
-            Self::Mocov2 => HeadKind::Mocov2,
-            Self::Mocov3 => HeadKind::Mocov3,
-            Self::Simclr => HeadKind::Simclr,
-            Self::Supervised => HeadKind::Supervised,
-        }
-    }
+    /// SEED: matches a teacher's similarities to a queue of the teacher's embeddings
+    Seed,
+    /// KD: matches a teacher's outputs as class probabilities, with or without labels (Hinton et al.)
+    Kd,
+    /// DisCo: MoCo v2 with a large hidden layer, whose embeddings also match a teacher's
+    Disco,
+    /// BINGO: contrasts with a teacher's embeddings, of the image and of its neighbours in the teacher's features
+    Bingo,
+    /// CompRess: matches a teacher's similarities between features, each against a memory of its own features
+    Compress,
+    /// SimDis: predicts a teacher's and the momentum encoder's projections; BYOL without a teacher
+    Simdis,
+    /// SwAV: predicts the cluster of one crop from the others, without a teacher or negatives
+    Swav,
 }

@@ -163,6 +163,7 @@ impl RunSchedule {
             trains_subnetworks,
             rate: self.learning_rate.rate(step) * factor,
             key_momentum,
+            epoch,
             keeps_width_gradients: false,
         }
     }
@@ -177,8 +178,18 @@ pub struct StepPlan {
     pub rate: f64,
     /// The key encoder's momentum.
     pub key_momentum: f64,
+    /// The fractional epoch at which the step begins.
+    pub epoch: f64,
     /// Whether the step returns each width's gradient, not only their sum.
     pub keeps_width_gradients: bool,
+}
+
+impl StepPlan {
+    /// Returns the plan of a step that computes losses of all widths, but changes neither the query encoder nor the key
+    /// encoder.
+    pub const fn trial(epoch: f64) -> Self {
+        Self { trains_subnetworks: true, rate: 0.0, key_momentum: 1.0, epoch, keeps_width_gradients: false }
+    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,27 @@ pub enum SimdisNetwork {
     TeacherEma,
 }
 
+impl SimdisNetwork {
+    /// Returns whether it is a teacher, or a teacher's moving average.
+    pub fn is_of_teacher(self) -> bool {
+        matches!(self, Self::Teacher | Self::TeacherEma)
+    }
+}
+
 impl SimdisView {
+    /// Returns the name of its predictor in the authors' code.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SDv => "s_dv",
+            Self::SemaSv => "sema_sv",
+            Self::SemaDv => "sema_dv",
+            Self::TSv => "t_sv",
+            Self::TDv => "t_dv",
+            Self::TemaSv => "tema_sv",
+            Self::TemaDv => "tema_dv",
+        }
+    }
+
     /// Returns the network whose projection is predicted.
     pub fn network(self) -> SimdisNetwork {
         match self {

@@ -136,6 +136,25 @@ impl<'a> Forward<'a> {
         Tensor::cat(views.iter().map(|views| self.predict(encoder, views.clone())).collect(), 0)
     }
 
+    /// Computes what SimDis' predictor of this name predicts from the head's outputs. Shapes: `[batch, D]`, kept.
+    ///
+    /// # Panics
+    /// If the encoder has no such predictor.
+    pub fn predict_as(&mut self, encoder: &Encoder, name: &str, projection: Tensor<2>) -> Tensor<2> {
+        let predictor = encoder.view_predictor(name).expect("the encoder has a predictor of each name");
+        predictor.visit(projection.unsqueeze_dims(&[2, 3]), self).flatten(1, 3)
+    }
+
+    /// Computes the scores of embeddings, their inner products with SwAV's prototypes. Shapes: `[batch, D]` to
+    /// `[batch, P]`.
+    ///
+    /// # Panics
+    /// If the encoder has no prototypes.
+    pub fn score(&mut self, encoder: &Encoder, embeddings: Tensor<2>) -> Tensor<2> {
+        let prototypes = encoder.prototypes().expect("SwAV's encoder has prototypes");
+        self.linear(embeddings.unsqueeze_dims(&[2, 3]), prototypes).flatten(1, 3)
+    }
+
     /// Computes the head's outputs for features. Shapes: `[batch, F]`, `F` of the pass' width, to `[batch, D]`.
     pub fn classify(&mut self, encoder: &Encoder, features: Tensor<2>) -> Tensor<2> {
         encoder.head().visit(features.unsqueeze_dims(&[2, 3]), self).flatten(1, 3)

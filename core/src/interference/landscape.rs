@@ -11,7 +11,7 @@ use crate::{
     checkpoint::Snapshot,
     forward::{Forward, Mode},
     layout::{MismatchError, ParameterSpec},
-    method::{Batch, PretextTask, Trainer},
+    method::{Batch, PretextTask, StepPlan, Trainer},
     parameter::Parameters,
     precision::Precision,
 };
@@ -94,7 +94,9 @@ impl Surveyor {
             parts.len() * of_part
         };
         let count = parts.len();
-        let tasks = parts.into_iter().enumerate().flat_map(|(number, part)| trainer.tasks(part, number)).collect();
+        let plan = StepPlan::trial(trainer.steps as f64 / steps_per_epoch as f64);
+        let tasks =
+            parts.into_iter().enumerate().flat_map(|(number, part)| trainer.tasks(part, number, plan)).collect();
         Self { trainer, tasks, parts: count, images, snapshots: Vec::new(), steps_per_epoch }
     }
 
@@ -190,7 +192,7 @@ impl Surveyor {
         let losses = parameters.map(|mut parameters| {
             let losses = self.tasks.iter().map(|task| {
                 let mut forward = Forward::new(&mut parameters, width, Mode::Train { splits: options.bn_splits });
-                task.loss(&task.output(forward.predict_views(encoder, task.views())))
+                task.loss(&task.output(task.forward(&mut forward, encoder)))
             });
             Tensor::cat(losses.collect(), 0).sum().div_scalar(self.parts as f64)
         });
@@ -294,9 +296,7 @@ mod tests {
             assert_eq!(surveyor.images(), 8);
             let cancelled = block_on(surveyor.surface(0, RANDOM, async |_| ControlFlow::Break(()))).unwrap_err();
             assert!(matches!(cancelled, LandscapeError::Cancelled));
-            let plan =
-                StepPlan { trains_subnetworks: true, rate: 0.0, key_momentum: 1.0, keeps_width_gradients: false };
-            let trained = trainer.clone().step(batch, plan).losses;
+            let trained = trainer.clone().step(batch, StepPlan::trial(0.0)).losses;
             for (width, loss) in trained.into_iter().enumerate() {
                 let expected = Some(f64::from(loss.into_scalar::<f32>()));
                 let surface = block_on(surveyor.surface(width, RANDOM, uncancelled)).unwrap();

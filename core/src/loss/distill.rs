@@ -23,11 +23,14 @@ impl Output {
 
 /// Computes the distillation loss between `student` and `teacher`, `[1]`; `None` for [`Distillation::None`]. `targets`,
 /// `[n]`, are the columns of the positives in the logits.
+///
+/// # Panics
+/// If there are no positives, but `kind` is [`Distillation::Dkd`].
 pub fn distillation_loss(
     kind: Distillation,
     student: &Output,
     teacher: &Output,
-    targets: &Tensor<1, Int>,
+    targets: Option<&Tensor<1, Int>>,
     temperatures: Temperatures,
 ) -> Option<Tensor<1>> {
     let embeddings = [student.embeddings.clone(), teacher.embeddings.clone()];
@@ -38,7 +41,7 @@ pub fn distillation_loss(
         Distillation::Inplace => soft_targets(embeddings, temperatures),
         Distillation::MseEmbeddings => mean_squared_error(embeddings),
         Distillation::MseLogits => mean_squared_error(logits),
-        Distillation::Dkd => decoupled(logits, targets),
+        Distillation::Dkd => decoupled(logits, targets.expect("the method has positives")),
         Distillation::Atkd => divergence(logits.map(standardised), Temperatures { teacher: 4.0, student: 4.0 }),
     })
 }

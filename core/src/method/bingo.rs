@@ -7,10 +7,10 @@ mod cut_mix;
 use burn::tensor::{Int, Tensor};
 
 pub use self::{
-    bags::{Bags, BagsError},
+    bags::{BagsError, most_similar},
     cut_mix::CutMix,
 };
-use super::PretextTask;
+use super::{Batch, Method, PretextTask, StepContext, Teacher};
 use crate::loss::{
     contrastive::{cross_entropy, moco_logits},
     distill::Output,
@@ -79,8 +79,8 @@ impl PretextTask for BingoTask {
         Output { logits: moco_logits(unmixed, keys, self.negatives.clone()), embeddings }
     }
 
-    fn targets(&self) -> &Tensor<1, Int> {
-        &self.targets
+    fn targets(&self) -> Option<&Tensor<1, Int>> {
+        Some(&self.targets)
     }
 
     /// Computes a third of the sum of the three views' losses. The losses of the first two are means of `n` rows, so the
@@ -102,5 +102,57 @@ impl PretextTask for BingoTask {
 
     fn keys(&self) -> Option<Tensor<2>> {
         Some(self.keys[0].clone())
+    }
+}
+
+/// The published weights of a view's own image's key and of the other one's, after the first eleven epochs.
+pub const KEY_WEIGHTS: [f64; 2] = [0.5, 0.5];
+
+/// BINGO. The teacher computes the keys, and is normalised with batch statistics, as in the authors' code.
+#[derive(Debug, Clone)]
+pub struct Bingo {
+    /// The teacher.
+    pub teacher: Teacher,
+    /// Temperature of the logits.
+    pub temperature: f64,
+    /// Keys in the queue.
+    pub queue: usize,
+    /// The weights of a view's own image's key and of the other one's, after the first eleven epochs.
+    pub key_weights: [f64; 2],
+}
+
+impl Bingo {
+    /// Makes the task of a batch's four views: query and key of the image, then of a member of its bag. `cut` is the box
+    /// that the third view has of the other image.
+    pub fn task(&mut self, views: [Tensor<4>; 4], cut: &CutMix, step: &StepContext) -> BingoTask {
+        let [query, key, other_query, other_key] = views;
+        let images = query.dims()[0];
+        let (mode, precision) = (step.mode(), step.precision);
+        let shuffle = step.shuffle(images, &query.device());
+        let keys =
+            [key, other_key].map(|views| shuffle.apply(views, |views| self.teacher.embeddings(views, mode, precision)));
+        let mixed = cut.paste(other_query.clone(), query.clone());
+        BingoTask {
+            targets: Tensor::zeros([2 * images], &query.device()),
+            views: [query, other_query, mixed],
+            keys,
+            negatives: step.queue(),
+            key_weights: key_weights(step.plan.epoch as u64, self.key_weights),
+            share: cut.share,
+            temperature: self.temperature,
+        }
+    }
+}
+
+impl Method for Bingo {
+    fn queue_length(&self) -> usize {
+        self.queue
+    }
+
+    fn tasks(&mut self, Batch { views, .. }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
+        let views: [Tensor<4>; 4] = views.try_into().expect("BINGO takes four views");
+        let [_, _, height, width] = views[0].dims();
+        let cut = CutMix::draw([height, width], &mut step.random());
+        vec![Box::new(self.task(views, &cut, step))]
     }
 }

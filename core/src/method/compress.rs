@@ -1,14 +1,17 @@
 //! CompRess: earlier images are as similar to a view for the student as they are for the teacher (Koohpayegani et al.
 //! 2020, section 3).
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::{iter, slice};
+
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 pub use slimclr_run::compress::CompressMemory;
 
-use super::PretextTask;
+use super::{Batch, Method, PretextTask, StateTensor, StepContext, Teacher};
 use crate::{
+    forward::Mode,
     kernel::contrastive::soft_cross_entropy,
     loss::{distill::Output, normalize},
 };
@@ -54,18 +57,32 @@ pub struct CompressTask {
     teacher: Tensor<2>,
     teacher_similarities: Tensor<2>,
     teacher_entropy: Tensor<1>,
-    anchors: Tensor<2>,
-    targets: Tensor<1, Int>,
+    /// The entries of the student's memories, of other sizes for other widths.
+    anchors: Vec<Tensor<2>>,
+    entering: Entering,
     temperature: f64,
 }
 
+/// What enters the student's memories after a step.
+#[derive(Debug)]
+pub enum Entering {
+    /// These embeddings by the momentum encoder, of each width that is trained.
+    Keys(Vec<Tensor<2>>),
+    /// The student's embeddings.
+    Embeddings,
+    /// Nothing: the student has no memory.
+    Nothing,
+}
+
 impl CompressTask {
-    /// Compares the teacher's features of `view`, `[n, t]`, with its memory, and the student's with `student_memory`,
-    /// which is the teacher's again for [`CompressMemory::OneQueue`]. Entries are the same images in both.
+    /// Compares the teacher's features of `view`, `[n, t]`, with its memory, and those of each of the student's widths
+    /// with the one of `student_memories` that has entries of their size. For [`CompressMemory::OneQueue`] this is the
+    /// teacher's again. The entries of a row are of the same image in all of them.
     pub fn new(
         view: Tensor<4>,
         teacher: Tensor<2>,
-        [teacher_memory, student_memory]: [&Memory; 2],
+        teacher_memory: &Memory,
+        (student_memories, entering): (&[Memory], Entering),
         temperature: f64,
     ) -> Self {
         let teacher = normalize(teacher);
@@ -73,10 +90,10 @@ impl CompressTask {
         Self {
             views: [view],
             teacher_entropy: soft_cross_entropy([(); 2].map(|()| teacher_similarities.clone()), [temperature; 2]),
-            targets: Tensor::zeros([teacher.dims()[0]], &teacher.device()),
             teacher,
             teacher_similarities,
-            anchors: student_memory.entries.clone(),
+            anchors: student_memories.iter().map(|memory| memory.entries.clone()).collect(),
+            entering,
             temperature,
         }
     }
@@ -87,16 +104,14 @@ impl PretextTask for CompressTask {
         &self.views
     }
 
-    /// Takes features of any size, that of the student's memory. A row of zeros stays one; the authors' code divides it
+    /// Takes features of the size of one of the student's memories. A row of zeros stays one; the authors' code divides it
     /// by its norm, zero.
     fn output(&self, outputs: Tensor<2>) -> Output {
         let embeddings = normalize(outputs);
-        Output { logits: embeddings.clone().matmul(self.anchors.clone().transpose()), embeddings }
-    }
-
-    /// Returns zeros: no entry of the memory is the positive.
-    fn targets(&self) -> &Tensor<1, Int> {
-        &self.targets
+        let [_, dim] = embeddings.dims();
+        let anchors = self.anchors.iter().find(|anchors| anchors.dims()[1] == dim);
+        let anchors = anchors.expect("the student has a memory of each width's features").clone();
+        Output { logits: embeddings.clone().matmul(anchors.transpose()), embeddings }
     }
 
     /// Computes the Kullback-Leibler divergence of the teacher's similarities, as probabilities, from the student's. As
@@ -107,9 +122,79 @@ impl PretextTask for CompressTask {
         soft_cross_entropy(similarities, [self.temperature; 2]) - self.teacher_entropy.clone()
     }
 
-    /// Returns the teacher's embeddings, which enter its memory.
-    fn keys(&self) -> Option<Tensor<2>> {
-        Some(self.teacher.clone())
+    /// Returns the teacher's embeddings, and what enters each of the student's memories.
+    fn memories(&self, outputs: &[Output]) -> Vec<Tensor<2>> {
+        let of_student = match &self.entering {
+            Entering::Keys(keys) => keys.clone(),
+            Entering::Embeddings => outputs.iter().map(|output| output.embeddings.clone()).collect(),
+            Entering::Nothing => Vec::new(),
+        };
+        [self.teacher.clone()].into_iter().chain(of_student).collect()
+    }
+}
+
+/// CompRess. The teacher is normalised with its running statistics.
+#[derive(Debug, Clone)]
+pub struct Compress {
+    /// The teacher.
+    pub teacher: Teacher,
+    /// What the student's memories are filled with.
+    pub kind: CompressMemory,
+    /// Temperature of the similarities.
+    pub temperature: f64,
+    /// The teacher's memory.
+    pub teacher_memory: Memory,
+    /// The student's memories, one for each width, whose features differ in size; widest first. None with
+    /// [`CompressMemory::OneQueue`].
+    pub student_memories: Vec<Memory>,
+}
+
+impl Compress {
+    /// Returns all memories, the teacher's first.
+    fn all_memories(&mut self) -> impl Iterator<Item = &mut Memory> {
+        iter::once(&mut self.teacher_memory).chain(&mut self.student_memories)
+    }
+}
+
+impl Method for Compress {
+    fn has_keys(&self) -> bool {
+        self.kind == CompressMemory::Momentum
+    }
+
+    fn tasks(&mut self, Batch { views, .. }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
+        let [view] = views.try_into().expect("CompRess takes one view");
+        let teacher = self.teacher.features(view.clone(), Mode::Eval, step.precision);
+        let trained = if step.plan.trains_subnetworks { self.student_memories.len() } else { 1 };
+        let (anchors, entering) = match self.kind {
+            CompressMemory::Momentum => {
+                let keys = (0..trained).map(|width| step.encode_keys_at(width, view.clone())).collect();
+                (self.student_memories.as_slice(), Entering::Keys(keys))
+            }
+            CompressMemory::TwoQueues => (self.student_memories.as_slice(), Entering::Embeddings),
+            CompressMemory::OneQueue => (slice::from_ref(&self.teacher_memory), Entering::Nothing),
+        };
+        vec![Box::new(CompressTask::new(view, teacher, &self.teacher_memory, (anchors, entering), self.temperature))]
+    }
+
+    fn remember(&mut self, memories: Vec<Tensor<2>>) {
+        self.all_memories().zip(memories).for_each(|(memory, embeddings)| memory.replace_oldest(embeddings));
+        // The same row is the same image in all of them, also in those of widths that are not trained yet.
+        let pointer = self.teacher_memory.pointer;
+        self.all_memories().for_each(|memory| memory.pointer = pointer);
+    }
+
+    fn state(&self) -> Vec<StateTensor> {
+        let of_widths = self.student_memories.iter().zip(0..);
+        let of_widths =
+            of_widths.map(|(memory, width)| StateTensor::matrix(format!("memory.{width}"), &memory.entries));
+        iter::once(StateTensor::matrix("teacher_memory", &self.teacher_memory.entries)).chain(of_widths).collect()
+    }
+
+    fn restore(&mut self, values: Vec<TensorData>, images: u64) {
+        for (memory, entries) in self.all_memories().zip(values) {
+            memory.entries = Tensor::from_data(entries, &memory.entries.device());
+            memory.pointer = (images % memory.entries.dims()[0] as u64) as usize;
+        }
     }
 }
 
@@ -136,7 +221,13 @@ mod tests {
         let device = Device::flex();
         let memory = Memory::uniform(16, 40, 1, &device);
         let features = Memory::uniform(16, 4, 2, &device).entries;
-        let task = CompressTask::new(Tensor::zeros([1; 4], &device), features.clone(), [&memory; 2], 0.04);
+        let task = CompressTask::new(
+            Tensor::zeros([1; 4], &device),
+            features.clone(),
+            &memory,
+            (slice::from_ref(&memory), Entering::Nothing),
+            0.04,
+        );
         let student = features.autodiff().require_grad();
         let loss = task.loss(&task.output(student.clone()));
         let gradient = student.grad(&loss.backward()).unwrap();

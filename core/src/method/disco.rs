@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::PretextTask;
+use super::{Batch, Method, PretextTask, StepContext, Teacher};
 use crate::loss::{
     contrastive::{cross_entropy, moco_logits},
     distill::Output,
@@ -48,8 +48,8 @@ impl PretextTask for DiscoTask {
         Output { logits: moco_logits(queries, self.keys.clone(), self.negatives.clone()), embeddings }
     }
 
-    fn targets(&self) -> &Tensor<1, Int> {
-        &self.targets
+    fn targets(&self) -> Option<&Tensor<1, Int>> {
+        Some(&self.targets)
     }
 
     fn loss(&self, output: &Output) -> Tensor<1> {
@@ -93,5 +93,50 @@ mod tests {
         let contrast = loss(&task) - errors;
         task.mse_devices = 8;
         assert!((loss(&task) - (contrast + errors / 8.0)).abs() < 1e-5);
+    }
+}
+
+/// DisCo. The teacher is normalised with batch statistics, as in the authors' code.
+#[derive(Debug, Clone)]
+pub struct Disco {
+    /// The teacher.
+    pub teacher: Teacher,
+    /// Temperature of the logits.
+    pub temperature: f64,
+    /// Keys in the queue.
+    pub queue: usize,
+    /// Devices to imitate ([`DiscoTask::mse_devices`]).
+    pub mse_devices: usize,
+    /// Whether only the squared errors are trained.
+    pub only_mse: bool,
+}
+
+impl Method for Disco {
+    fn has_keys(&self) -> bool {
+        true
+    }
+
+    fn queue_length(&self) -> usize {
+        self.queue
+    }
+
+    fn tasks(&mut self, Batch { views, .. }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
+        let views: [Tensor<4>; 2] = views.try_into().expect("DisCo takes two views");
+        let targets = Tensor::zeros([views[0].dims()[0]], &views[0].device());
+        let mut teach = |view: &Tensor<4>| self.teacher.embeddings(view.clone(), step.mode(), step.precision);
+        // In the order of the authors' code, which the running statistics depend on.
+        let of_second = teach(&views[1]);
+        let of_first = teach(&views[0]);
+        let (keys, negatives) = (step.encode_keys(views[1].clone()), step.queue());
+        vec![Box::new(DiscoTask {
+            views,
+            keys,
+            negatives,
+            teacher: Tensor::cat(vec![of_first, of_second], 0),
+            targets,
+            temperature: self.temperature,
+            mse_devices: self.mse_devices,
+            only_mse: self.only_mse,
+        })]
     }
 }

@@ -2,7 +2,8 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::PretextTask;
+use super::{Batch, Method, PretextTask, StepContext, Teacher};
+use crate::forward::Mode;
 use crate::loss::{
     contrastive::cross_entropy,
     distill::{Output, Temperatures, divergence},
@@ -43,10 +44,6 @@ impl PretextTask for KdTask {
         Output { embeddings: outputs.clone(), logits: outputs }
     }
 
-    fn targets(&self) -> &Tensor<1, Int> {
-        &self.labels
-    }
-
     fn loss(&self, output: &Output) -> Tensor<1> {
         let classes = match self.reduction {
             Reduction::BatchMean => 1,
@@ -59,5 +56,25 @@ impl PretextTask for KdTask {
         }
         let of_labels = cross_entropy(output.logits.clone(), self.labels.clone(), 1.0);
         divergence + of_labels.mul_scalar(1.0 - self.alpha)
+    }
+}
+
+/// Plain distillation. The teacher is normalised with its running statistics.
+#[derive(Debug, Clone)]
+pub struct Kd {
+    /// The teacher.
+    pub teacher: Teacher,
+    /// Weight of the teacher; the labels have the rest of 1.
+    pub alpha: f64,
+    /// Temperatures of the divergence.
+    pub temperatures: Temperatures,
+}
+
+impl Method for Kd {
+    fn tasks(&mut self, Batch { views, labels }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
+        let [view] = views.try_into().expect("KD takes one view");
+        let teacher = self.teacher.outputs(view.clone(), Mode::Eval, step.precision);
+        let (alpha, temperatures, reduction) = (self.alpha, self.temperatures, Reduction::BatchMean);
+        vec![Box::new(KdTask { views: [view], teacher, labels, alpha, temperatures, reduction })]
     }
 }

@@ -1,29 +1,13 @@
 //! The methods of the paper, and SimCLR.
 
-use std::sync::Arc;
-
 use burn::tensor::{Int, Tensor};
 
-use super::{Batch, KeyEncoder, Method, MethodKind, PretextTask};
-use crate::{
-    config::Config,
-    loss::{
-        contrastive::{cross_entropy, moco_logits, mocov3_logits, simclr_logits, simclr_targets},
-        distill::Output,
-        normalize,
-    },
+use super::{Batch, Method, PretextTask, StepContext};
+use crate::loss::{
+    contrastive::{cross_entropy, moco_logits, mocov3_logits, simclr_logits, simclr_targets},
+    distill::Output,
+    normalize,
 };
-
-/// Returns the method that `config` names.
-pub fn from_config(config: &Config) -> Arc<dyn Method> {
-    let temperature = config.temperature;
-    match config.method {
-        MethodKind::Mocov2 => Arc::new(MocoV2 { temperature, queue: config.queue }),
-        MethodKind::Mocov3 => Arc::new(MocoV3 { temperature }),
-        MethodKind::Simclr => Arc::new(SimClr { temperature }),
-        MethodKind::Supervised => Arc::new(Supervised),
-    }
-}
 
 /// MoCo v2: contrasts a view with its key, against a queue of negatives (He et al. 2020; Chen et al. 2020).
 #[derive(Debug, Clone)]
@@ -43,10 +27,10 @@ impl Method for MocoV2 {
         self.queue
     }
 
-    fn tasks(&self, Batch { views, .. }: Batch, keys: &mut KeyEncoder) -> Vec<Box<dyn PretextTask>> {
+    fn tasks(&mut self, Batch { views, .. }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
         let [query, key] = views.try_into().expect("MoCo v2 takes two views");
         let targets = Tensor::zeros([query.dims()[0]], &query.device());
-        let (keys, negatives) = (keys.encode(key), keys.queue());
+        let (keys, negatives) = (step.encode_keys(key), step.queue());
         vec![Box::new(MocoV2Task { views: [query], keys, negatives, targets, temperature: self.temperature })]
     }
 }
@@ -76,8 +60,8 @@ impl PretextTask for MocoV2Task {
         Output { logits: moco_logits(embeddings.clone(), self.keys.clone(), self.negatives.clone()), embeddings }
     }
 
-    fn targets(&self) -> &Tensor<1, Int> {
-        &self.targets
+    fn targets(&self) -> Option<&Tensor<1, Int>> {
+        Some(&self.targets)
     }
 
     fn loss(&self, output: &Output) -> Tensor<1> {
@@ -101,8 +85,8 @@ impl Method for MocoV3 {
         true
     }
 
-    fn tasks(&self, Batch { views, .. }: Batch, keys: &mut KeyEncoder) -> Vec<Box<dyn PretextTask>> {
-        let other_keys: Vec<Tensor<2>> = views.iter().map(|view| keys.encode(view.clone())).rev().collect();
+    fn tasks(&mut self, Batch { views, .. }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
+        let other_keys: Vec<Tensor<2>> = views.iter().map(|view| step.encode_keys(view.clone())).rev().collect();
         let task = |(view, keys): (Tensor<4>, Tensor<2>)| -> Box<dyn PretextTask> {
             let targets = Tensor::arange(0..view.dims()[0] as i64, &view.device());
             Box::new(MocoV3Task { views: [view], keys, targets, temperature: self.temperature })
@@ -136,8 +120,8 @@ impl PretextTask for MocoV3Task {
         Output { logits, embeddings }
     }
 
-    fn targets(&self) -> &Tensor<1, Int> {
-        &self.targets
+    fn targets(&self) -> Option<&Tensor<1, Int>> {
+        Some(&self.targets)
     }
 
     /// Scales the cross-entropy by twice the temperature (Chen et al. 2021, algorithm 1).
@@ -154,7 +138,7 @@ pub struct SimClr {
 }
 
 impl Method for SimClr {
-    fn tasks(&self, Batch { views, .. }: Batch, _: &mut KeyEncoder) -> Vec<Box<dyn PretextTask>> {
+    fn tasks(&mut self, Batch { views, .. }: Batch, _: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
         let targets = simclr_targets(views[0].dims()[0], &views[0].device());
         vec![Box::new(SimClrTask { views, targets, temperature: self.temperature })]
     }
@@ -178,8 +162,8 @@ impl PretextTask for SimClrTask {
         Output { logits: simclr_logits(embeddings.clone()), embeddings }
     }
 
-    fn targets(&self) -> &Tensor<1, Int> {
-        &self.targets
+    fn targets(&self) -> Option<&Tensor<1, Int>> {
+        Some(&self.targets)
     }
 
     fn loss(&self, output: &Output) -> Tensor<1> {
@@ -192,7 +176,7 @@ impl PretextTask for SimClrTask {
 pub struct Supervised;
 
 impl Method for Supervised {
-    fn tasks(&self, Batch { views, labels }: Batch, _: &mut KeyEncoder) -> Vec<Box<dyn PretextTask>> {
+    fn tasks(&mut self, Batch { views, labels }: Batch, _: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
         vec![Box::new(Classification { views, labels })]
     }
 }
@@ -213,8 +197,8 @@ impl PretextTask for Classification {
         Output { embeddings: outputs.clone(), logits: outputs }
     }
 
-    fn targets(&self) -> &Tensor<1, Int> {
-        &self.labels
+    fn targets(&self) -> Option<&Tensor<1, Int>> {
+        Some(&self.labels)
     }
 
     fn loss(&self, output: &Output) -> Tensor<1> {

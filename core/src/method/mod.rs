@@ -6,42 +6,49 @@
 mod batch;
 pub mod bingo;
 pub mod compress;
+mod context;
 pub mod disco;
+mod from_config;
 pub mod kd;
-mod keys;
 mod methods;
 pub mod queue;
 pub mod seed;
 pub mod simdis;
+mod state;
 pub mod step_options;
 pub mod swav;
+pub mod teacher;
 pub mod trainer;
 
 use std::fmt::Debug;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, TensorData};
+use dyn_clone::DynClone;
 
 pub use self::{
     batch::Batch,
-    bingo::BingoTask,
-    compress::{CompressMemory, CompressTask, Memory},
-    disco::DiscoTask,
-    kd::KdTask,
-    keys::KeyEncoder,
-    methods::{MocoV2, MocoV2Task, MocoV3, MocoV3Task, SimClr, Supervised, from_config},
+    bingo::{Bingo, BingoTask},
+    compress::{Compress, CompressTask, Memory},
+    context::StepContext,
+    disco::{Disco, DiscoTask},
+    from_config::from_config,
+    kd::{Kd, KdTask},
+    methods::{MocoV2, MocoV2Task, MocoV3, MocoV3Task, SimClr, Supervised},
     queue::Queue,
-    seed::SeedTask,
-    simdis::{SimdisNetwork, SimdisTask, SimdisView},
+    seed::{Seed, SeedTask},
+    simdis::{Simdis, SimdisTask, SimdisTeacher},
+    state::StateTensor,
     step_options::StepOptions,
-    swav::{Sinkhorn, SwavQueue, SwavTask},
+    swav::{Sinkhorn, Swav, SwavQueue, SwavTask},
+    teacher::Teacher,
     trainer::{StepOutcome, Trainer},
 };
 pub use slimclr_run::{method::MethodKind, schedule::StepPlan};
 
-use crate::loss::distill::Output;
+use crate::{encoder::Encoder, forward::Forward, gradient::GradientSum, loss::distill::Output, parameter::Parameters};
 
-/// A training method.
-pub trait Method: Debug + Send + Sync {
+/// A training method, with what it keeps between steps, such as a teacher or a memory of features.
+pub trait Method: DynClone + Debug + Send + Sync {
     /// Returns whether a momentum encoder computes keys.
     fn has_keys(&self) -> bool {
         false
@@ -52,22 +59,50 @@ pub trait Method: Debug + Send + Sync {
         0
     }
 
+    /// Changes the query encoder before the forward passes of a step.
+    fn prepare(&self, _query: &mut Parameters) {}
+
     /// Makes the pretext tasks of a batch. The step sums their losses, and every width solves the same tasks.
-    fn tasks(&self, batch: Batch, keys: &mut KeyEncoder) -> Vec<Box<dyn PretextTask>>;
+    fn tasks(&mut self, batch: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>>;
+
+    /// Changes the sum of the widths' gradients before the optimiser uses it.
+    fn adjust(&self, gradients: GradientSum, _plan: StepPlan) -> GradientSum {
+        gradients
+    }
+
+    /// Updates what the method keeps, with [`PretextTask::memories`] of the whole batch.
+    fn remember(&mut self, _memories: Vec<Tensor<2>>) {}
+
+    /// Returns the tensors that a checkpoint must hold, always with the same names and shapes.
+    fn state(&self) -> Vec<StateTensor> {
+        Vec::new()
+    }
+
+    /// Restores the values of [`state`](Self::state), in its order, after this number of images.
+    fn restore(&mut self, _values: Vec<TensorData>, _images: u64) {}
 }
+
+dyn_clone::clone_trait_object!(Method);
 
 /// Views, and how a network's outputs for them are judged. It holds whatever its loss needs: keys, negatives, a
 /// teacher's outputs.
 pub trait PretextTask: Debug + Send + Sync {
-    /// Returns batches of views, `[n, 3, height, width]` each. They pass through the network one after the other, so
-    /// that batch norm sees each separately.
+    /// Returns batches of views, `[n, 3, height, width]` each.
     fn views(&self) -> &[Tensor<4>];
 
-    /// Computes embeddings and logits from the network's outputs for all views, `[m, d]`.
+    /// Computes a network's outputs for all views, `[m, d]`. By default, the views pass through the network one after
+    /// the other, so that batch norm sees each separately.
+    fn forward(&self, network: &mut Forward, encoder: &Encoder) -> Tensor<2> {
+        network.predict_views(encoder, self.views())
+    }
+
+    /// Computes embeddings and logits from these outputs.
     fn output(&self, outputs: Tensor<2>) -> Output;
 
-    /// Returns the columns of the positives in the logits, `[m]`.
-    fn targets(&self) -> &Tensor<1, Int>;
+    /// Returns the columns of the positives in the logits, `[m]`, if there is one in each row.
+    fn targets(&self) -> Option<&Tensor<1, Int>> {
+        None
+    }
 
     /// Computes the loss, `[1]`, without distillation between the widths.
     fn loss(&self, output: &Output) -> Tensor<1>;
@@ -75,5 +110,11 @@ pub trait PretextTask: Debug + Send + Sync {
     /// Returns the keys, `[n, d]`, that enter the queue after the step, if the method has one.
     fn keys(&self) -> Option<Tensor<2>> {
         None
+    }
+
+    /// Returns what the method remembers of this task, a row for each image, given the outputs of the trained widths,
+    /// widest first.
+    fn memories(&self, _outputs: &[Output]) -> Vec<Tensor<2>> {
+        Vec::new()
     }
 }

@@ -1,15 +1,17 @@
 //! SEED: the student learns which earlier images the teacher finds a view similar to (Fang et al. 2021, section 3.2).
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, TensorData};
 
-use super::PretextTask;
+use super::{Batch, Method, PretextTask, Queue, StateTensor, StepContext, Teacher};
 use crate::{
+    forward::Mode,
     kernel::contrastive::soft_cross_entropy,
     loss::{
         contrastive::moco_logits,
         distill::{Output, Temperatures},
         normalize,
     },
+    precision::Precision,
 };
 
 /// A teacher's embeddings of some views, and their similarities to its embeddings of earlier ones.
@@ -90,8 +92,8 @@ impl PretextTask for SeedTask {
         Output { logits: self.teacher.of_student(of_views), embeddings }
     }
 
-    fn targets(&self) -> &Tensor<1, Int> {
-        &self.targets
+    fn targets(&self) -> Option<&Tensor<1, Int>> {
+        Some(&self.targets)
     }
 
     fn loss(&self, output: &Output) -> Tensor<1> {
@@ -100,5 +102,66 @@ impl PretextTask for SeedTask {
 
     fn keys(&self) -> Option<Tensor<2>> {
         Some(self.teacher.embeddings.clone())
+    }
+
+    fn memories(&self, _: &[Output]) -> Vec<Tensor<2>> {
+        self.patch_keys().into_iter().collect()
+    }
+}
+
+/// SEED. The teacher is normalised with its running statistics.
+#[derive(Debug, Clone)]
+pub struct Seed {
+    /// The teacher.
+    pub teacher: Teacher,
+    /// Temperatures of the similarities.
+    pub temperatures: Temperatures,
+    /// Keys in the queue.
+    pub queue: usize,
+    /// The queue of small patches, if there are any.
+    pub patch_queue: Option<Queue>,
+}
+
+impl Seed {
+    /// Returns what the teacher finds `views` similar to, among earlier ones in `queue`.
+    fn similarities(&mut self, views: Tensor<4>, queue: Tensor<2>, precision: Precision) -> TeacherSimilarities {
+        TeacherSimilarities::new(self.teacher.embeddings(views, Mode::Eval, precision), queue)
+    }
+}
+
+impl Method for Seed {
+    fn queue_length(&self) -> usize {
+        self.queue
+    }
+
+    fn tasks(&mut self, Batch { mut views, .. }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
+        let patches = views.split_off(1);
+        let targets = Tensor::zeros([views[0].dims()[0]], &views[0].device());
+        let teacher = self.similarities(views[0].clone(), step.queue(), step.precision);
+        let patch_queue = self.patch_queue.as_ref().map(|queue| queue.keys.clone());
+        let teacher_of_patches = patch_queue.map(|queue| {
+            let [_, channels, height, width] = patches[0].dims();
+            let of_an_image: Tensor<5> = Tensor::stack(patches, 1);
+            views.push(of_an_image.reshape([-1, channels as i32, height as i32, width as i32]));
+            self.similarities(views[1].clone(), queue, step.precision)
+        });
+        vec![Box::new(SeedTask { views, teacher, teacher_of_patches, targets, temperatures: self.temperatures })]
+    }
+
+    fn remember(&mut self, memories: Vec<Tensor<2>>) {
+        for (queue, keys) in self.patch_queue.iter_mut().zip(memories) {
+            queue.replace_oldest(keys);
+        }
+    }
+
+    fn state(&self) -> Vec<StateTensor> {
+        self.patch_queue.iter().map(|queue| StateTensor::matrix("patch_queue", &queue.keys)).collect()
+    }
+
+    fn restore(&mut self, values: Vec<TensorData>, images: u64) {
+        for (queue, keys) in self.patch_queue.iter_mut().zip(values) {
+            queue.keys = Tensor::from_data(keys, &queue.keys.device());
+            queue.pointer = (images % queue.keys.dims()[1] as u64) as usize;
+        }
     }
 }

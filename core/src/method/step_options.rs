@@ -59,13 +59,13 @@ impl StepOptions {
     }
 
     /// Computes the weighted loss of one width, `[1]`: the method's own `loss`, and distillation from the wider
-    /// networks' outputs, widest first. `targets`, `[n]`, are the columns of the positives in the logits; `weight`
-    /// multiplies the sum.
+    /// networks' outputs, widest first. `targets`, `[n]`, are the columns of the positives in the logits, if there are any;
+    /// `weight` multiplies the sum.
     pub fn weighted(
         &self,
         loss: Tensor<1>,
         (student, teachers): (&Output, &[Output]),
-        targets: &Tensor<1, Int>,
+        targets: Option<&Tensor<1, Int>>,
         weight: f64,
     ) -> Tensor<1> {
         let teachers = if self.full_distill { teachers } else { &teachers[..teachers.len().min(1)] };

@@ -1,10 +1,8 @@
 //! The training step that all methods share (paper section 3).
 
-use std::sync::Arc;
-
 use burn::tensor::{Device, Tensor};
 
-use super::{self as method, Batch, KeyEncoder, Method, PretextTask, Queue, StepOptions, StepPlan};
+use super::{self as method, Batch, Method, PretextTask, Queue, StepContext, StepOptions, StepPlan};
 use crate::{
     config::Config,
     encoder::Encoder,
@@ -12,13 +10,12 @@ use crate::{
     gradient::{GradientSum, WidthGradient},
     interference::surgery::{Surgery, combine},
     kernel::threads::with_awake_workers,
-    layout::MismatchError,
     loss::distill::Output,
     optim::{
         Optimizer,
         loss_scale::{LossScale, undo_where},
     },
-    parameter::{Parameters, Transfer},
+    parameter::Parameters,
     precision::Precision,
 };
 
@@ -28,7 +25,7 @@ pub struct Trainer {
     /// The architecture.
     pub encoder: Encoder,
     /// The training method.
-    pub method: Arc<dyn Method>,
+    pub method: Box<dyn Method>,
     /// Options of the step.
     pub options: StepOptions,
     /// The encoder that gradients update.
@@ -57,34 +54,26 @@ pub struct StepOutcome {
 
 impl Trainer {
     /// Starts training with random parameters, the same in key and query encoder, and a queue of random keys.
+    ///
+    /// # Panics
+    /// If the method needs a teacher: pass it to [`method::from_config`], and the method to
+    /// [`with_method`](Self::with_method).
     pub fn new(config: &Config, encoder: Encoder, device: &Device) -> Self {
         let query = Parameters::init(encoder.layout().clone(), config.seed, device);
         Self::from_parameters(config, encoder, query)
     }
 
-    /// Starts training from another network's weights: its backbone, and its head if that is the same. Its widths may be
-    /// others ([`Parameters::load_backbone`]).
-    ///
-    /// # Errors
-    /// If the backbones differ.
-    pub fn from_pretrained(
-        config: &Config,
-        encoder: Encoder,
-        weights: &Parameters,
-        device: &Device,
-    ) -> Result<(Self, Transfer), MismatchError> {
-        let mut query = Parameters::init(encoder.layout().clone(), config.seed, device);
-        let transfer = query.load_backbone(weights)?;
-        Ok((Self::from_parameters(config, encoder, query), transfer))
-    }
-
     /// Starts training from given parameters.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
     pub fn from_parameters(config: &Config, encoder: Encoder, query: Parameters) -> Self {
-        Self::with_method(config, method::from_config(config), encoder, query)
+        let method = method::from_config(config, &encoder, None, &query.device());
+        Self::with_method(config, method, encoder, query)
     }
 
-    /// Starts training with a custom method instead of the one that `config` names.
-    pub fn with_method(config: &Config, method: Arc<dyn Method>, encoder: Encoder, query: Parameters) -> Self {
+    /// Starts training with this method, which need not be the one that `config` names.
+    pub fn with_method(config: &Config, method: Box<dyn Method>, encoder: Encoder, query: Parameters) -> Self {
         let (layout, device) = (encoder.layout().clone(), query.device());
         Self {
             options: StepOptions::new(config, layout.widths()),
@@ -93,8 +82,7 @@ impl Trainer {
             // Another seed than the weights' ("queu"): the queue must not repeat their random numbers.
             queue: (method.queue_length() > 0)
                 .then(|| Queue::random(config.dim, method.queue_length(), config.seed ^ 0x71756575, &device)),
-            optimizer: Optimizer::new(config.optimizer, &layout, config.momentum, config.weight_decay)
-                .decaying_all(config.weight_decay_all),
+            optimizer: Optimizer::of_run(config, &layout),
             loss_scale: (config.precision == Precision::F16).then(|| LossScale::new(&device)),
             method,
             encoder,
@@ -119,6 +107,7 @@ impl Trainer {
         if let Some(key) = &mut self.key {
             key.ema_update(&self.query, plan.key_momentum);
         }
+        self.method.prepare(&mut self.query);
         let trained = if plan.trains_subnetworks { layout.widths().len() } else { 1 };
         let weights = if plan.trains_subnetworks { self.options.loss_weights.clone() } else { vec![1.0] };
         let (parts, surgery) = (self.options.accumulate, self.options.surgery);
@@ -127,9 +116,9 @@ impl Trainer {
             (0..if needs_per_width { trained } else { 0 }).map(|width| WidthGradient::new(&layout, width)).collect();
         let mut gradients = GradientSum::new(&layout);
         let mut losses: Vec<Vec<Tensor<1>>> = vec![Vec::new(); trained];
-        let mut new_keys = Vec::new();
+        let (mut new_keys, mut memories) = (Vec::new(), Vec::new());
         for (number, part) in batch.parts(parts).enumerate() {
-            for task in self.tasks(part, number) {
+            for task in self.tasks(part, number, plan) {
                 let (mut teachers, mut stem) = (Vec::new(), StemCache::default());
                 for (width, weight) in weights.iter().enumerate() {
                     let of_width = self.train_width(width, &*task, &teachers, weight / parts as f64, &mut stem);
@@ -143,6 +132,7 @@ impl Trainer {
                     teachers.push(of_width.output);
                 }
                 new_keys.extend(task.keys());
+                memories.push(task.memories(&teachers));
             }
         }
         if surgery != Surgery::None {
@@ -157,10 +147,12 @@ impl Trainer {
             }
             None => {}
         }
+        gradients = self.method.adjust(gradients, plan);
         self.optimise(&mut gradients, plan.rate);
         if let Some(queue) = &mut self.queue {
             queue.replace_oldest(Tensor::cat(new_keys, 0));
         }
+        self.method.remember(joined(memories));
         self.steps += 1;
         let sum = |parts: Vec<Tensor<1>>| parts.into_iter().reduce(|sum, part| sum + part).expect("a batch has parts");
         let losses = losses.into_iter().map(sum).collect();
@@ -180,7 +172,7 @@ impl Trainer {
         let mode = Mode::Train { splits: options.bn_splits };
         let forward = Forward::tracked(&mut self.query, width, mode).with_stem_cache(stem);
         let mut forward = forward.in_precision(options.precision).recomputing(options.recompute);
-        let output = task.output(forward.predict_views(encoder, task.views()));
+        let output = task.output(task.forward(&mut forward, encoder));
         let loss = options.weighted(task.loss(&output), (&output, teachers), task.targets(), weight);
         let scaled = match &self.loss_scale {
             Some(scale) => loss.clone() * scale.scale(),
@@ -206,18 +198,27 @@ impl Trainer {
     }
 
     /// Makes the pretext tasks of the part `number` of a batch.
-    pub(crate) fn tasks(&mut self, part: Batch, number: usize) -> Vec<Box<dyn PretextTask>> {
+    pub(crate) fn tasks(&mut self, part: Batch, number: usize, plan: StepPlan) -> Vec<Box<dyn PretextTask>> {
         let options = &self.options;
-        let mut keys = KeyEncoder {
+        let mut step = StepContext {
+            plan,
+            precision: options.precision,
             encoder: &self.encoder,
-            parameters: self.key.as_mut(),
+            query: &self.query,
+            key: self.key.as_mut(),
             queue: self.queue.as_ref(),
             bn_splits: options.bn_splits,
-            precision: options.precision,
             shuffle: (options.seed, self.steps * options.accumulate as u64 + number as u64),
         };
-        self.method.tasks(part, &mut keys)
+        self.method.tasks(part, &mut step)
     }
+}
+
+/// Joins the memories of all tasks, each a list of the same length, to one list.
+fn joined(of_tasks: Vec<Vec<Tensor<2>>>) -> Vec<Tensor<2>> {
+    let kinds = of_tasks.first().map_or(0, Vec::len);
+    let of_kind = |kind: usize| of_tasks.iter().map(|memories| memories[kind].clone()).collect();
+    (0..kinds).map(|kind| Tensor::cat(of_kind(kind), 0)).collect()
 }
 
 /// The results of one width on one task.

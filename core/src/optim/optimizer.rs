@@ -9,6 +9,7 @@ pub use slimclr_run::optimizer::OptimizerKind;
 
 use super::trust::TrustRatio;
 use crate::{
+    config::Config,
     gradient::GradientSum,
     kernel::sgd::sgd_step,
     layout::{ALIGNMENT, Layout, Packing, ParameterId},
@@ -66,6 +67,12 @@ impl Optimizer {
             moved: BTreeSet::new(),
             last: None,
         }
+    }
+
+    /// Creates the optimiser of a run without velocities.
+    pub fn of_run(config: &Config, layout: &Layout) -> Self {
+        let optimizer = Self::new(config.optimizer, layout, config.momentum, config.weight_decay);
+        optimizer.decaying_all(config.weight_decay_all)
     }
 
     /// Applies the weight decay to norms and biases, too, if `all` holds.
@@ -160,6 +167,12 @@ impl Optimizer {
         self.moved = velocities.iter().map(|(id, _)| *id).collect();
         let of = velocities.iter().map(|(id, velocity)| (*id, velocity));
         self.velocities = (!velocities.is_empty()).then(|| pack(&self.packing, of));
+    }
+
+    /// Sets the velocities of all trained parameters, packed as in [`Layout::packing`].
+    pub fn set_packed_velocities(&mut self, velocities: Tensor<1>) {
+        self.moved = self.packing.ids().collect();
+        self.velocities = Some(velocities);
     }
 
     /// Returns all velocities, packed as in [`Layout::packing`], if there are any.

@@ -1,8 +1,8 @@
 //! Starts a network from another one's weights, also if that has other widths, or none but the full one.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::Parameters;
 use crate::{
@@ -99,6 +99,22 @@ fn backbone(layout: &Layout) -> impl Iterator<Item = &ParameterSpec> {
 }
 
 impl Parameters {
+    /// Draws initial values as [`init`](Self::init), and takes the backbone of a trained network, and its head if that
+    /// is the same ([`load_backbone`](Self::load_backbone)).
+    ///
+    /// # Errors
+    /// If the backbones differ.
+    pub fn started_from(
+        trained: &Parameters,
+        layout: Arc<Layout>,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(Self, Transfer), MismatchError> {
+        let mut parameters = Self::init(layout, seed, device);
+        let transfer = parameters.load_backbone(trained)?;
+        Ok((parameters, transfer))
+    }
+
     /// Takes `other`'s backbone, and its head if that is the same.
     ///
     /// Weights are shared by the widths, so they need only the same full network. The norms of a width come from
@@ -127,7 +143,7 @@ impl Parameters {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::TensorData;
 
     use super::*;
     use crate::{config::Config, method::MethodKind};

@@ -322,9 +322,8 @@ impl<H: Host> Run<H> {
     /// copy takes a trial step first.
     async fn checkpoint(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
         if let Some(batch) = self.latest_batch.clone() {
-            let plan =
-                StepPlan { trains_subnetworks: true, rate: 0.0, key_momentum: 1.0, keeps_width_gradients: false };
-            let losses = self.state.clone().step(batch, plan).losses;
+            let schedule = self.config.schedule(self.host.dataset().train.images)?;
+            let losses = self.state.clone().step(batch, StepPlan::trial(schedule.epoch(self.state.steps))).losses;
             let losses: Vec<f64> = Tensor::<1>::cat(losses, 0).into_data_async().await?.iter().collect();
             self.check_finite(self.state.steps + 1, &losses)?;
         }

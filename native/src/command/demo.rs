@@ -79,10 +79,7 @@ fn steps_within(config: &Config, device: &Device, seconds: f64) -> Result<f64> {
         const TIMED: usize = 5;
         let mut start = Instant::now();
         for step in 0..=TIMED {
-            trainer.step(
-                batch.clone(),
-                StepPlan { trains_subnetworks: slim, rate: 0.0, key_momentum: 1.0, keeps_width_gradients: false },
-            );
+            trainer.step(batch.clone(), StepPlan { trains_subnetworks: slim, ..StepPlan::trial(0.0) });
             // The first step also allocates and compiles.
             if step == 0 {
                 device.sync()?;

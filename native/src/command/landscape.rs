@@ -14,11 +14,12 @@ use slimclr_core::{
 };
 
 use crate::{
+    bags,
     data::loader::Loader,
     device,
     run_folder::{RunFolder, write_atomically},
     run_images::RunImages,
-    shell,
+    shell, teacher,
     terminal::{self, Progress},
 };
 
@@ -130,10 +131,12 @@ pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> 
     }
 
     let (device, device_name) = device::open(flags.device.as_ref().unwrap_or(&config.device))?;
-    let trainer = checkpoint.resume(&device).map_err(|error| folder.unusable_checkpoint(&error))?;
+    let teacher = teacher::of_run(folder, config, &device)?;
+    let trainer = checkpoint.resume(&device, teacher).map_err(|error| folder.unusable_checkpoint(&error))?;
     let reading = Progress::spinner("reading the snapshots");
     let mut surveyor = {
         let mut loader = Loader::new(dataset, config, None)?;
+        bags::add(&mut loader, folder, config, &device)?;
         let batches = schedule
             .unseen(images, config.batch)
             .map(|step| Ok(block_on(loader.batch(step, &device))?))

@@ -11,11 +11,14 @@ use clap::{ArgMatches, Args, parser::ValueSource};
 use futures::{StreamExt, executor::block_on, pin_mut};
 use slimclr_core::{
     config::Config,
-    method::Trainer,
+    encoder::Encoder,
+    method::{self, Trainer},
+    parameter::Parameters,
     train::{Run, Split},
 };
 
 use crate::{
+    bags,
     data::{Dataset, loader::Loader},
     device, interrupt,
     options::{self, Preset},
@@ -23,7 +26,7 @@ use crate::{
     resume::{Request, Resumption, new_run_command},
     run_folder::RunFolder,
     run_lock::RunLock,
-    shell, summary,
+    shell, summary, teacher,
     terminal::{self, RunProgress},
 };
 
@@ -64,7 +67,8 @@ pub fn run(flags: &PretrainFlags, matches: &ArgMatches) -> Result<ExitCode> {
         Some(path) => prepare_resumption(path, flags, matches)?,
         None => prepare_new(flags, matches)?,
     };
-    let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
+    let mut loader = Loader::new(dataset, &config, Some(folder.clone()))?;
+    bags::add(&mut loader, &folder, &config, &device.0)?;
     let run = Run::new(config, trainer, device, loader, interrupt::listen(STOPPING));
     let interrupted = train(run, (&folder, &lock))?;
     summary::show(&folder, &[])?;
@@ -99,6 +103,7 @@ fn prepare_new(flags: &PretrainFlags, matches: &ArgMatches) -> Result<Prepared> 
         Some(path) => RunFolder::create(path, &config, dataset.summary())?,
         None => RunFolder::create_numbered(&flags.preset.name(), &config, dataset.summary())?,
     };
+    teacher::keep(&folder, &config)?;
     Ok(Prepared { folder, lock, config, dataset, device, trainer })
 }
 
@@ -126,25 +131,33 @@ fn prepare_resumption(path: &Path, flags: &PretrainFlags, matches: &ArgMatches) 
     Ok(Prepared { folder, lock, config, dataset, device, trainer })
 }
 
-/// Creates a trainer at step 0, with random weights or those of the option `init`.
+/// Creates a trainer at step 0, with the option's teacher, and with random weights or those of the option `init`.
 ///
 /// # Errors
-/// If the options describe no valid network, or the weights are those of another backbone.
+/// If the options describe no valid network, or a network that they name cannot be read or does not fit.
 pub fn new_trainer(config: &Config, device: &Device) -> Result<Trainer> {
     let encoder = config.encoder()?.build()?;
+    let method = method::from_config(config, &encoder, teacher::open(config, device)?, device);
+    let query = initial_weights(config, &encoder, device)?;
+    Ok(Trainer::with_method(config, method, encoder, query))
+}
+
+/// Returns random weights, or those of the option `init`.
+fn initial_weights(config: &Config, encoder: &Encoder, device: &Device) -> Result<Parameters> {
+    let layout = encoder.layout().clone();
     if config.init.is_empty() {
-        return Ok(Trainer::new(config, encoder, device));
+        return Ok(Parameters::init(layout, config.seed, device));
     }
     let trained = pretrained::open(Path::new(&config.init))?;
     let (other, weights) = trained.load(device)?;
-    let [ours, theirs] = [&encoder, &other].map(|encoder| encoder.layout().widths());
+    let [ours, theirs] = [encoder, &other].map(|encoder| encoder.layout().widths());
     if ours.len() > 1 && theirs.len() > 1 && ours.slicing() != theirs.slicing() {
         bail!("--init {}: its sub-networks use other channels; set --disjoint as in that run", config.init);
     }
-    let (trainer, transfer) = Trainer::from_pretrained(config, encoder, &weights, device)
+    let (query, transfer) = Parameters::started_from(&weights, layout, config.seed, device)
         .with_context(|| pretrained::other_backbone(&config.init, &trained.config))?;
     terminal::note(&pretrained::describe_transfer(&config.init, &transfer));
-    Ok(trainer)
+    Ok(query)
 }
 
 /// Trains until the run ends or is stopped, showing its events and appending them to the log. Returns whether it was

@@ -21,6 +21,7 @@ use slimclr_core::{
     augment::Augmenter,
     config::Config,
     data::{
+        bags::Bags,
         batch::{HostBatch, LabelledImages, ViewPairs},
         reduced::ReducedImage,
         sampler::{Finish, Sampler, sample},
@@ -87,19 +88,49 @@ impl Loader {
     /// # Errors
     /// If threads cannot be started.
     pub fn new(dataset: Dataset, config: &Config, folder: Option<RunFolder>) -> Result<Self> {
-        let sampler = Sampler::new(config, dataset.summary().normalisation);
+        let mut sampler = Sampler::new(config, dataset.summary().normalisation);
+        if let Images::Shards(images) = dataset.split(Split::Train) {
+            sampler = sampler.with_shards(images.order());
+        }
         let labels = (0..dataset.len(Split::Train)).map(|index| dataset.label(Split::Train, index));
         let maker = BatchMaker {
             bank: knn_bank(config, labels),
-            sampler: match dataset.split(Split::Train) {
-                Images::Shards(images) => sampler.with_shards(images.order()),
-                _ => sampler,
-            },
+            sampler,
             damage: Damage::new([Split::Train, Split::Test].map(|split| dataset.len(split)).iter().sum()),
             dataset,
             pool: rayon::ThreadPoolBuilder::new().build().context("cannot start threads")?,
         };
         Ok(Self { maker: Arc::new(maker), folder, batches: None, start: Instant::now() })
+    }
+
+    /// Sets the bags of the training images, for a method that takes views of their members.
+    ///
+    /// # Errors
+    /// If the bags are of other images, the images are in shards, or images are being prepared.
+    pub fn set_bags(&mut self, bags: Bags) -> Result<()> {
+        self.images().check_random_access()?;
+        let images = self.images().len(Split::Train);
+        if bags.images() != images {
+            bail!(
+                "the bags are of {} images, but there are {images} training images: make the bags again",
+                bags.images()
+            );
+        }
+        let maker = Arc::get_mut(&mut self.maker).context("images are being prepared")?;
+        maker.sampler.set_bags(bags);
+        Ok(())
+    }
+
+    /// Returns a chunk of all training images, or `None` after the last. Chunks are numbered from 0.
+    ///
+    /// # Errors
+    /// If an image cannot be read.
+    pub async fn training_images(&self, chunk: usize) -> Result<Option<LabelledImages>, LoadError> {
+        self.in_pool(move |maker| {
+            let all = maker.dataset.len(Split::Train);
+            maker.chunk(Split::Train, chunk, all, |place| place)
+        })
+        .await
     }
 
     /// Returns the images.
@@ -323,11 +354,23 @@ impl BatchMaker {
     }
 
     fn labelled(&self, split: Split, chunk: usize) -> Result<Option<LabelledImages>> {
+        let index = |place: usize| if split == Split::Train { self.bank[place] } else { place };
+        self.chunk(split, chunk, self.evaluated(split), index)
+    }
+
+    /// Returns a chunk of `count` images of a split, at the indices that `index` gives their places.
+    fn chunk(
+        &self,
+        split: Split,
+        chunk: usize,
+        count: usize,
+        index: impl Fn(usize) -> usize + Sync,
+    ) -> Result<Option<LabelledImages>> {
         let size = match self.dataset.split(split) {
             Images::Memory(_) => CHUNK,
             Images::Files(_) | Images::Shards(_) => CHUNK_OF_FILES,
         };
-        let (start, end) = (chunk * size, ((chunk + 1) * size).min(self.evaluated(split)));
+        let (start, end) = (chunk * size, ((chunk + 1) * size).min(count));
         if start >= end {
             return Ok(None);
         }
@@ -335,7 +378,7 @@ impl BatchMaker {
             (start..end)
                 .into_par_iter()
                 .map_init(Augmenter::new, |augmenter, place| {
-                    let index = if split == Split::Train { self.bank[place] } else { place };
+                    let index = index(place);
                     let Some(image) = self.unless_damaged((split, index), None, Stored::decode)? else {
                         return Ok(None);
                     };
@@ -366,5 +409,7 @@ impl BatchMaker {
     }
 }
 
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 mod throughput;

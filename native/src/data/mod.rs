@@ -147,6 +147,21 @@ impl Dataset {
         Self { name, root: (!in_memory).then(|| root.to_path_buf()), summary, train, test }
     }
 
+    /// Checks that training images can be read in any order, as members of bags are.
+    ///
+    /// # Errors
+    /// If they are in shards.
+    pub fn check_random_access(&self) -> Result<()> {
+        if let Images::Shards(_) = self.train {
+            bail!(
+                "method = bingo takes views of images in any order, but shards are read from front to back: unpack the \
+                 shards of '{}' into a folder, and name it by --data",
+                shown(self.name.as_bytes())
+            );
+        }
+        Ok(())
+    }
+
     /// Returns what identifies the images.
     pub fn summary(&self) -> &DatasetSummary {
         &self.summary

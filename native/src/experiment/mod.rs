@@ -33,6 +33,7 @@ use self::{
     setting::Setting,
 };
 use crate::{
+    bags,
     command::{
         evaluate::evaluate_run,
         pretrain::{STOPPING, new_trainer, train},
@@ -41,7 +42,7 @@ use crate::{
     device, interrupt, model_card, options as run_options,
     resume::{Request, Resumption},
     run_folder::RunFolder,
-    shell,
+    shell, teacher,
     terminal::{self, note},
 };
 
@@ -256,10 +257,12 @@ impl Experiment {
             let dataset = Dataset::open(&config.data)?;
             let trainer = new_trainer(&config, device)?;
             let (folder, lock) = RunFolder::create(&path, &config, dataset.summary())?;
+            teacher::keep(&folder, &config)?;
             (folder, lock, config, dataset, trainer)
         };
         if !arm_result::is_trained(&folder.events()?) {
-            let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
+            let mut loader = Loader::new(dataset, &config, Some(folder.clone()))?;
+            bags::add(&mut loader, &folder, &config, device)?;
             let listening = interrupt::listen(STOPPING);
             let run = Run::new(config.clone(), trainer, self.device.clone(), loader, listening);
             if train(run, (&folder, &lock))? {

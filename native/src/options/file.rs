@@ -125,7 +125,11 @@ mod tests {
             ("widths = [\"1.0\"]", "widths = [\"1.0\"] must be a list of numbers, such as [1.0, 0.75, 0.5, 0.25]"),
             ("data = 5", "data = 5 must be text in quotes"),
             ("optimizer = \"adam\"", "optimizer = \"adam\" must be one of \"sgd\", \"lars\""),
-            ("method = 3", "method = 3 must be one of \"mocov2\", \"mocov3\", \"simclr\", \"supervised\""),
+            (
+                "method = 3",
+                "method = 3 must be one of \"mocov2\", \"mocov3\", \"simclr\", \"supervised\", \"seed\", \"kd\", \"disco\", \
+                 \"bingo\", \"compress\", \"simdis\", \"swav\"",
+            ),
             ("reweighting = 4", "reweighting = 4: there is no loss reweighting 4: choose from 0, 1, 2, 3, 5, 6, 7"),
         ] {
             assert_eq!(refused(text), expected);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use slimclr_core::{
     loss::normalize,
-    method::bingo::{Bags, CutMix},
+    method::bingo::{CutMix, most_similar},
 };
 
 use crate::{
@@ -31,10 +31,12 @@ pub fn bingo_bag(case: &Value, dtype: DType) -> Differences {
     let mut differences = Differences::default();
     let shape = [field(case, "n"), field(case, "dim")];
     let features: Tensor<2> = normalize(input(text(case, "salt"), "features", shape, dtype, &Device::flex()));
-    let bags = block_on(Bags::new(&features, field(case, "bag"))).unwrap();
+    let size = field(case, "bag");
+    let bags = block_on(most_similar(&features, size)).unwrap();
     let expected: Vec<Vec<u32>> = field(case, "neighbours");
-    for (image, expected) in expected.iter().enumerate() {
-        differences.exact(&format!("bag of image {image}"), bags.of(image), expected);
+    differences.exact("images", &[bags.len() / size], &[expected.len()]);
+    for (image, (members, expected)) in bags.chunks(size).zip(&expected).enumerate() {
+        differences.exact(&format!("bag of image {image}"), members, expected);
     }
     for record in field::<Vec<CutMixRecord>>(case, "cutmix") {
         cut_mix(&record, dtype, &mut differences);

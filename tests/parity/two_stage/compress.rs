@@ -1,10 +1,15 @@
 //! CompRess: losses against memories.
 
+use std::slice;
+
 use burn::tensor::{DType, Device, Tensor};
 use serde_json::Value;
 use slimclr_core::{
     loss::normalize,
-    method::{CompressMemory, CompressTask, Memory, PretextTask},
+    method::{
+        CompressTask, Memory, PretextTask,
+        compress::{CompressMemory, Entering},
+    },
 };
 
 use crate::{
@@ -32,9 +37,14 @@ pub fn compress_loss(case: &Value, dtype: DType) -> Differences {
     let losses: Vec<f64> = field(case, "losses");
     let gradients: Vec<Fingerprint> = field(case, "grad_s");
     for step in 0..field::<usize>(case, "steps") {
-        let memories = [&of_teacher, of_student.as_ref().unwrap_or(&of_teacher)];
-        let view = Tensor::zeros([1; 4], &device);
-        let task = CompressTask::new(view, features("t", step, teacher_dim), memories, field(case, "temperature"));
+        let entering = match variant {
+            CompressMemory::Momentum => Entering::Keys(vec![normalize(features("k", step, student_dim))]),
+            CompressMemory::TwoQueues => Entering::Embeddings,
+            CompressMemory::OneQueue => Entering::Nothing,
+        };
+        let anchors = slice::from_ref(of_student.as_ref().unwrap_or(&of_teacher));
+        let (view, teacher) = (Tensor::zeros([1; 4], &device), features("t", step, teacher_dim));
+        let task = CompressTask::new(view, teacher, &of_teacher, (anchors, entering), field(case, "temperature"));
         let student = features("s", step, student_dim).autodiff().require_grad();
         let output = task.output(student.clone());
         let loss = task.loss(&output);
@@ -42,12 +52,9 @@ pub fn compress_loss(case: &Value, dtype: DType) -> Differences {
         let loss = values(&loss.without_autodiff())[0];
         differences.number(&format!("loss of step {step}"), loss, losses[step], allowed);
         differences.fingerprint(&format!("gradient of s{step}"), &values(&gradient), &gradients[step], allowed);
-        of_teacher.replace_oldest(task.keys().unwrap());
-        if let Some(memory) = &mut of_student {
-            memory.replace_oldest(match variant {
-                CompressMemory::Momentum => normalize(features("k", step, student_dim)),
-                CompressMemory::TwoQueues | CompressMemory::OneQueue => output.detached().embeddings,
-            });
+        let memories = [Some(&mut of_teacher), of_student.as_mut()].into_iter().flatten();
+        for (memory, embeddings) in memories.zip(task.memories(&[output.detached()])) {
+            memory.replace_oldest(embeddings);
         }
     }
     for (name, memory) in [("memory_t_after", Some(of_teacher)), ("memory_s_after", of_student)] {

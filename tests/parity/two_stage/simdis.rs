@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use burn::tensor::{DType, Device, Tensor};
 use serde_json::Value;
 use slimclr_core::{
-    method::{PretextTask, SimdisNetwork, SimdisTask, SimdisView},
+    method::{
+        PretextTask, SimdisTask,
+        simdis::{SimdisNetwork, SimdisView},
+    },
     schedule::cosine_momentum,
 };
 

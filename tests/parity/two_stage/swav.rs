@@ -78,7 +78,7 @@ pub fn swav_loss(case: &Value, dtype: DType) -> Differences {
             queue_scores: queue.as_ref().and_then(|queue| queue.scores(&matrix)),
             sinkhorn: sinkhorn(case),
             temperature: field(case, "temperature"),
-            targets: Tensor::zeros([crops * images], &device),
+            fills_queue: queue.is_some(),
         };
         let raw: Vec<Tensor<2>> = (0..crops)
             .map(|crop| input(salt, &format!("z{step}.{crop}"), [images, dim], dtype, &device))

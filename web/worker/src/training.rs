@@ -121,12 +121,13 @@ impl Training {
 fn resume(config: &Config, bytes: &[u8], device: &Device) -> Result<Trainer, TrainingError> {
     let checkpoint = Checkpoint::read(bytes)?;
     if checkpoint.config().check_change(config).is_ok() {
-        let state = checkpoint.resume(device)?;
+        let state = checkpoint.resume(device, None)?;
         return Ok(Trainer { options: StepOptions::new(config, state.encoder.layout().widths()), ..state });
     }
     let weights = checkpoint.query(&checkpoint.encoder()?, device)?;
-    let (trainer, _) = Trainer::from_pretrained(config, build_encoder(config)?, &weights, device)?;
-    Ok(Trainer { steps: checkpoint.step(), ..trainer })
+    let encoder = build_encoder(config)?;
+    let (query, _) = Parameters::started_from(&weights, encoder.layout().clone(), config.seed, device)?;
+    Ok(Trainer { steps: checkpoint.step(), ..Trainer::from_parameters(config, encoder, query) })
 }
 
 fn build_encoder(config: &Config) -> Result<Encoder, ConfigError> {

@@ -91,11 +91,30 @@ impl AugmentConfig {
         }
     }
 
-    /// Returns the options of the view of supervised training (He et al. 2016; Szegedy et al. 2015): crop and flip.
-    pub fn supervised(normalisation: Normalisation, image_size: usize) -> Self {
-        let mut recipe = Self::simclr(normalisation, image_size);
-        recipe.jitter.probability = 0.0;
-        Self { grey_probability: 0.0, blur: None, ..recipe }
+    /// Returns the options of the first and second view of BYOL (Grill et al. 2020, appendix B) and SimDis, `image_size`
+    /// pixels wide. Views up to 32 pixels are not blurred.
+    pub fn byol(normalisation: Normalisation, image_size: usize) -> [Self; 2] {
+        Self::moco_v3(normalisation, image_size).map(|view| Self { crop_area: [0.08, 1.0], ..view })
+    }
+
+    /// Returns the options of both full-size views of SwAV (Caron et al. 2020) without small crops: SimCLR's colours and
+    /// MoCo v2's crops, `image_size` pixels wide. Views up to 32 pixels are not blurred.
+    pub fn swav(normalisation: Normalisation, image_size: usize) -> Self {
+        Self { crop_area: [0.2, 1.0], ..Self::simclr(normalisation, image_size) }
+    }
+
+    /// Returns the options of the view of supervised training (He et al. 2016; Szegedy et al. 2015) and of CompRess
+    /// (Koohpayegani et al. 2020).
+    pub fn crop_and_flip(normalisation: Normalisation) -> Self {
+        Self {
+            crop_area: [0.08, 1.0],
+            jitter: Jitter { brightness: 0.0, contrast: 0.0, saturation: 0.0, hue: 0.0, probability: 0.0 },
+            grey_probability: 0.0,
+            blur: None,
+            solarise_probability: 0.0,
+            flip_probability: 0.5,
+            normalisation,
+        }
     }
 
     /// Returns the same options with the colour changes by which Shi et al. 2022 ("On the efficacy of small

@@ -118,6 +118,16 @@ fn what_was_trained(history: &RunHistory) -> String {
         MethodKind::Mocov3 => "pre-trained by MoCo v3 without labels",
         MethodKind::Simclr => "pre-trained by SimCLR without labels",
         MethodKind::Supervised => "trained with labels",
+        MethodKind::Seed => "distilled from a teacher by SEED without labels",
+        MethodKind::Kd => "distilled from a teacher by matching its outputs (KD)",
+        MethodKind::Disco => "distilled from a teacher by DisCo without labels",
+        MethodKind::Bingo => "distilled from a teacher by BINGO without labels",
+        MethodKind::Compress => "distilled from a teacher by CompRess without labels",
+        MethodKind::Simdis if started.config.needs_teacher() || started.config.online_teacher => {
+            "distilled from a teacher by SimDis without labels"
+        }
+        MethodKind::Simdis => "pre-trained by BYOL without labels",
+        MethodKind::Swav => "pre-trained by SwAV without labels",
     };
     format!(
         "{backbone}{channels} {at_widths} was {trained} on {}. {progress} on {}.{}",

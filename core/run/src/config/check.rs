@@ -4,7 +4,7 @@ use slimclr_network::{encoder::BuildError, width::WidthError};
 use thiserror::Error;
 
 use super::Config;
-use crate::method::MethodKind;
+use crate::{distill::Distillation, method::MethodKind, precision::Precision};
 
 /// Why options are not valid.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -51,10 +51,22 @@ pub enum ConfigError {
     },
     /// Supervised training of images without labels.
     #[error(
-        "method = supervised needs labels, but the images have none: choose another method, or sort the images into one \
-         folder per class"
+        "the method needs labels, but the images have none: choose another method, or sort the images into one folder \
+         per class"
     )]
     NoLabels,
+    /// A two-stage method has no teacher.
+    #[error("the method needs a trained teacher: name a run's folder or a file of weights with --teacher")]
+    NoTeacher,
+    /// A teacher is given to a method that has none.
+    #[error("the method has no teacher: leave --teacher out, or choose seed, kd, disco, bingo, compress or simdis")]
+    UnusedTeacher,
+    /// Gradients of an online teacher are not scaled.
+    #[error("precision = f16 does not work with online_teacher: choose bf16 or f32")]
+    OnlineTeacherInF16,
+    /// Distillation between the widths needs positives, which the method does not have.
+    #[error("distill = dkd needs a positive in each row of logits, which the method does not have: choose another")]
+    NoPositives,
     /// These options cannot change during a run.
     #[error(
         "only the techniques (slow start, distillation, reweighting, surgery), the learning rate, clipping, and the \
@@ -85,7 +97,10 @@ impl Config {
         in_range("multiplier", self.multiplier, multiplies, "above 0 and at most 64")?;
         up_to("dim", self.dim, 1 << 16, "between 1 and 65536")?;
         up_to("hidden", self.hidden, 1 << 16, "between 1 and 65536")?;
-        up_to("queue", self.queue, 1 << 24, "between 1 and 16777216")?;
+        match self.method {
+            MethodKind::Swav => in_range("queue", self.queue as f64, self.queue <= 1 << 24, "between 0 and 16777216")?,
+            _ => up_to("queue", self.queue, 1 << 24, "between 1 and 16777216")?,
+        }
         up_to("batch", self.batch, 1 << 16, "between 1 and 65536")?;
         self.encoder()?.build()?;
         let finite = |key, value: f64| in_range(key, value, !value.is_infinite(), "finite");
@@ -120,7 +135,9 @@ impl Config {
         at_least_one("accumulate", self.accumulate)?;
         at_least_one("bn_splits", self.bn_splits)?;
         at_least_one("knn", self.knn)?;
-        if self.method == MethodKind::Mocov2 && !self.queue.is_multiple_of(self.batch) {
+        self.check_method()?;
+        let in_whole_batches = self.queue_length().max(if self.method == MethodKind::Swav { self.queue } else { 0 });
+        if !in_whole_batches.is_multiple_of(self.batch) {
             return Err(ConfigError::Queue { queue: self.queue, batch: self.batch });
         }
         let images = self.batch / self.accumulate;
@@ -131,6 +148,45 @@ impl Config {
             return Err(ConfigError::Splits { images, splits: self.bn_splits });
         }
         Ok(())
+    }
+
+    /// Checks the options of two-stage methods, and of crops and clusters.
+    fn check_method(&self) -> Result<(), ConfigError> {
+        let positive = |key, value: f64| in_range(key, value, value > 0.0 && value.is_finite(), "above 0 and finite");
+        let up_to =
+            |key, value: usize, most: usize, rule| in_range(key, value as f64, (1..=most).contains(&value), rule);
+        let not_negative =
+            |key, value: f64| in_range(key, value, value >= 0.0 && value.is_finite(), "0 or more, and finite");
+        positive("target_temperature", self.target_temperature)?;
+        in_range("kd_weight", self.kd_weight, (0.0..=1.0).contains(&self.kd_weight), "between 0 and 1")?;
+        up_to("mse_devices", self.mse_devices, self.batch, "between 1 and the batch")?;
+        up_to("bag", self.bag, 1024, "between 1 and 1024")?;
+        up_to("prototypes", self.prototypes, 1 << 20, "between 1 and 1048576")?;
+        positive("sinkhorn_epsilon", self.sinkhorn_epsilon)?;
+        up_to("sinkhorn_iterations", self.sinkhorn_iterations, 1000, "between 1 and 1000")?;
+        not_negative("freeze", self.freeze)?;
+        not_negative("queue_after", self.queue_after)?;
+        in_range("small_crops", self.small_crops as f64, self.small_crops <= 64, "at most 64")?;
+        let has_crops = matches!(self.method, MethodKind::Seed | MethodKind::Swav);
+        in_range("small_crops", self.small_crops as f64, has_crops || self.small_crops == 0, "0 for this method")?;
+        let fits = (8..=self.image_size).contains(&self.small_size) || self.small_crops == 0;
+        in_range("small_size", self.small_size as f64, fits, "between 8 and image_size")?;
+        in_range("targets", self.targets.len() as f64, !self.targets.is_empty(), "at least one target")?;
+        match (self.needs_teacher(), self.teacher.is_empty()) {
+            (true, true) => return Err(ConfigError::NoTeacher),
+            (false, false) => return Err(ConfigError::UnusedTeacher),
+            _ => {}
+        }
+        if self.online_teacher {
+            in_range("accumulate", self.accumulate as f64, self.accumulate == 1, "1 with an online teacher")?;
+            if self.precision == Precision::F16 {
+                return Err(ConfigError::OnlineTeacherInF16);
+            }
+            self.online_teacher_encoder().build()?;
+        }
+        let has_positives = !matches!(self.method, MethodKind::Kd | MethodKind::Compress | MethodKind::Simdis)
+            && self.method != MethodKind::Swav;
+        if self.distill == Distillation::Dkd && !has_positives { Err(ConfigError::NoPositives) } else { Ok(()) }
     }
 
     /// Checks that a run may continue with `other` options: only distillation, reweighting, slow start, surgery,

@@ -2,21 +2,28 @@
 
 mod check;
 mod preset;
+mod two_stage;
 
 use serde::{Deserialize, Serialize};
 use slimclr_network::{
     encoder::{BackboneKind, EncoderConfig, Predictors},
+    head::HeadKind,
     width::{Slicing, WidthError, Widths},
 };
 
-pub use self::check::{ConfigError, in_range};
+pub use self::{
+    check::{ConfigError, in_range},
+    two_stage::Recipe,
+};
 use crate::{
+    compress::CompressMemory,
     distill::Distillation,
     method::MethodKind,
     optimizer::OptimizerKind,
     precision::Precision,
     reweight::Reweighting,
     schedule::{Decay, LrSchedule, RunSchedule},
+    simdis::SimdisView,
     surgery::Surgery,
 };
 
@@ -31,10 +38,10 @@ pub struct Config {
     /// Temperature of the contrastive logits
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().temperature, help_heading = "Method"))]
     pub temperature: f64,
-    /// Keys in the queue; a multiple of the batch (MoCo v2)
+    /// Keys in the queue; a multiple of the batch, except for CompRess; 0 for none (SwAV only)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().queue, help_heading = "Method"))]
     pub queue: usize,
-    /// Momentum of the key encoder (MoCo v2 and v3)
+    /// Momentum of the key encoder (MoCo, DisCo, CompRess, SimDis)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().key_momentum, help_heading = "Method"))]
     pub key_momentum: f64,
     /// Raise the key encoder's momentum to 1 along a cosine
@@ -43,6 +50,69 @@ pub struct Config {
     /// Groups that the batch is split into for batch norm, as on N GPUs without SyncBatchNorm; 1 for no split
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().bn_splits, help_heading = "Method"))]
     pub bn_splits: usize,
+
+    /// Frozen network that SEED, KD, DisCo, BINGO and CompRess, and SimDis if given, learn from: a run's folder, a
+    /// checkpoint, or a PyTorch or safetensors file of another program
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "RUN", default_value = "", hide_default_value = true, help_heading = "Teacher")
+    )]
+    pub teacher: String,
+    /// Temperature of the teacher's logits (SEED, KD); --temperature is the student's
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().target_temperature, help_heading = "Teacher"))]
+    pub target_temperature: f64,
+    /// Weight of the teacher in the loss; the rest is the cross-entropy with the labels (KD)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().kd_weight, help_heading = "Teacher"))]
+    pub kd_weight: f64,
+    /// Devices to imitate, which divides the squared errors, sums over the batch, by this (DisCo)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().mse_devices, help_heading = "Teacher"))]
+    pub mse_devices: usize,
+    /// Leave out the contrastive loss (DisCo)
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().mse_only, default_missing_value = "true", help_heading = "Teacher"))]
+    pub mse_only: bool,
+    /// Neighbours in the bag of each image (BINGO)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().bag, help_heading = "Teacher"))]
+    pub bag: usize,
+    /// What the student's memory of features is filled with (CompRess)
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().memory, help_heading = "Teacher"))]
+    pub memory: CompressMemory,
+    /// Targets that the student predicts, separated by commas (SimDis)
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_enum, value_delimiter = ',', default_values_t = Config::default().targets, help_heading = "Teacher")
+    )]
+    pub targets: Vec<SimdisView>,
+    /// Train the teacher, too, from random weights and beside the student (SimDis)
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().online_teacher, default_missing_value = "true", help_heading = "Teacher"))]
+    pub online_teacher: bool,
+    /// Depth of the teacher that is trained beside the student (SimDis)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().teacher_depth, help_heading = "Teacher"))]
+    pub teacher_depth: usize,
+    /// Multiplier of that teacher's channels (SimDis)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().teacher_multiplier, help_heading = "Teacher"))]
+    pub teacher_multiplier: f64,
+
+    /// Prototypes, the clusters that crops are assigned to (SwAV)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().prototypes, help_heading = "Crops and clusters"))]
+    pub prototypes: usize,
+    /// Entropy weight of the assignment to prototypes (SwAV)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().sinkhorn_epsilon, help_heading = "Crops and clusters"))]
+    pub sinkhorn_epsilon: f64,
+    /// Iterations of the assignment (SwAV)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().sinkhorn_iterations, help_heading = "Crops and clusters"))]
+    pub sinkhorn_iterations: usize,
+    /// Epochs in which the prototypes stay as they are (SwAV)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().freeze, help_heading = "Crops and clusters"))]
+    pub freeze: f64,
+    /// Epoch from which on the queue is used (SwAV)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().queue_after, help_heading = "Crops and clusters"))]
+    pub queue_after: f64,
+    /// Small crops of each image, besides the full-size views (SwAV, SEED)
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().small_crops, help_heading = "Crops and clusters"))]
+    pub small_crops: usize,
+    /// Side of the small crops, in pixels
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().small_size, help_heading = "Crops and clusters"))]
+    pub small_size: usize,
 
     /// Kind of backbone. Convolutions start as Kaiming normal (fan-out); linear layers as normal with a standard deviation
     /// of 1 / sqrt(3 * fan-in), or of 0.01 if the fan-in is at least 2048
@@ -66,9 +136,12 @@ pub struct Config {
     /// Embedding dimension; with --method supervised, the number of classes instead
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().dim, help_heading = "Network"))]
     pub dim: usize,
-    /// Hidden channels of the projection head (SimCLR, MoCo v3) and of the predictor (MoCo v3)
+    /// Hidden channels of the projection head (all methods but MoCo v2, SEED and KD) and of the predictors (MoCo v3, SimDis)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().hidden, help_heading = "Network"))]
     pub hidden: usize,
+    /// Give MoCo v2's head --hidden hidden channels, instead of as many as the backbone has features (Shi et al.)
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().wide_head, default_missing_value = "true", help_heading = "Network"))]
+    pub wide_head: bool,
 
     /// Fraction of the run in which only the full network is trained
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().slow_start, help_heading = "SlimCLR"))]
@@ -220,6 +293,8 @@ impl Config {
         match (self.method, classes) {
             (MethodKind::Supervised, 0) => Err(ConfigError::NoLabels),
             (MethodKind::Supervised, dim) => Ok(Self { dim, ..self }),
+            (MethodKind::Kd, 0) if self.kd_weight < 1.0 => Err(ConfigError::NoLabels),
+            (MethodKind::Kd, dim) if self.kd_weight < 1.0 => Ok(Self { dim, ..self }),
             _ => Ok(self),
         }
     }
@@ -243,12 +318,80 @@ impl Config {
             depth: self.depth,
             multiplier: self.multiplier,
             widths: self.network_widths()?,
-            head: self.method.head(),
+            head: self.head(),
             hidden: self.hidden,
-            predictors: if self.method == MethodKind::Mocov3 { Predictors::Mocov3 } else { Predictors::None },
-            prototypes: 0,
+            predictors: self.predictors(),
+            prototypes: if self.method == MethodKind::Swav { self.prototypes } else { 0 },
             outputs: self.dim,
         })
+    }
+
+    /// Returns the teacher that SimDis trains beside the student. Its projection is the student's, and it predicts its own
+    /// moving average's.
+    pub fn online_teacher_encoder(&self) -> EncoderConfig {
+        EncoderConfig {
+            multiplier: self.teacher_multiplier,
+            hidden: self.hidden,
+            predictors: Predictors::Simdis(vec![SimdisView::SemaDv.name().into()]),
+            ..EncoderConfig::new(self.backbone, self.teacher_depth, HeadKind::Swav, self.dim)
+        }
+    }
+
+    /// Returns the head that the method trains.
+    fn head(&self) -> HeadKind {
+        match self.method {
+            MethodKind::Mocov2 if self.wide_head => HeadKind::Disco,
+            MethodKind::Mocov2 | MethodKind::Seed | MethodKind::Kd => HeadKind::Mocov2,
+            MethodKind::Mocov3 => HeadKind::Mocov3,
+            MethodKind::Simclr => HeadKind::Simclr,
+            MethodKind::Supervised => HeadKind::Supervised,
+            MethodKind::Disco | MethodKind::Bingo => HeadKind::Disco,
+            MethodKind::Simdis | MethodKind::Swav => HeadKind::Swav,
+            // The student's embeddings are compared with the teacher's features.
+            MethodKind::Compress if self.memory == CompressMemory::OneQueue => HeadKind::Supervised,
+            MethodKind::Compress => HeadKind::None,
+        }
+    }
+
+    /// Returns the predictors that the method trains.
+    fn predictors(&self) -> Predictors {
+        match self.method {
+            MethodKind::Mocov3 => Predictors::Mocov3,
+            MethodKind::Simdis => Predictors::Simdis(self.targets.iter().map(|target| target.name().into()).collect()),
+            _ => Predictors::None,
+        }
+    }
+
+    /// Returns whether the method has a momentum encoder.
+    pub fn has_key_encoder(&self) -> bool {
+        match self.method {
+            MethodKind::Mocov2 | MethodKind::Mocov3 | MethodKind::Disco | MethodKind::Simdis => true,
+            MethodKind::Compress => self.memory == CompressMemory::Momentum,
+            MethodKind::Simclr | MethodKind::Supervised | MethodKind::Seed | MethodKind::Kd => false,
+            MethodKind::Bingo | MethodKind::Swav => false,
+        }
+    }
+
+    /// Returns the number of keys in the queue that keys enter after each step; 0 if the method has none.
+    pub fn queue_length(&self) -> usize {
+        match self.method {
+            MethodKind::Mocov2 | MethodKind::Seed | MethodKind::Disco | MethodKind::Bingo => self.queue,
+            MethodKind::Mocov3 | MethodKind::Simclr | MethodKind::Supervised | MethodKind::Kd => 0,
+            // These keep features of another kind themselves.
+            MethodKind::Compress | MethodKind::Simdis | MethodKind::Swav => 0,
+        }
+    }
+
+    /// Returns whether the method needs a trained teacher.
+    pub fn needs_teacher(&self) -> bool {
+        match self.method {
+            MethodKind::Seed | MethodKind::Kd | MethodKind::Disco | MethodKind::Bingo | MethodKind::Compress => true,
+            MethodKind::Simdis => {
+                !self.online_teacher && self.targets.iter().any(|view| view.network().is_of_teacher())
+            }
+            MethodKind::Mocov2 | MethodKind::Mocov3 | MethodKind::Simclr | MethodKind::Supervised => false,
+            MethodKind::Swav => false,
+        }
     }
 
     /// Returns the weight of each width's loss once all widths are trained, widest first.

@@ -4,8 +4,8 @@ use slimclr_network::{encoder::BackboneKind, head::HeadKind};
 
 use super::Config;
 use crate::{
-    distill::Distillation, method::MethodKind, optimizer::OptimizerKind, precision::Precision, reweight::Reweighting,
-    schedule::Decay, surgery::Surgery,
+    compress::CompressMemory, distill::Distillation, method::MethodKind, optimizer::OptimizerKind,
+    precision::Precision, reweight::Reweighting, schedule::Decay, simdis::SimdisView, surgery::Surgery,
 };
 
 /// The CIFAR-10 preset, which also fills in options that older files lack.
@@ -45,6 +45,24 @@ impl Config {
             key_momentum: 0.99,
             key_momentum_rises: false,
             bn_splits: 8,
+            teacher: String::new(),
+            target_temperature: 0.05,
+            kd_weight: 1.0,
+            mse_devices: 1,
+            mse_only: false,
+            bag: 5,
+            memory: CompressMemory::Momentum,
+            targets: vec![SimdisView::SemaDv, SimdisView::TemaDv],
+            online_teacher: false,
+            teacher_depth: 20,
+            teacher_multiplier: 4.0,
+            prototypes: 300,
+            sinkhorn_epsilon: 0.05,
+            sinkhorn_iterations: 3,
+            freeze: 1.0,
+            queue_after: 15.0,
+            small_crops: 0,
+            small_size: 16,
             backbone: BackboneKind::Cifar,
             depth: 20,
             multiplier: 1.0,
@@ -52,6 +70,7 @@ impl Config {
             disjoint: false,
             dim: 128,
             hidden: HeadKind::Simclr.paper_hidden(),
+            wide_head: false,
             slow_start: 0.5,
             distill: Distillation::Seed,
             distill_weight: 0.5,

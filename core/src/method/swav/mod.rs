@@ -2,11 +2,14 @@
 
 mod sinkhorn;
 
-use burn::tensor::{Device, Int, Tensor, activation::log_softmax};
+use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
 
 pub use self::sinkhorn::Sinkhorn;
-use super::PretextTask;
+use super::{Batch, Method, PretextTask, StateTensor, StepContext, StepPlan};
 use crate::{
+    encoder::Encoder,
+    forward::Forward,
+    gradient::GradientSum,
     layout::ParameterId,
     loss::{distill::Output, normalize},
     parameter::Parameters,
@@ -63,8 +66,8 @@ pub struct SwavTask {
     pub sinkhorn: Sinkhorn,
     /// Temperature of the predictions.
     pub temperature: f64,
-    /// All zero.
-    pub targets: Tensor<1, Int>,
+    /// Whether the embeddings of the assigning crops enter the queue.
+    pub fills_queue: bool,
 }
 
 impl SwavTask {
@@ -103,17 +106,22 @@ impl PretextTask for SwavTask {
         &self.crops
     }
 
+    /// Passes the crops of each size through the backbone together, and all of them together through the head, so that
+    /// its batch norm sees all sizes, as in the authors' code.
+    fn forward(&self, network: &mut Forward, encoder: &Encoder) -> Tensor<2> {
+        let of_a_size = self.crops.chunk_by(|a, b| a.dims() == b.dims());
+        let features = of_a_size.map(|crops| network.features(encoder, Tensor::cat(crops.to_vec(), 0)));
+        let features = Tensor::cat(features.collect(), 0);
+        let embeddings = normalize(network.classify(encoder, features));
+        Tensor::cat(vec![embeddings.clone(), network.score(encoder, embeddings)], 1)
+    }
+
     /// Takes the embeddings of all crops, of unit length, one crop's rows above the next one's, and beside them their
     /// scores, the inner products with the prototypes: `[crops n, d + p]`. The scores are the logits.
     fn output(&self, outputs: Tensor<2>) -> Output {
         let [_, columns] = outputs.dims();
         let logits = outputs.clone().narrow(1, self.dim, columns - self.dim);
         Output { embeddings: outputs.narrow(1, 0, self.dim), logits }
-    }
-
-    /// Returns zeros: no prototype is known to be the right one.
-    fn targets(&self) -> &Tensor<1, Int> {
-        &self.targets
     }
 
     /// Computes the cross-entropy of each crop's prediction with the assignment by each other crop, as a mean over the
@@ -130,6 +138,81 @@ impl PretextTask for SwavTask {
         let predicted = log_softmax(output.logits.clone().div_scalar(self.temperature), 1);
         let pairs = self.assigning.len() * (crops - 1);
         (assigned * predicted).sum().mul_scalar(-1.0 / (pairs * rows / crops) as f64)
+    }
+
+    /// Returns the full network's embeddings of each assigning crop, if there is a queue.
+    fn memories(&self, outputs: &[Output]) -> Vec<Tensor<2>> {
+        let entering = self.assigning.iter().filter(|_| self.fills_queue);
+        entering.map(|crop| of_crop(&outputs[0].embeddings, *crop, self.crops.len())).collect()
+    }
+}
+
+/// SwAV.
+#[derive(Debug, Clone)]
+pub struct Swav {
+    /// The prototypes, a parameter of the encoder.
+    pub prototypes: ParameterId,
+    /// The size of the embeddings.
+    pub dim: usize,
+    /// How images are assigned.
+    pub sinkhorn: Sinkhorn,
+    /// Temperature of the predictions.
+    pub temperature: f64,
+    /// The queue, if there is one.
+    pub queue: Option<SwavQueue>,
+    /// The epoch from which on there is a queue.
+    pub queue_after: f64,
+    /// The epochs in which the prototypes have no gradient.
+    pub freeze: f64,
+}
+
+/// The crops that assign images to prototypes: the full-size ones.
+pub const ASSIGNING: [usize; 2] = [0, 1];
+
+impl Method for Swav {
+    fn prepare(&self, query: &mut Parameters) {
+        normalize_prototypes(query, self.prototypes);
+    }
+
+    fn tasks(&mut self, Batch { views, .. }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
+        let queue = self.queue.as_ref().filter(|_| step.plan.epoch >= self.queue_after);
+        let prototypes: Tensor<2> = step.query.get(self.prototypes).clone().flatten::<3>(2, 3).flatten(1, 2);
+        vec![Box::new(SwavTask {
+            dim: self.dim,
+            assigning: ASSIGNING.into(),
+            queue_scores: queue.and_then(|queue| queue.scores(&prototypes)),
+            fills_queue: queue.is_some(),
+            sinkhorn: self.sinkhorn,
+            temperature: self.temperature,
+            crops: views,
+        })]
+    }
+
+    fn adjust(&self, gradients: GradientSum, plan: StepPlan) -> GradientSum {
+        if plan.epoch < self.freeze { gradients.without(self.prototypes) } else { gradients }
+    }
+
+    fn remember(&mut self, memories: Vec<Tensor<2>>) {
+        if let Some(queue) = &mut self.queue
+            && !memories.is_empty()
+        {
+            queue.enqueue(memories);
+        }
+    }
+
+    fn state(&self) -> Vec<StateTensor> {
+        let Some(SwavQueue { rows, entered }) = &self.queue else { return Vec::new() };
+        let of_crop = rows.iter().zip(0..).map(|(rows, crop)| StateTensor::matrix(format!("queue.{crop}"), rows));
+        let entered = Tensor::<2>::full([1, 1], *entered as f64, &rows[0].device());
+        of_crop.chain([StateTensor::matrix("queue_entered", &entered)]).collect()
+    }
+
+    fn restore(&mut self, mut values: Vec<TensorData>, _: u64) {
+        let (Some(queue), Some(entered)) = (&mut self.queue, values.pop()) else { return };
+        queue.entered = entered.iter::<f32>().next().unwrap_or_default() as usize;
+        for (rows, values) in queue.rows.iter_mut().zip(values) {
+            *rows = Tensor::from_data(values, &rows.device());
+        }
     }
 }
 

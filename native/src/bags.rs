@@ -1,0 +1,111 @@
+//! BINGO's bags: for each training image the most similar others, found once by the teacher and kept in the run's folder.
+
+use std::{collections::HashMap, iter};
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::Device;
+use futures::executor::block_on;
+use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
+use slimclr_core::{
+    config::Config,
+    data::bags::Bags,
+    eval::features::{Extractor, Features},
+    method::{MethodKind, Teacher, bingo::most_similar},
+    train::Split,
+};
+
+use crate::{
+    data::loader::Loader,
+    feature_cache::FeatureCache,
+    run_folder::{RunFolder, read_optional, write_atomically},
+    teacher,
+    terminal::{Progress, note},
+};
+
+const MEMBERS: &str = "members";
+/// The metadata's key of the digest of the images.
+const IMAGES: &str = "images";
+
+/// Gives the loader of a run whose method takes views of members of bags their bags: those in the run's folder, or new
+/// ones, which are then kept there.
+///
+/// # Errors
+/// If the images are in shards, there are too few of them, or the teacher or the images cannot be read.
+pub fn add(loader: &mut Loader, folder: &RunFolder, config: &Config, device: &Device) -> Result<()> {
+    if config.method != MethodKind::Bingo {
+        return Ok(());
+    }
+    loader.images().check_random_access()?;
+    let digest = loader.images().summary().train.digest.clone().unwrap_or_default();
+    let path = folder.bags_path();
+    if let Some(members) = read_optional(&path)?.and_then(|file| read(&file, &digest, config.bag)) {
+        return loader.set_bags(Bags::new(members, config.bag)?);
+    }
+    let teacher = teacher::of_run(folder, config, device)?.context("the run has no teacher, which makes the bags")?;
+    let members = make(loader, teacher, config.bag, device)?;
+    write_atomically(&path, &file(&members, &digest, config.bag)?)?;
+    loader.set_bags(Bags::new(members, config.bag)?)
+}
+
+/// Finds the bags by the teacher's features. The bag of a damaged image is the image itself.
+fn make(loader: &Loader, mut teacher: Teacher, size: usize, device: &Device) -> Result<Vec<u32>> {
+    let images = loader.images().len(Split::Train);
+    ensure!(
+        images > size,
+        "bag = {size} needs more than {size} training images, but there are {images}: set a smaller --bag"
+    );
+    note("making the bags of similar images, once");
+    let features = features(loader, &mut teacher, device)?;
+    let progress = Progress::spinner("comparing all images");
+    let found = block_on(most_similar(&*features.values, size))?;
+    drop(progress);
+    let mut members: Vec<u32> = (0..images as u32).flat_map(|image| iter::repeat_n(image, size)).collect();
+    for (image, similar) in features.indices.iter().zip(found.chunks_exact(size)) {
+        let similar = similar.iter().map(|row| features.indices[*row as usize] as u32);
+        members[image * size..][..size].iter_mut().zip(similar).for_each(|(member, other)| *member = other);
+    }
+    Ok(members)
+}
+
+/// Computes the teacher's features of the training images, with running statistics, and keeps them on the disk.
+fn features(loader: &Loader, teacher: &mut Teacher, device: &Device) -> Result<Features> {
+    let images = loader.images().len(Split::Train);
+    let progress = Progress::new(images as u64, "images", "computing the teacher's features");
+    let size = teacher.encoder.backbone().features().full();
+    let mut extractor = Extractor::new(&teacher.encoder, &mut teacher.parameters, device);
+    let [of_images, _] = FeatureCache::temporary().write([images, 0], &[size], device, |writer| {
+        block_on(async {
+            let mut chunk = 0;
+            while let Some(images) = loader.training_images(chunk).await? {
+                progress.inc(images.labels.len());
+                if let Some(features) = extractor.extract(images).await {
+                    writer.add(Split::Train, features).await?;
+                }
+                chunk += 1;
+            }
+            anyhow::Ok(())
+        })
+    })?;
+    of_images.into_iter().next().context("the teacher has no features")
+}
+
+/// Returns the bytes of the file of bags.
+fn file(members: &[u32], digest: &str, size: usize) -> Result<Vec<u8>> {
+    let bytes: Vec<u8> = members.iter().flat_map(|member| member.to_le_bytes()).collect();
+    let tensor = TensorView::new(Dtype::U32, vec![members.len() / size, size], &bytes)?;
+    Ok(serialize([(MEMBERS, tensor)], Some(HashMap::from([(IMAGES.into(), digest.into())])))?)
+}
+
+/// Reads the members of bags of this size; `None` if the file is damaged, or of other images.
+fn read(file: &[u8], digest: &str, size: usize) -> Option<Vec<u32>> {
+    let (_, header) = SafeTensors::read_metadata(file).ok()?;
+    if header.metadata().as_ref()?.get(IMAGES)? != digest {
+        return None;
+    }
+    let tensors = SafeTensors::deserialize(file).ok()?;
+    let tensor = tensors.tensor(MEMBERS).ok()?;
+    if tensor.dtype() != Dtype::U32 || tensor.shape().get(1) != Some(&size) {
+        return None;
+    }
+    Some(tensor.data().as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
+}

@@ -1,0 +1,44 @@
+//! A run's teacher: named by the option `teacher`, and copied to the run's folder, so that the run resumes without it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use slimclr_core::{config::Config, method::Teacher};
+
+use crate::{pretrained, run_folder::RunFolder};
+
+/// Opens the teacher that the options name, if they name one.
+///
+/// # Errors
+/// If it cannot be read, or the method cannot compare its student with it.
+pub fn open(config: &Config, device: &Device) -> Result<Option<Teacher>> {
+    if config.teacher.is_empty() { Ok(None) } else { read(Path::new(&config.teacher), config, device).map(Some) }
+}
+
+/// Opens the copy in the folder of a run, if it has a teacher.
+///
+/// # Errors
+/// As [`open`].
+pub fn of_run(folder: &RunFolder, config: &Config, device: &Device) -> Result<Option<Teacher>> {
+    if config.teacher.is_empty() { Ok(None) } else { read(&folder.teacher_path(), config, device).map(Some) }
+}
+
+/// Copies the teacher that the options name, if they name one, to the folder of a run.
+///
+/// # Errors
+/// If it cannot be copied.
+pub fn keep(folder: &RunFolder, config: &Config) -> Result<()> {
+    if config.teacher.is_empty() { Ok(()) } else { folder.save_teacher(&weights_file(Path::new(&config.teacher))?) }
+}
+
+/// Returns the file with the weights of a network, which may be a run's folder.
+fn weights_file(path: &Path) -> Result<PathBuf> {
+    Ok(if path.is_dir() { RunFolder::open(path)?.checkpoint_path() } else { path.to_path_buf() })
+}
+
+fn read(path: &Path, config: &Config, device: &Device) -> Result<Teacher> {
+    let trained = pretrained::open(path)?;
+    Teacher::new(config, &trained.config, trained.load(device)?)
+        .with_context(|| format!("{} ({}) cannot be the teacher", path.display(), trained.config))
+}
