@@ -15,7 +15,7 @@ use std::{fs, path::PathBuf};
 use burn::tensor::DType;
 use compare::Differences;
 use serde_json::Value;
-use two_stage::{bags, compress, contrastive, kd, schedules, simdis, swav};
+use two_stage::{bags, compress, contrastive, kd, schedules, simdis, swav, training};
 
 fn folder() -> PathBuf {
     let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/parity");
@@ -42,6 +42,7 @@ fn run(case: &Value, dtype: DType) -> Differences {
         Some("simdis_loss") => simdis::simdis_loss(case, dtype),
         Some("swav_sinkhorn") => swav::swav_sinkhorn(case, dtype),
         Some("swav_loss") => swav::swav_loss(case, dtype),
+        Some("distill_training") => training::distill_training(case, dtype),
         Some("two_stage_schedule") => schedules::two_stage_schedule(case),
         unknown => panic!("unknown case {unknown:?}"),
     }

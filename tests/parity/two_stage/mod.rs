@@ -7,3 +7,4 @@ pub mod kd;
 pub mod schedules;
 pub mod simdis;
 pub mod swav;
+pub mod training;
