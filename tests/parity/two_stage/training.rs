@@ -7,7 +7,7 @@ use std::{
 };
 
 use burn::tensor::{DType, Device, Tensor};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use slimclr_core::{
     encoder::{BackboneKind, Encoder, EncoderConfig, Predictors},
@@ -41,7 +41,13 @@ use crate::{
 struct Network {
     depth: usize,
     width_multiplier: f64,
+    #[serde(deserialize_with = "pairs")]
     params: Shapes,
+}
+
+/// Reads a list of names and shapes.
+fn pairs<'de, D: Deserializer<'de>>(list: D) -> Result<Shapes, D::Error> {
+    Ok(Vec::<(String, Vec<usize>)>::deserialize(list)?.into_iter().collect())
 }
 
 impl Network {
