@@ -106,7 +106,10 @@ mod tests {
             assert_eq!(refused(text), format!("there is no option '{key}': did you mean {meant}?"));
         }
         let error = refused("wheels = 4");
-        assert!(error.starts_with("there is no option 'wheels'; choose from accumulate, backbone, batch, "), "{error}");
+        assert!(
+            error.starts_with("there is no option 'wheels'; choose from accumulate, backbone, bag, batch, "),
+            "{error}"
+        );
         let error = refused("[train]\nepochs = 5");
         assert_eq!(error, "there is no group of options 'train'; write all options without a [heading]");
     }
@@ -124,7 +127,10 @@ mod tests {
             ("widths = 0.5", "widths = 0.5 must be a list of numbers, such as [1.0, 0.75, 0.5, 0.25]"),
             ("widths = [\"1.0\"]", "widths = [\"1.0\"] must be a list of numbers, such as [1.0, 0.75, 0.5, 0.25]"),
             ("data = 5", "data = 5 must be text in quotes"),
-            ("optimizer = \"adam\"", "optimizer = \"adam\" must be one of \"sgd\", \"lars\""),
+            (
+                "optimizer = \"adam\"",
+                "optimizer = \"adam\" must be one of \"sgd\", \"lars\", \"larc\", \"simdis_lars\"",
+            ),
             (
                 "method = 3",
                 "method = 3 must be one of \"mocov2\", \"mocov3\", \"simclr\", \"supervised\", \"seed\", \"kd\", \"disco\", \
@@ -143,7 +149,9 @@ mod tests {
         let mut named = 0;
         for key in options.keys() {
             for name in possible_values(key) {
-                let option = Table::from_iter([(key.clone(), Value::String(name.clone()))]);
+                let name = Value::String(name);
+                let value = if options[key].is_array() { Value::Array(vec![name.clone()]) } else { name.clone() };
+                let option = Table::from_iter([(key.clone(), value)]);
                 assert!(option.try_into::<Config>().is_ok(), "{key} = {name}");
                 named += 1;
             }

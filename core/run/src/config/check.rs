@@ -51,10 +51,10 @@ pub enum ConfigError {
     },
     /// Supervised training of images without labels.
     #[error(
-        "the method needs labels, but the images have none: choose another method, or sort the images into one folder \
+        "method = {0} needs labels, but the images have none: choose another method, or sort the images into one folder \
          per class"
     )]
-    NoLabels,
+    NoLabels(&'static str),
     /// A two-stage method has no teacher.
     #[error("the method needs a trained teacher: name a run's folder or a file of weights with --teacher")]
     NoTeacher,

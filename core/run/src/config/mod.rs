@@ -291,9 +291,9 @@ impl Config {
     /// If the method needs labels and there are none.
     pub fn for_classes(self, classes: usize) -> Result<Self, ConfigError> {
         match (self.method, classes) {
-            (MethodKind::Supervised, 0) => Err(ConfigError::NoLabels),
+            (MethodKind::Supervised, 0) => Err(ConfigError::NoLabels("supervised")),
             (MethodKind::Supervised, dim) => Ok(Self { dim, ..self }),
-            (MethodKind::Kd, 0) if self.kd_weight < 1.0 => Err(ConfigError::NoLabels),
+            (MethodKind::Kd, 0) if self.kd_weight < 1.0 => Err(ConfigError::NoLabels("kd with kd_weight below 1")),
             (MethodKind::Kd, dim) if self.kd_weight < 1.0 => Ok(Self { dim, ..self }),
             _ => Ok(self),
         }

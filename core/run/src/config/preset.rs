@@ -248,7 +248,7 @@ mod tests {
         config.check().unwrap();
         assert_eq!((config.distill, config.distill_weight, config.slow_start), (Distillation::Inplace, 1.0, 0.0));
         assert_eq!(config.clone().for_classes(7).unwrap().encoder().unwrap().outputs, 7);
-        assert_eq!(config.for_classes(0), Err(ConfigError::NoLabels));
+        assert_eq!(config.for_classes(0), Err(ConfigError::NoLabels("supervised")));
         for classes in [0, 7] {
             assert_eq!(Config::cifar10().for_classes(classes).unwrap().dim, 128);
         }
