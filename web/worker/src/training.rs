@@ -17,6 +17,7 @@ use slimclr_core::{
     event::{Evaluating, Event},
     layout::MismatchError,
     method::{StepOptions, Trainer},
+    parameter::Parameters,
     precision::is_supported,
     train::{Run, Split},
 };

@@ -43,6 +43,8 @@ const GROUPS: [Group; 4] = [
                 ("mocov2", "MoCo v2"),
                 ("mocov3", "MoCo v3"),
                 ("simclr", "SimCLR"),
+                ("simdis", "BYOL"),
+                ("swav", "SwAV"),
                 ("supervised", "Supervised"),
             ]),
         }],

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Number, Value};
 use slimclr_protocol::DeviceChoice;
-use slimclr_run::{config::Config, config::ConfigError, method::MethodKind};
+use slimclr_run::{
+    config::{Config, ConfigError, Recipe},
+    method::MethodKind,
+};
 use wasm_bindgen::JsValue;
 
 use crate::address;
@@ -48,6 +51,12 @@ fn defaults(method: MethodKind) -> Config {
         MethodKind::Supervised => mini.clone().with_supervised(),
         // LARS's steps are proportional to the weights. So few steps need a higher rate than the preset's.
         MethodKind::Mocov3 => Config { learning_rate: 1.2, knn: mini.knn, ..Config::cifar10_mocov3() },
+        MethodKind::Simdis => slimmable(Recipe::Byol, 1.2),
+        MethodKind::Swav => Config { prototypes: 64, queue_after: 1.0, ..slimmable(Recipe::Swav, 4.0) },
+        // Not offered: the page has no teacher for them.
+        MethodKind::Seed | MethodKind::Kd | MethodKind::Disco | MethodKind::Bingo | MethodKind::Compress => {
+            Config { method, ..mini.clone() }
+        }
     };
     Config {
         depth: mini.depth,
@@ -66,6 +75,12 @@ fn defaults(method: MethodKind) -> Config {
         interference: true,
         ..base
     }
+}
+
+/// Returns a recipe for the page's slimmable network, at a learning rate that suits its few steps.
+fn slimmable(recipe: Recipe, learning_rate: f64) -> Config {
+    let Config { widths, slow_start, reweighting, .. } = Config::mini();
+    Config { widths, slow_start, reweighting, learning_rate, ..Config::mini().with_recipe(recipe) }
 }
 
 impl Options {
@@ -180,7 +195,12 @@ pub fn key_of(error: &ConfigError) -> &'static str {
         | ConfigError::Queue { .. }
         | ConfigError::Splits { .. }
         | ConfigError::Batch { .. } => "batch",
-        ConfigError::Fixed | ConfigError::NoLabels => METHOD,
+        ConfigError::Fixed
+        | ConfigError::NoLabels(_)
+        | ConfigError::NoTeacher
+        | ConfigError::UnusedTeacher
+        | ConfigError::OnlineTeacherInF16 => METHOD,
+        ConfigError::NoPositives => "distill",
     }
 }
 
