@@ -1,0 +1,157 @@
+//! The systems that the paper compares with, each with a slimmable student: steps, checkpoints, teachers.
+
+use burn::tensor::{Device, Tensor};
+use futures::executor::block_on;
+use slimclr_core::{
+    augment::Normalisation,
+    checkpoint::{self, Checkpoint, CheckpointError},
+    config::{Config, Recipe},
+    dataset::DatasetSummary,
+    head::HeadKind,
+    method::{
+        Batch, StepPlan, Teacher, Trainer, compress::CompressMemory, from_config, simdis::SimdisView,
+        teacher::TeacherError,
+    },
+    parameter::Parameters,
+};
+
+/// Returns options with which a step takes milliseconds.
+fn base() -> Config {
+    Config { batch: 8, dim: 8, depth: 8, multiplier: 1.0, image_size: 16, epochs: 2.0, ..Config::mini() }
+}
+
+/// Returns the options of every system and of its variants, with a student of two widths.
+fn systems() -> Vec<Config> {
+    let published = Recipe::ALL.map(|recipe| base().with_recipe(recipe));
+    let seed = base().with_recipe(Recipe::Seed);
+    let compress = base().with_recipe(Recipe::Compress);
+    let simdis = base().with_recipe(Recipe::Simdis);
+    let variants = [
+        Config { small_crops: 2, small_size: 8, ..seed },
+        Config { memory: CompressMemory::TwoQueues, ..compress.clone() },
+        Config { memory: CompressMemory::OneQueue, dim: 64, ..compress },
+        Config { targets: vec![SimdisView::SDv, SimdisView::TSv, SimdisView::TemaDv], online_teacher: false, ..simdis },
+        Config { small_crops: 1, small_size: 8, queue: 8, ..base().with_recipe(Recipe::Swav) },
+    ];
+    let small = |config: Config| {
+        let queue = if config.queue == 8 { 8 } else { 16 };
+        let teacher = if config.needs_teacher() { "teacher".into() } else { String::new() };
+        let (teacher_depth, teacher_multiplier, prototypes) = (8, 1.0, 6);
+        let crops = Config { queue_after: 0.0, freeze: 0.1, prototypes, ..config };
+        Config {
+            widths: vec![1.0, 0.5],
+            hidden: 16,
+            queue,
+            dim: crops.dim.min(64),
+            teacher,
+            teacher_depth,
+            teacher_multiplier,
+            ..crops
+        }
+    };
+    published.into_iter().chain(variants).map(small).collect()
+}
+
+/// Returns a teacher with random weights, if the method needs one.
+fn teacher(config: &Config) -> Option<Teacher> {
+    let architecture = Config { widths: vec![1.0], seed: 5, ..config.clone() }.encoder().unwrap();
+    let architecture = match architecture.head {
+        // Of CompRess, features are compared.
+        HeadKind::None => Config { widths: vec![1.0], seed: 5, ..base() }.encoder().unwrap(),
+        _ => architecture,
+    };
+    let encoder = architecture.build().unwrap();
+    let parameters = Parameters::init(encoder.layout().clone(), 5, &Device::flex());
+    config.needs_teacher().then(|| Teacher::new(config, &architecture, (encoder, parameters)).unwrap())
+}
+
+fn trainer(config: &Config) -> Trainer {
+    config.check().unwrap_or_else(|error| panic!("{error}: {config:?}"));
+    let (encoder, device) = (config.encoder().unwrap().build().unwrap(), Device::flex());
+    let method = from_config(config, &encoder, teacher(config), &device);
+    let query = Parameters::init(encoder.layout().clone(), config.seed, &device);
+    Trainer::with_method(config, method, encoder, query)
+}
+
+fn batch(config: &Config, seed: u64) -> Batch {
+    Batch::noise(config, seed, &Device::flex())
+}
+
+/// Plans a step of all widths.
+fn plan(step: u64) -> StepPlan {
+    StepPlan { rate: 0.05, key_momentum: 0.9, ..StepPlan::trial(step as f64) }
+}
+
+fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.clone().into_data().iter().collect()
+}
+
+#[test]
+fn every_system_trains_all_parameters_of_both_widths() {
+    for config in systems() {
+        let mut trainer = trainer(&config);
+        let before = trainer.query.clone();
+        for step in 0..3 {
+            let outcome = trainer.step(batch(&config, step), plan(step));
+            let losses: Vec<f32> = outcome.losses.iter().flat_map(values).collect();
+            assert!(losses.len() == 2 && losses.iter().all(|loss| loss.is_finite()), "{losses:?}: {config:?}");
+        }
+        for (id, spec) in trainer.encoder.layout().iter() {
+            let changed = values(before.get(id)) != values(trainer.query.get(id));
+            assert!(changed, "{} has not changed: {config:?}", spec.name);
+        }
+    }
+}
+
+#[test]
+fn training_from_a_checkpoint_is_bit_identical() {
+    let dataset = DatasetSummary::without_digests(Normalisation::CIFAR10, Vec::new(), [8, 2]);
+    let save = |trainer: &Trainer, config: &Config| block_on(checkpoint::save(trainer, config, &dataset)).unwrap();
+    for config in systems() {
+        let mut uninterrupted = trainer(&config);
+        (0..2).for_each(|step| drop(uninterrupted.step(batch(&config, step), plan(step))));
+        let bytes = save(&uninterrupted, &config);
+        let mut resumed = Checkpoint::read(&bytes).unwrap().resume(&Device::flex(), teacher(&config)).unwrap();
+        for trainer in [&mut uninterrupted, &mut resumed] {
+            (2..4).for_each(|step| drop(trainer.step(batch(&config, step), plan(step))));
+        }
+        assert!(save(&uninterrupted, &config) == save(&resumed, &config), "the resumed run differs: {config:?}");
+    }
+}
+
+#[test]
+fn a_checkpoint_without_what_its_method_keeps_is_refused() {
+    let dataset = DatasetSummary::without_digests(Normalisation::CIFAR10, Vec::new(), [8, 2]);
+    let [seed, ..] = &systems()[..] else { unreachable!("there are systems") };
+    let compress = systems().into_iter().find(|config| config.memory == CompressMemory::TwoQueues).unwrap();
+    let bytes = block_on(checkpoint::save(&trainer(seed), seed, &dataset)).unwrap();
+    assert!(Checkpoint::read(&bytes).unwrap().resume(&Device::flex(), teacher(seed)).is_ok());
+    let mut other = trainer(&compress);
+    other.method = trainer(seed).method;
+    let bytes = block_on(checkpoint::save(&other, &compress, &dataset)).unwrap();
+    match Checkpoint::read(&bytes).unwrap().resume(&Device::flex(), teacher(&compress)) {
+        Err(CheckpointError::Mismatch(mismatch)) => assert_eq!(mismatch.missing[0], "method.teacher_memory"),
+        other => panic!("no mismatch: {:?}", other.err()),
+    }
+}
+
+#[test]
+fn teachers_that_cannot_be_compared_are_refused() {
+    let config = Config { dim: 8, teacher: "teacher".into(), ..base().with_recipe(Recipe::Seed) };
+    let offered = |config: &Config, outputs: usize, head: HeadKind| {
+        let architecture = slimclr_core::encoder::EncoderConfig { head, outputs, ..base().encoder().unwrap() };
+        let encoder = architecture.build().unwrap();
+        let parameters = Parameters::init(encoder.layout().clone(), 0, &Device::flex());
+        Teacher::new(config, &architecture, (encoder, parameters)).map(|_| ())
+    };
+    assert_eq!(offered(&config, 8, HeadKind::Mocov2), Ok(()));
+    let refused = offered(&config, 16, HeadKind::Mocov2);
+    assert_eq!(refused, Err(TeacherError::Embedding { found: 16, dim: 8 }));
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "its embeddings have 16 dimensions, but the student's have 8: set --dim 16"
+    );
+    assert_eq!(offered(&config, 8, HeadKind::None), Err(TeacherError::NoHead));
+    let compress = Config { memory: CompressMemory::OneQueue, ..config.with_recipe(Recipe::Compress) };
+    assert_eq!(offered(&compress, 8, HeadKind::None), Err(TeacherError::Features { found: 64, dim: 8 }));
+}
