@@ -17,3 +17,4 @@ mod report;
 mod run_identity;
 mod shards;
 mod streams;
+mod teacher;

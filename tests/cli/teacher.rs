@@ -1,0 +1,45 @@
+//! Runs that distil a trained teacher.
+
+use std::fs;
+
+use crate::program::{events, image_folder, losses, pretrain, refuses, slimclr, stderr, succeeds, text};
+
+#[test]
+fn every_system_trains_from_a_teacher_that_the_run_keeps() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| text(&folder.path().join(name));
+    image_folder(&folder.path().join("images/train"), &["cat", "dog", "owl"], 10, 12);
+    image_folder(&folder.path().join("images/test"), &["cat", "dog", "owl"], 3, 12);
+    let data = ["--data", &path("images"), "--epochs", "2"];
+    succeeds(&pretrain(&[&data[..], &["--out", &path("teacher"), "--widths", "1.0"]].concat()));
+    let train = |method: &str, options: &[&str]| {
+        let student = ["--method", method, "--hidden", "16", "--widths", "1.0,0.5", "--distill", "none", "--bag", "2"];
+        pretrain(&[&data[..], &student, options, &["--out", &path(method)]].concat())
+    };
+    for method in ["seed", "kd", "disco", "bingo", "compress"] {
+        refuses(&train(method, &[]), "the method needs a trained teacher: name a run's folder or a file of weights");
+        succeeds(&train(method, &["--teacher", &path("teacher")]));
+        let run = folder.path().join(method);
+        assert_eq!(losses(&run).len(), 6, "{method}");
+        assert!(run.join("teacher").is_file() && run.join("bags.safetensors").is_file() == (method == "bingo"));
+        succeeds(&slimclr(&["evaluate", &text(&run), "--probe-epochs", "2"]));
+    }
+    succeeds(&train("swav", &["--prototypes", "4", "--queue", "0", "--small-crops", "1", "--small-size", "8"]));
+    succeeds(&train("simdis", &["--targets", "sema-dv"]));
+
+    refuses(&train("mocov3", &["--teacher", &path("teacher")]), "the method has no teacher: leave --teacher out");
+    let other = ["--teacher", &path("teacher"), "--dim", "16"];
+    let refused = pretrain(&[&data[..], &["--method", "seed", "--out", &path("other")], &other].concat());
+    refuses(&refused, "cannot be the teacher: its embeddings have 8 dimensions, but the student's have 16");
+    assert!(!folder.path().join("other").exists());
+
+    // The run has its own copy.
+    fs::remove_dir_all(folder.path().join("teacher")).unwrap();
+    let longer = path("longer");
+    let copy = path("seed/teacher");
+    succeeds(&pretrain(&[&data[..], &["--method", "seed", "--teacher", &copy, "--out", &longer]].concat()));
+    let resumed = slimclr(&["pretrain", "--resume", &path("bingo")]);
+    succeeds(&resumed);
+    assert_eq!(events(&folder.path().join("bingo")).iter().filter(|event| event["event"] == "started").count(), 2);
+    assert!(!stderr(&resumed).contains("making the bags"), "{}", stderr(&resumed));
+}
