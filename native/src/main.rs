@@ -40,7 +40,10 @@ use clap::{
 use command::{
     demo::{self, DemoFlags},
     evaluate::{self, EvaluateFlags},
-    experiment::cifar10::{self, Cifar10Flags},
+    experiment::{
+        cifar10::{self, Cifar10Flags},
+        methods::{self, MethodsFlags},
+    },
     export::{self, ExportFlags},
     landscape::{self, LandscapeFlags},
     pack::{self, PackFlags},
@@ -63,7 +66,8 @@ A first run:
   slimclr report runs/cifar10-1              write its report again, from everything recorded so far
   slimclr serve runs/cifar10-1               show the run in the browser, live while it trains
   slimclr export runs/cifar10-1 --width 0.5  write that sub-network for PyTorch and ONNX Runtime
-  slimclr experiment cifar10                 compare SlimCLR's techniques in one table")]
+  slimclr experiment cifar10                 compare SlimCLR's techniques in one table
+  slimclr experiment methods                 compare SlimCLR with methods that learn from a teacher")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Subcommand>,
@@ -117,6 +121,23 @@ enum ExperimentSubcommand {
     /// stops; run the same command again to resume, and add arms with --arms.
     #[command(verbatim_doc_comment)]
     Cifar10(Box<Cifar10Flags>),
+    /// Compare SlimCLR with systems that train one network at a time, with a teacher or without, on CIFAR-10
+    ///
+    /// Trains a teacher once, then a plain student of the size of each width by each system, and
+    /// SlimCLR's networks of all widths together. Measures the same linear probe for all of them, and
+    /// writes accuracy, cost and time to results.md, and a figure of accuracy against time. The arms are:
+    ///
+    ///   seed, disco, bingo, compress, kd   students of a frozen teacher
+    ///   simdis                             students of a teacher that is trained beside each
+    ///   byol, swav                         plain networks without a teacher
+    ///   shi                                plain networks by MoCo v2 as tuned by Shi et al., after two epochs of SEED
+    ///   slimclr-mocov2, slimclr-mocov3     one training for all widths
+    ///
+    /// The teacher is a plain network with --teacher-multiplier and --teacher-depth, trained by MoCo
+    /// v2, or the network of --teacher. Each run is an ordinary one in a folder such as seed-0.5-seed0.
+    /// Ctrl-C stops; run the same command again to resume, and add students, seeds and arms.
+    #[command(verbatim_doc_comment)]
+    Methods(Box<MethodsFlags>),
 }
 
 #[derive(clap::Subcommand)]
@@ -167,9 +188,12 @@ fn run() -> Result<ExitCode> {
         Some(Subcommand::Landscape(flags)) => landscape::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Export(flags)) => export::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Profile(flags)) => profile::run(flags, subcommand_matches()).map(|()| ExitCode::SUCCESS),
-        Some(Subcommand::Experiment(ExperimentSubcommand::Cifar10(flags))) => {
-            let (_, cifar10_matches) = subcommand_matches().subcommand().expect("an experiment was parsed");
-            cifar10::run(flags, cifar10_matches)
+        Some(Subcommand::Experiment(experiment)) => {
+            let (_, matches) = subcommand_matches().subcommand().expect("an experiment was parsed");
+            match experiment {
+                ExperimentSubcommand::Cifar10(flags) => cifar10::run(flags, matches),
+                ExperimentSubcommand::Methods(flags) => methods::run(flags, matches),
+            }
         }
     }
 }

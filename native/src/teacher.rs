@@ -4,7 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use slimclr_core::{config::Config, method::Teacher};
+use slimclr_core::{
+    config::Config,
+    encoder::{Encoder, EncoderConfig},
+    method::Teacher,
+    parameter::Parameters,
+};
 
 use crate::{pretrained, run_folder::RunFolder};
 
@@ -14,6 +19,19 @@ use crate::{pretrained, run_folder::RunFolder};
 /// If it cannot be read, or the method cannot compare its student with it.
 pub fn open(config: &Config, device: &Device) -> Result<Option<Teacher>> {
     if config.teacher.is_empty() { Ok(None) } else { read(Path::new(&config.teacher), config, device).map(Some) }
+}
+
+/// Checks that the network in `path` can teach runs with these options. Returns its architecture.
+///
+/// # Errors
+/// If it cannot be read, or the method of one cannot compare its student with it.
+pub fn check<'a>(path: &Path, runs: impl Iterator<Item = &'a Config>, device: &Device) -> Result<EncoderConfig> {
+    let trained = pretrained::open(path)?;
+    let network = trained.load(device)?;
+    for config in runs {
+        create(path, config, &trained.config, network.clone())?;
+    }
+    Ok(trained.config)
 }
 
 /// Opens the copy in the folder of a run, if it has a teacher.
@@ -39,6 +57,16 @@ fn weights_file(path: &Path) -> Result<PathBuf> {
 
 fn read(path: &Path, config: &Config, device: &Device) -> Result<Teacher> {
     let trained = pretrained::open(path)?;
-    Teacher::new(config, &trained.config, trained.load(device)?)
-        .with_context(|| format!("{} ({}) cannot be the teacher", path.display(), trained.config))
+    create(path, config, &trained.config, trained.load(device)?)
+}
+
+/// Makes the teacher of a run from the network in `path`.
+fn create(
+    path: &Path,
+    config: &Config,
+    architecture: &EncoderConfig,
+    network: (Encoder, Parameters),
+) -> Result<Teacher> {
+    Teacher::new(config, architecture, network)
+        .with_context(|| format!("{} ({architecture}) cannot be the teacher", path.display()))
 }

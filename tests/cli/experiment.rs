@@ -74,3 +74,68 @@ fn an_arm_that_fails_does_not_stop_the_others() {
     assert!(table.contains("| naive | failed: training has diverged: the loss of width"), "{table}");
     assert!(table.contains("| supervised | done |"), "{table}");
 }
+
+#[test]
+fn methods_are_interrupted_resumed_and_tabulated() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = text(&folder.path().join("experiment"));
+    let small = ["--data", "embedded", "--images", "96", "--widths", "1.0,0.5", "--epochs", "2", "--out", &out];
+    let students = ["--students", "0.5", "--teacher-multiplier", "2"];
+    let common = [&["experiment", "methods"], TINY, &small, &students].concat();
+    let experiment = |options: &[&str]| slimclr(&[&common[..], options].concat());
+    let tables = || fs::read_to_string(folder.path().join("experiment/results.md")).unwrap();
+    let rows = |start: &str| -> Vec<String> {
+        let tables = tables();
+        tables.lines().filter(|line| line.starts_with(start)).map(String::from).collect()
+    };
+
+    // Interrupts a student, which must resume with its teacher.
+    let student = folder.path().join("experiment/seed-0.5-seed0");
+    let stopped = interrupted(&common, &student);
+    assert!(stopped.contains("arm 1 of 13: teacher") && stopped.contains("arm 2 of 13: seed-0.5-seed0"), "{stopped}");
+    assert!(stopped.contains("resume with: slimclr experiment methods --preset mini"), "{stopped}");
+    let before = losses(&student);
+
+    let output = experiment(&[]);
+    succeeds(&output);
+    assert!(stderr(&output).contains("arm teacher is already done"), "{}", stderr(&output));
+    let all = losses(&student);
+    assert!(all.len() == 24 && all.starts_with(&before), "the arm did not resume");
+    for title in ["SEED", "DisCo", "BINGO", "CompRess", "SimDis", "BYOL", "KD", "Shi et al.", "SwAV"] {
+        // Accuracy, time, and other measures; no student of width 1.0 was asked for.
+        assert_eq!(rows(&format!("| {title} |")).len(), 3, "{}", tables());
+    }
+    let slimclr_rows = rows("| SlimCLR-MoCo v2 |");
+    assert_eq!(slimclr_rows.len(), 5, "{}", tables());
+    assert!(slimclr_rows[0].starts_with("| SlimCLR-MoCo v2 | CIFAR ResNet-8 | – | "), "{}", slimclr_rows[0]);
+    let seed = &rows("| SEED |")[0];
+    assert!(seed.starts_with("| SEED | CIFAR ResNet-8 x0.5 | CIFAR ResNet-8 x2 | "), "{seed}");
+    assert!(!tables().contains("failed"), "{}", tables());
+    let json = fs::read(folder.path().join("experiment/results.json")).unwrap();
+    let json: Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json["networks"].as_array().unwrap().len(), 2 + 11);
+    assert_eq!(json["arms"].as_array().unwrap().len(), 13);
+    for file in ["accuracy-by-time.svg", "accuracy-by-time.png"] {
+        assert!(folder.path().join("experiment/figures").join(file).is_file(), "{file}");
+    }
+
+    // Another seed adds to the first.
+    succeeds(&experiment(&["--arms", "slimclr-mocov2", "--seeds", "1"]));
+    assert!(rows("| SlimCLR-MoCo v2 |")[0].contains(" ± "), "{}", tables());
+    assert!(rows("| SEED |")[0].contains("(1 of 2 seeds)"), "{}", tables());
+
+    refuses(&experiment(&["--arms", "seed,moco"]), "there is no arm 'moco': choose from seed, disco, ");
+    refuses(&experiment(&["--students", "0.3"]), "--students 0.3 is not among the widths: choose from 1.0, 0.5");
+    refuses(&experiment(&["--seeds", "1,1"]), "--seeds has 1 twice");
+    refuses(&experiment(&["--learning-rate", "0.1"]), "each arm sets --learning-rate itself");
+    // The teacher's embeddings have 8 dimensions.
+    let teacher = format!("{out}/teacher");
+    let other = text(&folder.path().join("other"));
+    let with_teacher = ["--teacher", &teacher, "--arms", "kd", "--out", &other];
+    refuses(&experiment(&[&with_teacher[..], &["--dim", "4"]].concat()), "set --dim 8");
+    assert!(!folder.path().join("other").exists());
+    succeeds(&experiment(&with_teacher));
+    let tables = fs::read_to_string(folder.path().join("other/results.md")).unwrap();
+    assert!(tables.contains(&format!("The teacher is a CIFAR ResNet-8 x2, trained before: {teacher}.")), "{tables}");
+    refuses(&experiment(&["--teacher", &teacher]), "holds an experiment with other options: teacher = ");
+}

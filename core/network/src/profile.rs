@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     encoder::Encoder,
+    head::HEAD,
     layers::{SlimConv2d, SlimLinear, SwitchableBatchNorm},
     layout::{Layout, ParameterId},
     visitor::{Epilogue, Visitor},
@@ -32,6 +33,14 @@ pub struct Profile {
     /// Costs by stage.
     #[serde(default)]
     pub stages: Vec<Stage>,
+}
+
+impl Profile {
+    /// Returns parameters and multiply-accumulates of the backbone, without the head.
+    pub fn of_backbone(&self) -> [u64; 2] {
+        let stages = || self.stages.iter().filter(|stage| stage.name != HEAD);
+        [stages().map(|stage| stage.parameters).sum(), stages().map(|stage| stage.macs).sum()]
+    }
 }
 
 /// Profiles every width of `encoder`, head included, on square images of `side` pixels.
@@ -199,12 +208,16 @@ mod tests {
                 .map(|kind| encoder(kind, 0, 1.0, &[1.0]));
         for (encoder, count) in [(slimmable, 6), (cifar, 5), (b0, 10), (b1, 10), (mobilenet, 9)] {
             let layout = encoder.layout();
-            for (index, Profile { parameters, macs, stages, .. }) in profile(&encoder, 64).into_iter().enumerate() {
+            for (index, profile) in profile(&encoder, 64).into_iter().enumerate() {
+                let of_backbone = profile.of_backbone();
+                let Profile { parameters, macs, stages, .. } = profile;
                 let trained = layout.iter().filter(|(_, spec)| spec.is_trained());
                 assert_eq!(trained.map(|(id, _)| layout.count_of(id, index)).sum::<u64>(), parameters);
                 assert_eq!(stages.iter().map(|stage| stage.parameters).sum::<u64>(), parameters);
                 assert_eq!(stages.iter().map(|stage| stage.macs).sum::<u64>(), macs);
                 assert_eq!(stages.len(), count);
+                let head = stages.last().unwrap();
+                assert_eq!(of_backbone, [parameters - head.parameters, macs - head.macs]);
             }
         }
     }

@@ -91,7 +91,11 @@ fn make_names_unique(reports: &mut [Report], paths: &[PathBuf]) {
     }
 }
 
-fn write_figures(figures: &[FigureFile], folder: &Path) -> Result<()> {
+/// Writes the figures that are drawn into `folder`, as SVG and PNG.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write_figures(figures: &[FigureFile], folder: &Path) -> Result<()> {
     create_folder(folder)?;
     for FigureFile { name, svg, .. } in figures {
         let Some(svg) = svg else { continue };

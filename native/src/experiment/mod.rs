@@ -9,6 +9,7 @@ pub mod arm_result;
 pub mod cifar10;
 #[cfg(test)]
 mod fixture;
+pub mod methods;
 mod options;
 mod setting;
 pub mod tables;
@@ -22,6 +23,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use slimclr_core::{
     config::Config,
+    loss::{distill::Distillation, reweight::Reweighting},
     profile::profile,
     train::{Run, Split},
 };
@@ -306,9 +308,17 @@ impl Experiment {
     }
 }
 
-/// Returns the options for a plain network with the channels of this width.
+/// Returns the options for a plain network with the channels of this width, trained without SlimCLR's techniques.
 pub fn plain(shared: &Config, width: f64) -> Config {
-    Config { multiplier: shared.multiplier * width, widths: vec![1.0], disjoint: false, ..shared.clone() }
+    Config {
+        multiplier: shared.multiplier * width,
+        widths: vec![1.0],
+        disjoint: false,
+        slow_start: 0.0,
+        distill: Distillation::None,
+        reweighting: Reweighting::Equal,
+        ..shared.clone()
+    }
 }
 
 /// Returns the path of a file or folder in an experiment's folder, for an option.

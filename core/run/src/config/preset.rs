@@ -22,6 +22,8 @@ impl Config {
         Self {
             depth: 8,
             multiplier: 3.0,
+            teacher_depth: 8,
+            teacher_multiplier: 6.0,
             image_size: 16,
             queue: 1024,
             bn_splits: 1,
@@ -164,7 +166,7 @@ impl Config {
     }
 
     /// Returns the same options for MoCo v3.
-    fn with_mocov3(self) -> Self {
+    pub fn with_mocov3(self) -> Self {
         Self {
             method: MethodKind::Mocov3,
             dim: 256,

@@ -43,7 +43,7 @@ pub struct Cifar10Flags {
 /// If options, data or device are invalid; or, after the other arms have run, if an arm failed.
 pub fn run(Cifar10Flags { common }: &Cifar10Flags, matches: &ArgMatches) -> Result<ExitCode> {
     refuse_options(matches, |option| VARIANT_OPTIONS.contains(&option))?;
-    let options = common.options(matches)?;
+    let options = common.options(&common.options, matches)?;
     let variants = select(&common.arms, Variant::all(&options.options.widths))?;
     let experiment = Experiment::open(&common.out, options)?;
     experiment.check_slices()?;

@@ -1,6 +1,7 @@
 //! `slimclr experiment`: runs, resumes and tabulates comparisons on CIFAR-10.
 
 pub mod cifar10;
+pub mod methods;
 
 use std::path::PathBuf;
 
@@ -48,17 +49,17 @@ enum Scale {
 }
 
 impl CommonFlags {
-    /// Returns the options of the experiment.
+    /// Returns the options of the experiment: the preset's, and those of `given` that are on the command line.
     ///
     /// # Errors
     /// If one is not valid.
-    fn options(&self, matches: &ArgMatches) -> Result<experiment::Options> {
+    fn options(&self, given: &Config, matches: &ArgMatches) -> Result<experiment::Options> {
         let preset = match self.preset {
             Scale::Mini => Preset::Mini,
             Scale::Cifar10 => Preset::Cifar10,
         };
         let base = Config { data: FOLDER.into(), ..preset.config() };
-        let options = options::merge(&base, None, &self.options, matches)?;
+        let options = options::merge(&base, None, given, matches)?;
         Ok(experiment::Options { images: self.images, options })
     }
 }
