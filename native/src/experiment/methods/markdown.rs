@@ -229,11 +229,11 @@ mod tests {
         let results = results(arms, &[0], None);
         let tables = results.markdown();
         let [full, quarter] = ["| CIFAR ResNet-8 x3 |", "| CIFAR ResNet-8 x0.75 |"];
-        has(&tables, &format!("| SEED {full} CIFAR ResNet-8 x6 | 80.0 | 90.0 | 1 | 691 k | 27.8 M |"));
-        has(&tables, &format!("| SlimCLR-MoCo v2 {full} – | 80.0 | 90.0 | 1 | 691 k | 27.8 M |"));
-        has(&tables, &format!("| SlimCLR-MoCo v2 {quarter} – | 40.0 | 90.0 | 1 | 43.9 k | 1.77 M |"));
-        has(&tables, &format!("| SwAV {full} – | – | – | 1 | 691 k | 27.8 M |"));
-        has(&tables, &format!("| KD {full} CIFAR ResNet-8 x6 | failed | failed | 1 | 691 k | 27.8 M |"));
+        has(&tables, &format!("| SEED {full} CIFAR ResNet-8 x6 | 80.0 | 90.0 | 1 | 690 k | 27.5 M |"));
+        has(&tables, &format!("| SlimCLR-MoCo v2 {full} – | 80.0 | 90.0 | 1 | 690 k | 27.5 M |"));
+        has(&tables, &format!("| SlimCLR-MoCo v2 {quarter} – | 40.0 | 90.0 | 1 | 43.7 k | 1.78 M |"));
+        has(&tables, &format!("| SwAV {full} – | – | – | 1 | 690 k | 27.5 M |"));
+        has(&tables, &format!("| KD {full} CIFAR ResNet-8 x6 | failed | failed | 1 | 690 k | 27.5 M |"));
         has(&tables, "| method | teacher | width 1 | width 0.25 | networks | total |");
         has(&tables, "| SEED | 4.0 s | 4.0 s | 4.0 s | 2 | 12 s |");
         has(&tables, "| Shi et al. | 4.0 s | – | 8.0 s | 1 | 12 s |");
@@ -265,10 +265,10 @@ mod tests {
         let teacher = Teacher { network, is_of_arm: false, seconds: None, top1: None, top5: None };
         let results = results(arms, &[0, 1], Some(&teacher));
         let tables = results.markdown();
-        has(&tables, "| SEED | CIFAR ResNet-8 x3 | ResNet-50 | 70.0 ± 10.0 | 90.0 ± 0.0 | 1 | 691 k | 27.8 M |");
+        has(&tables, "| SEED | CIFAR ResNet-8 x3 | ResNet-50 | 70.0 ± 10.0 | 90.0 ± 0.0 | 1 | 690 k | 27.5 M |");
         has(
             &tables,
-            "| SEED | CIFAR ResNet-8 x0.75 | ResNet-50 | 50.0 (1 of 2 seeds) | 90.0 (1 of 2 seeds) | 1 | 43.9 k | 1.77 M |",
+            "| SEED | CIFAR ResNet-8 x0.75 | ResNet-50 | 50.0 (1 of 2 seeds) | 90.0 (1 of 2 seeds) | 1 | 43.7 k | 1.78 M |",
         );
         has(&tables, "| SEED | not known | 4.0 s | 4.0 s | 2 | 8.0 s, and the teacher's |");
         assert!(tables.contains("± is the standard error over the seeds 0, 1."), "{tables}");
