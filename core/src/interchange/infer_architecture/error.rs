@@ -10,10 +10,9 @@ use crate::{encoder::BuildError, layout::MismatchError, width::WidthError};
 pub enum InferError {
     /// The first layers of no known architecture are there.
     #[error(
-        "no known network is among its {0}: a ResNet has a conv1.weight and a layer1 or \
-         features.0, an EfficientNet or MobileNetV3 a features.0.0.weight or a _conv_stem.weight, below any keys and \
-         prefixes such as state_dict, model, module., _orig_mod., encoder_q. or backbone.; choose a ResNet or \
-         EfficientNet with torchvision's names, a network of SEED's code, or one of the authors' code"
+        "no known network is among its {0}: a ResNet has a conv1.weight and a layer1 or features.0, an EfficientNet or \
+         MobileNetV3 a features.0.0.weight or a _conv_stem.weight, below any prefix such as module. or encoder_q.; choose a \
+         file with torchvision's, SEED's or the authors' names"
     )]
     NoNetwork(String),
     /// There is more than one network.
