@@ -44,7 +44,6 @@ const GROUPS: [Group; 4] = [
                 ("mocov3", "MoCo v3"),
                 ("simclr", "SimCLR"),
                 ("simdis", "BYOL"),
-                ("swav", "SwAV"),
                 ("supervised", "Supervised"),
             ]),
         }],

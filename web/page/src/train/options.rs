@@ -52,11 +52,13 @@ fn defaults(method: MethodKind) -> Config {
         // LARS's steps are proportional to the weights. So few steps need a higher rate than the preset's.
         MethodKind::Mocov3 => Config { learning_rate: 1.2, knn: mini.knn, ..Config::cifar10_mocov3() },
         MethodKind::Simdis => slimmable(Recipe::Byol, 1.2),
-        MethodKind::Swav => Config { prototypes: 64, queue_after: 1.0, ..slimmable(Recipe::Swav, 4.0) },
-        // Not offered: the page has no teacher for them.
-        MethodKind::Seed | MethodKind::Kd | MethodKind::Disco | MethodKind::Bingo | MethodKind::Compress => {
-            Config { method, ..mini.clone() }
-        }
+        // Not offered: the page has no teacher for them, and SwAV's loss stays at chance level in so few steps.
+        MethodKind::Seed
+        | MethodKind::Kd
+        | MethodKind::Disco
+        | MethodKind::Bingo
+        | MethodKind::Compress
+        | MethodKind::Swav => Config { method, ..mini.clone() },
     };
     Config {
         depth: mini.depth,
