@@ -89,8 +89,6 @@ impl Config {
     /// # Errors
     /// Names the first option that is not valid.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let up_to =
-            |key, value: usize, most: usize, rule| in_range(key, value as f64, (1..=most).contains(&value), rule);
         // Checked before the network is built: larger sizes are typing errors, and would exhaust memory.
         up_to("depth", self.depth, 2000, "between 1 and 2000")?;
         let multiplies = self.multiplier > 0.0 && self.multiplier <= 64.0;
@@ -103,12 +101,7 @@ impl Config {
         }
         up_to("batch", self.batch, 1 << 16, "between 1 and 65536")?;
         self.encoder()?.build()?;
-        let finite = |key, value: f64| in_range(key, value, !value.is_infinite(), "finite");
-        let positive = |key, value: f64| finite(key, value).and_then(|()| in_range(key, value, value > 0.0, "above 0"));
         let at_least_one = |key, value: usize| in_range(key, value as f64, value >= 1, "at least 1");
-        let fraction = |key, value: f64| in_range(key, value, (0.0..=1.0).contains(&value), "between 0 and 1");
-        let not_negative =
-            |key, value: f64| finite(key, value).and_then(|()| in_range(key, value, value >= 0.0, "0 or more"));
         positive("epochs", self.epochs)?;
         // More steps than a u64 counts.
         in_range("epochs", self.epochs, self.epochs <= 1e9, "at most 1000000000")?;
@@ -152,13 +145,8 @@ impl Config {
 
     /// Checks the options of two-stage methods, and of crops and clusters.
     fn check_method(&self) -> Result<(), ConfigError> {
-        let positive = |key, value: f64| in_range(key, value, value > 0.0 && value.is_finite(), "above 0 and finite");
-        let up_to =
-            |key, value: usize, most: usize, rule| in_range(key, value as f64, (1..=most).contains(&value), rule);
-        let not_negative =
-            |key, value: f64| in_range(key, value, value >= 0.0 && value.is_finite(), "0 or more, and finite");
         positive("target_temperature", self.target_temperature)?;
-        in_range("kd_weight", self.kd_weight, (0.0..=1.0).contains(&self.kd_weight), "between 0 and 1")?;
+        fraction("kd_weight", self.kd_weight)?;
         up_to("mse_devices", self.mse_devices, self.batch, "between 1 and the batch")?;
         up_to("bag", self.bag, 1024, "between 1 and 1024")?;
         up_to("prototypes", self.prototypes, 1 << 20, "between 1 and 1048576")?;
@@ -184,8 +172,11 @@ impl Config {
             }
             self.online_teacher_encoder().build()?;
         }
-        let has_positives = !matches!(self.method, MethodKind::Kd | MethodKind::Compress | MethodKind::Simdis)
-            && self.method != MethodKind::Swav;
+        let has_positives = match self.method {
+            MethodKind::Kd | MethodKind::Compress | MethodKind::Simdis | MethodKind::Swav => false,
+            MethodKind::Mocov2 | MethodKind::Mocov3 | MethodKind::Simclr | MethodKind::Supervised => true,
+            MethodKind::Seed | MethodKind::Disco | MethodKind::Bingo => true,
+        };
         if self.distill == Distillation::Dkd && !has_positives { Err(ConfigError::NoPositives) } else { Ok(()) }
     }
 
@@ -220,6 +211,28 @@ impl Config {
         };
         if as_far_as_possible == *other { other.check() } else { Err(ConfigError::Fixed) }
     }
+}
+
+fn finite(key: &'static str, value: f64) -> Result<(), ConfigError> {
+    in_range(key, value, !value.is_infinite(), "finite")
+}
+
+fn positive(key: &'static str, value: f64) -> Result<(), ConfigError> {
+    finite(key, value)?;
+    in_range(key, value, value > 0.0, "above 0")
+}
+
+fn not_negative(key: &'static str, value: f64) -> Result<(), ConfigError> {
+    finite(key, value)?;
+    in_range(key, value, value >= 0.0, "0 or more")
+}
+
+fn fraction(key: &'static str, value: f64) -> Result<(), ConfigError> {
+    in_range(key, value, (0.0..=1.0).contains(&value), "between 0 and 1")
+}
+
+fn up_to(key: &'static str, value: usize, most: usize, rule: &'static str) -> Result<(), ConfigError> {
+    in_range(key, value as f64, (1..=most).contains(&value), rule)
 }
 
 /// Returns an error that names `key` and `rule`, unless the rule `holds`.
