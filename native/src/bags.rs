@@ -75,15 +75,8 @@ fn features(loader: &Loader, teacher: &mut Teacher, device: &Device) -> Result<F
     let mut extractor = Extractor::new(&teacher.encoder, &mut teacher.parameters, device);
     let [of_images, _] = FeatureCache::temporary().write([images, 0], &[size], device, |writer| {
         block_on(async {
-            let mut chunk = 0;
-            while let Some(images) = loader.training_images(chunk).await? {
-                progress.inc(images.labels.len());
-                if let Some(features) = extractor.extract(images).await {
-                    writer.add(Split::Train, features).await?;
-                }
-                chunk += 1;
-            }
-            anyhow::Ok(())
+            let chunks = async |chunk| loader.training_images(chunk).await;
+            writer.extract(Split::Train, &mut extractor, &progress, chunks).await
         })
     })?;
     of_images.into_iter().next().context("the teacher has no features")

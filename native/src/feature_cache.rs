@@ -15,17 +15,18 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 use slimclr_core::{
-    eval::features::{FeatureChunk, Features, Rows},
+    data::batch::LabelledImages,
+    eval::features::{Extractor, FeatureChunk, Features, Rows},
     train::Split,
 };
 
 use crate::{
     atomic_file::{sweep, temporary_file},
     cache_folder::{VARIABLE as CACHE_VARIABLE, cache_folder},
-    data::Dataset,
+    data::{Dataset, loader::LoadError},
     run_folder::{RunFolder, create_folder},
     tensor_file::{GrowingFile, GrowingTensor, MappedFile},
-    terminal::count,
+    terminal::{Progress, count},
 };
 
 /// Names a tensor of a split.
@@ -154,6 +155,28 @@ impl FeatureWriter {
     /// Returns the number of images of a split so far.
     pub fn images(&self, split: Split) -> usize {
         self.file.rows(&name(split, "labels"))
+    }
+
+    /// Computes and appends the features of the images of a split, which `chunks` returns until there are none left.
+    ///
+    /// # Errors
+    /// If an image cannot be read, the device fails, or the disk is full.
+    pub async fn extract(
+        &mut self,
+        split: Split,
+        extractor: &mut Extractor<'_>,
+        progress: &Progress,
+        mut chunks: impl AsyncFnMut(usize) -> Result<Option<LabelledImages>, LoadError>,
+    ) -> Result<()> {
+        let mut chunk = 0;
+        while let Some(images) = chunks(chunk).await? {
+            progress.inc(images.labels.len());
+            if let Some(features) = extractor.extract(images).await {
+                self.add(split, features).await?;
+            }
+            chunk += 1;
+        }
+        Ok(())
     }
 
     /// Appends the features of some images of a split.

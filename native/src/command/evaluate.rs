@@ -397,14 +397,8 @@ fn compute_features(
     cache.write(images, &features, device, |writer| {
         block_on(async {
             for split in [Split::Train, Split::Test] {
-                let mut chunk = 0;
-                while let Some(images) = loader.labelled(split, chunk).await? {
-                    progress.inc(images.labels.len());
-                    if let Some(features) = extractor.extract(images).await {
-                        writer.add(split, features).await?;
-                    }
-                    chunk += 1;
-                }
+                let chunks = async |chunk| loader.labelled(split, chunk).await;
+                writer.extract(split, &mut extractor, &progress, chunks).await?;
                 if writer.images(split) == 0 {
                     return Err(TrainError::<LoadError>::NoImages(split).into());
                 }
