@@ -51,7 +51,14 @@ fn defaults(method: MethodKind) -> Config {
         MethodKind::Supervised => mini.clone().with_supervised(),
         // LARS's steps are proportional to the weights. So few steps need a higher rate than the preset's.
         MethodKind::Mocov3 => Config { learning_rate: 1.2, knn: mini.knn, ..Config::cifar10_mocov3() },
-        MethodKind::Simdis => slimmable(Recipe::Byol, 1.2),
+        // BYOL, but slimmable; the rate as MoCo v3's.
+        MethodKind::Simdis => Config {
+            widths: mini.widths.clone(),
+            slow_start: mini.slow_start,
+            reweighting: mini.reweighting,
+            learning_rate: 1.2,
+            ..mini.clone().with_recipe(Recipe::Byol)
+        },
         // Not offered: the page has no teacher for them, and SwAV's loss stays at chance level in so few steps.
         MethodKind::Seed
         | MethodKind::Kd
@@ -77,12 +84,6 @@ fn defaults(method: MethodKind) -> Config {
         interference: true,
         ..base
     }
-}
-
-/// Returns a recipe for the page's slimmable network, at a learning rate that suits its few steps.
-fn slimmable(recipe: Recipe, learning_rate: f64) -> Config {
-    let Config { widths, slow_start, reweighting, .. } = Config::mini();
-    Config { widths, slow_start, reweighting, learning_rate, ..Config::mini().with_recipe(recipe) }
 }
 
 impl Options {
