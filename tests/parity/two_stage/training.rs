@@ -10,12 +10,16 @@ use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use slimclr_core::{
+    config::Config,
     encoder::{BackboneKind, Encoder, EncoderConfig, Predictors},
     forward::{Forward, Mode},
     gradient::GradientSum,
     head::HeadKind,
     layout::Shapes,
-    loss::distill::Temperatures,
+    loss::{
+        distill::{Distillation, Temperatures},
+        reweight::Reweighting,
+    },
     method::{
         Batch, Bingo, Compress, Disco, Memory, Method, PretextTask, Queue, Seed, Simdis, SimdisTask, SimdisTeacher,
         Sinkhorn, StepContext, StepOptions, StepPlan, Swav, SwavQueue, Teacher, Trainer,
@@ -172,12 +176,12 @@ impl<'a> Training<'a> {
         Trainer {
             method,
             options: StepOptions::new(
-                &slimclr_core::config::Config {
+                &Config {
                     widths: vec![1.0],
                     bn_splits: 1,
-                    distill: slimclr_core::loss::distill::Distillation::None,
-                    reweighting: slimclr_core::loss::reweight::Reweighting::Equal,
-                    ..slimclr_core::config::Config::cifar10()
+                    distill: Distillation::None,
+                    reweighting: Reweighting::Equal,
+                    ..Config::cifar10()
                 },
                 &Widths::full(),
             ),
