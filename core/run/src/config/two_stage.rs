@@ -91,6 +91,7 @@ impl Recipe {
             Self::Swav => Config {
                 depth: 50,
                 prototypes: 3000,
+                sinkhorn_epsilon: 0.05,
                 queue: 0,
                 learning_rate: 4.8,
                 final_rate: 0.0048,
@@ -166,6 +167,8 @@ impl Config {
                 hidden: 2048,
                 temperature: 0.1,
                 prototypes: 300,
+                // At the published 0.05, the loss of small networks stays at chance level, that of equal shares.
+                sinkhorn_epsilon: 0.02,
                 // In use from the fifteenth of 200 epochs on.
                 queue: 15 * shared.batch,
                 queue_after: 15.0 / 200.0 * epochs,
@@ -218,6 +221,7 @@ mod tests {
         }
         let swav = Recipe::Swav.imagenet();
         assert_eq!((swav.batch, swav.prototypes, swav.small_crops, swav.small_size), (4096, 3000, 6, 96));
+        assert_eq!(swav.sinkhorn_epsilon, 0.05);
         assert_eq!((swav.learning_rate, swav.final_rate, swav.warmup_start), (4.8, 0.0048, 0.3));
         let byol = Recipe::Byol.imagenet();
         assert_eq!((byol.dim, byol.hidden, byol.learning_rate, byol.epochs), (256, 4096, 0.3, 1000.0));
