@@ -59,7 +59,7 @@ fn defaults(method: MethodKind) -> Config {
             learning_rate: 1.2,
             ..mini.clone().with_recipe(Recipe::Byol)
         },
-        // Not offered: the page has no teacher for them, and SwAV's loss stays at chance level in so few steps.
+        // Not offered: the page has no teacher for them, and SwAV learns little in so few steps.
         MethodKind::Seed
         | MethodKind::Kd
         | MethodKind::Disco
