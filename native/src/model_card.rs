@@ -123,6 +123,7 @@ pub fn name_of(encoder: &EncoderConfig) -> String {
     let family = match backbone {
         BackboneKind::Cifar => "cifar-resnet",
         BackboneKind::Resnet => "resnet",
+        BackboneKind::ResnetCifarStem => "cifar-stem-resnet",
         BackboneKind::EfficientnetB0 => return "efficientnet_b0".into(),
         BackboneKind::EfficientnetB1 => return "efficientnet_b1".into(),
         BackboneKind::TfEfficientnetB0 => return "tf_efficientnet_b0".into(),
@@ -148,6 +149,10 @@ impl Architecture {
                 BackboneKind::Resnet => {
                     "torchvision's ResNet (v1.5), without num_batches_tracked, which has no effect, and without fc if \
                      there is no classifier"
+                }
+                BackboneKind::ResnetCifarStem => {
+                    "torchvision's ResNet (v1.5) with a 3x3 convolution of stride 1 as conv1 and without maxpool; without \
+                     num_batches_tracked, which has no effect, and without fc if there is no classifier"
                 }
                 BackboneKind::EfficientnetB0 | BackboneKind::EfficientnetB1 => {
                     "torchvision's EfficientNet, without num_batches_tracked, which has no effect, and without \
@@ -217,7 +222,7 @@ impl Loading {
         let (output, outputs) =
             if has_classifier { (LOGITS, format!("{FEATURES}, {LOGITS}")) } else { (FEATURES, format!("{FEATURES},")) };
         let torchvision_model = match encoder.backbone {
-            BackboneKind::Resnet => Some((format!("resnet{}", encoder.depth), "fc")),
+            BackboneKind::Resnet | BackboneKind::ResnetCifarStem => Some((format!("resnet{}", encoder.depth), "fc")),
             BackboneKind::EfficientnetB0 | BackboneKind::EfficientnetB1 => Some((name_of(encoder), "classifier")),
             BackboneKind::Cifar
             | BackboneKind::TfEfficientnetB0
@@ -227,9 +232,15 @@ impl Loading {
         let torchvision = torchvision_model.map(|(function, classifier)| {
             let removed = format!("; network.{classifier} = torch.nn.Identity()");
             let removed = if has_classifier { "" } else { &removed };
+            let stem = match encoder.backbone {
+                BackboneKind::ResnetCifarStem => {
+                    "; network.conv1.stride = network.conv1.padding = (1, 1); network.maxpool = torch.nn.Identity()"
+                }
+                _ => "",
+            };
             [
                 "import operator, safetensors.torch, torch, torchvision".into(),
-                format!("network = torchvision.models.{function}(){removed}"),
+                format!("network = torchvision.models.{function}(){removed}{stem}"),
                 // Replaces whole tensors, so that torchvision's network gets the sub-network's channels.
                 format!(
                     "for name, tensor in safetensors.torch.load_file('{name}.safetensors').items(): \

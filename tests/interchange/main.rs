@@ -251,6 +251,10 @@ fn basic_blocks() -> Config {
     Config { backbone: RESNET, depth: 18, ..standard() }
 }
 
+fn cifar_stem() -> Config {
+    Config { backbone: BackboneKind::ResnetCifarStem, ..basic_blocks() }
+}
+
 fn bottlenecks() -> Config {
     Config { backbone: RESNET, depth: 50, ..standard() }
 }
@@ -323,6 +327,7 @@ mod onnx_runtime {
     #[ignore = "needs ONNX Runtime: cargo xtask test"]
     fn computes_a_network_for_small_images() {
         agrees(&Config { depth: 20, ..standard() }, &[0.5]);
+        agrees(&cifar_stem(), &[1.0, 0.5]);
     }
 
     #[test]
@@ -362,6 +367,7 @@ mod pytorch {
     #[ignore = "needs PyTorch: cargo xtask test --pytorch"]
     fn basic_blocks_are_torchvisions() {
         torchvision_agrees(&basic_blocks(), &[1.0, 0.5]);
+        torchvision_agrees(&cifar_stem(), &[1.0, 0.5]);
     }
 
     #[test]

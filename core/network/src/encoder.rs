@@ -11,7 +11,7 @@ use crate::{
         cifar::cifar_resnet,
         efficientnet::{Form, Size, efficientnet},
         mobilenet::mobilenet_v3_large,
-        resnet::resnet,
+        resnet::{Stem, resnet},
     },
     head::{Head, HeadKind, Perceptron},
     layers::SlimLinear,
@@ -29,6 +29,8 @@ pub enum BackboneKind {
     Cifar,
     /// For ImageNet: 7x7/2 stem and max pooling, four stages; depths 18, 34, 50, 101, 152
     Resnet,
+    /// As resnet, for small images: a 3x3 stem without max pooling; the usual ResNet-18 for CIFAR-10
+    ResnetCifarStem,
     /// A small network for comparison, of one depth; needs --widths 1.0
     EfficientnetB0,
     /// As efficientnet-b0, with more blocks
@@ -47,6 +49,7 @@ impl BackboneKind {
         match self {
             Self::Cifar => "CIFAR ResNet",
             Self::Resnet => "ResNet",
+            Self::ResnetCifarStem => "CIFAR-stem ResNet",
             Self::EfficientnetB0 => "EfficientNet-B0",
             Self::EfficientnetB1 => "EfficientNet-B1",
             Self::TfEfficientnetB0 => "TensorFlow's EfficientNet-B0",
@@ -57,12 +60,12 @@ impl BackboneKind {
 
     /// Returns whether it comes in several depths, widths and multiples of its channels.
     pub fn has_sizes(self) -> bool {
-        matches!(self, Self::Cifar | Self::Resnet)
+        matches!(self, Self::Cifar | Self::Resnet | Self::ResnetCifarStem)
     }
 
     /// Returns whether it is made for images as small as CIFAR-10's; the others are made for ImageNet's.
     pub fn is_for_small_images(self) -> bool {
-        self == Self::Cifar
+        matches!(self, Self::Cifar | Self::ResnetCifarStem)
     }
 }
 
@@ -154,7 +157,8 @@ impl EncoderConfig {
         let mut layout = Layout::new(self.widths.clone());
         let backbone = match self.backbone {
             BackboneKind::Cifar => cifar_resnet(&mut layout, self.depth, self.multiplier)?,
-            BackboneKind::Resnet => resnet(&mut layout, self.depth, self.multiplier)?,
+            BackboneKind::Resnet => resnet(&mut layout, Stem::Imagenet, self.depth, self.multiplier)?,
+            BackboneKind::ResnetCifarStem => resnet(&mut layout, Stem::Cifar, self.depth, self.multiplier)?,
             BackboneKind::EfficientnetB0 => efficientnet(&mut layout, Size::B0, Form::Torchvision)?,
             BackboneKind::EfficientnetB1 => efficientnet(&mut layout, Size::B1, Form::Torchvision)?,
             BackboneKind::TfEfficientnetB0 => efficientnet(&mut layout, Size::B0, Form::TensorFlow)?,

@@ -223,6 +223,16 @@ mod tests {
     }
 
     #[test]
+    fn a_cifar_stem_costs_what_it_does_in_pytorch() {
+        // torchvision's ResNet-18 with such a stem and ten classes has 11,173,962 parameters.
+        let config = EncoderConfig::new(BackboneKind::ResnetCifarStem, 18, HeadKind::Supervised, 10);
+        let found = profile(&config.build().unwrap(), 32).pop().unwrap();
+        assert_eq!(found.parameters, 11_173_962);
+        // Counted by layer: the stem, 16 convolutions of 3x3 and three shortcuts, and the classifier.
+        assert_eq!(found.macs, 555_422_720);
+    }
+
+    #[test]
     fn costs_match_the_publications() {
         // The paper has 11.9 M for a ResNet-18, which is 11.7 M in torchvision and here.
         for (backbone, depth, widths, parameters, macs) in [

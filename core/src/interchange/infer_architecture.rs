@@ -179,8 +179,8 @@ fn plain_backbone(tensors: &Shapes) -> Result<(BackboneKind, usize), InferError>
             let stage = name.strip_prefix("layer")?;
             Some(&stage[..stage.match_indices('.').nth(1)?.0])
         })?;
-        if kind.is_for_small_images() {
-            return Err(InferError::SmallStem);
+        if kind == BackboneKind::Cifar {
+            return Err(InferError::ThreeStages);
         }
         return Ok((kind, depth));
     };
@@ -225,15 +225,20 @@ fn resnet<'a>(
 ) -> Result<(BackboneKind, usize), InferError> {
     let missing = || MismatchError { missing: vec![STEM.into()], ..MismatchError::default() };
     let stem = tensors.get(STEM).ok_or_else(missing)?;
+    let blocks: BTreeSet<&str> = tensors.keys().filter_map(|name| block(name)).collect();
+    let has_bottlenecks = tensors.keys().any(|name| name.ends_with(".conv3.weight"));
+    let layers_per_block = if has_bottlenecks { 3 } else { 2 };
+    // The stem and the classifier count as layers.
+    let depth = blocks.len() * layers_per_block + 2;
+    // The authors number the blocks without stages; no network of three stages has these depths.
+    let has_four_stages = || tensors.keys().any(|name| name.starts_with("layer4.")) || matches!(depth, 18 | 34);
     let kind = match stem[..] {
         [_, 3, 7, 7] => BackboneKind::Resnet,
+        [_, 3, 3, 3] if has_bottlenecks || has_four_stages() => BackboneKind::ResnetCifarStem,
         [_, 3, 3, 3] => BackboneKind::Cifar,
         _ => return Err(InferError::Stem(stem.clone())),
     };
-    let blocks: BTreeSet<&str> = tensors.keys().filter_map(|name| block(name)).collect();
-    let layers_per_block = if tensors.keys().any(|name| name.ends_with(".conv3.weight")) { 3 } else { 2 };
-    // The stem and the classifier count as layers.
-    Ok((kind, blocks.len() * layers_per_block + 2))
+    Ok((kind, depth))
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ mod tests {
             cifar::cifar_resnet,
             efficientnet::{Form, Size, efficientnet},
             mobilenet::mobilenet_v3_large,
-            resnet::resnet,
+            resnet::{Stem, resnet},
         },
         layers::SlimLinear,
         width::Widths,
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn blocks_are_numbered_within_their_stage() {
-        let names = names(|layout| drop(resnet(layout, 18, 1.0).unwrap()));
+        let names = names(|layout| drop(resnet(layout, Stem::Imagenet, 18, 1.0).unwrap()));
         assert_eq!(
             blocks(&names),
             ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1", "layer4.0", "layer4.1"]
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn stages_begin_where_the_shape_changes_in_every_backbone() {
-        let bottlenecks = names(|layout| drop(resnet(layout, 50, 2.0).unwrap()));
+        let bottlenecks = names(|layout| drop(resnet(layout, Stem::Imagenet, 50, 2.0).unwrap()));
         let blocks_of = |names: &[String], stage: &str| blocks(names).iter().filter(|b| b.starts_with(stage)).count();
         assert_eq!(["layer1", "layer2", "layer3", "layer4"].map(|stage| blocks_of(&bottlenecks, stage)), [3, 4, 6, 3]);
         assert!(bottlenecks.contains(&"layer1.0.downsample.0.weight".into()));

@@ -75,6 +75,7 @@ fn what_was_trained(history: &RunHistory) -> String {
     let backbone = match config.backbone {
         BackboneKind::Cifar => format!("A CIFAR ResNet-{depth}"),
         BackboneKind::Resnet => format!("A ResNet-{depth}"),
+        BackboneKind::ResnetCifarStem => format!("A ResNet-{depth} with a stem for small images"),
         kind @ (BackboneKind::EfficientnetB0 | BackboneKind::EfficientnetB1) => format!("An {}", kind.name()),
         kind @ (BackboneKind::TfEfficientnetB0 | BackboneKind::TfEfficientnetB1) => kind.name().into(),
         kind @ BackboneKind::MobilenetV3Large => format!("A {}", kind.name()),

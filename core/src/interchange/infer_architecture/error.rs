@@ -34,13 +34,13 @@ pub enum InferError {
     /// The blocks have the authors' names, but batch norms are not switchable.
     #[error("the network is not slimmable: it has no norm for each width, such as bn1.bn.0")]
     NotSlimmable,
-    /// A plain network for small images.
+    /// A plain network of three stages.
     #[error(
-        "it is a plain ResNet with a 3x3 stem, for small images. Names and shapes do not show whether its blocks have a \
+        "it is a plain ResNet of three stages, for small images. Names and shapes do not show whether its blocks have a \
          ReLU before the addition, as this program's do and most others' do not: choose the checkpoint that it was \
-         exported from, or a ResNet with a 7x7 stem"
+         exported from, or a ResNet of four stages"
     )]
-    SmallStem,
+    ThreeStages,
     /// Two norms of one width keep different fractions of their channels.
     #[error("no width fits all norms bn.{index}: {}, but {}", .norms[0], .norms[1])]
     Contradiction {

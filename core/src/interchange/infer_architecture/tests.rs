@@ -44,12 +44,14 @@ fn moco_v2(config: &EncoderConfig) -> Shapes {
 
 #[test]
 fn the_architecture_is_inferred_from_names_and_shapes() {
-    use BackboneKind::{Cifar, Resnet};
+    use BackboneKind::{Cifar, Resnet, ResnetCifarStem};
     use HeadKind::{Disco, Mocov2, Mocov3, Simclr, Supervised, SupervisedSwitch, Swav};
     for config in [
         encoder(Cifar, 20, &[1.0, 0.75, 0.5, 0.25], Mocov2),
         encoder(Cifar, 110, &[1.0], Supervised),
         encoder(Resnet, 18, &[1.0, 0.35], SupervisedSwitch),
+        encoder(ResnetCifarStem, 18, &[1.0, 0.5], Mocov2),
+        encoder(ResnetCifarStem, 50, &[1.0, 0.25], Simclr),
         encoder(Resnet, 34, &[1.0, 0.9, 0.3, 0.125], Mocov2),
         encoder(Resnet, 50, &[1.0, 0.3], Mocov2),
         encoder(Resnet, 101, &[1.0, 0.5, 0.25], SupervisedSwitch),
@@ -146,11 +148,15 @@ fn other_networks_are_refused() {
 
 #[test]
 fn plain_networks_are_inferred_from_torchvisions_names() {
-    use BackboneKind::{EfficientnetB0, EfficientnetB1, MobilenetV3Large, Resnet, TfEfficientnetB0, TfEfficientnetB1};
+    use BackboneKind::{
+        EfficientnetB0, EfficientnetB1, MobilenetV3Large, Resnet, ResnetCifarStem, TfEfficientnetB0, TfEfficientnetB1,
+    };
     use HeadKind::{Disco, Mocov2, Mocov3, Simclr, Supervised, Swav};
     for config in [
         encoder(Resnet, 18, &[1.0], Supervised),
         encoder(Resnet, 34, &[1.0], Mocov2),
+        encoder(ResnetCifarStem, 18, &[1.0], Simclr),
+        EncoderConfig { multiplier: 0.5, ..encoder(ResnetCifarStem, 50, &[1.0], Supervised) },
         encoder(Resnet, 50, &[1.0], Mocov2),
         encoder(Resnet, 50, &[1.0], Simclr),
         encoder(Resnet, 101, &[1.0], Supervised),
@@ -267,8 +273,11 @@ fn networks_that_resemble_a_known_one_are_refused() {
     assert!(stem.contains("1 unknown (conv2.weight)"), "{stem}");
     let norm = refused(18, &|t| drop(t.remove("layer2.0.downsample.1.bias")));
     assert!(norm.contains("1 missing (layer2.0.downsample.1.bias)"), "{norm}");
-    let small = refused(18, &|t| drop(t.insert("conv1.weight".into(), vec![64, 3, 3, 3])));
-    assert_eq!(small, InferError::SmallStem.to_string());
+    let small = refused(18, &|t| {
+        t.insert("conv1.weight".into(), vec![64, 3, 3, 3]);
+        t.retain(|name, _| !name.starts_with("layer4."));
+    });
+    assert_eq!(small, InferError::ThreeStages.to_string());
     let grey = refused(18, &|t| drop(t.insert("conv1.weight".into(), vec![64, 1, 7, 7])));
     assert!(grey.starts_with("conv1.weight has shape [64, 1, 7, 7], but"), "{grey}");
     let deeper = refused(18, &|t| drop(t.insert("layer4.2.conv1.weight".into(), vec![512, 512, 3, 3])));

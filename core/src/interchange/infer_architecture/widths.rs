@@ -19,7 +19,7 @@ const DIGITS: i32 = 6;
 pub fn multiplier(standard: &EncoderConfig, tensors: &Shapes) -> f64 {
     let base = match standard.backbone {
         BackboneKind::Cifar => cifar::BASE,
-        BackboneKind::Resnet => resnet::BASE,
+        BackboneKind::Resnet | BackboneKind::ResnetCifarStem => resnet::BASE,
         _ => return 1.0,
     };
     let of_stem =
