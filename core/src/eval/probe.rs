@@ -20,6 +20,10 @@ use crate::{
 /// Momentum of the probe's SGD.
 const MOMENTUM: f64 = 0.9;
 
+/// The lowest probability that counts. Far lower ones are subnormal numbers, which processors multiply many times
+/// slower than others.
+const LEAST_PROBABILITY: f64 = 1e-30;
+
 /// The accuracies of the two kinds of probe, widest first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probed {
@@ -86,7 +90,7 @@ impl Classifiers {
         }
         let mut teacher: Option<Tensor<2>> = None;
         for (width, x) in batch.iter().enumerate() {
-            let probabilities = softmax(self.scores(width, x.clone()), 1);
+            let probabilities = softmax(self.scores(width, x.clone()), 1).clamp_min(LEAST_PROBABILITY);
             let target = match &teacher {
                 None => labels.clone(),
                 Some(teacher) => (labels.clone() + teacher.clone()).div_scalar(2.0),
