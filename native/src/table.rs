@@ -30,7 +30,7 @@ const ACCURACIES: [Column; 5] = [
 /// Measures that need no labels.
 const MEASURES: [Column; 5] = [
     ("\nRankMe", |row| row.change(1, |it| it.rankme)),
-    ("\nalignment", |row| row.change(2, |it| Some(it.views?.alignment))),
+    ("\nspread", |row| row.change(3, |it| it.views?.spread)),
     ("\nuniformity", |row| row.change(2, |it| Some(it.views?.uniformity))),
     ("cosine,\nsame image", |row| row.change(2, |it| Some(it.views?.cosine_same_image))),
     ("cosine,\ndifferent images", |row| row.change(2, |it| Some(it.views?.cosine_different_images))),
@@ -178,6 +178,7 @@ mod tests {
             uniformity: -2.125,
             cosine_same_image,
             cosine_different_images: -0.125,
+            spread: Some(0.0625 * cosine_same_image),
         };
         Evaluated { rankme: Some(123.45), views: Some(views), ..evaluated }
     }
@@ -207,7 +208,7 @@ mod tests {
         );
         assert_eq!(lines[4], "probes: top-1 / top-5");
         assert!(
-            lines[9].contains("123.5 → 123.5  1.00 → 0.50  -2.12 → -2.12  0.50 → 0.75     -0.12 → -0.12"),
+            lines[9].contains("123.5 → 123.5  0.031 → 0.047  -2.12 → -2.12  0.50 → 0.75     -0.12 → -0.12"),
             "{table}"
         );
     }

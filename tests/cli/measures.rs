@@ -23,6 +23,8 @@ fn assert_measured(event: &Value) {
     assert!((-8.0..=0.0).contains(&number("uniformity")), "{event}");
     assert!((-1.0..=1.0).contains(&number("cosine_different_images")), "{event}");
     assert!(number("rankme") >= 1.0, "{event}");
+    // Embeddings have 8 dimensions.
+    assert!((0.0..=8.0_f64.sqrt().recip()).contains(&number("spread")), "{event}");
 }
 
 #[test]
@@ -38,7 +40,8 @@ fn images_without_labels_are_trained_on_evaluated_and_reported() {
     succeeds(&evaluation);
     let all = evaluated(&run);
     // The same weights, images and views.
-    let measures = ["width", "rankme", "alignment", "uniformity", "cosine_same_image", "cosine_different_images"];
+    let measures =
+        ["width", "rankme", "spread", "alignment", "uniformity", "cosine_same_image", "cosine_different_images"];
     let of = |event: &Value| measures.map(|measure| event[measure].clone());
     let [last, again] =
         [&during[during.len() - 4..], &all[all.len() - 4..]].map(|four| four.iter().map(of).collect::<Vec<_>>());

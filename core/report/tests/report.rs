@@ -283,7 +283,7 @@ fn labelled_runs_have_the_measures_beside_their_accuracies() {
     says(&page, "<b>70.0 ±\u{a0}0.5</b>");
     says(&page, r#"<td><span class="before">0.20 →</span> <b>0.75</b></td>"#);
     says(&page, r#"id="measures-1-title""#);
-    assert_eq!(section(&[run, without_labels("other")], "measures").matches("<svg class=\"chart").count(), 8);
+    assert_eq!(section(&[run, without_labels("other")], "measures").matches("<svg class=\"chart").count(), 10);
 }
 
 fn svg_of(reports: &[Report], name: &str) -> Option<String> {

@@ -265,8 +265,7 @@ mod tests {
             let mut watch = started(&Config { widths: vec![1.0, 0.25], ..Config::mini() });
             [(0, untrained), (9, 1.0), (10, trained)].map(|(step, cosine_different_images)| {
                 let views =
-                    ViewMeasures { alignment: 0.0, uniformity: 0.0, cosine_same_image: 1.0, cosine_different_images };
-                let views = Some(views);
+                    Some(ViewMeasures { cosine_same_image: 1.0, cosine_different_images, ..Default::default() });
                 let evaluated = Evaluated { step, width: 1.0, rankme: Some(8.0), views, ..Evaluated::default() };
                 watch.see(&Event::Evaluated(evaluated)).is_some()
             })

@@ -9,6 +9,9 @@
 //! alignment  = mean d²             over the diagonal
 //! uniformity = ln mean exp(-2 d²)  over the rest
 //! ```
+//!
+//! The spread is that of all rows of `x` and `y` (Chen & He 2021, "Exploring simple Siamese representation learning",
+//! figure 2).
 
 use burn::tensor::{ExecutionError, Tensor};
 
@@ -24,7 +27,9 @@ pub async fn compare(first: Tensor<2>, second: Tensor<2>) -> Result<Option<ViewM
     if images < 2 {
         return Ok(None);
     }
-    let cosines = normalize(first).matmul(normalize(second).transpose()).into_data_async().await?.convert::<f32>();
+    let [first, second] = [first, second].map(normalize);
+    let spread = spread(Tensor::cat(vec![first.clone(), second.clone()], 0)).into_data_async().await?.iter().next();
+    let cosines = first.matmul(second.transpose()).into_data_async().await?.convert::<f32>();
     let cosines = cosines.as_slice::<f32>().expect("the data was just converted to f32");
     // Rounding may exceed 1. Sums have 64 bits.
     let cosine = |at: usize| f64::from(cosines[at]).clamp(-1.0, 1.0);
@@ -47,7 +52,14 @@ pub async fn compare(first: Tensor<2>, second: Tensor<2>) -> Result<Option<ViewM
         uniformity: (exponentials / pairs).ln(),
         cosine_same_image,
         cosine_different_images: different / pairs,
+        spread,
     }))
+}
+
+/// Computes the mean standard deviation of the columns, `[1]`.
+fn spread(embeddings: Tensor<2>) -> Tensor<1> {
+    let centred = embeddings.clone() - embeddings.mean_dim(0);
+    centred.powi_scalar(2).mean_dim(0).sqrt().mean()
 }
 
 #[cfg(test)]
@@ -67,11 +79,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_near(found: ViewMeasures, expected: [f64; 4], tolerance: f64) {
-        let ViewMeasures { alignment, uniformity, cosine_same_image, cosine_different_images } = found;
-        for (found, expected) in
-            [alignment, uniformity, cosine_same_image, cosine_different_images].into_iter().zip(expected)
-        {
+    fn assert_near(found: ViewMeasures, expected: [f64; 5], tolerance: f64) {
+        let ViewMeasures { alignment, uniformity, cosine_same_image, cosine_different_images, spread } = found;
+        let found = [alignment, uniformity, cosine_same_image, cosine_different_images, spread.unwrap()];
+        for (found, expected) in found.into_iter().zip(expected) {
             assert!((found - expected).abs() <= tolerance, "{found} is not {expected}");
         }
     }
@@ -82,7 +93,9 @@ mod tests {
         let second = vec![1.5, 2.0, 2.0, -1.0, 1.0, 1.0, 0.5, -2.0, 2.0, 1.0, 3.0, -1.0];
         // x, y: the rows above, divided by their norms. alignment: np.mean(np.linalg.norm(x - y, axis=1) ** 2)
         // uniformity: np.log(np.mean(np.exp(-2 * ((x[:, None] - y[None]) ** 2).sum(-1)[~np.eye(4, dtype=bool)])))
-        let numpy = [0.18638819933914463, -2.8268475580711234, 0.9068059003304276, -0.011172257901085184];
+        // spread: np.concatenate([x, y]).std(0).mean()
+        let numpy =
+            [0.18638819933914463, -2.8268475580711234, 0.9068059003304276, -0.011172257901085184, 0.4952208194670972];
         assert_near(of(first, second, 4).unwrap(), numpy, 1e-6);
     }
 
@@ -90,13 +103,17 @@ mod tests {
     fn a_collapsed_network_has_a_cosine_of_one_everywhere() {
         let collapsed: Vec<f32> =
             (1..=100).flat_map(|image| [0.3, -0.1, 0.7].map(|value| value * image as f32)).collect();
-        assert_near(of(collapsed.clone(), collapsed, 100).unwrap(), [0.0, 0.0, 1.0, 1.0], 1e-6);
+        assert_near(of(collapsed.clone(), collapsed, 100).unwrap(), [0.0, 0.0, 1.0, 1.0, 0.0], 1e-6);
     }
 
     #[test]
     fn orthogonal_embeddings_are_perfectly_aligned_and_uniform() {
         let identity: Vec<f32> = (0..64 * 64).map(|at| if at / 64 == at % 64 { 2.0 } else { 0.0 }).collect();
-        assert_near(of(identity.clone(), identity, 64).unwrap(), [0.0, -4.0, 1.0, 0.0], 1e-6);
+        assert_near(
+            of(identity.clone(), identity, 64).unwrap(),
+            [0.0, -4.0, 1.0, 0.0, (1.0_f64 / 64.0 - 1.0 / 4096.0).sqrt()],
+            1e-6,
+        );
     }
 
     #[test]
@@ -104,13 +121,15 @@ mod tests {
         let mut random = Pcg64Mcg::seed_from_u64(0);
         let mut noise = || -> Vec<f32> { (0..256 * 128).map(|_| random.sample(StandardNormal)).collect() };
         // Views are as unlike as different images. The mean of exp(4 c) is about 1 + 8 / 128.
-        assert_near(of(noise(), noise(), 256).unwrap(), [2.0, 0.0625_f64.ln_1p() - 4.0, 0.0, 0.0], 0.03);
+        let expected = [2.0, 0.0625_f64.ln_1p() - 4.0, 0.0, 0.0, 1.0 / 128.0_f64.sqrt()];
+        assert_near(of(noise(), noise(), 256).unwrap(), expected, 0.03);
     }
 
     #[test]
     fn measures_of_a_diverged_network_are_nan_and_of_one_image_none() {
         let nan = of(vec![f32::NAN; 6], vec![1.0; 6], 2).unwrap();
         assert!(nan.uniformity.is_nan() && nan.cosine_same_image.is_nan() && nan.alignment.is_nan());
+        assert!(nan.spread.unwrap().is_nan());
         assert_eq!(of(vec![1.0; 6], vec![1.0; 6], 1), None);
     }
 }

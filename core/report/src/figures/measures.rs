@@ -28,35 +28,47 @@ struct Measure {
     value: fn(&Evaluated) -> Option<f64>,
     /// The number of its axis; measures of one number are drawn on the same scale.
     scale: usize,
+    /// Decimals of its values.
+    decimals: usize,
 }
 
 /// Alignment is left out: it is 2 - 2 times the cosine of views of one image.
-const MEASURES: [Measure; 4] = [
-    Measure { title: "Effective rank of the features", axis: "RankMe", value: |it| it.rankme, scale: 0 },
+const MEASURES: [Measure; 5] = [
+    Measure { title: "Effective rank of the features", axis: "RankMe", value: |it| it.rankme, scale: 0, decimals: 2 },
+    Measure {
+        title: "Spread of the embeddings",
+        axis: "Mean standard deviation",
+        value: |it| it.views?.spread,
+        scale: 3,
+        decimals: 4,
+    },
     Measure {
         title: "Uniformity of the embeddings",
         axis: "Uniformity",
         value: |it| Some(it.views?.uniformity),
         scale: 1,
+        decimals: 2,
     },
     Measure {
         title: "Cosine of two views of one image",
         axis: "Mean cosine",
         value: |it| Some(it.views?.cosine_same_image),
         scale: 2,
+        decimals: 2,
     },
     Measure {
         title: "Cosine of views of different images",
         axis: "Mean cosine",
         value: |it| Some(it.views?.cosine_different_images),
         scale: 2,
+        decimals: 2,
     },
 ];
 
 /// A value and the step of its evaluation.
 type Point = (u64, f64);
 
-/// Draws RankMe, uniformity and the mean cosines of each width at every evaluation.
+/// Draws RankMe, spread, uniformity and the mean cosines of each width at every evaluation.
 ///
 /// # Errors
 /// If nothing was measured at least twice.
@@ -92,9 +104,10 @@ pub fn measures_over_training(runs: &Runs) -> Result<Figure, Missing> {
         panels,
         legend: widths_legend(&runs.widths),
         caption: "Each point is one evaluation; step 0 is the untrained network. Training should raise the effective \
-                  rank, lower the uniformity towards -4 and the cosine of different images towards 0, and keep that of \
-                  one image close to 1. If the embeddings collapse, the rank falls towards 1, the uniformity rises to 0 \
-                  and both cosines rise to 1."
+                  rank, spread the embeddings (at most 1/√d in d dimensions), lower the uniformity towards -4 and the \
+                  cosine of different images towards 0, and keep that of one image close to 1. If the embeddings \
+                  collapse, the rank falls towards 1, the spread to 0, the uniformity rises to 0 and both cosines rise \
+                  to 1."
             .into(),
         notes: changes_note(runs).into_iter().collect(),
         omitted,
@@ -125,7 +138,7 @@ fn curves(
     id: &str,
 ) -> Drawing {
     mark_changes(&mut chart, &run.history, unit);
-    let mut description = String::new();
+    let (mut description, decimals) = (String::new(), measure.decimals);
     for (value, of_width) in run.history.widths().iter().zip(points) {
         let (index, name) = (runs.index(*value), width(*value));
         let class = format!("w{index} filled");
@@ -133,12 +146,12 @@ fn curves(
         chart.line(&of_width.iter().map(at).collect::<Vec<_>>(), &class);
         for point in of_width {
             let (step, value) = point;
-            let tooltip = format!("width {name}, step {}: {value:.2}", count(*step));
+            let tooltip = format!("width {name}, step {}: {value:.decimals$}", count(*step));
             chart.point(at(point), Shape::of(index), &class, &tooltip);
         }
         if let [first, .., last] = of_width.as_slice() {
             chart.end_label(at(last), &name, &class);
-            description += &format!("Width {name}: from {:.2} to {:.2}. ", first.1, last.1);
+            description += &format!("Width {name}: from {:.decimals$} to {:.decimals$}. ", first.1, last.1);
         }
     }
     chart.drawing(id, &format!("{}, over training", measure.title), description.trim_end())

@@ -24,8 +24,9 @@ const ACCURACIES: [Column; 5] = [
     ("Ridge probe (%)", |row| row.probe(2)),
 ];
 
-const MEASURES: [Column; 5] = [
+const MEASURES: [Column; 6] = [
     ("RankMe", |row| row.change(1, |it| it.rankme)),
+    ("Spread", |row| row.change(3, |it| it.views?.spread)),
     ("Alignment", |row| row.change(2, |it| Some(it.views?.alignment))),
     ("Uniformity", |row| row.change(2, |it| Some(it.views?.uniformity))),
     ("Cosine, same image", |row| row.change(2, |it| Some(it.views?.cosine_same_image))),
@@ -33,8 +34,9 @@ const MEASURES: [Column; 5] = [
 ];
 
 /// What the measures are.
-pub const MEASURES_NOTE: &str = "RankMe is the effective rank of the training images’ features. The other measures compare \
-    embeddings of augmented views: alignment is the mean squared distance between two views of an image, \
+pub const MEASURES_NOTE: &str = "RankMe is the effective rank of the training images’ features. The other measures \
+    are of embeddings of augmented views: spread is their mean standard deviation per dimension, from 0, where all are \
+    equal, to 1/√d in d dimensions; alignment is the mean squared distance between two views of an image, \
     uniformity falls from 0, where all embeddings are equal, to about -4, where they are spread evenly. Low alignment \
     and low uniformity together mean that the network recognises images by what augmentation keeps.";
 

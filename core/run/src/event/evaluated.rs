@@ -78,7 +78,7 @@ pub struct MeasuredOn {
 }
 
 /// Measures of the embeddings of two augmented views of each of some images. They need no labels.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ViewMeasures {
     /// Alignment (Wang & Isola 2020, alpha = 2): the mean squared distance between the two views of an image, 0 to 4.
     /// Lower is better.
@@ -90,6 +90,10 @@ pub struct ViewMeasures {
     pub cosine_same_image: f64,
     /// Mean cosine of views of different images.
     pub cosine_different_images: f64,
+    /// Spread (Chen & He 2021, figure 2): the mean, over the dimensions of the embeddings of unit length, of their standard
+    /// deviation. 0 if all are equal, about 1 / sqrt(d) if they are spread evenly. Missing in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<f64>,
 }
 
 /// Why accuracies cannot be measured.
@@ -184,8 +188,13 @@ mod tests {
     use super::*;
     use crate::event::Event;
 
-    const VIEWS: ViewMeasures =
-        ViewMeasures { alignment: 0.5, uniformity: -2.5, cosine_same_image: 0.75, cosine_different_images: 0.25 };
+    const VIEWS: ViewMeasures = ViewMeasures {
+        alignment: 0.5,
+        uniformity: -2.5,
+        cosine_same_image: 0.75,
+        cosine_different_images: 0.25,
+        spread: Some(0.125),
+    };
 
     #[test]
     fn evaluations_in_older_files_can_be_read() {
@@ -203,6 +212,10 @@ mod tests {
         for (evaluated, rest) in [
             (
                 Evaluated { views: Some(VIEWS), ..unlabelled.clone() },
+                r#","alignment":0.5,"uniformity":-2.5,"cosine_same_image":0.75,"cosine_different_images":0.25,"spread":0.125"#,
+            ),
+            (
+                Evaluated { views: Some(ViewMeasures { spread: None, ..VIEWS }), ..unlabelled.clone() },
                 r#","alignment":0.5,"uniformity":-2.5,"cosine_same_image":0.75,"cosine_different_images":0.25"#,
             ),
             (unlabelled, ""),
