@@ -40,7 +40,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut trainer = Trainer::new(&config, encoder, &Device::flex());
     let plan = config.schedule(config.batch)?.plan(0);
-    let losses = trainer.step(Batch::noise(&config, 0, &Device::flex()), plan).losses;
+    let losses = trainer.step(Batch::noise(&config, 0, &Device::flex()), plan).losses.weighted;
     println!("losses of the first step: {}", Tensor::<1>::cat(losses, 0));
     Ok(())
 }

@@ -9,6 +9,7 @@ use burn::tensor::{Device, Int, Tensor};
 use slimclr_core::{
     config::Config,
     loss::{
+        Loss,
         contrastive::{simclr_logits, simclr_targets},
         distill::Output,
         normalize,
@@ -47,9 +48,9 @@ impl PretextTask for TwoViews {
         Output { logits: simclr_logits(embeddings.clone()), embeddings }
     }
 
-    fn loss(&self, output: &Output) -> Tensor<1> {
+    fn loss(&self, output: &Output) -> Loss {
         let positives = output.logits.clone().gather(1, self.targets.clone().unsqueeze_dim(1));
-        output.logits.clone().powi_scalar(2).mean() - positives.mean().mul_scalar(2.0)
+        (output.logits.clone().powi_scalar(2).mean() - positives.mean().mul_scalar(2.0)).into()
     }
 }
 
@@ -61,7 +62,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     let plan = config.schedule(20 * config.batch)?.plan(0);
     let batch = Batch::noise(&config, 0, &Device::flex());
     for step in 0..4 {
-        let losses = trainer.step(batch.clone(), plan).losses;
+        let losses = trainer.step(batch.clone(), plan).losses.weighted;
         println!("step {step}: loss of all widths {}", Tensor::<1>::cat(losses, 0).sum().into_scalar::<f32>());
     }
     Ok(())

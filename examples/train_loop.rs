@@ -24,7 +24,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
         let views = sampler.views(&mut augmenter, &images, step)?;
         let batch = Batch::from_host(views, &device);
         let outcome = trainer.step(batch, schedule.plan(step));
-        let losses: Vec<f32> = Tensor::<1>::cat(outcome.losses, 0).into_data().iter().collect();
+        let losses: Vec<f32> = Tensor::<1>::cat(outcome.losses.weighted, 0).into_data().iter().collect();
         println!("step {step}: losses of the trained widths {losses:.2?}");
         assert!(losses.iter().all(|loss| loss.is_finite()), "training has diverged");
     }

@@ -270,7 +270,7 @@ fn every_surgery_trains() {
             let mut total = || {
                 // Otherwise the queue would fill with keys of the same images.
                 trainer.queue = queue.clone();
-                let losses = trainer.step(batch.clone(), PLAN).losses;
+                let losses = trainer.step(batch.clone(), PLAN).losses.weighted;
                 Tensor::<1>::cat(losses, 0).sum().into_data().iter::<f64>().sum()
             };
             (0..6).map(|_| total()).collect()

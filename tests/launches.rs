@@ -8,6 +8,7 @@ use std::{
 
 use burn::tensor::{Device, DeviceKind, Tensor};
 use cubecl_runtime::logging::{LaunchObservation, LaunchObserver};
+use futures::executor::block_on;
 use slimclr_core::{
     augment::{Normalisation, plan::Effects},
     config::Config,
@@ -15,6 +16,7 @@ use slimclr_core::{
     forward::{Forward, Mode},
     gradient::{GradientSum, WidthGradient},
     kernel::views::finish,
+    loss::StepLosses,
     method::{Batch, MocoV2Task, PretextTask, StepPlan, Trainer},
 };
 
@@ -81,7 +83,7 @@ fn step(widths: &[f64]) -> usize {
             let loss = task.loss(&output);
             trainer.options.weighted(loss, (&output, &teachers), task.targets(), 1.0)
         });
-        let (backward, slice_gradients) = launches(|| pass.gradients(value));
+        let (backward, slice_gradients) = launches(|| pass.gradients(value.value));
         gradients.push(WidthGradient::of(&layout, width, slice_gradients));
         teachers.push(output.detached());
         println!("{network:>6} network, {} logits, {loss} loss, {backward} backward", forward - network);
@@ -92,11 +94,16 @@ fn step(widths: &[f64]) -> usize {
     println!("{update:>6} optimiser");
     let (whole, losses) = launches(|| trainer.step(batch.clone(), plan).losses);
     println!("{whole:>6} whole step");
+    let (reading, read) = launches(|| block_on(StepLosses::read(&[&losses])).unwrap());
+    println!("{reading:>6} reading of the losses");
+    // A launch reads up to six tensors: each width's loss and cross-entropy, and a rank and a divergence for each view.
+    assert!(reading <= 1 + (4 * widths.len()).div_ceil(6), "{reading}");
+    assert!(read[0].1.iter().all(|monitor| monitor.cross_entropy.is_some_and(f32::is_finite)));
     trainer.options.recompute = true;
     let (recomputing, _) = launches(|| trainer.step(batch, plan).losses);
     println!("{recomputing:>6} whole step with recomputed activations");
     assert!(recomputing > whole);
-    assert!(Tensor::cat(losses, 0).into_data().iter::<f32>().all(f32::is_finite));
+    assert!(Tensor::cat(losses.weighted, 0).into_data().iter::<f32>().all(f32::is_finite));
     whole
 }
 

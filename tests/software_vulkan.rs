@@ -51,7 +51,7 @@ fn losses(config: &Config, device: &Device) -> Vec<f32> {
             key_momentum: 0.99,
             ..StepPlan::trial(0.0)
         };
-        let losses = trainer.step(Batch::noise(config, step, device), plan).losses;
+        let losses = trainer.step(Batch::noise(config, step, device), plan).losses.weighted;
         Tensor::cat(losses, 0).into_data().iter::<f32>().collect::<Vec<_>>()
     };
     (0..3).flat_map(step).collect()
@@ -313,14 +313,19 @@ fn losses_and_gradients_agree_with_the_cpu() {
             let x = x.autodiff().require_grad();
             let logits = moco_logits(normalize(x.clone()), normalize(keys), normalize(queue).transpose());
             let targets = Tensor::<1, Int>::from_data([0, 2, 1, 6], device);
-            let hard = cross_entropy(logits.clone(), targets.narrow(0, 0, rows), 0.1);
+            let targets = targets.narrow(0, 0, rows);
+            let hard = cross_entropy(logits.clone(), targets.clone(), 0.1).loss;
+            // The teacher's logits are the same on both devices, so their ranks are, too.
+            let ranks = cross_entropy(teacher.clone(), targets, 0.1).ranks;
             let soft = soft_cross_entropy([logits.clone(), teacher], [0.5, 2.0]);
-            let gradient = x.grad(&(hard.clone() + soft.clone().mul_scalar(3.0)).backward()).unwrap();
-            let [hard, soft] = [hard, soft].map(|loss| loss.without_autodiff().unsqueeze());
-            [logits.without_autodiff(), hard, soft, gradient]
+            let gradient = x.grad(&(hard.clone() + soft.loss.clone().mul_scalar(3.0)).backward()).unwrap();
+            let vectors =
+                [hard, soft.loss, ranks, soft.divergences].map(|vector| vector.without_autodiff().unsqueeze());
+            [logits.without_autodiff(), gradient].into_iter().chain(vectors).collect::<Vec<Tensor<2>>>()
         };
         let [gpu, cpu] = [Device::wgpu(DeviceKind::DefaultDevice), Device::flex()].map(|device| run(&device));
-        for (what, (found, expected)) in ["logits", "hard", "soft", "gradient"].iter().zip(gpu.into_iter().zip(cpu)) {
+        let names = ["logits", "gradient", "hard", "soft", "ranks", "divergences"];
+        for (what, (found, expected)) in names.iter().zip(gpu.into_iter().zip(cpu)) {
             assert_close(found, expected, &format!("{what} of {rows} x {dim} against {length}"));
         }
     }

@@ -10,6 +10,7 @@ use slimclr_core::{
     encoder::BackboneKind,
     forward::{Forward, Mode},
     loss::{
+        Loss, StepLosses,
         contrastive::{cross_entropy, moco_logits, mocov3_logits},
         distill::{Distillation, Output},
         normalize,
@@ -78,8 +79,8 @@ fn joint_gradients(trainer: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
         let targets = Tensor::zeros([keys.dims()[0]], &keys.device());
         let logits = moco_logits(embeddings.clone(), keys.clone(), queue.clone());
         let output = Output { embeddings, logits };
-        let loss = cross_entropy(output.logits.clone(), targets.clone(), config().temperature);
-        let loss = options.weighted(loss, (&output, &teachers), Some(&targets), *weight);
+        let loss = Loss::choosing(cross_entropy(output.logits.clone(), targets.clone(), config().temperature));
+        let loss = options.weighted(loss, (&output, &teachers), Some(&targets), *weight).value;
         total = Some(match total {
             Some(total) => total + loss,
             None => loss,
@@ -92,6 +93,35 @@ fn joint_gradients(trainer: &Trainer, batch: &Batch) -> Vec<Vec<f32>> {
         .filter(|(_, spec)| spec.is_trained())
         .map(|(id, _)| values(&whole.get(id).grad(&gradients).unwrap()))
         .collect()
+}
+
+#[test]
+fn a_step_reports_the_terms_of_its_losses_without_weights() {
+    for distill in [Distillation::None, Distillation::MseLogits, Distillation::Dkd, Distillation::Seed] {
+        let config = Config { distill, ..config() };
+        let mut trainer = new_trainer(&config);
+        let losses = trainer.step(batch(&config, 0), plan(true, 0.0)).losses;
+        let (weighted, monitors) = block_on(StepLosses::read(&[&losses])).unwrap().remove(0);
+        assert_eq!(monitors.len(), config.widths.len());
+        for (number, (weighted, monitor)) in weighted.iter().zip(&monitors).enumerate() {
+            let contrast = f64::from(monitor.cross_entropy.unwrap());
+            let sum = match monitor.divergence.map(f64::from) {
+                None => contrast,
+                Some(divergence) => (1.0 - config.distill_weight) * contrast + config.distill_weight * divergence,
+            };
+            assert_eq!(monitor.divergence.is_some(), number > 0 && distill != Distillation::None);
+            let rest = weighted / trainer.options.loss_weights[number] - sum;
+            if distill == Distillation::Seed && number > 0 {
+                // The teacher's entropy at its temperature, nearly that of 17 equal logits, times the squared temperature.
+                let entropy = config.distill_weight * config.student_temperature.powi(2) * 17.0_f64.ln();
+                assert!((0.95 * entropy..entropy).contains(&rest), "{rest}, not {entropy}");
+            } else {
+                assert!(rest.abs() < 1e-5 * sum, "{rest} of {sum}: {distill:?}");
+            }
+        }
+    }
+    let losses = new_trainer(&config()).step(batch(&config(), 0), plan(false, 0.0)).losses;
+    assert_eq!(block_on(StepLosses::read(&[&losses])).unwrap()[0].1.len(), 1, "slow start");
 }
 
 #[test]
@@ -135,7 +165,7 @@ fn every_kind_of_run() -> Vec<Config> {
 }
 
 fn total_loss(trainer: &mut Trainer, batch: &Batch, plan: StepPlan) -> f32 {
-    trainer.step(batch.clone(), plan).losses.iter().map(|loss| values(loss)[0]).sum()
+    trainer.step(batch.clone(), plan).losses.weighted.iter().map(|loss| values(loss)[0]).sum()
 }
 
 #[test]
@@ -237,7 +267,7 @@ fn recomputing_activations_changes_nothing() {
         let after = |recompute| {
             let mut trainer = new_trainer(&Config { recompute, ..config.clone() });
             let slim = config.widths.len() > 1;
-            let losses = trainer.step(batch.clone(), plan(slim, 0.1)).losses;
+            let losses = trainer.step(batch.clone(), plan(slim, 0.1)).losses.weighted;
             let parameters = trainer.encoder.layout().iter().map(|(id, _)| values(trainer.query.get(id)));
             (losses.iter().map(values).collect::<Vec<_>>(), parameters.collect::<Vec<_>>())
         };
@@ -259,7 +289,7 @@ fn moco_v3_contrasts_each_view_with_the_other_views_key() {
     let loss = |query: usize, key: usize| {
         let [query, key] = [&queries[query], &keys[key]].map(|outputs| normalize(outputs.clone()));
         let diagonal = Tensor::arange(0..config.batch as i64, &Device::flex());
-        2.0 * 0.7 * values(&cross_entropy(mocov3_logits(query, key), diagonal, 0.7))[0]
+        2.0 * 0.7 * values(&cross_entropy(mocov3_logits(query, key), diagonal, 0.7).loss)[0]
     };
     let crossed = loss(0, 1) + loss(1, 0);
     let found = total_loss(&mut trainer, &batch, plan(false, 0.0));
@@ -296,7 +326,10 @@ fn bf16_and_f16_train_like_f32() {
     let batch = batch(&config, 0);
     let losses = |precision| -> Vec<f32> {
         let mut trainer = new_trainer(&Config { precision, ..config.clone() });
-        (0..3).flat_map(|_| trainer.step(batch.clone(), plan(true, 0.05)).losses).map(|loss| values(&loss)[0]).collect()
+        (0..3)
+            .flat_map(|_| trainer.step(batch.clone(), plan(true, 0.05)).losses.weighted)
+            .map(|loss| values(&loss)[0])
+            .collect()
     };
     let full = losses(Precision::F32);
     for precision in [Precision::Bf16, Precision::F16] {
@@ -330,7 +363,7 @@ fn slow_start_trains_only_the_full_network() {
     let mut trainer = new_trainer(&config);
     let before = trainer.query.clone();
     let outcome = trainer.step(batch(&config, 0), plan(false, 0.1));
-    assert_eq!(outcome.losses.len(), 1);
+    assert_eq!(outcome.losses.weighted.len(), 1);
     for (id, spec) in trainer.encoder.layout().iter() {
         let changed = values(before.get(id)) != values(trainer.query.get(id));
         let is_in_full = spec.only_width.is_none_or(|width| width == 0);

@@ -7,9 +7,11 @@ use slimclr_core::{
     checkpoint::{self, Checkpoint, CheckpointError},
     config::{Config, Recipe},
     dataset::DatasetSummary,
+    event::LossMonitor,
     head::HeadKind,
+    loss::StepLosses,
     method::{
-        Batch, StepPlan, Teacher, Trainer, compress::CompressMemory, from_config, simdis::SimdisView,
+        Batch, MethodKind, StepPlan, Teacher, Trainer, compress::CompressMemory, from_config, simdis::SimdisView,
         teacher::TeacherError,
     },
     parameter::Parameters,
@@ -93,12 +95,38 @@ fn every_system_trains_all_parameters_of_both_widths() {
         let before = trainer.query.clone();
         for step in 0..3 {
             let outcome = trainer.step(batch(&config, step), plan(step));
-            let losses: Vec<f32> = outcome.losses.iter().flat_map(values).collect();
+            let losses: Vec<f32> = outcome.losses.weighted.iter().flat_map(values).collect();
             assert!(losses.len() == 2 && losses.iter().all(|loss| loss.is_finite()), "{losses:?}: {config:?}");
         }
         for (id, spec) in trainer.encoder.layout().iter() {
             let changed = values(before.get(id)) != values(trainer.query.get(id));
             assert!(changed, "{} has not changed: {config:?}", spec.name);
+        }
+    }
+}
+
+#[test]
+fn every_system_reports_what_its_loss_consists_of() {
+    for config in systems() {
+        let losses = trainer(&config).step(batch(&config, 0), plan(0)).losses;
+        let (_, monitors) = block_on(StepLosses::read(&[&losses])).unwrap().remove(0);
+        let [chooses, has_teacher, predicts] = match config.method {
+            MethodKind::Seed | MethodKind::Compress => [false, true, false],
+            MethodKind::Kd => [config.kd_weight < 1.0, true, false],
+            MethodKind::Disco => [!config.mse_only, true, false],
+            MethodKind::Mocov2 | MethodKind::Bingo => [true, false, false],
+            MethodKind::Simdis => [false, false, true],
+            MethodKind::Swav => [false; 3],
+            other => panic!("{other:?} has no teacher"),
+        };
+        assert_eq!(monitors.len(), 2);
+        for monitor in monitors {
+            let LossMonitor { cross_entropy, top1, top5, teacher_divergence, cosine, .. } = monitor;
+            let choice = [cross_entropy, top1, top5].into_iter().flatten().collect::<Vec<f32>>();
+            assert!(choice.len() == if chooses { 3 } else { 0 }, "{monitor:?}: {config:?}");
+            assert!(choice.is_empty() || (choice[0] > 0.0 && choice[1] <= choice[2]), "{monitor:?}: {config:?}");
+            let found = [teacher_divergence.map(|it| it > -1e-4), cosine.map(|it| it.abs() <= 1.0)];
+            assert_eq!(found, [has_teacher, predicts].map(|has| has.then_some(true)), "{monitor:?}: {config:?}");
         }
     }
 }

@@ -230,7 +230,7 @@ fn contrastive_loss(
         let (logits, task) = task(query.clone(), keys.clone());
         let output = Output { embeddings: query.clone(), logits };
         let weight = if slim { options.loss_weights[index] } else { 1.0 };
-        let loss = options.weighted(task.loss(&output), (&output, &teachers), task.targets(), weight);
+        let loss = options.weighted(task.loss(&output), (&output, &teachers), task.targets(), weight).value;
         let gradient = query.grad(&loss.backward()).unwrap();
         let value = values(&loss.without_autodiff())[0];
         total += value;
@@ -285,7 +285,7 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
             ..StepPlan::trial(0.0)
         };
         let outcome = trainer.step(batch, plan);
-        let mut losses: Vec<f64> = outcome.losses.iter().map(|loss| values(loss)[0]).collect();
+        let mut losses: Vec<f64> = outcome.losses.weighted.iter().map(|loss| values(loss)[0]).collect();
         losses.resize(record.losses.len(), 0.0);
         differences.number(&format!("loss at step {step}"), losses.iter().sum(), record.loss, allowed);
         for (found, expected) in losses.iter().zip(&record.losses) {

@@ -211,6 +211,7 @@ mod tests {
             steps: 100,
             steps_per_epoch: 10,
             slow_start_step,
+            queue_filled_step: None,
             profile: Vec::new(),
         }))
     }

@@ -153,18 +153,17 @@ struct Guess {
 impl Guess {
     /// Returns `None` for methods whose loss at chance level is not known.
     fn of(config: &Config) -> Option<Self> {
-        let images = config.batch / config.accumulate;
-        let (candidates, temperature, factor) = match config.method {
-            MethodKind::Mocov2 | MethodKind::Seed | MethodKind::Bingo => (1 + config.queue, config.temperature, 1.0),
+        let (candidates, factor) = match config.method {
+            MethodKind::Mocov2 | MethodKind::Simclr | MethodKind::Bingo => (config.candidates()?, 1.0),
             // Two symmetric losses, each times twice the temperature.
-            MethodKind::Mocov3 => (images, config.temperature, 4.0 * config.temperature),
-            MethodKind::Simclr => (2 * images - 1, config.temperature, 1.0),
+            MethodKind::Mocov3 => (config.candidates()?, 4.0 * config.temperature),
+            MethodKind::Seed => (1 + config.queue, 1.0),
             MethodKind::Supervised => return Some(Self::among(config.dim)),
             MethodKind::Swav => return Some(Self::among(config.prototypes)),
             MethodKind::Kd | MethodKind::Disco | MethodKind::Compress | MethodKind::Simdis => return None,
         };
         let others = (candidates - 1) as f64;
-        let best = (others * (-1.0 / temperature).exp()).ln_1p();
+        let best = (others * (-1.0 / config.temperature).exp()).ln_1p();
         Some(Self { guess: factor * (candidates as f64).ln(), best: factor * best, candidates })
     }
 
@@ -191,6 +190,7 @@ mod tests {
             steps: 20,
             steps_per_epoch: 10,
             slow_start_step: 10,
+            queue_filled_step: None,
             profile: Vec::new(),
         };
         assert_eq!(watch.see(&Event::Started(Box::new(started))), None);
@@ -201,15 +201,7 @@ mod tests {
     fn seen(config: &Config, losses: [f64; 20]) -> Vec<Collapse> {
         let mut watch = started(config);
         let step = |(step, loss)| {
-            Event::Step(Step {
-                step,
-                epoch: 0.0,
-                loss,
-                losses: vec![loss, 0.0],
-                learning_rate: 0.1,
-                images_per_second: 1.0,
-                waited: None,
-            })
+            Event::Step(Step { step, loss, losses: vec![loss, 0.0], images_per_second: 1.0, ..Step::default() })
         };
         (1..).zip(losses).filter_map(|numbered| watch.see(&step(numbered))).collect()
     }

@@ -106,12 +106,16 @@ pub struct Started {
     pub steps_per_epoch: u64,
     /// The first step that trains the sub-networks (slow start).
     pub slow_start_step: u64,
+    /// The step after which the queue has no random keys left, if the method has a queue ([`Config::queue_filled_step`]).
+    /// Missing in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_filled_step: Option<u64>,
     /// Costs of each width, head included.
     pub profile: Vec<Profile>,
 }
 
 /// A training step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// Steps taken, this one included.
     pub step: u64,
@@ -121,6 +125,9 @@ pub struct Step {
     pub loss: f64,
     /// Each width's weighted loss; 0 for sub-networks before the slow start ends.
     pub losses: Vec<f64>,
+    /// What each width's loss consists of. Empty in older files, and if the method reports nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub monitors: Vec<LossMonitor>,
     /// The learning rate.
     pub learning_rate: f64,
     /// Training images per second since the last report.
@@ -128,6 +135,44 @@ pub struct Step {
     /// Fraction of the time since the last report that was spent waiting for images. Missing in older files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited: Option<f64>,
+}
+
+/// What a width's loss consists of, without any weight; what its method does not have is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct LossMonitor {
+    /// Mean cross-entropy, in nats, of choosing the positive among the keys (InfoNCE, the contrastive loss), or, with
+    /// labels, the class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_entropy: Option<f32>,
+    /// Fraction of the views whose positive is more similar than all negatives, or whose class has the highest score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top1: Option<f32>,
+    /// Fraction of the views whose positive, or class, is among the first five.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top5: Option<f32>,
+    /// How far the distillation from the wider networks is above its minimum: of cross-entropies the divergence, which
+    /// is without the teacher's entropy. 0 if the width does what they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<f32>,
+    /// The same of the method's separate teacher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher_divergence: Option<f32>,
+    /// Mean cosine of predictions and what they predict (BYOL, SimDis).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cosine: Option<f32>,
+}
+
+impl LossMonitor {
+    /// Returns what a network reports that guesses among this many [candidates](Config::candidates).
+    pub fn of_guess(candidates: usize) -> Self {
+        let candidates = candidates as f32;
+        Self {
+            cross_entropy: Some(candidates.ln()),
+            top1: Some(1.0 / candidates),
+            top5: Some((5.0 / candidates).min(1.0)),
+            ..Self::default()
+        }
+    }
 }
 
 /// Progress of an evaluation during training.
@@ -166,6 +211,33 @@ pub struct Interference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn steps_say_what_their_losses_consist_of_unless_they_are_older() {
+        let line = |monitors: &str| {
+            format!(
+                r#"{{"event":"step","step":3,"epoch":0.5,"loss":24.5,"losses":[4.5,20.0]{monitors},"learning_rate":0.06,"images_per_second":80.0}}"#
+            )
+        };
+        let older = Step {
+            step: 3,
+            epoch: 0.5,
+            loss: 24.5,
+            losses: vec![4.5, 20.0],
+            learning_rate: 0.06,
+            images_per_second: 80.0,
+            ..Step::default()
+        };
+        let full =
+            LossMonitor { cross_entropy: Some(4.5), top1: Some(0.25), top5: Some(0.5), ..LossMonitor::default() };
+        let monitors = vec![full, LossMonitor { divergence: Some(0.1), ..LossMonitor::default() }];
+        let json = r#","monitors":[{"cross_entropy":4.5,"top1":0.25,"top5":0.5},{"divergence":0.1}]"#;
+        for (json, step) in [("", older.clone()), (json, Step { monitors, ..older })] {
+            let event = Event::Step(step);
+            assert_eq!(serde_json::to_string(&event).unwrap(), line(json));
+            assert_eq!(serde_json::from_str::<Event>(&line(json)).unwrap(), event);
+        }
+    }
 
     #[test]
     fn interference_in_older_files_can_be_read() {

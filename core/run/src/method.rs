@@ -33,3 +33,10 @@ pub enum MethodKind {
     /// SwAV: predicts the cluster of one crop from the others, without a teacher or negatives
     Swav,
 }
+
+impl MethodKind {
+    /// Returns whether a cross-entropy of the method is that of classes; the others' are those of positives.
+    pub fn has_classes(self) -> bool {
+        matches!(self, Self::Supervised | Self::Kd)
+    }
+}

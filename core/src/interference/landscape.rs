@@ -192,7 +192,7 @@ impl Surveyor {
         let losses = parameters.map(|mut parameters| {
             let losses = self.tasks.iter().map(|task| {
                 let mut forward = Forward::new(&mut parameters, width, Mode::Train { splits: options.bn_splits });
-                task.loss(&task.output(task.forward(&mut forward, encoder)))
+                task.loss(&task.output(task.forward(&mut forward, encoder))).value
             });
             Tensor::cat(losses.collect(), 0).sum().div_scalar(self.parts as f64)
         });
@@ -296,7 +296,7 @@ mod tests {
             assert_eq!(surveyor.images(), 8);
             let cancelled = block_on(surveyor.surface(0, RANDOM, async |_| ControlFlow::Break(()))).unwrap_err();
             assert!(matches!(cancelled, LandscapeError::Cancelled));
-            let trained = trainer.clone().step(batch, StepPlan::trial(0.0)).losses;
+            let trained = trainer.clone().step(batch, StepPlan::trial(0.0)).losses.weighted;
             for (width, loss) in trained.into_iter().enumerate() {
                 let expected = Some(f64::from(loss.into_scalar::<f32>()));
                 let surface = block_on(surveyor.surface(width, RANDOM, uncancelled)).unwrap();

@@ -3,6 +3,7 @@
 use burn::tensor::{Int, Tensor, activation::log_softmax};
 pub use slimclr_run::distill::{Distillation, Temperatures};
 
+use super::{Loss, Quantity};
 use crate::kernel::contrastive::soft_cross_entropy;
 
 /// A network's outputs for a batch: embeddings `[n, d]` and logits `[n, c]`, with one positive in each row.
@@ -21,8 +22,8 @@ impl Output {
     }
 }
 
-/// Computes the distillation loss between `student` and `teacher`, `[1]`; `None` for [`Distillation::None`]. `targets`,
-/// `[n]`, are the columns of the positives in the logits.
+/// Computes the distillation loss between `student` and `teacher`, and reports how far it is above its minimum; `None`
+/// for [`Distillation::None`]. `targets`, `[n]`, are the columns of the positives in the logits.
 ///
 /// # Panics
 /// If there are no positives, but `kind` is [`Distillation::Dkd`].
@@ -32,23 +33,26 @@ pub fn distillation_loss(
     teacher: &Output,
     targets: Option<&Tensor<1, Int>>,
     temperatures: Temperatures,
-) -> Option<Tensor<1>> {
+) -> Option<Loss> {
     let embeddings = [student.embeddings.clone(), teacher.embeddings.clone()];
     let logits = [student.logits.clone(), teacher.logits.clone()];
-    Some(match kind {
+    let with_minimum_zero = match kind {
         Distillation::None => return None,
-        Distillation::Seed => soft_targets(logits, temperatures),
-        Distillation::Inplace => soft_targets(embeddings, temperatures),
+        Distillation::Seed => return Some(soft_targets(logits, temperatures)),
+        Distillation::Inplace => return Some(soft_targets(embeddings, temperatures)),
         Distillation::MseEmbeddings => mean_squared_error(embeddings),
         Distillation::MseLogits => mean_squared_error(logits),
         Distillation::Dkd => decoupled(logits, targets.expect("the method has positives")),
         Distillation::Atkd => divergence(logits.map(standardised), Temperatures { teacher: 4.0, student: 4.0 }),
-    })
+    };
+    Some(Loss::from(with_minimum_zero.clone()).reporting(Quantity::Divergence, with_minimum_zero, 1.0))
 }
 
-fn soft_targets([student, teacher]: [Tensor<2>; 2], temperatures: Temperatures) -> Tensor<1> {
-    let [of_student, of_teacher] = [temperatures.student, temperatures.teacher];
-    soft_cross_entropy([student, teacher], [of_student, of_teacher]).mul_scalar(of_student.powi(2))
+fn soft_targets(logits: [Tensor<2>; 2], temperatures: Temperatures) -> Loss {
+    let factor = temperatures.student.powi(2);
+    let cross_entropy = soft_cross_entropy(logits, [temperatures.student, temperatures.teacher]);
+    let loss = Loss::from(cross_entropy.loss.mul_scalar(factor));
+    loss.reporting(Quantity::Divergence, cross_entropy.divergences, factor)
 }
 
 fn mean_squared_error([student, teacher]: [Tensor<2>; 2]) -> Tensor<1> {

@@ -2,9 +2,11 @@
 
 pub mod contrastive;
 pub mod distill;
+mod reading;
 
 pub use slimclr_run::reweight;
 
+pub use self::reading::{Loss, Quantity, Reading, StepLosses};
 pub use crate::kernel::contrastive::normalize;
 
 #[cfg(test)]

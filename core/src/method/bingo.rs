@@ -12,6 +12,7 @@ pub use self::{
 };
 use super::{Batch, Method, PretextTask, StepContext, Teacher};
 use crate::loss::{
+    Loss,
     contrastive::{cross_entropy, moco_logits},
     distill::Output,
     normalize,
@@ -54,7 +55,7 @@ impl BingoTask {
     /// Computes the mean cross-entropy of telling each query's key from the queue, `[1]`.
     fn contrast(&self, queries: Tensor<2>, keys: Tensor<2>) -> Tensor<1> {
         let targets = self.targets.clone().narrow(0, 0, keys.dims()[0]);
-        cross_entropy(moco_logits(queries, keys, self.negatives.clone()), targets, self.temperature)
+        cross_entropy(moco_logits(queries, keys, self.negatives.clone()), targets, self.temperature).loss
     }
 
     /// Computes the loss of the third views, `[1]`: each of the two keys counts by its image's share of the view.
@@ -84,20 +85,22 @@ impl PretextTask for BingoTask {
     }
 
     /// Computes a third of the sum of the three views' losses. The losses of the first two are means of `n` rows, so the
-    /// mean of their `2 n` rows counts twice.
-    fn loss(&self, output: &Output) -> Tensor<1> {
+    /// mean of their `2 n` rows counts twice. Reports how well these find their own image's key.
+    fn loss(&self, output: &Output) -> Loss {
         let [own, other] = self.key_weights;
         let with_own = cross_entropy(output.logits.clone(), self.targets.clone(), self.temperature);
-        let loss = self.mix_loss(output) + with_own.mul_scalar(2.0 * own);
-        let loss = if other == 0.0 {
-            loss
-        } else {
-            let unmixed = output.embeddings.clone().narrow(0, 0, 2 * self.images());
-            let [of_image, of_other] = self.keys.clone();
-            let with_other = self.contrast(unmixed, Tensor::cat(vec![of_other, of_image], 0));
-            loss + with_other.mul_scalar(2.0 * other)
-        };
-        loss.div_scalar(3.0)
+        Loss::choosing(with_own).map(|with_own| {
+            let loss = self.mix_loss(output) + with_own.mul_scalar(2.0 * own);
+            let loss = if other == 0.0 {
+                loss
+            } else {
+                let unmixed = output.embeddings.clone().narrow(0, 0, 2 * self.images());
+                let [of_image, of_other] = self.keys.clone();
+                let with_other = self.contrast(unmixed, Tensor::cat(vec![of_other, of_image], 0));
+                loss + with_other.mul_scalar(2.0 * other)
+            };
+            loss.div_scalar(3.0)
+        })
     }
 
     fn keys(&self) -> Option<Tensor<2>> {

@@ -13,7 +13,7 @@ use super::{Batch, Method, PretextTask, StateTensor, StepContext, Teacher};
 use crate::{
     forward::Mode,
     kernel::contrastive::soft_cross_entropy,
-    loss::{distill::Output, normalize},
+    loss::{Loss, Quantity, distill::Output, normalize},
 };
 
 /// A network's embeddings of earlier images, of which the oldest are replaced first.
@@ -89,7 +89,7 @@ impl CompressTask {
         let teacher_similarities = teacher.clone().matmul(teacher_memory.entries.clone().transpose());
         Self {
             views: [view],
-            teacher_entropy: soft_cross_entropy([(); 2].map(|()| teacher_similarities.clone()), [temperature; 2]),
+            teacher_entropy: soft_cross_entropy([(); 2].map(|()| teacher_similarities.clone()), [temperature; 2]).loss,
             teacher,
             teacher_similarities,
             anchors: student_memories.iter().map(|memory| memory.entries.clone()).collect(),
@@ -117,9 +117,11 @@ impl PretextTask for CompressTask {
     /// Computes the Kullback-Leibler divergence of the teacher's similarities, as probabilities, from the student's. As
     /// the difference of two cross-entropies, it takes two operations; memories have more entries than a batch has
     /// images by far.
-    fn loss(&self, output: &Output) -> Tensor<1> {
+    fn loss(&self, output: &Output) -> Loss {
         let similarities = [output.logits.clone(), self.teacher_similarities.clone()];
-        soft_cross_entropy(similarities, [self.temperature; 2]) - self.teacher_entropy.clone()
+        let cross_entropy = soft_cross_entropy(similarities, [self.temperature; 2]);
+        let loss = Loss::from(cross_entropy.loss - self.teacher_entropy.clone());
+        loss.reporting(Quantity::TeacherDivergence, cross_entropy.divergences, 1.0)
     }
 
     /// Returns the teacher's embeddings, and what enters each of the student's memories.
@@ -229,7 +231,7 @@ mod tests {
             0.04,
         );
         let student = features.autodiff().require_grad();
-        let loss = task.loss(&task.output(student.clone()));
+        let loss = task.loss(&task.output(student.clone())).value;
         let gradient = student.grad(&loss.backward()).unwrap();
         assert!(gradient.into_data().iter::<f32>().all(|value| value.abs() < 1e-5));
         assert!(loss.without_autodiff().into_scalar::<f32>().abs() < 1e-5);

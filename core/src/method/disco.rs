@@ -4,6 +4,7 @@ use burn::tensor::{Int, Tensor};
 
 use super::{Batch, Method, PretextTask, StepContext, Teacher};
 use crate::loss::{
+    Loss, Quantity,
     contrastive::{cross_entropy, moco_logits},
     distill::Output,
     normalize,
@@ -52,13 +53,17 @@ impl PretextTask for DiscoTask {
         Some(&self.targets)
     }
 
-    fn loss(&self, output: &Output) -> Tensor<1> {
+    /// Reports the squared distance of an embedding from the teacher's, as a mean over both views.
+    fn loss(&self, output: &Output) -> Loss {
         let errors = squared_error(output.embeddings.clone(), self.teacher.clone());
-        let errors = errors.div_scalar(self.mse_devices as f64);
-        if self.only_mse {
-            return errors;
-        }
-        errors + cross_entropy(output.logits.clone(), self.targets.clone(), self.temperature)
+        let weighted = errors.clone().div_scalar(self.mse_devices as f64);
+        let loss = if self.only_mse {
+            Loss::from(weighted)
+        } else {
+            let of_keys = cross_entropy(output.logits.clone(), self.targets.clone(), self.temperature);
+            Loss::choosing(of_keys).map(|of_keys| weighted + of_keys)
+        };
+        loss.reporting(Quantity::TeacherDivergence, errors, 1.0 / self.teacher.dims()[0] as f64)
     }
 
     fn keys(&self) -> Option<Tensor<2>> {
@@ -87,7 +92,7 @@ mod tests {
             only_mse: true,
         };
         let output = task.output(random(6));
-        let loss = |task: &DiscoTask| task.loss(&output).into_scalar::<f32>();
+        let loss = |task: &DiscoTask| task.loss(&output).value.into_scalar::<f32>();
         let errors = loss(&task);
         task.only_mse = false;
         let contrast = loss(&task) - errors;

@@ -5,6 +5,7 @@ use burn::tensor::{Int, Tensor};
 use super::{Batch, Method, PretextTask, StepContext, Teacher};
 use crate::forward::Mode;
 use crate::loss::{
+    Loss, Quantity,
     contrastive::cross_entropy,
     distill::{Output, Temperatures, divergence},
 };
@@ -44,18 +45,20 @@ impl PretextTask for KdTask {
         Output { embeddings: outputs.clone(), logits: outputs }
     }
 
-    fn loss(&self, output: &Output) -> Tensor<1> {
+    fn loss(&self, output: &Output) -> Loss {
         let classes = match self.reduction {
             Reduction::BatchMean => 1,
             Reduction::ElementMean => self.teacher.dims()[1],
         };
         let divergence = divergence([output.logits.clone(), self.teacher.clone()], self.temperatures);
-        let divergence = divergence.mul_scalar(self.alpha / classes as f64);
-        if self.alpha == 1.0 {
-            return divergence;
-        }
-        let of_labels = cross_entropy(output.logits.clone(), self.labels.clone(), 1.0);
-        divergence + of_labels.mul_scalar(1.0 - self.alpha)
+        let weighted = divergence.clone().mul_scalar(self.alpha / classes as f64);
+        let loss = if self.alpha == 1.0 {
+            Loss::from(weighted)
+        } else {
+            let of_labels = Loss::choosing(cross_entropy(output.logits.clone(), self.labels.clone(), 1.0));
+            of_labels.map(|of_labels| weighted + of_labels.mul_scalar(1.0 - self.alpha))
+        };
+        loss.reporting(Quantity::TeacherDivergence, divergence, 1.0)
     }
 }
 

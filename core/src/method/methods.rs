@@ -4,6 +4,7 @@ use burn::tensor::{Int, Tensor};
 
 use super::{Batch, Method, PretextTask, StepContext};
 use crate::loss::{
+    Loss,
     contrastive::{cross_entropy, moco_logits, mocov3_logits, simclr_logits, simclr_targets},
     distill::Output,
     normalize,
@@ -64,8 +65,8 @@ impl PretextTask for MocoV2Task {
         Some(&self.targets)
     }
 
-    fn loss(&self, output: &Output) -> Tensor<1> {
-        cross_entropy(output.logits.clone(), self.targets.clone(), self.temperature)
+    fn loss(&self, output: &Output) -> Loss {
+        Loss::choosing(cross_entropy(output.logits.clone(), self.targets.clone(), self.temperature))
     }
 
     fn keys(&self) -> Option<Tensor<2>> {
@@ -125,8 +126,9 @@ impl PretextTask for MocoV3Task {
     }
 
     /// Scales the cross-entropy by twice the temperature (Chen et al. 2021, algorithm 1).
-    fn loss(&self, output: &Output) -> Tensor<1> {
-        cross_entropy(output.logits.clone(), self.targets.clone(), 1.0).mul_scalar(2.0 * self.temperature)
+    fn loss(&self, output: &Output) -> Loss {
+        let loss = Loss::choosing(cross_entropy(output.logits.clone(), self.targets.clone(), 1.0));
+        loss.map(|value| value.mul_scalar(2.0 * self.temperature))
     }
 }
 
@@ -166,8 +168,8 @@ impl PretextTask for SimClrTask {
         Some(&self.targets)
     }
 
-    fn loss(&self, output: &Output) -> Tensor<1> {
-        cross_entropy(output.logits.clone(), self.targets.clone(), self.temperature)
+    fn loss(&self, output: &Output) -> Loss {
+        Loss::choosing(cross_entropy(output.logits.clone(), self.targets.clone(), self.temperature))
     }
 }
 
@@ -201,7 +203,7 @@ impl PretextTask for Classification {
         Some(&self.labels)
     }
 
-    fn loss(&self, output: &Output) -> Tensor<1> {
-        cross_entropy(output.logits.clone(), self.labels.clone(), 1.0)
+    fn loss(&self, output: &Output) -> Loss {
+        Loss::choosing(cross_entropy(output.logits.clone(), self.labels.clone(), 1.0))
     }
 }

@@ -45,7 +45,13 @@ pub use self::{
 };
 pub use slimclr_run::{method::MethodKind, schedule::StepPlan};
 
-use crate::{encoder::Encoder, forward::Forward, gradient::GradientSum, loss::distill::Output, parameter::Parameters};
+use crate::{
+    encoder::Encoder,
+    forward::Forward,
+    gradient::GradientSum,
+    loss::{Loss, distill::Output},
+    parameter::Parameters,
+};
 
 /// A training method, with what it keeps between steps, such as a teacher or a memory of features.
 pub trait Method: DynClone + Debug + Send + Sync {
@@ -104,8 +110,8 @@ pub trait PretextTask: Debug + Send + Sync {
         None
     }
 
-    /// Computes the loss, `[1]`, without distillation between the widths.
-    fn loss(&self, output: &Output) -> Tensor<1>;
+    /// Computes the loss without distillation between the widths, and what is reported of it.
+    fn loss(&self, output: &Output) -> Loss;
 
     /// Returns the keys, `[n, d]`, that enter the queue after the step, if the method has one.
     fn keys(&self) -> Option<Tensor<2>> {

@@ -5,8 +5,9 @@ use burn::tensor::{Int, Tensor, TensorData};
 use super::{Batch, Method, PretextTask, Queue, StateTensor, StepContext, Teacher};
 use crate::{
     forward::Mode,
-    kernel::contrastive::soft_cross_entropy,
+    kernel::contrastive::{SoftCrossEntropy, soft_cross_entropy},
     loss::{
+        Loss, Quantity,
         contrastive::moco_logits,
         distill::{Output, Temperatures},
         normalize,
@@ -36,8 +37,8 @@ impl TeacherSimilarities {
         moco_logits(embeddings, self.embeddings.clone(), self.queue.clone())
     }
 
-    /// Computes the mean cross-entropy of the student's similarities with the teacher's, `[1]`.
-    fn loss(&self, of_student: Tensor<2>, temperatures: Temperatures) -> Tensor<1> {
+    /// Computes the mean cross-entropy of the student's similarities with the teacher's.
+    fn loss(&self, of_student: Tensor<2>, temperatures: Temperatures) -> SoftCrossEntropy {
         soft_cross_entropy([of_student, self.logits.clone()], [temperatures.student, temperatures.teacher])
     }
 }
@@ -59,8 +60,8 @@ pub struct SeedTask {
 }
 
 impl SeedTask {
-    /// Computes the loss of the views and, with small patches, that of the patches, `[1]` each.
-    pub fn parts(&self, output: &Output) -> Vec<Tensor<1>> {
+    /// Computes the loss of the views and, with small patches, that of the patches.
+    pub fn parts(&self, output: &Output) -> Vec<SoftCrossEntropy> {
         let of_views = self.teacher.loss(output.logits.clone(), self.temperatures);
         let Some(teacher) = &self.teacher_of_patches else { return vec![of_views] };
         let [[images, _], [patches, _]] = [output.logits.dims(), teacher.embeddings.dims()];
@@ -96,8 +97,12 @@ impl PretextTask for SeedTask {
         Some(&self.targets)
     }
 
-    fn loss(&self, output: &Output) -> Tensor<1> {
-        self.parts(output).into_iter().reduce(|sum, part| sum + part).expect("the views have a loss")
+    /// Computes the sum of the parts, and reports the divergence of the views alone.
+    fn loss(&self, output: &Output) -> Loss {
+        let parts = self.parts(output);
+        let divergences = parts[0].divergences.clone();
+        let sum = parts.into_iter().map(|part| part.loss).reduce(|sum, part| sum + part);
+        Loss::from(sum.expect("the views have a loss")).reporting(Quantity::TeacherDivergence, divergences, 1.0)
     }
 
     fn keys(&self) -> Option<Tensor<2>> {

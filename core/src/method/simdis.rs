@@ -12,7 +12,7 @@ use crate::{
     encoder::Encoder,
     forward::Forward,
     gradient::{GradientSum, WidthGradient},
-    loss::{distill::Output, normalize},
+    loss::{Loss, Quantity, distill::Output, normalize},
     optim::Optimizer,
     parameter::Parameters,
 };
@@ -81,15 +81,17 @@ impl PretextTask for SimdisTask {
     }
 
     /// Computes the mean, over names, of the squared distances between prediction and projection, summed over both views
-    /// (Grill et al. 2020, equation 2). That of unit vectors is 2 minus twice their inner product.
-    fn loss(&self, output: &Output) -> Tensor<1> {
+    /// (Grill et al. 2020, equation 2). That of unit vectors is 2 minus twice their inner product, which is reported.
+    fn loss(&self, output: &Output) -> Loss {
         let [rows, _] = output.logits.dims();
         let images = rows / 2;
         let own = output.embeddings.clone().without_autodiff();
         let of_other_view = Tensor::cat(vec![own.clone().narrow(0, images, images), own.narrow(0, 0, images)], 0);
         let predicted = self.predicted.iter().map(|it| it.clone().unwrap_or_else(|| of_other_view.clone()));
         let products = (output.logits.clone() * Tensor::cat(predicted.collect(), 1)).sum();
-        products.mul_scalar(-2.0 / (images * self.predicted.len()) as f64).add_scalar(4.0)
+        let pairs = (images * self.predicted.len()) as f64;
+        let loss = Loss::from(products.clone().mul_scalar(-2.0 / pairs).add_scalar(4.0));
+        loss.reporting(Quantity::Cosine, products, 1.0 / (2.0 * pairs))
     }
 }
 
@@ -158,7 +160,7 @@ impl SimdisTeacher {
         );
         let mut forward = Forward::tracked(parameters, 0, step.mode()).in_precision(step.precision);
         let output = task.output(task.forward(&mut forward, encoder));
-        let gradients = forward.gradients(task.loss(&output));
+        let gradients = forward.gradients(task.loss(&output).value);
         let layout = encoder.layout();
         let sum = GradientSum::new(layout).plus(layout, &WidthGradient::of(layout, 0, gradients));
         if let Some(optimizer) = optimizer {

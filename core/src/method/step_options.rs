@@ -5,7 +5,10 @@ use burn::tensor::{Int, Tensor};
 use crate::{
     config::Config,
     interference::surgery::Surgery,
-    loss::distill::{Distillation, Output, Temperatures, distillation_loss},
+    loss::{
+        Loss,
+        distill::{Distillation, Output, Temperatures, distillation_loss},
+    },
     precision::Precision,
     width::Widths,
 };
@@ -58,25 +61,33 @@ impl StepOptions {
         }
     }
 
-    /// Computes the weighted loss of one width, `[1]`: the method's own `loss`, and distillation from the wider
-    /// networks' outputs, widest first. `targets`, `[n]`, are the columns of the positives in the logits, if there are any;
-    /// `weight` multiplies the sum.
+    /// Computes the weighted loss of one width: the method's own `loss`, and distillation from the wider networks'
+    /// outputs, widest first. `targets`, `[n]`, are the columns of the positives in the logits, if there are any; `weight`
+    /// multiplies the sum. What both report is without weights.
     pub fn weighted(
         &self,
-        loss: Tensor<1>,
+        loss: Loss,
         (student, teachers): (&Output, &[Output]),
         targets: Option<&Tensor<1, Int>>,
         weight: f64,
-    ) -> Tensor<1> {
+    ) -> Loss {
         let teachers = if self.full_distill { teachers } else { &teachers[..teachers.len().min(1)] };
+        let mut readings = loss.readings;
         let distilled: Vec<Tensor<1>> = teachers
             .iter()
             .filter_map(|teacher| distillation_loss(self.distill, student, teacher, targets, self.temperatures))
+            .map(|distilled| {
+                readings.extend(distilled.readings);
+                distilled.value
+            })
             .collect();
         let share = weight * self.distill_weight / distilled.len().max(1) as f64;
-        match distilled.into_iter().reduce(|sum, loss| sum + loss) {
-            None => loss.mul_scalar(weight),
-            Some(distilled) => loss.mul_scalar(weight * (1.0 - self.distill_weight)) + distilled.mul_scalar(share),
-        }
+        let value = match distilled.into_iter().reduce(|sum, loss| sum + loss) {
+            None => loss.value.mul_scalar(weight),
+            Some(distilled) => {
+                loss.value.mul_scalar(weight * (1.0 - self.distill_weight)) + distilled.mul_scalar(share)
+            }
+        };
+        Loss { value, readings }
     }
 }

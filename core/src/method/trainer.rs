@@ -10,7 +10,7 @@ use crate::{
     gradient::{GradientSum, WidthGradient},
     interference::surgery::{Surgery, combine},
     kernel::threads::with_awake_workers,
-    loss::distill::Output,
+    loss::{Loss, StepLosses, distill::Output},
     optim::{
         Optimizer,
         loss_scale::{LossScale, undo_where},
@@ -44,9 +44,9 @@ pub struct Trainer {
 
 /// The results of one step.
 pub struct StepOutcome {
-    /// The weighted loss of each width that was trained, widest first: `[1]` each.
-    pub losses: Vec<Tensor<1>>,
-    /// The gradient of each of these losses. Empty unless the plan asks for them.
+    /// The losses of the widths that were trained, and what is reported of them.
+    pub losses: StepLosses,
+    /// The gradient of each weighted loss. Empty unless the plan asks for them.
     pub widths: Vec<WidthGradient>,
     /// Their sum, after surgery and before clipping.
     pub gradients: GradientSum,
@@ -115,7 +115,7 @@ impl Trainer {
         let mut widths: Vec<_> =
             (0..if needs_per_width { trained } else { 0 }).map(|width| WidthGradient::new(&layout, width)).collect();
         let mut gradients = GradientSum::new(&layout);
-        let mut losses: Vec<Vec<Tensor<1>>> = vec![Vec::new(); trained];
+        let mut losses: Vec<Vec<Loss>> = vec![Vec::new(); trained];
         let (mut new_keys, mut memories) = (Vec::new(), Vec::new());
         for (number, part) in batch.parts(parts).enumerate() {
             for task in self.tasks(part, number, plan) {
@@ -154,8 +154,7 @@ impl Trainer {
         }
         self.method.remember(joined(memories));
         self.steps += 1;
-        let sum = |parts: Vec<Tensor<1>>| parts.into_iter().reduce(|sum, part| sum + part).expect("a batch has parts");
-        let losses = losses.into_iter().map(sum).collect();
+        let losses = StepLosses::sum(losses);
         StepOutcome { losses, widths, gradients }
     }
 
@@ -175,11 +174,11 @@ impl Trainer {
         let output = task.output(task.forward(&mut forward, encoder));
         let loss = options.weighted(task.loss(&output), (&output, teachers), task.targets(), weight);
         let scaled = match &self.loss_scale {
-            Some(scale) => loss.clone() * scale.scale(),
-            None => loss.clone(),
+            Some(scale) => loss.value.clone() * scale.scale(),
+            None => loss.value.clone(),
         };
         let gradient = WidthGradient::of(encoder.layout(), width, forward.gradients(scaled));
-        WidthStep { output: output.detached(), loss: loss.without_autodiff(), gradient }
+        WidthStep { output: output.detached(), loss: loss.map(Tensor::without_autodiff), gradient }
     }
 
     /// Unscales and clips the gradients, and updates the query encoder unless a gradient has overflowed.
@@ -224,6 +223,6 @@ fn joined(of_tasks: Vec<Vec<Tensor<2>>>) -> Vec<Tensor<2>> {
 /// The results of one width on one task.
 struct WidthStep {
     output: Output,
-    loss: Tensor<1>,
+    loss: Loss,
     gradient: WidthGradient,
 }

@@ -13,7 +13,7 @@ mod views;
 use std::{mem, ops::ControlFlow};
 
 use async_fn_stream::{TryStreamEmitter, try_fn_stream};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use futures::{channel::mpsc::UnboundedReceiver, stream::Stream};
 
 use self::inbox::Inbox;
@@ -27,8 +27,9 @@ use crate::{
     checkpoint::{self, Snapshot},
     command::Command,
     config::Config,
-    event::{Event, Interference, Started, Step},
+    event::{Event, Interference, LossMonitor, Started, Step},
     interference::{Observer, direction::LastGradients},
+    loss::StepLosses,
     method::{Batch, StepOptions, StepPlan, Trainer},
     profile::profile,
     schedule::RunSchedule,
@@ -220,6 +221,7 @@ impl<H: Host> Run<H> {
             steps: schedule.steps,
             steps_per_epoch: schedule.steps_per_epoch,
             slow_start_step: schedule.slow_start_step,
+            queue_filled_step: self.config.queue_filled_step(),
             profile: profile(&self.state.encoder, self.config.image_size),
         }
     }
@@ -282,9 +284,8 @@ impl<H: Host> Run<H> {
         if pending.is_empty() {
             return Ok(());
         }
-        let losses = pending.iter().flat_map(|step| step.losses.clone()).collect();
-        let losses: Vec<f64> = Tensor::<1>::cat(losses, 0).into_data_async().await?.iter().collect();
-        let mut losses = losses.into_iter();
+        let losses: Vec<&StepLosses> = pending.iter().map(|step| &step.losses).collect();
+        let losses = StepLosses::read(&losses).await?;
         let now = self.host.now();
         let images = (pending.len() * self.config.batch) as f64;
         // A browser's clock may be too coarse to separate two reads.
@@ -292,15 +293,20 @@ impl<H: Host> Run<H> {
         let (images_per_second, waited) = (images / seconds, log.waited / seconds);
         log.restart(now);
         let widths = &self.config.widths;
-        for Pending { step, rate, losses: trained } in pending {
-            let mut of_step: Vec<f64> = losses.by_ref().take(trained.len()).collect();
-            self.check_finite(step + 1, &of_step)?;
-            of_step.resize(widths.len(), 0.0);
+        for (Pending { step, rate, .. }, (mut losses, mut monitors)) in pending.into_iter().zip(losses) {
+            self.check_finite(step + 1, &losses)?;
+            losses.resize(widths.len(), 0.0);
+            if monitors.iter().any(|monitor| *monitor != LossMonitor::default()) {
+                monitors.resize(widths.len(), LossMonitor::default());
+            } else {
+                monitors.clear();
+            }
             let event = Step {
                 step: step + 1,
                 epoch: schedule.epoch(step),
-                loss: of_step.iter().sum(),
-                losses: of_step,
+                loss: losses.iter().sum(),
+                losses,
+                monitors,
                 learning_rate: rate,
                 images_per_second,
                 waited: Some(waited),
@@ -324,8 +330,9 @@ impl<H: Host> Run<H> {
         if let Some(batch) = self.latest_batch.clone() {
             let schedule = self.config.schedule(self.host.dataset().train.images)?;
             let losses = self.state.clone().step(batch, StepPlan::trial(schedule.epoch(self.state.steps))).losses;
-            let losses: Vec<f64> = Tensor::<1>::cat(losses, 0).into_data_async().await?.iter().collect();
-            self.check_finite(self.state.steps + 1, &losses)?;
+            for (losses, _) in StepLosses::read(&[&losses]).await? {
+                self.check_finite(self.state.steps + 1, &losses)?;
+            }
         }
         if let Some(scale) = &self.state.loss_scale
             && scale.is_exhausted().await?
@@ -405,7 +412,7 @@ struct Log {
 struct Pending {
     step: u64,
     rate: f64,
-    losses: Vec<Tensor<1>>,
+    losses: StepLosses,
 }
 
 impl Log {

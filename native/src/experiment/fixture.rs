@@ -19,14 +19,14 @@ pub fn started(widths: &[f64]) -> Event {
         steps: 2,
         steps_per_epoch: 1,
         slow_start_step: 0,
+        queue_filled_step: None,
         profile: Vec::new(),
     }))
 }
 
 /// A step of two seconds.
 pub fn step(step: u64) -> Event {
-    let (loss, losses) = (1.0, vec![1.0]);
-    Event::Step(Step { step, epoch: 0.0, loss, losses, learning_rate: 0.1, images_per_second: 32.0, waited: None })
+    Event::Step(Step { step, loss: 1.0, losses: vec![1.0], images_per_second: 32.0, ..Step::default() })
 }
 
 /// The last step's evaluation with the default probes. The linear probe has diverged if it has no accuracy.

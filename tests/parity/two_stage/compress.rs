@@ -47,7 +47,7 @@ pub fn compress_loss(case: &Value, dtype: DType) -> Differences {
         let task = CompressTask::new(view, teacher, &of_teacher, (anchors, entering), field(case, "temperature"));
         let student = features("s", step, student_dim).autodiff().require_grad();
         let output = task.output(student.clone());
-        let loss = task.loss(&output);
+        let loss = task.loss(&output).value;
         let gradient = student.grad(&loss.backward()).unwrap();
         let loss = values(&loss.without_autodiff())[0];
         differences.number(&format!("loss of step {step}"), loss, losses[step], allowed);

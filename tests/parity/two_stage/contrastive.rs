@@ -64,7 +64,7 @@ impl<'a> Steps<'a> {
         let outputs: Vec<Tensor<2>> =
             students.iter().map(|(name, rows)| self.raw(name, step, *rows).autodiff().require_grad()).collect();
         let output = task.output(Tensor::cat(outputs.clone(), 0));
-        let loss = task.loss(&output);
+        let loss = task.loss(&output).value;
         let gradients = loss.backward();
         for ((name, _), output) in students.iter().zip(outputs) {
             let gradient = values(&output.grad(&gradients).unwrap());
@@ -130,7 +130,7 @@ pub fn seed_distill_loss(case: &Value, dtype: DType) -> Differences {
         if let Some(queue) = &mut small_queue {
             queue.replace_oldest(task.patch_keys().unwrap());
             for (index, part) in task.parts(&output).into_iter().enumerate() {
-                steps.part("parts", step, Some(index), part);
+                steps.part("parts", step, Some(index), part.loss);
             }
         }
     }
@@ -158,7 +158,7 @@ pub fn disco_loss(case: &Value, dtype: DType) -> Differences {
         };
         let output = steps.compare(step, &task, &[("q", 1), ("qk", 1)]);
         queue.replace_oldest(task.keys().unwrap());
-        let contrast = cross_entropy(output.logits, task.targets.clone(), task.temperature);
+        let contrast = cross_entropy(output.logits, task.targets.clone(), task.temperature).loss;
         steps.part("parts", step, Some(0), contrast);
         for (index, (student, teacher)) in output.embeddings.chunk(2, 0).into_iter().zip(teacher).enumerate() {
             steps.part("parts", step, Some(index + 1), squared_error(student, teacher));

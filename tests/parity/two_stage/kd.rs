@@ -37,7 +37,7 @@ pub fn kd_loss(case: &Value, dtype: DType) -> Differences {
         },
     };
     let student: Tensor<2> = student.autodiff().require_grad();
-    let loss = task.loss(&task.output(student.clone()));
+    let loss = task.loss(&task.output(student.clone())).value;
     let gradient = values(&student.grad(&loss.backward()).unwrap());
     let mut differences = Differences::default();
     let allowed = tolerance(Quantity::TwoStage, "", dtype);

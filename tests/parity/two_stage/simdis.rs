@@ -30,7 +30,7 @@ impl Trained {
         let projections = Tensor::cat(self.projections.to_vec(), 0);
         let predictions = self.predictors.iter().map(|matrix| projections.clone().matmul(matrix.clone().transpose()));
         let outputs = std::iter::once(projections.clone()).chain(predictions).collect();
-        task.loss(&task.output(Tensor::cat(outputs, 1)))
+        task.loss(&task.output(Tensor::cat(outputs, 1))).value
     }
 }
 

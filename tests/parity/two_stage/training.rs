@@ -288,7 +288,7 @@ fn train(training: &mut Training, trainer: &mut Trainer, views: &[&str], plan: i
         let names = views.iter().map(|name| format!("{name}{step}"));
         let batch = training.batch(names, std::iter::repeat(32));
         let outcome = trainer.step(batch, plan(step));
-        training.loss(step, values(&outcome.losses[0])[0]);
+        training.loss(step, values(&outcome.losses.weighted[0])[0]);
     }
 }
 
@@ -347,7 +347,7 @@ fn bingo(mut training: Training) -> Differences {
         let names = ["xq", "xk", "xpq", "xpk"].map(|name| format!("{name}{step}"));
         let batch = training.batch(names.into_iter(), std::iter::repeat(32));
         let outcome = trainer.step(batch, StepPlan { epoch: field(&case["steps"][step], "epoch"), ..plan(case) });
-        training.loss(step, values(&outcome.losses[0])[0]);
+        training.loss(step, values(&outcome.losses.weighted[0])[0]);
     }
     training.matrix("queue_after", &trainer.queue.as_ref().unwrap().keys);
     training.parameters("teacher_running", &network, &method.lock().unwrap().method.teacher.parameters);
@@ -405,7 +405,7 @@ fn simdis(mut training: Training) -> Differences {
         let of_teacher = method.lock().unwrap().teacher.clone().filter(|teacher| teacher.optimizer.is_some());
         let of_teacher = of_teacher.map_or(0.0, |teacher| teacher_loss(teacher, &batch.views, key_momentum));
         let outcome = trainer.step(batch, plan);
-        training.loss(step, values(&outcome.losses[0])[0] + of_teacher);
+        training.loss(step, values(&outcome.losses.weighted[0])[0] + of_teacher);
     }
     if let (Some(network), Some(teacher)) = (&network, &method.lock().unwrap().teacher) {
         for name in ["teacher_after", "teacher_running"] {
@@ -427,7 +427,7 @@ fn teacher_loss(mut teacher: SimdisTeacher, views: &[Tensor<4>], momentum: f64) 
     let projections = BTreeMap::from([(SimdisNetwork::StudentEma, averages)]);
     let task = SimdisTask::new(views, slice::from_ref(&SimdisView::SemaDv), &projections);
     let outputs = task.forward(&mut Forward::new(&mut teacher.network.parameters, 0, mode), &encoder);
-    values(&task.loss(&task.output(outputs)))[0]
+    values(&task.loss(&task.output(outputs)).value)[0]
 }
 
 fn swav(mut training: Training) -> Differences {
@@ -454,7 +454,7 @@ fn swav(mut training: Training) -> Differences {
         let batch = training.batch(names, sizes.iter().copied());
         // An epoch is a step here, so that the prototypes are frozen for this number of steps.
         let outcome = trainer.step(batch, StepPlan { rate, ..StepPlan::trial(step as f64) });
-        training.loss(step, values(&outcome.losses[0])[0]);
+        training.loss(step, values(&outcome.losses.weighted[0])[0]);
     }
     if let Some(queue) = &method.lock().unwrap().queue {
         training.matrix("queue_after", &Tensor::<2>::cat(queue.rows.clone(), 0));

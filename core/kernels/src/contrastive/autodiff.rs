@@ -78,22 +78,22 @@ impl<B: ContrastiveBackward, C: CheckpointStrategy> ContrastiveBackend for Autod
         logits: FloatTensor<Self>,
         targets: IntTensor<Self>,
         temperature: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let node = logits.node();
-        let (loss, gradient) = B::cross_entropy(Self::inner(logits), targets, temperature);
+        let (loss, gradient, ranks) = B::cross_entropy(Self::inner(logits), targets, temperature);
         let loss = record::<B, C, _, _>(CrossEntropyStep, [node], gradient.clone(), loss);
-        (loss, Self::from_inner(gradient))
+        (loss, Self::from_inner(gradient), Self::from_inner(ranks))
     }
 
     fn soft_cross_entropy(
         student: FloatTensor<Self>,
         teacher: FloatTensor<Self>,
         temperatures: [f64; 2],
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let node = student.node();
         let [student, teacher] = [student, teacher].map(Self::inner);
-        let (loss, gradient) = B::soft_cross_entropy(student, teacher, temperatures);
+        let (loss, gradient, divergences) = B::soft_cross_entropy(student, teacher, temperatures);
         let loss = record::<B, C, _, _>(CrossEntropyStep, [node], gradient.clone(), loss);
-        (loss, Self::from_inner(gradient))
+        (loss, Self::from_inner(gradient), Self::from_inner(divergences))
     }
 }

@@ -42,15 +42,27 @@ struct Softmax {
 impl Softmax {
     #[inline(always)]
     fn of(row: &[f32], temperature: f64) -> Self {
+        Self::with_sum(
+            row,
+            temperature,
+            #[inline(always)]
+            |_| 0.0,
+        )
+        .0
+    }
+
+    /// Computes the softmax, and in the same sweep the sum of `term` over the row.
+    #[inline(always)]
+    fn with_sum(row: &[f32], temperature: f64, term: impl Fn(f32) -> f32) -> (Self, f64) {
         let scale = (1.0 / temperature) as f32;
         let highest =
             row.iter().fold(f32::NEG_INFINITY, |highest, logit| if *logit < highest { highest } else { *logit });
-        let [sum, _] = sums(
+        let [sum, sum_of_terms] = sums(
             [row],
             #[inline(always)]
-            |[logit]| [exp(scale * (logit - highest)), 0.0],
+            |[logit]| [exp(scale * (logit - highest)), term(logit)],
         );
-        Self { scale, highest, sum: sum as f32 }
+        (Self { scale, highest, sum: sum as f32 }, sum_of_terms)
     }
 
     #[inline(always)]
@@ -64,24 +76,34 @@ impl Softmax {
     }
 }
 
-/// Computes the loss and the gradient of the logits. See [`cross_entropy`](fn@crate::contrastive::cross_entropy).
-fn cross_entropy(logits: &FlexTensor, targets: &[usize], temperature: f64) -> (FlexTensor, FlexTensor) {
+/// Computes the loss, the gradient of the logits, and the ranks. See
+/// [`cross_entropy`](fn@crate::contrastive::cross_entropy).
+fn cross_entropy(logits: &FlexTensor, targets: &[usize], temperature: f64) -> (FlexTensor, FlexTensor, FlexTensor) {
     let logits = logits.to_contiguous();
     let [rows, columns] = logits.layout().shape().dims();
     let values = values(&logits);
     let row = |number: usize| &values[number * columns..][..columns];
     let softmaxes = map(rows, |number| {
+        let of_target = row(number)[targets[number]];
         vectorised(
             #[inline(always)]
-            || Softmax::of(row(number), temperature),
+            || {
+                Softmax::with_sum(
+                    row(number),
+                    temperature,
+                    #[inline(always)]
+                    |logit| if logit < of_target { 0.0 } else { 1.0 },
+                )
+            },
         )
     });
     let losses = softmaxes.iter().zip(targets).enumerate();
-    let losses = losses.map(|(number, (softmax, target))| -f64::from(softmax.log_probability(row(number)[*target])));
+    let losses =
+        losses.map(|(number, ((softmax, _), target))| -f64::from(softmax.log_probability(row(number)[*target])));
     let loss = losses.sum::<f64>() / rows as f64;
     let share = (1.0 / (rows as f64 * temperature)) as f32;
     let write = |number: usize, gradient: &mut [MaybeUninit<f32>]| {
-        let softmax = softmaxes[number];
+        let (softmax, _) = softmaxes[number];
         vectorised(
             #[inline(always)]
             || {
@@ -96,12 +118,13 @@ fn cross_entropy(logits: &FlexTensor, targets: &[usize], temperature: f64) -> (F
     // SAFETY: every column is written.
     let gradient =
         unsafe { par_collect_uninit(values.len(), columns, || (), |(), number, gradient| write(number, gradient)) };
-    (tensor(vec![loss as f32], [1]), tensor(gradient, [rows, columns]))
+    let ranks = softmaxes.iter().map(|(_, rank)| *rank as f32).collect();
+    (tensor(vec![loss as f32], [1]), tensor(gradient, [rows, columns]), tensor(ranks, [rows]))
 }
 
-/// Computes the loss and the gradient of the student's logits. See
+/// Computes the loss, the gradient of the student's logits, and the divergences. See
 /// [`soft_cross_entropy`](fn@crate::contrastive::soft_cross_entropy).
-fn soft_cross_entropy(logits: [&FlexTensor; 2], temperatures: [f64; 2]) -> (FlexTensor, FlexTensor) {
+fn soft_cross_entropy(logits: [&FlexTensor; 2], temperatures: [f64; 2]) -> (FlexTensor, FlexTensor, FlexTensor) {
     let [student, teacher] = logits.map(FlexTensor::to_contiguous);
     let [rows, columns] = student.layout().shape().dims();
     let (student, teacher) = (values(&student), values(&teacher));
@@ -113,18 +136,23 @@ fn soft_cross_entropy(logits: [&FlexTensor; 2], temperatures: [f64; 2]) -> (Flex
             || {
                 let own = Softmax::of(student, temperatures[0]);
                 let target = Softmax::of(teacher, temperatures[1]);
-                let [along, _] = sums(
+                let [along, difference] = sums(
                     [student, teacher],
                     #[inline(always)]
-                    |[student, teacher]| [target.probability(teacher) * (student - own.highest), 0.0],
+                    |[student, teacher]| {
+                        let (probability, below) = (target.probability(teacher), student - own.highest);
+                        let difference = target.scale * (teacher - target.highest) - own.scale * below;
+                        [probability * below, probability * difference]
+                    },
                 );
-                // The target's probabilities sum to 1, so the log of the sum is subtracted once.
-                let loss = f64::from(own.sum).ln() - f64::from(own.scale) * along;
-                (own, target, loss)
+                // The target's probabilities sum to 1, so the log of a sum is subtracted once.
+                let [log_sum, log_sum_of_target] = [own.sum, target.sum].map(|sum| f64::from(sum).ln());
+                let loss = log_sum - f64::from(own.scale) * along;
+                (own, target, [loss, difference + log_sum - log_sum_of_target])
             },
         )
     });
-    let loss = softmaxes.iter().map(|(.., loss)| loss).sum::<f64>() / rows as f64;
+    let loss = softmaxes.iter().map(|(.., [loss, _])| loss).sum::<f64>() / rows as f64;
     let share = (1.0 / (rows as f64 * temperatures[0])) as f32;
     let write = |number: usize, gradient: &mut [MaybeUninit<f32>]| {
         let ([student, teacher], (own, target, _)) = (rows_of(number), softmaxes[number]);
@@ -140,7 +168,8 @@ fn soft_cross_entropy(logits: [&FlexTensor; 2], temperatures: [f64; 2]) -> (Flex
     // SAFETY: every column is written.
     let gradient =
         unsafe { par_collect_uninit(student.len(), columns, || (), |(), number, gradient| write(number, gradient)) };
-    (tensor(vec![loss as f32], [1]), tensor(gradient, [rows, columns]))
+    let divergences = softmaxes.iter().map(|(.., [_, divergence])| *divergence as f32).collect();
+    (tensor(vec![loss as f32], [1]), tensor(gradient, [rows, columns]), tensor(divergences, [rows]))
 }
 
 impl ContrastiveBackend for Flex {
@@ -148,7 +177,7 @@ impl ContrastiveBackend for Flex {
         logits: FloatTensor<Self>,
         targets: IntTensor<Self>,
         temperature: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if !is_f32(&logits) {
             return plain::cross_entropy::<Self>(logits, targets, temperature);
         }
@@ -160,7 +189,7 @@ impl ContrastiveBackend for Flex {
         student: FloatTensor<Self>,
         teacher: FloatTensor<Self>,
         temperatures: [f64; 2],
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if !is_f32(&student) {
             return plain::soft_cross_entropy::<Self>(student, teacher, temperatures);
         }

@@ -108,9 +108,9 @@ fn query_gradient(
     }
 }
 
-/// Computes log-sum-exp of a row times `scale`.
+/// Computes log-sum-exp of a row times `scale`, and the number of its values that are not below `threshold`.
 #[cube]
-fn log_sum_exp(values: &[f32], start: usize, columns: usize, scale: f32) -> f32 {
+fn log_sum_exp(values: &[f32], start: usize, columns: usize, scale: f32, threshold: f32) -> (f32, f32) {
     let unit = UNIT_POS as usize;
     let mut highest = values[start] * scale;
     let mut column = unit;
@@ -137,21 +137,27 @@ fn log_sum_exp(values: &[f32], start: usize, columns: usize, scale: f32) -> f32 
     }
     let highest = shared[0];
     let mut sum = 0.0f32;
+    let mut above = 0.0f32;
     let mut column = unit;
     while column < columns {
-        sum += (values[start + column] * scale - highest).exp();
+        let value = values[start + column];
+        sum += (value * scale - highest).exp();
+        let counted = if value < threshold { 0.0f32 } else { 1.0f32 };
+        above += counted;
         column += comptime!(UNITS);
     }
-    let (sum, _) = workgroup_sum(sum, 0.0f32, 1usize);
-    highest + sum.ln()
+    let (sum, above) = workgroup_sum(sum, above, 1usize);
+    (highest + sum.ln(), above)
 }
 
-/// Computes a row of a cross-entropy with a target column: its share of the mean and the logits' gradient.
+/// Computes a row of a cross-entropy with a target column: its share of the mean, the target's rank, and the logits'
+/// gradient.
 #[cube(launch_unchecked)]
 fn hard_row(
     logits: &[f32],
     targets: &[i32],
     losses: &mut [f32],
+    ranks: &mut [f32],
     gradient: &mut [f32],
     columns: usize,
     scale: f32,
@@ -159,10 +165,12 @@ fn hard_row(
 ) {
     let row = CUBE_POS_X as usize;
     let start = row * columns;
-    let whole = log_sum_exp(logits, start, columns, scale);
     let right = usize::cast_from(targets[row]);
+    let of_target = logits[start + right];
+    let (whole, rank) = log_sum_exp(logits, start, columns, scale, of_target);
     if UNIT_POS == 0 {
-        losses[row] = (whole - logits[start + right] * scale) * share;
+        losses[row] = (whole - of_target * scale) * share;
+        ranks[row] = rank;
     }
     let mut column = UNIT_POS as usize;
     while column < columns {
@@ -173,13 +181,14 @@ fn hard_row(
     }
 }
 
-/// Computes a row of a cross-entropy with the teacher's softmax: its share of the mean and the gradient of the
-/// student's logits.
+/// Computes a row of a cross-entropy with the teacher's softmax: its share of the mean, its divergence, and the
+/// gradient of the student's logits.
 #[cube(launch_unchecked)]
 fn soft_row(
     student: &[f32],
     teacher: &[f32],
     losses: &mut [f32],
+    divergences: &mut [f32],
     gradient: &mut [f32],
     columns: usize,
     scale: f32,
@@ -188,20 +197,24 @@ fn soft_row(
 ) {
     let row = CUBE_POS_X as usize;
     let start = row * columns;
-    let whole = log_sum_exp(student, start, columns, scale);
-    let whole_of_teacher = log_sum_exp(teacher, start, columns, teacher_scale);
+    let (whole, _) = log_sum_exp(student, start, columns, scale, 0.0f32);
+    let (whole_of_teacher, _) = log_sum_exp(teacher, start, columns, teacher_scale, 0.0f32);
     let mut loss = 0.0f32;
+    let mut divergence = 0.0f32;
     let mut column = UNIT_POS as usize;
     while column < columns {
         let logarithm = student[start + column] * scale - whole;
-        let expected = (teacher[start + column] * teacher_scale - whole_of_teacher).exp();
+        let logarithm_of_teacher = teacher[start + column] * teacher_scale - whole_of_teacher;
+        let expected = logarithm_of_teacher.exp();
         loss -= expected * logarithm;
+        divergence += expected * (logarithm_of_teacher - logarithm);
         gradient[start + column] = (logarithm.exp() - expected) * scale * share;
         column += comptime!(UNITS);
     }
-    let (loss, _) = workgroup_sum(loss, 0.0f32, 1usize);
+    let (loss, divergence) = workgroup_sum(loss, divergence, 1usize);
     if UNIT_POS == 0 {
         losses[row] = loss * share;
+        divergences[row] = divergence;
     }
 }
 
@@ -271,12 +284,13 @@ impl ContrastiveBackend for CubeBackend {
         logits: FloatTensor<Self>,
         targets: IntTensor<Self>,
         temperature: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if !is_f32(&logits) || targets.dtype != DType::I32 {
             return plain::cross_entropy::<Self>(logits, targets, temperature);
         }
         let [rows, columns] = logits.shape().dims();
-        let [losses, gradient] = [Shape::new([rows]), logits.shape()].map(|shape| SharedBuffer::new(&logits, shape, 1));
+        let [losses, ranks, gradient] =
+            [Shape::new([rows]), Shape::new([rows]), logits.shape()].map(|shape| SharedBuffer::new(&logits, shape, 1));
         let client = logits.client.clone();
         // SAFETY: the sizes are those of the tensors.
         unsafe {
@@ -287,27 +301,28 @@ impl ContrastiveBackend for CubeBackend {
                 into_contiguous(logits).into_buffer_arg(),
                 into_contiguous(targets).into_buffer_arg(),
                 losses.buffer(),
+                ranks.buffer(),
                 gradient.buffer(),
                 columns,
                 (1.0 / temperature) as f32,
                 1.0 / rows as f32,
             );
         }
-        let ([losses], [gradient]) = (losses.into(), gradient.into());
-        (Self::float_sum(losses), gradient)
+        let ([losses], [ranks], [gradient]) = (losses.into(), ranks.into(), gradient.into());
+        (Self::float_sum(losses), gradient, ranks)
     }
 
     fn soft_cross_entropy(
         student: FloatTensor<Self>,
         teacher: FloatTensor<Self>,
         temperatures: [f64; 2],
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if !is_f32(&student) || !is_f32(&teacher) {
             return plain::soft_cross_entropy::<Self>(student, teacher, temperatures);
         }
         let [rows, columns] = student.shape().dims();
-        let [losses, gradient] =
-            [Shape::new([rows]), student.shape()].map(|shape| SharedBuffer::new(&student, shape, 1));
+        let [losses, divergences, gradient] = [Shape::new([rows]), Shape::new([rows]), student.shape()]
+            .map(|shape| SharedBuffer::new(&student, shape, 1));
         let client = student.client.clone();
         // SAFETY: the sizes are those of the tensors.
         unsafe {
@@ -318,6 +333,7 @@ impl ContrastiveBackend for CubeBackend {
                 into_contiguous(student).into_buffer_arg(),
                 into_contiguous(teacher).into_buffer_arg(),
                 losses.buffer(),
+                divergences.buffer(),
                 gradient.buffer(),
                 columns,
                 (1.0 / temperatures[0]) as f32,
@@ -325,8 +341,8 @@ impl ContrastiveBackend for CubeBackend {
                 1.0 / rows as f32,
             );
         }
-        let ([losses], [gradient]) = (losses.into(), gradient.into());
-        (Self::float_sum(losses), gradient)
+        let ([losses], [divergences], [gradient]) = (losses.into(), divergences.into(), gradient.into());
+        (Self::float_sum(losses), gradient, divergences)
     }
 }
 

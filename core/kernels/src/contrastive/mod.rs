@@ -33,19 +33,40 @@ pub fn moco_logits(queries: Tensor<2>, keys: Tensor<2>, queue: Tensor<2>) -> Ten
     Tensor::from_dispatch(Dispatch::moco_logits(queries, keys, queue))
 }
 
+/// A cross-entropy with target columns.
+#[derive(Debug, Clone)]
+pub struct CrossEntropy {
+    /// The mean over the rows, `[1]`.
+    pub loss: Tensor<1>,
+    /// The rank of each row's target, `[n]`, without a graph: the number of columns whose logit is not below the
+    /// target's, itself included. It is 1 if the target is first, and high if all logits are equal.
+    pub ranks: Tensor<1>,
+}
+
 /// Computes the mean cross-entropy of `logits`, `[n, c]`, divided by the temperature, with the target column of each
-/// row, `[n]`. Returns `[1]`.
-pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, temperature: f64) -> Tensor<1> {
-    let (loss, _) = Dispatch::cross_entropy(logits.into_dispatch(), targets.into_dispatch(), temperature);
-    Tensor::from_dispatch(loss)
+/// row, `[n]`.
+pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, temperature: f64) -> CrossEntropy {
+    let (loss, _, ranks) = Dispatch::cross_entropy(logits.into_dispatch(), targets.into_dispatch(), temperature);
+    CrossEntropy { loss: Tensor::from_dispatch(loss), ranks: Tensor::<1>::from_dispatch(ranks).without_autodiff() }
+}
+
+/// A cross-entropy with a teacher's softmax.
+#[derive(Debug, Clone)]
+pub struct SoftCrossEntropy {
+    /// The mean over the rows, `[1]`. Its minimum is the mean entropy of the teacher's softmax.
+    pub loss: Tensor<1>,
+    /// How far each row is above that minimum, `[n]`, without a graph: the Kullback-Leibler divergence of the teacher's
+    /// softmax from the student's.
+    pub divergences: Tensor<1>,
 }
 
 /// Computes the mean cross-entropy of the student's logits with the softmax of the teacher's, `[n, c]` each, each
-/// divided by its temperature. The teacher gets no gradient. Returns `[1]`.
-pub fn soft_cross_entropy(logits: [Tensor<2>; 2], temperatures: [f64; 2]) -> Tensor<1> {
+/// divided by its temperature. The teacher gets no gradient.
+pub fn soft_cross_entropy(logits: [Tensor<2>; 2], temperatures: [f64; 2]) -> SoftCrossEntropy {
     let [student, teacher] = logits.map(Tensor::into_dispatch);
-    let (loss, _) = Dispatch::soft_cross_entropy(student, teacher, temperatures);
-    Tensor::from_dispatch(loss)
+    let (loss, _, divergences) = Dispatch::soft_cross_entropy(student, teacher, temperatures);
+    let divergences = Tensor::<1>::from_dispatch(divergences).without_autodiff();
+    SoftCrossEntropy { loss: Tensor::from_dispatch(loss), divergences }
 }
 
 /// Contrastive logits and cross-entropies as operations of a back end; by default in its own operations.
@@ -62,21 +83,22 @@ pub trait ContrastiveBackend: Backend {
         plain::moco_logits::<Self>(queries, keys, queue)
     }
 
-    /// See [`cross_entropy`](fn@cross_entropy); also returns the gradient of the logits.
+    /// See [`cross_entropy`](fn@cross_entropy). Returns the loss, the gradient of the logits, and the ranks.
     fn cross_entropy(
         logits: FloatTensor<Self>,
         targets: IntTensor<Self>,
         temperature: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         plain::cross_entropy::<Self>(logits, targets, temperature)
     }
 
-    /// See [`soft_cross_entropy`](fn@soft_cross_entropy); also returns the gradient of the student's logits.
+    /// See [`soft_cross_entropy`](fn@soft_cross_entropy). Returns the loss, the gradient of the student's logits, and
+    /// the divergences.
     fn soft_cross_entropy(
         student: FloatTensor<Self>,
         teacher: FloatTensor<Self>,
         temperatures: [f64; 2],
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         plain::soft_cross_entropy::<Self>(student, teacher, temperatures)
     }
 }

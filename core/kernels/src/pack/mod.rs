@@ -38,6 +38,22 @@ pub fn add(packed: Tensor<1>, pieces: Vec<(Tensor<4>, Place)>) -> Tensor<1> {
     Tensor::from_dispatch(Dispatch::add_pieces(packed.into_dispatch(), Pieces(pieces)))
 }
 
+/// Joins tensors end to end; on GPUs in fewer launches than `Tensor::cat`.
+///
+/// # Panics
+/// If `tensors` is empty.
+pub fn concat(tensors: Vec<Tensor<1>>) -> Tensor<1> {
+    let mut length = 0;
+    let mut piece = |tensor: Tensor<1>| {
+        let shape = [1, tensor.dims()[0], 1, 1];
+        let place = Place { start: length, shape, slice: shape.map(|size| 0..size) };
+        length += shape[1];
+        (tensor.reshape(shape), place)
+    };
+    let pieces = tensors.into_iter().map(&mut piece).collect();
+    pack(pieces, length)
+}
+
 /// Returns the tensor of `shape` that starts at `start` of a packed one, without a copy.
 pub fn part(packed: &Tensor<1>, start: usize, shape: [usize; 4]) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::part(packed.clone().into_dispatch(), start, shape.into()))

@@ -394,6 +394,26 @@ impl Config {
         }
     }
 
+    /// Returns the step after which a run's queue has been filled for the first time, if it has one that keys enter
+    /// after each step. Until then, some of its keys are random, which are easy to tell from the positive.
+    pub fn queue_filled_step(&self) -> Option<u64> {
+        let length = self.queue_length();
+        (length > 0).then(|| length.div_ceil(self.batch.max(1)) as u64)
+    }
+
+    /// Returns the number of candidates that the method's cross-entropy chooses among, if it has one: the positive and the
+    /// negatives, or the classes. A guess has a cross-entropy of its logarithm, and is right once in this number.
+    pub fn candidates(&self) -> Option<usize> {
+        let images = self.batch / self.accumulate.max(1);
+        match self.method {
+            MethodKind::Mocov2 | MethodKind::Disco | MethodKind::Bingo => Some(self.queue.saturating_add(1)),
+            MethodKind::Mocov3 => Some(images),
+            MethodKind::Simclr => Some(images.saturating_mul(2).saturating_sub(1)),
+            MethodKind::Supervised | MethodKind::Kd => Some(self.dim),
+            MethodKind::Seed | MethodKind::Compress | MethodKind::Simdis | MethodKind::Swav => None,
+        }
+    }
+
     /// Returns the weight of each width's loss once all widths are trained, widest first.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::{
     forward::Forward,
     gradient::GradientSum,
     layout::ParameterId,
-    loss::{distill::Output, normalize},
+    loss::{Loss, distill::Output, normalize},
     parameter::Parameters,
 };
 
@@ -126,7 +126,7 @@ impl PretextTask for SwavTask {
 
     /// Computes the cross-entropy of each crop's prediction with the assignment by each other crop, as a mean over the
     /// pairs (Caron et al. 2020, equations 1 and 6). Each width makes its own assignments.
-    fn loss(&self, output: &Output) -> Tensor<1> {
+    fn loss(&self, output: &Output) -> Loss {
         let (crops, [rows, _]) = (self.crops.len(), output.logits.dims());
         let assignments = self.assignments(&output.logits);
         let by_other_crops = |crop| {
@@ -137,7 +137,7 @@ impl PretextTask for SwavTask {
         let assigned = Tensor::cat((0..crops).map(by_other_crops).collect(), 0);
         let predicted = log_softmax(output.logits.clone().div_scalar(self.temperature), 1);
         let pairs = self.assigning.len() * (crops - 1);
-        (assigned * predicted).sum().mul_scalar(-1.0 / (pairs * rows / crops) as f64)
+        (assigned * predicted).sum().mul_scalar(-1.0 / (pairs * rows / crops) as f64).into()
     }
 
     /// Returns the full network's embeddings of each assigning crop, if there is a queue.
