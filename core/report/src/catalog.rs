@@ -53,7 +53,7 @@ impl NamedFigure {
 /// Returns all named figures of `runs`.
 pub fn all(runs: &Runs) -> Vec<NamedFigure> {
     let training = [
-        NamedFigure { name: "losses", title: "Loss of each width", parts: vec![losses(runs)] },
+        NamedFigure { name: "losses", title: "Loss of each width", parts: losses(runs) },
         NamedFigure { name: "accuracy", title: "Accuracy over training", parts: vec![accuracy_over_training(runs)] },
         NamedFigure {
             name: "measures",

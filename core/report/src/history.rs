@@ -32,6 +32,8 @@ pub struct RunHistory<'a> {
     slow_starts: Vec<(u64, u64)>,
     /// How the events end.
     pub end: End,
+    /// The steps that had been taken when the events begin.
+    first_step: u64,
 }
 
 /// A change of options during a run.
@@ -83,6 +85,7 @@ impl<'a> RunHistory<'a> {
             changes: Vec::new(),
             slow_starts: vec![(0, started.slow_start_step)],
             end: End::Unfinished,
+            first_step: started.step,
         }
     }
 
@@ -97,6 +100,7 @@ impl<'a> RunHistory<'a> {
                 self.slow_starts.retain(|(from, _)| *from <= started.step);
                 if started.step == 0 {
                     self.slow_starts.clear();
+                    self.first_step = 0;
                 }
                 self.use_options(started.step, &started.config, started.slow_start_step);
                 self.resumed = if started.step == 0 { 0 } else { self.resumed + 1 };
@@ -171,6 +175,12 @@ impl<'a> RunHistory<'a> {
         let step = self.end_of_slow_start();
         let is_regular = self.slow_starts.iter().any(|(from, end)| step == *end && step > *from);
         (is_regular && step <= self.steps_taken && self.widths().len() > 1).then_some(step)
+    }
+
+    /// Returns the step after which the queue had been filled with keys for the first time, if the run took it.
+    pub fn queue_filled(&self) -> Option<u64> {
+        let step = self.started.queue_filled_step?;
+        (self.first_step < step && step <= self.steps_taken).then_some(step)
     }
 
     /// Returns the step after which sub-networks are trained for the first time, according to the options so far.

@@ -15,6 +15,7 @@ use slimclr_run::{
     interference::agreement::Agreement,
     interference::landscape::Waypoint,
     interference::magnitude::GradientNorms,
+    method::MethodKind,
 };
 
 /// A run of an earlier version: of interference, it has only gradient norms.
@@ -123,6 +124,33 @@ fn losses_before_the_slow_start_ends_are_not_drawn() {
     says(&page, "<desc id=\"loss-0-desc\">From 3.474 to");
     // 10 · 8 / ln 1010 at step 1010, not the zero of step 10.
     says(&page, "<desc id=\"loss-3-desc\">From 11.565 to");
+}
+
+#[test]
+fn what_losses_consist_of_is_drawn_beside_a_guess() {
+    let losses = section(&[interfering("run")], "losses");
+    for part in [
+        "Contrastive loss",
+        "Views whose positive is first",
+        "Divergence from wider networks",
+        ">a guess</text>",
+        "queue filled",
+        "guesses among the positive and 4,096 negatives is at the dashed lines, with a loss of ln 4,097 = 8.32",
+        "until the queue is filled, at step 32",
+        "Weighted loss (nats)",
+    ] {
+        says(&losses, part);
+    }
+    let mut supervised = interfering("run");
+    for event in &mut supervised.events {
+        if let Event::Started(started) = event {
+            started.config = Config { method: MethodKind::Supervised, dim: 10, ..started.config.clone() };
+        }
+    }
+    says(&section(&[supervised], "losses"), "Views whose class is first");
+    // Files of earlier versions, and methods that report nothing.
+    assert!(!section(&[earlier("old")], "losses").contains("a guess"));
+    says(&section(&[earlier("old"), interfering("new")], "losses"), ">a guess</text>");
 }
 
 #[test]
@@ -472,12 +500,14 @@ fn sections_of_several_runs_are_side_by_side() {
     let runs = [interfering("a"), interfering("b")];
     let losses = section(&runs, "losses");
     says(&losses, r#"<h3 class="group">Width 0.25</h3>"#);
-    assert_eq!(losses.matches("<svg class=\"chart").count(), 8);
+    says(&losses, r#"<h3 class="group">Contrastive loss</h3>"#);
+    // Four quantities and four weighted losses of each run.
+    assert_eq!(losses.matches("<svg class=\"chart").count(), 16);
     assert_eq!(section(&runs, "accuracy").matches("<svg class=\"chart").count(), 2);
     let mut short = interfering("b");
     short.events.retain(|event| event.step() <= 1500);
     // Both have the axis of the longer run.
-    assert_eq!(section(&[interfering("a"), short], "losses").matches(">2,000</text>").count(), 8);
+    assert_eq!(section(&[interfering("a"), short], "losses").matches(">2,000</text>").count(), 16);
 }
 
 #[test]

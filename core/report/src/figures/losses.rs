@@ -1,7 +1,8 @@
-//! Loss of each width over training.
+//! Loss of each width over training, and what it consists of.
 
 use slimclr_run::{distill::Distillation, event::Step};
 
+use super::loss_monitors::loss_monitors;
 use crate::{
     history::RunHistory,
     plot::{
@@ -11,17 +12,25 @@ use crate::{
         figure::{Figure, Missing, Panel},
         frame::PANEL,
         scale::Scale,
-        training_curve::{changes_note, mark_changes, phase_boundaries, smoothed_line, smoothing_note, training_axis},
+        training_curve::{
+            changes_note, mark_changes, mark_filled_queue, phase_boundaries, smoothed_line, smoothing_note,
+            training_axis,
+        },
     },
     runs::{Run, Runs},
     text::{count, plural, sentence, width},
 };
 
-/// Draws the loss of each width over training, on a separate y axis for each.
+/// Draws what the losses consist of, as far as it is recorded, and then the weighted losses.
+pub fn losses(runs: &Runs) -> Vec<Result<Figure, Missing>> {
+    loss_monitors(runs).map(Ok).into_iter().chain([weighted_losses(runs)]).collect()
+}
+
+/// Draws the weighted loss of each width over training, on a separate y axis for each.
 ///
 /// # Errors
 /// If no training step is recorded.
-pub fn losses(runs: &Runs) -> Result<Figure, Missing> {
+fn weighted_losses(runs: &Runs) -> Result<Figure, Missing> {
     const NO_STEPS: &str = "no training steps are recorded";
     let omitted = runs.omitted(|run| !run.history.steps.is_empty(), NO_STEPS);
     let drawn: Vec<&Run> = runs.all.iter().filter(|run| !run.history.steps.is_empty()).collect();
@@ -54,8 +63,9 @@ pub fn losses(runs: &Runs) -> Result<Figure, Missing> {
         panels,
         legend: Vec::new(),
         caption: format!(
-            "{each}, each with its own y axis: losses of sub-networks include distillation and can be ten times \
-             larger. Compare the shapes of the curves, not their heights.{}",
+            "{each}, each with its own y axis: the weighted sum that training minimises. Losses of sub-networks include \
+             distillation with its teacher’s entropy and can be ten times larger. Compare the shapes of the curves, not \
+             their heights.{}",
             smoothing_note(longest_window)
         ),
         notes,
@@ -95,6 +105,7 @@ fn loss_curve(runs: &Runs, history: &RunHistory, index: usize, id: &str) -> Loss
     let value = history.widths()[index];
     let mut chart = Chart::new(PANEL, x, Axis { title: axis_title(history, index).into(), scale: y });
     mark_changes(&mut chart, history, unit);
+    mark_filled_queue(&mut chart, history, unit);
     let class = format!("w{}", runs.index(value));
     let (_, window) = smoothed_line(&mut chart, &points, &phase_boundaries(history, unit), &class);
     let description = match points.as_slice() {

@@ -7,6 +7,7 @@ pub mod agreement;
 pub mod gradient_directions;
 pub mod gradient_magnitudes;
 pub mod loss_landscapes;
+mod loss_monitors;
 pub mod losses;
 pub mod measures;
 pub mod stage_norms;

@@ -104,9 +104,23 @@ impl Chart {
             self.marks += &self.marker(self.frame.x(fraction), "");
         }
         if let Some(fraction) = fraction(&self.y, 0.0) {
-            let ([left, right, ..], y) = (self.frame.edges(), self.frame.y(fraction));
-            self.marks += &format!(r#"<path class="marker" d="M{left:.1},{y:.1}H{right:.1}"/>"#);
+            self.marks += &self.level(self.frame.y(fraction));
         }
+    }
+
+    /// Draws a horizontal line with a label at its right end.
+    pub fn horizontal_line(&mut self, y: f64, label: &str) {
+        let Some(fraction) = fraction(&self.y, y) else { return };
+        let ([_, right, ..], y) = (self.frame.edges(), self.frame.y(fraction));
+        // Below the line if there is no room above it.
+        let (x, row, label) = (right - 3.0, if fraction > 0.9 { y + 12.0 } else { y - 4.0 }, escape(label));
+        self.marks += &self.level(y);
+        self.marks += &format!(r#"<text x="{x:.1}" y="{row:.1}" text-anchor="end">{label}</text>"#);
+    }
+
+    fn level(&self, y: f64) -> String {
+        let [left, right, ..] = self.frame.edges();
+        format!(r#"<path class="marker" d="M{left:.1},{y:.1}H{right:.1}"/>"#)
     }
 
     /// Writes a label above a point.

@@ -113,6 +113,13 @@ pub fn mark_changes(chart: &mut Chart, history: &RunHistory, unit: f64) {
     }
 }
 
+/// Marks the end of the queue's first filling, until which a contrastive loss rises.
+pub fn mark_filled_queue(chart: &mut Chart, history: &RunHistory, unit: f64) {
+    if let Some(step) = history.queue_filled() {
+        chart.change_line(step as f64 / unit, &["queue filled".into()]);
+    }
+}
+
 /// Returns the runs' changes of options as a note, or `None` if there are none.
 pub fn changes_note(runs: &Runs) -> Option<String> {
     let of_run = |(name, history): (String, &RunHistory)| {

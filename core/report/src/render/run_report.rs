@@ -45,7 +45,7 @@ fn body(runs: &Runs, history: &RunHistory, neighbours: &[Neighbours]) -> String 
     }
     sections.extend([
         measures(runs, history),
-        section("Loss of each width", losses(runs)),
+        html::section("Loss of each width", &losses(runs)),
         html::interference(runs),
         neighbours::section(history, neighbours),
         configuration(history.config),
