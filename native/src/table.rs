@@ -3,7 +3,7 @@
 use std::iter;
 
 use slimclr_core::{
-    event::{Evaluated, Event, NoAccuracy},
+    event::{Evaluated, Event, LossMonitor, NoAccuracy, Started},
     profile::Profile,
 };
 use slimclr_report::{fixed, learned_nothing};
@@ -34,6 +34,24 @@ const MEASURES: [Column; 5] = [
     ("\nuniformity", |row| row.change(2, |it| Some(it.views?.uniformity))),
     ("cosine,\nsame image", |row| row.change(2, |it| Some(it.views?.cosine_same_image))),
     ("cosine,\ndifferent images", |row| row.change(2, |it| Some(it.views?.cosine_different_images))),
+];
+
+/// Steps at a run's end whose losses are averaged.
+const LAST_STEPS: usize = 100;
+
+/// A quantity of a loss, if the method has it.
+type Quantity = fn(&LossMonitor) -> Option<f32>;
+
+/// A column of the table of losses: its head, what it shows, and how it is written.
+type LossColumn = (&'static str, Quantity, fn(f64) -> String);
+
+const LOSSES: [LossColumn; 6] = [
+    ("loss,\nnats", |it| it.cross_entropy, |value| fixed(value, 3)),
+    ("\nfirst", |it| it.top1, percentage),
+    ("among\nfirst five", |it| it.top5, percentage),
+    ("divergence from\nwider networks", |it| it.divergence, |value| fixed(value, 3)),
+    ("divergence from\nthe teacher", |it| it.teacher_divergence, |value| fixed(value, 3)),
+    ("\ncosine", |it| it.cosine, |value| fixed(value, 3)),
 ];
 
 /// What is known of one width.
@@ -88,9 +106,41 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Formats the table of a run; empty if it never started.
+/// Formats the tables of a run; empty if it never started.
 pub fn of_run(events: &[Event]) -> String {
-    Event::latest_start(events).map(|started| of_evaluations(&started.profile, events)).unwrap_or_default()
+    let Some(started) = Event::latest_start(events) else { return String::new() };
+    let evaluations = of_evaluations(&started.profile, events);
+    [Some(evaluations), of_losses(started, events)].into_iter().flatten().collect::<Vec<_>>().join("\n\n")
+}
+
+/// Formats what the losses of the last steps consist of, and what a guess would have; `None` if nothing was reported.
+fn of_losses(started: &Started, events: &[Event]) -> Option<String> {
+    let steps = events.iter().rev().filter_map(|event| match event {
+        Event::Step(step) => Some(step),
+        _ => None,
+    });
+    let steps: Vec<_> = steps.take(LAST_STEPS).collect();
+    let mean = |width: usize, value: Quantity| {
+        let values = steps.iter().filter_map(|step| Some(f64::from(value(step.monitors.get(width)?)?)));
+        let values: Vec<f64> = values.collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    let config = &started.config;
+    let has_value = |(_, value, _): &&LossColumn| (0..config.widths.len()).any(|width| mean(width, *value).is_some());
+    let columns: Vec<&LossColumn> = LOSSES.iter().filter(has_value).collect();
+    let heads: Vec<&str> = iter::once("\nwidth").chain(columns.iter().map(|(head, ..)| *head)).collect();
+    let row = |name: String, values: &dyn Fn(Quantity) -> Option<f64>| {
+        let cell = |(_, value, text): &&LossColumn| values(*value).map_or_else(|| "-".into(), text);
+        iter::once(name).chain(columns.iter().map(cell)).collect::<Vec<String>>()
+    };
+    let widths = config.widths.iter().enumerate();
+    let mut rows: Vec<_> = widths.map(|(at, width)| row(width.to_string(), &|value| mean(at, value))).collect();
+    let has_choice = columns.iter().any(|(_, value, _)| value(&LossMonitor::of_guess(2)).is_some());
+    if let Some(guess) = config.candidates().map(LossMonitor::of_guess).filter(|_| has_choice) {
+        rows.push(row("a guess".into(), &|value| value(&guess).map(f64::from)));
+    }
+    (heads.len() > 1)
+        .then(|| format!("{}\nmeans of the last {} steps, without weights", aligned(&heads, &rows), steps.len()))
 }
 
 /// Formats the costs of the widths and the results of their evaluations among `events`: accuracies, and measures that
@@ -154,13 +204,20 @@ fn knn(evaluated: &Evaluated) -> Option<String> {
     Some(format!("{knn:.1} ± {error:.decimals$}%"))
 }
 
+fn percentage(fraction: f64) -> String {
+    format!("{:.1}%", 100.0 * fraction)
+}
+
 fn two_percentages([top1, top5]: [f64; 2]) -> String {
     format!("{:.1} / {:.1}%", 100.0 * top1, 100.0 * top5)
 }
 
 #[cfg(test)]
 mod tests {
-    use slimclr_core::event::ViewMeasures;
+    use slimclr_core::{
+        config::Config,
+        event::{Step, ViewMeasures},
+    };
 
     use super::*;
 
@@ -226,6 +283,39 @@ mod tests {
         assert!(table.contains("No kNN and no probes: the images have no labels."), "{table}");
         assert!(table.contains("Width 1.0 learned nothing"), "{table}");
         assert!(!of_evaluations(&costs(), &[of(0, 0.5), of(9, 0.75)]).contains("learned nothing"));
+    }
+
+    #[test]
+    fn the_losses_of_the_last_steps_are_beside_those_of_a_guess() {
+        let config = Config { widths: vec![1.0, 0.25], queue: 4096, ..Config::cifar10() };
+        let started = Event::Started(Box::new(Started {
+            config,
+            device: "CPU".into(),
+            images: 5000,
+            normalisation: None,
+            step: 0,
+            steps: 101,
+            steps_per_epoch: 101,
+            slow_start_step: 1,
+            queue_filled_step: None,
+            profile: Vec::new(),
+        }));
+        let full = |top1| LossMonitor { cross_entropy: Some(5.5), top1: Some(top1), ..LossMonitor::default() };
+        let narrow = LossMonitor { divergence: Some(0.25), ..full(0.125) };
+        let step = |monitors| Event::Step(Step { monitors, ..Step::default() });
+        let mut events = vec![started, step(vec![full(1.0), LossMonitor::default()])];
+        assert!(of_run(&events[..1]).lines().all(|line| !line.contains("guess")));
+        events.extend((0..LAST_STEPS).map(|number| step(vec![full((number % 2) as f32), narrow])));
+        let table = of_run(&events);
+        assert_fits(&table);
+        let lines: Vec<&str> = table.lines().rev().take(6).collect();
+        assert_eq!(lines[0], "means of the last 100 steps, without weights");
+        for (line, expected) in
+            [(1, "a guess  8.318   0.0%               -"), (2, "0.25  5.500  12.5%           0.250")]
+        {
+            assert!(lines[line].trim_start().starts_with(expected), "{table}");
+        }
+        assert!(lines[3].trim_start().starts_with("1  5.500  50.0%               -"), "{table}");
     }
 
     #[test]

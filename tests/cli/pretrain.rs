@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use slimclr_core::checkpoint::Checkpoint;
 
 use crate::program::{
@@ -16,9 +16,18 @@ fn every_method_trains_and_is_evaluated() {
     for method in ["mocov3", "simclr", "supervised"] {
         let run = folder.path().join(method);
         let options = ["--method", method, "--hidden", "16", "--data", &images, "--epochs", "2", "--out", &text(&run)];
-        succeeds(&pretrain(&options));
-        let losses: Vec<f64> = events(&run).iter().filter_map(|event| event["loss"].as_f64()).collect();
-        assert_eq!(losses.len(), 6, "{method}");
+        let output = pretrain(&options);
+        succeeds(&output);
+        let steps: Vec<Value> = events(&run).into_iter().filter(|event| event["event"] == "step").collect();
+        assert_eq!(steps.len(), 6, "{method}");
+        // Slow start trains only the full network in the first half.
+        assert_eq!(steps[0]["monitors"][1], json!({}), "{method}");
+        for monitor in steps[5]["monitors"].as_array().unwrap() {
+            let [loss, top1, top5] = ["cross_entropy", "top1", "top5"].map(|name| monitor[name].as_f64().unwrap());
+            assert!(loss > 0.0 && (0.0..=top5).contains(&top1) && top5 <= 1.0, "{monitor}");
+        }
+        assert!(stderr(&output).contains("a guess among"), "{}", stderr(&output));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("a guess"), "{method}");
         succeeds(&slimclr(&["evaluate", &text(&run), "--probe-epochs", "2"]));
     }
     // A supervised network learns to classify these images.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use slimclr_core::{
     collapse::CollapseWatch,
-    event::{Evaluated, Evaluating, Event, Started, Step},
+    config::Config,
+    event::{Evaluated, Evaluating, Event, LossMonitor, Started, Step},
 };
 
 use super::progress::{Progress, note, parts, time_left, warn};
@@ -27,6 +28,8 @@ pub struct RunProgress {
     batch: usize,
     /// Latest losses, as text.
     losses: String,
+    /// What a guess has, as text; empty if that means nothing.
+    guess: String,
     /// Steps seen since the run started or resumed. The first one is left out of the averages: it is slow.
     steps: u64,
     seconds_per_step: Average,
@@ -46,6 +49,7 @@ impl RunProgress {
             widths: Vec::new(),
             batch: 0,
             losses: String::new(),
+            guess: String::new(),
             steps: 0,
             seconds_per_step: Average::default(),
             waited: Average::default(),
@@ -75,6 +79,7 @@ impl RunProgress {
     fn start(&mut self, started: &Started) {
         let Started { config, device, images, step, steps, .. } = started;
         (self.widths, self.batch) = (config.widths.clone(), config.batch);
+        self.guess = guess(config);
         let widths: Vec<String> = config.widths.iter().map(f64::to_string).collect();
         note(&format!("{images} images, {steps} steps, widths {}, on {device}", widths.join(", ")));
         let progress = Progress::show(Some(*steps), "{bar:24} {pos}/{len} steps{prefix}  {msg}", "first step", line);
@@ -85,12 +90,13 @@ impl RunProgress {
     fn step(&mut self, step: &Step) {
         let Some(progress) = &self.progress else { return };
         let bar = progress.bar();
-        let losses = step.losses.iter().zip(&self.widths).filter(|(loss, _)| **loss != 0.0);
-        let losses: Vec<String> = losses.map(|(loss, width)| format!("{width}: {loss:.3}")).collect();
-        self.losses = format!("loss {}  {:.0} images/s", losses.join(", "), step.images_per_second);
+        self.losses = format!("{}  {:.0} images/s", losses(step, &self.widths), step.images_per_second);
         self.steps += 1;
         if self.steps == 1 {
             note(&format!("step {}  {}", step.step, self.losses));
+            if step.monitors.iter().any(|monitor| monitor.cross_entropy.is_some()) {
+                note(&self.guess);
+            }
         } else {
             self.seconds_per_step.add(self.batch as f64 / step.images_per_second);
             self.waited.add(step.waited.unwrap_or(0.0));
@@ -146,6 +152,41 @@ impl RunProgress {
             note(&format!("{}{happened}", line(progress.bar())));
         }
     }
+}
+
+/// Formats each width's loss in a unit that is the same for all: what it has without weights, as far as the method
+/// reports it.
+fn losses(step: &Step, widths: &[f64]) -> String {
+    type Quantity = fn(&LossMonitor) -> Option<f32>;
+    const KINDS: [(&str, Quantity); 3] =
+        [("loss", |it| it.cross_entropy), ("divergence", |it| it.teacher_divergence), ("cosine", |it| it.cosine)];
+    let reported = KINDS.iter().find(|(_, value)| step.monitors.iter().any(|monitor| value(monitor).is_some()));
+    let of_widths: Vec<String> = match reported {
+        Some((_, value)) => {
+            let of_width = |(monitor, width): (&LossMonitor, &f64)| {
+                let first = monitor.top1.map(|first| format!(" {:.0}%", 100.0 * first)).unwrap_or_default();
+                Some(format!("{width}: {:.3}{first}", value(monitor)?))
+            };
+            step.monitors.iter().zip(widths).filter_map(of_width).collect()
+        }
+        None => {
+            let trained = step.losses.iter().zip(widths).filter(|(loss, _)| **loss != 0.0);
+            trained.map(|(loss, width)| format!("{width}: {loss:.3}")).collect()
+        }
+    };
+    format!("{} {}", reported.map_or("loss", |(name, _)| name), of_widths.join(", "))
+}
+
+/// Says what the numbers of [`losses`] are, and what a network has that guesses.
+fn guess(config: &Config) -> String {
+    let Some(candidates) = config.candidates() else { return String::new() };
+    let (loss, what) =
+        if config.method.has_classes() { ("cross-entropy", "class") } else { ("contrastive loss", "positive") };
+    let guess = (candidates as f64).ln();
+    let first = 100.0 / candidates as f64;
+    format!(
+        "  {loss} in nats, and how often the {what} is first; a guess among {candidates} has {guess:.3} and {first:.2}%"
+    )
 }
 
 /// Formats a line about a run's state.
