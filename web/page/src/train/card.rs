@@ -24,6 +24,7 @@ fn status_table(status: Status) -> impl IntoView {
     let Status { step, steps, epoch, steps_per_epoch, device, is_slow_start, no_accuracy, widths, .. } = status;
     let speed = status.images_per_second.map(|speed| format!("{} images/s", three_digits(speed)));
     let rate = status.learning_rate.map(|rate| format!("learning rate {}", three_digits(rate)));
+    let has_first = widths.iter().any(|width| width.first.is_some());
     let epochs = steps as f64 / steps_per_epoch.max(1) as f64;
     let progress = format!("step {step} of {steps}, epoch {epoch:.1} of {epochs:.1}");
     let facts: Vec<String> = [Some(progress), speed, rate, Some(device)].into_iter().flatten().collect();
@@ -33,10 +34,17 @@ fn status_table(status: Status) -> impl IntoView {
         {is_slow_start.then(|| view! { <p class="note">"Slow start: only the full network is training for now."</p> })}
         {no_accuracy.map(|reason| view! { <p class="note">{format!("No kNN accuracy: {reason}.")}</p> })}
         <table class="numbers">
-            <thead><tr><th scope="col">"Width"</th><th scope="col">"Loss"</th>{heads(no_accuracy)}</tr></thead>
-            <tbody>{widths.into_iter().enumerate().map(|(index, width)| row(index, width, no_accuracy)).collect_view()}</tbody>
+            <thead><tr><th scope="col">"Width"</th><th scope="col">"Loss"</th>{has_first.then(first_head)}{heads(no_accuracy)}</tr></thead>
+            <tbody>
+                {widths.into_iter().enumerate().map(|(index, width)| row(index, width, has_first, no_accuracy)).collect_view()}
+            </tbody>
         </table>
     }
+}
+
+/// The head of the column with the contrastive accuracy.
+fn first_head() -> impl IntoView {
+    view! { <th scope="col"><abbr title="Views whose positive, or class, is first">"first"</abbr></th> }
 }
 
 /// The heads of the columns with accuracies or, without them, with measures that need no labels.
@@ -54,7 +62,7 @@ fn heads(no_accuracy: Option<NoAccuracy>) -> impl IntoView {
     columns.map(|(name, title)| view! { <th scope="col"><abbr title=title>{name}</abbr></th> })
 }
 
-fn row(index: usize, status: WidthStatus, no_accuracy: Option<NoAccuracy>) -> impl IntoView {
+fn row(index: usize, status: WidthStatus, has_first: bool, no_accuracy: Option<NoAccuracy>) -> impl IntoView {
     let dash = || "–".to_owned();
     let percent = |share: Option<f64>| share.map_or_else(dash, |share| format!("{:.1} %", 100.0 * share));
     let results = match no_accuracy {
@@ -71,6 +79,7 @@ fn row(index: usize, status: WidthStatus, no_accuracy: Option<NoAccuracy>) -> im
         <tr>
             <th scope="row"><span class=format!("swatch w{index}") aria-hidden="true"></span>{status.width}</th>
             <td>{status.loss.map_or_else(dash, |loss| format!("{loss:.3}"))}</td>
+            {has_first.then(|| view! { <td>{percent(status.first.map(f64::from))}</td> })}
             <td>{result}</td>
             <td class:faint=no_accuracy.is_none()>{other}</td>
         </tr>

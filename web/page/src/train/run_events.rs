@@ -95,8 +95,10 @@ pub struct Status {
 pub struct WidthStatus {
     /// The width.
     pub width: f64,
-    /// The latest loss; `None` before the width trains.
+    /// The latest loss without its weight or, if the method does not report it, with it; `None` before the width trains.
     pub loss: Option<f64>,
+    /// The fraction of the latest views whose positive, or class, was first.
+    pub first: Option<f32>,
     /// The latest kNN accuracy, from 0 to 1.
     pub knn: Option<f64>,
     /// The kNN accuracy before training.
@@ -122,7 +124,9 @@ impl Status {
             _ => None,
         });
         let step = events.last().map_or(*step, Event::step);
-        let loss = |at: usize| latest.and_then(|step: &Step| step.losses.get(at)).copied().filter(|loss| *loss != 0.0);
+        let weighted =
+            |at: usize| latest.and_then(|step: &Step| step.losses.get(at)).copied().filter(|loss| *loss != 0.0);
+        let monitor = |at: usize| latest.and_then(|step| step.monitors.get(at)).copied().unwrap_or_default();
         let of_width = |width: f64| {
             let mut of_width = events.iter().filter_map(move |event| match event {
                 Event::Evaluated(evaluated) if evaluated.width == width => Some(evaluated),
@@ -135,7 +139,8 @@ impl Status {
             let (first, last): (Option<&Evaluated>, _) = of_width(*width);
             WidthStatus {
                 width: *width,
-                loss: loss(at),
+                loss: monitor(at).cross_entropy.map(f64::from).or_else(|| weighted(at)),
+                first: monitor(at).top1,
                 knn: last.and_then(|last: &Evaluated| last.knn),
                 knn_untrained: first.filter(|first| first.step == 0).and_then(|first| first.knn),
                 rankme: last.and_then(|last| last.rankme),
