@@ -54,10 +54,9 @@ mod tests {
     use slimclr_core::{
         eval::{
             knn::{self, knn},
-            probe::{ProbeConfig, probe},
+            probe::{self, ProbeConfig, ProbeNormalisation, probe},
             ridge::{self, ridge},
         },
-        schedule::Decay,
         width::Widths,
     };
 
@@ -81,9 +80,11 @@ mod tests {
         block_on(ridge(&counted_bank[0], &test[0], ridge::LAMBDA)).unwrap();
         is_complete(progress);
 
-        let config = ProbeConfig { epochs: 3, batch: 30, rate: 1.0, decay: Decay::Cosine };
-        let (counted_bank, progress) = counted(&bank, 3, "probes");
-        block_on(probe(&counted_bank, &test, &Widths::full(), &config, 0)).unwrap();
-        is_complete(progress);
+        for normalisation in [ProbeNormalisation::None, ProbeNormalisation::Features] {
+            let config = ProbeConfig { epochs: 3, batch: 30, normalisation, ..ProbeConfig::default() };
+            let (counted_bank, progress) = counted(&bank, probe::passes(&config), "probes");
+            block_on(probe(&counted_bank, &test, &Widths::full(), &config, 0)).unwrap();
+            is_complete(progress);
+        }
     }
 }

@@ -316,7 +316,8 @@ mod tests {
         });
         let measure = |[bank, test]: [Vec<Features>; 2]| {
             let widths = Widths::try_from(vec![1.0, 0.5]).unwrap();
-            let config = ProbeConfig { epochs: 3, batch: 32, rate: 1.0, decay: Decay::Cosine };
+            let config =
+                ProbeConfig { epochs: 3, batch: 32, rate: 1.0, decay: Decay::Cosine, ..ProbeConfig::default() };
             let of_width = |width: usize| {
                 let (bank, test) = (&bank[width], &test[width]);
                 assert_eq!(bank.indices[..3], [1, 2, 4]);

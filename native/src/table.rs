@@ -167,6 +167,12 @@ pub fn of_evaluations(profile: &[Profile], events: &[Event]) -> String {
     if !classifiers.is_empty() {
         lines.push(format!("the network's own classifier, top-1 / top-5: {}", classifiers.join(", ")));
     }
+    let nearest =
+        rows.iter().filter_map(|row| Some(format!("{:.1}% at {}", 100.0 * row.probed?.nearest?, row.cost.width)));
+    let nearest: Vec<String> = nearest.collect();
+    if !nearest.is_empty() {
+        lines.push(format!("nearest image alone: {}", nearest.join(", ")));
+    }
     if no_accuracy.is_none() && has_measures {
         lines.extend([String::new(), columns(&[&COST[..1], &MEASURES].concat(), &rows), ARROW.into()]);
     }
@@ -252,6 +258,7 @@ mod tests {
             probe_top5: Some(0.852),
             probe_slimmable: Some(0.3),
             probe_slimmable_top5: Some(0.8),
+            nearest: Some(0.25),
             ..evaluated(9, 1.0, Some(0.3))
         };
         let after = with_views(evaluated(12, 1.0, Some(0.4)), 0.75);
@@ -264,8 +271,9 @@ mod tests {
             "{table}"
         );
         assert_eq!(lines[4], "probes: top-1 / top-5");
+        assert_eq!(lines[5], "nearest image alone: 25.0% at 1");
         assert!(
-            lines[9].contains("123.5 → 123.5  0.031 → 0.047  -2.12 → -2.12  0.50 → 0.75     -0.12 → -0.12"),
+            lines[10].contains("123.5 → 123.5  0.031 → 0.047  -2.12 → -2.12  0.50 → 0.75     -0.12 → -0.12"),
             "{table}"
         );
     }
@@ -311,11 +319,11 @@ mod tests {
         let lines: Vec<&str> = table.lines().rev().take(6).collect();
         assert_eq!(lines[0], "means of the last 100 steps, without weights");
         for (line, expected) in
-            [(1, "a guess  8.318   0.0%               -"), (2, "0.25  5.500  12.5%           0.250")]
+            [(1, "a guess  8.318   0.0%                -"), (2, "0.25  5.500  12.5%            0.250")]
         {
             assert!(lines[line].trim_start().starts_with(expected), "{table}");
         }
-        assert!(lines[3].trim_start().starts_with("1  5.500  50.0%               -"), "{table}");
+        assert!(lines[3].trim_start().starts_with("1  5.500  50.0%                -"), "{table}");
     }
 
     #[test]

@@ -122,19 +122,30 @@ fn nearer(a: &Neighbour, b: &Neighbour) -> Ordering {
     b.similarity.total_cmp(&a.similarity).then(a.image.cmp(&b.image))
 }
 
+/// What the training images nearest to each test image predict.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Voted {
+    /// The accuracy of their vote.
+    pub vote: Accuracy,
+    /// The accuracy of the nearest one alone, which CompRess reports.
+    pub nearest: Accuracy,
+}
+
 /// Computes the accuracy of a vote of the `k` training images nearest to each test image.
 ///
 /// # Errors
 /// If the device fails.
-pub async fn knn(bank: &Features, test: &Features, k: usize) -> Result<Accuracy, ExecutionError> {
+pub async fn knn(bank: &Features, test: &Features, k: usize) -> Result<Voted, ExecutionError> {
     let neighbours = nearest(&*bank.values, &*test.values, k).await?;
     let classes = bank.classes();
-    let right = neighbours
-        .iter()
-        .zip(&test.labels)
-        .filter(|(neighbours, label)| vote(neighbours, &bank.labels, classes) == Some(**label))
-        .count();
-    Ok(Accuracy::new(right, test.labels.len()))
+    let accuracy = |class: &dyn Fn(&[Neighbour]) -> Option<u32>| {
+        let is_right = |(neighbours, label): &(&Vec<Neighbour>, &u32)| class(neighbours) == Some(**label);
+        Accuracy::new(neighbours.iter().zip(&test.labels).filter(is_right).count(), test.labels.len())
+    };
+    Ok(Voted {
+        vote: accuracy(&|neighbours| vote(neighbours, &bank.labels, classes)),
+        nearest: accuracy(&|neighbours| Some(bank.labels[neighbours.first()?.image])),
+    })
 }
 
 /// Returns the class with the greatest weight among the neighbours.
@@ -194,7 +205,12 @@ mod tests {
         let images: Vec<Vec<usize>> = nearest.iter().map(|row| row.iter().map(|near| near.image).collect()).collect();
         assert_eq!(images, [[0, 1], [2, 3], [1, 0], [1, 0]]);
         let accuracy = block_on(knn(&bank, &test, 3)).unwrap();
-        assert_eq!(accuracy, Accuracy::new(3, 4));
+        assert_eq!(accuracy, Voted { vote: Accuracy::new(3, 4), nearest: Accuracy::new(3, 4) });
+        // The nearest image is right, but the two that follow outvote it.
+        let bank = features([[0.0, 1.0], [1.0, 0.0], [1.0, 0.3], [1.0, -0.3]], [1, 0, 1, 1]);
+        let test = features([[5.0, 0.0], [0.0, 0.5], [1.0, 0.02], [1.0, -0.02]], [0, 1, 0, 0]);
+        let accuracy = block_on(knn(&bank, &test, 3)).unwrap();
+        assert_eq!(accuracy, Voted { vote: Accuracy::new(1, 4), nearest: Accuracy::new(4, 4) });
     }
 
     #[test]

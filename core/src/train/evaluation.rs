@@ -37,7 +37,7 @@ pub(super) async fn evaluate<H: Host>(
     let mut evaluated = Vec::with_capacity(config.widths.len());
     for (index, width) in config.widths.iter().enumerate() {
         let accuracy = match no_accuracy {
-            None => Some(knn(&bank[index], &test[index], config.knn).await?),
+            None => Some(knn(&bank[index], &test[index], config.knn).await?.vote),
             Some(_) => None,
         };
         evaluated.push(Evaluated {

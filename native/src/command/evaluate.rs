@@ -4,22 +4,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use futures::executor::block_on;
 use slimclr_core::{
     config::Config,
-    encoder::Encoder,
+    encoder::{BackboneKind, Encoder},
     eval::{
-        Accuracy, ProbeAccuracy,
+        ProbeAccuracy,
         features::{Extractor, Features},
-        knn::{self, knn},
-        probe::{ProbeConfig, Probed, probe},
+        knn::{self, Voted, knn},
+        probe::{self, ProbeConfig, ProbeRecipe, Probed, probe},
         rankme::rankme,
         ridge::{self, RidgeError, ridge},
     },
     event::{Evaluated, Event, MeasuredOn, NoAccuracy},
     forward::{Forward, Mode},
-    head::HeadKind,
     interchange::pretrained::Pretrained,
     parameter::Parameters,
     profile::profile,
@@ -74,8 +73,9 @@ pub struct EvaluateFlags {
 #[derive(Args)]
 #[command(next_help_heading = "Linear probes")]
 struct ProbeFlags {
-    /// The paper's recipe, which the flags below override [default: that of the run's method]
-    #[arg(long)]
+    /// Published recipe, which the flags below override; rates are at batch 256 [default: that of the run's method, or
+    /// else mocov2]
+    #[arg(long, value_enum)]
     probe_recipe: Option<ProbeRecipe>,
     /// Passes over the training features [default: the recipe's]
     #[arg(long)]
@@ -86,36 +86,31 @@ struct ProbeFlags {
     /// Learning rate, used as given [default: the recipe's, scaled to --probe-batch]
     #[arg(long)]
     probe_rate: Option<f64>,
-    /// Learning-rate schedule; milestones are at 60% and 80% of the epochs [default: the recipe's]
+    /// Learning-rate schedule; milestones are at the recipe's fractions of the epochs [default: the recipe's]
     #[arg(long)]
     probe_decay: Option<Decay>,
 }
 
-/// The paper's recipes for linear probes.
-#[derive(Clone, Copy, ValueEnum)]
-enum ProbeRecipe {
-    /// 100 epochs, learning rate 60 at batch 1024, step schedule
-    Mocov2,
-    /// 90 epochs, learning rate 0.4 at batch 1024, cosine schedule
-    Mocov3,
-}
-
 impl ProbeFlags {
-    /// Returns the probe options for a network with `head`.
-    fn config(&self, head: HeadKind) -> ProbeConfig {
-        let default = if head == HeadKind::Mocov3 { ProbeRecipe::Mocov3 } else { ProbeRecipe::Mocov2 };
-        let recipe = match self.probe_recipe.unwrap_or(default) {
-            ProbeRecipe::Mocov2 => ProbeConfig::moco_v2(),
-            ProbeRecipe::Mocov3 => ProbeConfig::moco_v3(),
-        };
+    /// Returns the probe options for a network with this backbone, by the recipe `default` if the flags name none.
+    fn config(&self, default: ProbeRecipe, backbone: BackboneKind) -> ProbeConfig {
+        let recipe = self.probe_recipe.unwrap_or(default).config(backbone);
         let batch = self.probe_batch.unwrap_or(recipe.batch);
         let recipe = recipe.at_batch(batch);
+        let rate = self.probe_rate.unwrap_or(recipe.rate);
         ProbeConfig {
             epochs: self.probe_epochs.unwrap_or(recipe.epochs),
-            batch,
-            rate: self.probe_rate.unwrap_or(recipe.rate),
             decay: self.probe_decay.unwrap_or(recipe.decay),
+            ..recipe.at_rate(rate)
         }
+    }
+}
+
+/// Returns the recipe that the method of a network publishes.
+fn recipe_of(trained: &Pretrained) -> ProbeRecipe {
+    match &trained.run {
+        Some(run) => ProbeRecipe::of_run(&run.config),
+        None => ProbeRecipe::of_network(&trained.config),
     }
 }
 
@@ -129,7 +124,7 @@ pub fn run(flags: &EvaluateFlags) -> Result<()> {
         bail!("--ridge-lambda {lambda} must be a number above 0");
     }
     // Fails early on flags that are invalid for every recipe.
-    flags.probe.config(HeadKind::Mocov2).check()?;
+    flags.probe.config(ProbeRecipe::Mocov2, BackboneKind::Resnet).check()?;
     let trained = pretrained::open(&flags.run)?;
     let folder = flags.run.is_dir().then(|| RunFolder::open(&flags.run)).transpose()?;
     let mut config = trained.options();
@@ -141,7 +136,7 @@ pub fn run(flags: &EvaluateFlags) -> Result<()> {
     let (device, _) = device::open(&config.device)?;
     let (dataset, are_own) = open_images(&trained, folder.as_ref(), flags)?;
     let loader = Loader::new(dataset, &config, None)?;
-    let probes = Probes { linear: flags.probe.config(trained.config.head), lambda };
+    let probes = Probes { linear: flags.probe.config(recipe_of(&trained), trained.config.backbone), lambda };
     let on_own_images = folder.as_ref().filter(|_| are_own);
     let (evaluations, neighbours) = evaluate(&trained, on_own_images, &config, &device, loader, &probes)?;
     match folder {
@@ -201,13 +196,13 @@ pub struct Probes {
 impl Probes {
     /// Returns whether an evaluation used these options, even if a probe diverged.
     pub fn match_those_of(&self, evaluated: &Evaluated) -> bool {
-        evaluated.probe_recipe.as_ref() == Some(&self.linear) && evaluated.ridge_lambda == Some(self.lambda)
+        evaluated.probe_recipe.as_deref() == Some(&self.linear) && evaluated.ridge_lambda == Some(self.lambda)
     }
 }
 
 impl Default for Probes {
     fn default() -> Self {
-        Self { linear: ProbeConfig::moco_v2(), lambda: ridge::LAMBDA }
+        Self { linear: ProbeConfig::default(), lambda: ridge::LAMBDA }
     }
 }
 
@@ -316,8 +311,9 @@ fn evaluate(
                     None
                 };
                 evaluated = Evaluated {
-                    knn: Some(knn.fraction),
-                    knn_standard_error: Some(knn.standard_error),
+                    knn: Some(knn.vote.fraction),
+                    knn_standard_error: Some(knn.vote.standard_error),
+                    nearest: Some(knn.nearest.fraction),
                     measured_on: Some(MeasuredOn {
                         test_images: test.labels.len(),
                         training_images: bank.labels.len(),
@@ -329,7 +325,7 @@ fn evaluate(
                     probe_slimmable_top5: slimmable.map(top5),
                     ridge: ridge.map(top1),
                     ridge_top5: ridge.map(top5),
-                    probe_recipe: Some(probes.linear.clone()),
+                    probe_recipe: Some(probes.linear.clone().into()),
                     ridge_lambda: Some(probes.lambda),
                     classifier: classifier.map(top1),
                     classifier_top5: classifier.map(top5),
@@ -352,7 +348,7 @@ async fn train_probes(
     config: &ProbeConfig,
     seed: u64,
 ) -> Result<Probed> {
-    let (bank, _progress) = counted(bank, config.epochs as usize, "training the linear probes");
+    let (bank, _progress) = counted(bank, probe::passes(config), "training the linear probes");
     Ok(probe(&bank, test, widths, config, seed).await?)
 }
 
@@ -363,7 +359,7 @@ async fn knn_and_ridge(
     widths: &Widths,
     neighbours: usize,
     lambda: f64,
-) -> Result<Vec<(Accuracy, Option<ProbeAccuracy>)>> {
+) -> Result<Vec<(Voted, Option<ProbeAccuracy>)>> {
     let readings = knn::passes(test[0].labels.len()) + ridge::PASSES;
     let (bank, _progress) = counted(bank, readings, "computing ridge regression and kNN");
     let mut accuracies = Vec::with_capacity(bank.len());
@@ -414,19 +410,16 @@ mod tests {
 
     #[test]
     fn flags_override_the_recipe() {
-        let given = |probe_batch, probe_rate| ProbeFlags {
-            probe_recipe: None,
-            probe_epochs: Some(7),
-            probe_batch,
-            probe_rate,
-            probe_decay: None,
+        let given = |probe_batch, probe_rate| {
+            let flags =
+                ProbeFlags { probe_recipe: None, probe_epochs: Some(7), probe_batch, probe_rate, probe_decay: None };
+            flags.config(ProbeRecipe::Bingo, BackboneKind::Resnet)
         };
-        let recipe = ProbeConfig { epochs: 7, ..ProbeConfig::moco_v3() };
-        assert_eq!(given(None, None).config(HeadKind::Mocov3), recipe);
-        assert_eq!(given(Some(512), None).config(HeadKind::Mocov3), recipe.clone().at_batch(512));
-        assert_eq!(
-            given(Some(512), Some(3.0)).config(HeadKind::Mocov3),
-            ProbeConfig { batch: 512, rate: 3.0, ..recipe }
-        );
+        let recipe = ProbeConfig { epochs: 7, ..ProbeRecipe::Bingo.config(BackboneKind::Resnet) };
+        assert_eq!(given(None, None), recipe);
+        assert_eq!(given(Some(512), None), recipe.clone().at_batch(512));
+        let found = given(Some(512), Some(3.0));
+        assert_eq!(found, ProbeConfig { batch: 512, rate: 3.0, final_rate: found.final_rate, ..recipe });
+        assert!((found.final_rate - 0.001).abs() < 1e-12);
     }
 }

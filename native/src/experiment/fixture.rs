@@ -39,7 +39,7 @@ pub fn probed(width: f64, probe: Option<f64>) -> Event {
         knn_standard_error: Some(0.005),
         probe,
         probe_top5: probe.map(|_| 0.9),
-        probe_recipe: Some(linear),
+        probe_recipe: Some(linear.into()),
         ridge: Some(0.25),
         ridge_lambda: Some(lambda),
         ..Default::default()

@@ -22,6 +22,10 @@ pub struct Evaluated {
     /// Standard error of `knn`. Older files have 0 where `knn` is 0 or 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knn_standard_error: Option<f64>,
+    /// Fraction that has the class of the nearest training image, as CompRess reports it. Missing in evaluations during
+    /// training and in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<f64>,
     /// Why there are no accuracies, if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_accuracy: Option<NoAccuracy>,
@@ -54,7 +58,7 @@ pub struct Evaluated {
     pub ridge_top5: Option<f64>,
     /// How the linear probes were trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe_recipe: Option<ProbeConfig>,
+    pub probe_recipe: Option<Box<ProbeConfig>>,
     /// Ridge of the ridge-regression probe, relative to the features' mean variance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ridge_lambda: Option<f64>,
