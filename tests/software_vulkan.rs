@@ -3,6 +3,7 @@
 //! The default build compiles to WGSL; the SPIR-V of the feature `vulkan` crashes Mesa's software driver.
 
 use burn::tensor::{Device, DeviceKind, Distribution, Int, Tensor};
+use futures::executor::block_on;
 use slimclr_core::{
     augment::{Augmenter, Normalisation},
     config::Config,
@@ -20,7 +21,7 @@ use slimclr_core::{
         norm::{Normalised, batch_norm_train, batch_norm_train_plain, move_running},
         views::{DeviceImages, finish_for},
     },
-    method::{Batch, MethodKind, StepPlan, Trainer},
+    method::{Batch, MethodKind, StepPlan, Trainer, bingo::most_similar},
     optim::OptimizerKind,
     precision::{Precision, is_supported},
     visitor::Epilogue,
@@ -91,6 +92,18 @@ fn simclr_and_supervised_training_agree_with_the_cpu() {
 #[test]
 fn recomputed_activations_agree_with_the_cpu() {
     check_webgpu(&Config { recompute: true, ..tiny() }, 1e-3);
+}
+
+#[test]
+fn bags_agree_with_the_cpu() {
+    let features = Tensor::<2>::random([3000, 16], Distribution::Normal(0.0, 1.0), &Device::flex());
+    let on_gpu = Tensor::<2>::from_data(features.to_data(), &Device::wgpu(DeviceKind::DefaultDevice));
+    for size in [1, 5, 7] {
+        let [cpu, gpu] = [&features, &on_gpu].map(|features| block_on(most_similar(features, size)).unwrap());
+        let differing = cpu.iter().zip(&gpu).filter(|(cpu, gpu)| cpu != gpu).count();
+        // Neighbours that are equally near but for rounding may change places.
+        assert!(cpu.len() == gpu.len() && differing < cpu.len() / 500, "{differing} of {} differ", cpu.len());
+    }
 }
 
 #[test]

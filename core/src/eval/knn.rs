@@ -1,5 +1,7 @@
 //! Weighted k-nearest-neighbour classification (Wu et al. 2018).
 
+mod on_device;
+
 use std::cmp::Ordering;
 
 use burn::tensor::ExecutionError;
@@ -8,7 +10,11 @@ use super::{
     Accuracy,
     features::{Features, Rows, chunks},
 };
-use crate::{cancellable::yield_now, kernel::threads::for_each_chunk, loss::normalize};
+use crate::{
+    cancellable::yield_now,
+    kernel::{device::is_gpu, threads::for_each_chunk},
+    loss::normalize,
+};
 
 /// Votes count `exp(similarity / TEMPERATURE)`.
 const TEMPERATURE: f32 = 0.1;
@@ -69,6 +75,19 @@ pub async fn nearest(bank: &dyn Rows, queries: &dyn Rows, k: usize) -> Result<Ve
         found.extend(nearest.into_iter().map(Nearest::finish));
     }
     Ok(found)
+}
+
+/// Finds the same images, as `[n, k]` indices row by row. On a GPU, a few of them are found there, so that only their
+/// indices leave it: all similarities of ImageNet's training images would be 6.5 TB.
+///
+/// # Errors
+/// If the device fails.
+pub async fn nearest_images(bank: &dyn Rows, queries: &dyn Rows, k: usize) -> Result<Vec<u32>, ExecutionError> {
+    if is_gpu(&bank.device()) && k <= on_device::MOST {
+        return on_device::nearest_images(bank, queries, k).await;
+    }
+    let neighbours = nearest(bank, queries, k).await?;
+    Ok(neighbours.iter().flatten().map(|neighbour| neighbour.image as u32).collect())
 }
 
 /// The nearest of the images seen so far to a query.

@@ -3,7 +3,7 @@
 use burn::tensor::ExecutionError;
 use thiserror::Error;
 
-use crate::eval::{features::Rows, knn::nearest};
+use crate::eval::{features::Rows, knn::nearest_images};
 
 /// Why bags cannot be made.
 #[derive(Debug, Error)]
@@ -36,9 +36,9 @@ pub async fn most_similar(features: &dyn Rows, size: usize) -> Result<Vec<u32>, 
     }
     let mut members = Vec::with_capacity(images * size);
     // An image is nearest to itself. So are its duplicates, which may come before it or even take its place.
-    for (image, neighbours) in nearest(features, features, size + 1).await?.iter().enumerate() {
-        let others = neighbours.iter().map(|neighbour| neighbour.image).filter(|other| *other != image);
-        members.extend(others.take(size).map(|other| other as u32));
+    let neighbours = nearest_images(features, features, size + 1).await?;
+    for (image, neighbours) in (0..).zip(neighbours.chunks_exact(size + 1)) {
+        members.extend(neighbours.iter().filter(|other| **other != image).take(size));
     }
     Ok(members)
 }
