@@ -7,9 +7,13 @@ use burn::tensor::Device;
 use futures::executor::block_on;
 use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
 use slimclr_core::{
+    collapse::has_collapsed,
     config::Config,
     data::bags::Bags,
-    eval::features::{Extractor, Features},
+    eval::{
+        features::{Extractor, Features},
+        rankme::rankme,
+    },
     method::{MethodKind, Teacher, bingo::most_similar},
     train::Split,
 };
@@ -19,7 +23,7 @@ use crate::{
     feature_cache::FeatureCache,
     run_folder::{RunFolder, read_optional, write_atomically},
     teacher,
-    terminal::{Progress, note},
+    terminal::{Progress, note, warn},
 };
 
 const MEMBERS: &str = "members";
@@ -56,6 +60,13 @@ fn make(loader: &Loader, mut teacher: Teacher, size: usize, device: &Device) -> 
     );
     note("making the bags of similar images, once");
     let features = features(loader, &mut teacher, device)?;
+    let rank = block_on(rankme(&*features.values))?;
+    if has_collapsed(rank) {
+        warn(&format!(
+            "the teacher's features of all images are alike: they have an effective rank (RankMe) of {rank:.1}. So the bags \
+             hold arbitrary images; choose another teacher"
+        ));
+    }
     let progress = Progress::spinner("comparing all images");
     let found = block_on(most_similar(&*features.values, size))?;
     drop(progress);

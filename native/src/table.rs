@@ -242,6 +242,7 @@ mod tests {
             cosine_same_image,
             cosine_different_images: -0.125,
             spread: Some(0.0625 * cosine_same_image),
+            prototypes: None,
         };
         Evaluated { rankme: Some(123.45), views: Some(views), ..evaluated }
     }

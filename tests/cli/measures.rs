@@ -2,9 +2,10 @@
 
 use std::{fs, path::Path};
 
+use image::RgbImage;
 use serde_json::Value;
 
-use crate::program::{events, image_folder, pretrain, refuses, slimclr, succeeds, text};
+use crate::program::{events, image_folder, pretrain, refuses, slimclr, stderr, succeeds, text};
 
 /// Accuracies and what belongs to them.
 const ACCURACIES: [&str; 8] =
@@ -120,4 +121,33 @@ fn a_single_test_image_is_not_compared_but_training_images_are() {
     assert_eq!(evaluated.len(), 8, "four widths, before and after training");
     evaluated.iter().for_each(|event| assert_measured(event));
     succeeds(&slimclr(&["evaluate", &text(&run)]));
+}
+
+/// All images are black, so that all views are alike, and belong to one prototype.
+#[test]
+fn a_collapse_is_said_once_and_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let [images, run] = ["images", "run"].map(|name| folder.path().join(name));
+    for (class, number) in ["a", "b"].iter().flat_map(|class| (0..12).map(move |number| (class, number))) {
+        fs::create_dir_all(images.join(class)).unwrap();
+        RgbImage::new(12, 12).save(images.join(class).join(format!("{number:02}.png"))).unwrap();
+    }
+    let swav = ["--method", "swav", "--prototypes", "4", "--queue", "0", "--widths", "1.0", "--distill", "none"];
+    let epochs = ["--data", &text(&images), "--epochs", "3", "--evaluate-every", "1", "--out", &text(&run)];
+    let trained = pretrain(&[&swav[..], &epochs].concat());
+    succeeds(&trained);
+    let sentence = "all images belong to one prototype at width 1: the prototypes have collapsed";
+    assert_eq!(stderr(&trained).matches(sentence).count(), 1, "{}", stderr(&trained));
+    let collapsed: Vec<_> = events(&run).into_iter().filter(|event| event["event"] == "collapsed").collect();
+    assert_eq!(collapsed.len(), 1, "{collapsed:?}");
+    assert_eq!((collapsed[0]["sign"].as_str(), collapsed[0]["width"].as_f64()), (Some("prototypes"), Some(1.0)));
+    let report = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(report.contains("The run has collapsed"));
+
+    // Bags of such a teacher are of arbitrary images.
+    let teacher = ["--method", "bingo", "--teacher", &text(&run), "--widths", "1.0", "--epochs", "1"];
+    let student =
+        pretrain(&[&teacher[..], &["--data", &text(&images), "--out", &text(&folder.path().join("student"))]].concat());
+    succeeds(&student);
+    assert!(stderr(&student).contains("the teacher's features of all images are alike"), "{}", stderr(&student));
 }

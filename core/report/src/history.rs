@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use slimclr_run::{
+    collapse::Collapse,
     config::Config,
     event::{Evaluated, Event, Interference, NoAccuracy, Started, Step},
 };
@@ -27,6 +28,8 @@ pub struct RunHistory<'a> {
     pub config: &'a Config,
     /// The changes of options.
     pub changes: Vec<Change<'a>>,
+    /// The sign of collapse, if there was one, and its step.
+    pub collapse: Option<(u64, &'a Collapse)>,
     /// Ends of slow start as configured over time: the step of the configuration, and the last step of slow start that
     /// it sets; ascending in the former.
     slow_starts: Vec<(u64, u64)>,
@@ -83,6 +86,7 @@ impl<'a> RunHistory<'a> {
             evaluated: Vec::new(),
             config: &started.config,
             changes: Vec::new(),
+            collapse: None,
             slow_starts: vec![(0, started.slow_start_step)],
             end: End::Unfinished,
             first_step: started.step,
@@ -97,6 +101,7 @@ impl<'a> RunHistory<'a> {
                 self.interference.retain(|norms| norms.step <= started.step);
                 self.evaluated.retain(|evaluated| evaluated.step <= started.step);
                 self.changes.retain(|change| change.step <= started.step);
+                self.collapse = self.collapse.filter(|(step, _)| *step <= started.step);
                 self.slow_starts.retain(|(from, _)| *from <= started.step);
                 if started.step == 0 {
                     self.slow_starts.clear();
@@ -121,6 +126,7 @@ impl<'a> RunHistory<'a> {
                 let slow_start = schedule.map_or(self.started.slow_start_step, |schedule| schedule.slow_start_step);
                 self.use_options(*step, config, slow_start);
             }
+            Event::Collapsed { step, sign } => self.collapse = self.collapse.or(Some((*step, sign))),
             Event::Checkpoint { .. } | Event::Evaluating(_) => {}
             Event::Stopped { .. } => self.end = End::Stopped,
             Event::Finished { seconds, .. } => self.end = End::Finished(*seconds),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     config::Config,
     event::{Evaluated, Event, Step},
@@ -14,11 +16,20 @@ const LEAST_RANK: f64 = 2.0;
 /// A higher mean cosine of different images is a collapse, unless the untrained network's was higher still.
 const HIGHEST_COSINE: f64 = 0.99;
 
+/// A lower effective number of prototypes is a collapse: all views belong to one.
+const LEAST_PROTOTYPES: f64 = 1.01;
+
 /// A loss is at chance level within this fraction of the difference between chance level and the best possible loss.
 const LEAST_PROGRESS: f64 = 0.05;
 
+/// Returns whether features with this effective rank (RankMe) have collapsed to one direction.
+pub fn has_collapsed(rankme: f64) -> bool {
+    rankme < LEAST_RANK
+}
+
 /// A sign of collapse.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "sign", rename_all = "snake_case")]
 pub enum Collapse {
     /// The full network's loss has been at chance level for an epoch.
     Loss {
@@ -35,6 +46,11 @@ pub enum Collapse {
         width: f64,
         /// RankMe of its features.
         rankme: f64,
+    },
+    /// A trained network's embeddings of all images are nearest to the same prototype.
+    Prototypes {
+        /// The width.
+        width: f64,
     },
     /// A trained network's embeddings of different images are all alike.
     Cosine {
@@ -58,11 +74,17 @@ impl fmt::Display for Collapse {
                 "the features of width {width} have an effective rank (RankMe) of {rankme:.1}: they have collapsed to \
                  one direction"
             )?,
+            Self::Prototypes { width } => {
+                write!(f, "all images belong to one prototype at width {width}: the prototypes have collapsed")?
+            }
             Self::Cosine { width, cosine } => write!(
                 f,
                 "the embeddings of different images have a mean cosine of {cosine:.3} at width {width}: they have \
                  collapsed to one point"
             )?,
+        }
+        if let Self::Prototypes { .. } = self {
+            return f.write_str(". Try a lower learning_rate, a longer freeze, or a larger batch or queue");
         }
         write!(f, ". Try a lower learning_rate, a longer warmup, slow_start above 0, or a larger batch")
     }
@@ -117,9 +139,12 @@ impl CollapseWatch {
             return None;
         }
         let untrained = self.untrained_cosines.iter().find(|(other, _)| *other == width).map(|(_, cosine)| *cosine);
-        let rank = rankme.filter(|rankme| *rankme < LEAST_RANK).map(|rankme| Collapse::Rank { width, rankme });
+        let rank = rankme.filter(|rankme| has_collapsed(*rankme)).map(|rankme| Collapse::Rank { width, rankme });
         let is_too_high = |cosine: &f64| *cosine > HIGHEST_COSINE && untrained.is_none_or(|before| *cosine >= before);
-        rank.or_else(|| cosine.filter(is_too_high).map(|cosine| Collapse::Cosine { width, cosine }))
+        let belong_to_one = views.and_then(|views| views.prototypes).filter(|number| *number < LEAST_PROTOTYPES);
+        let prototypes = belong_to_one.map(|_| Collapse::Prototypes { width });
+        // A collapse of the prototypes shows in the others, too, and says more.
+        prototypes.or(rank).or_else(|| cosine.filter(is_too_high).map(|cosine| Collapse::Cosine { width, cosine }))
     }
 
     fn see_step(&mut self, step: &Step) -> Option<Collapse> {
@@ -249,6 +274,26 @@ mod tests {
         // Trained from step 10 on.
         assert_eq!([10, 19, 20].map(|step| collapses(step, 0.25, low)), [false, false, true]);
         assert!(!collapses(20, 1.0, None) && !collapses(20, 1.0, Some(8.0)));
+    }
+
+    #[test]
+    fn one_prototype_of_all_images_is_a_collapse_once_trained() {
+        let collapses = |number| {
+            let mut watch = started(&Config { widths: vec![1.0], ..Config::mini() });
+            [0, 9, 10].map(|step| {
+                let views = ViewMeasures {
+                    cosine_same_image: 1.0,
+                    cosine_different_images: 1.0,
+                    prototypes: Some(number),
+                    ..ViewMeasures::default()
+                };
+                let evaluated =
+                    Evaluated { step, width: 1.0, rankme: Some(1.0), views: Some(views), ..Evaluated::default() };
+                watch.see(&Event::Evaluated(evaluated))
+            })
+        };
+        assert_eq!(collapses(1.0), [None, None, Some(Collapse::Prototypes { width: 1.0 })]);
+        assert!(matches!(collapses(1.5), [None, None, Some(Collapse::Rank { .. })]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use slimclr_network::profile::Profile;
 
 use crate::{
+    collapse::Collapse,
     config::Config,
     interference::{
         agreement::{Agreement, StageAgreement},
@@ -22,6 +23,7 @@ pub use self::evaluated::{Evaluated, MeasuredOn, NoAccuracy, ViewMeasures};
 /// One line of `events.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "evaluations are few, and are passed on one by one")]
 pub enum Event {
     /// The run starts, or resumes from a checkpoint.
     Started(Box<Started>),
@@ -33,6 +35,14 @@ pub enum Event {
     Evaluating(Evaluating),
     /// One width was evaluated.
     Evaluated(Evaluated),
+    /// The run has collapsed. It is reported once, by the first sign.
+    Collapsed {
+        /// Steps taken so far.
+        step: u64,
+        /// The sign.
+        #[serde(flatten)]
+        sign: Collapse,
+    },
     /// The run continues with other options.
     Changed {
         /// Steps taken so far.
@@ -78,6 +88,7 @@ impl Event {
             | Self::Interference(Interference { step, .. })
             | Self::Evaluating(Evaluating { step, .. })
             | Self::Evaluated(Evaluated { step, .. })
+            | Self::Collapsed { step, .. }
             | Self::Changed { step, .. }
             | Self::Checkpoint { step }
             | Self::Stopped { step }
@@ -237,6 +248,15 @@ mod tests {
             assert_eq!(serde_json::to_string(&event).unwrap(), line(json));
             assert_eq!(serde_json::from_str::<Event>(&line(json)).unwrap(), event);
         }
+    }
+
+    #[test]
+    fn a_collapse_names_its_sign() {
+        let sign = Collapse::Loss { loss: 5.0, guess: 5.25, candidates: 190 };
+        let event = Event::Collapsed { step: 9, sign };
+        let line = r#"{"event":"collapsed","step":9,"sign":"loss","loss":5.0,"guess":5.25,"candidates":190}"#;
+        assert_eq!(serde_json::to_string(&event).unwrap(), line);
+        assert_eq!(serde_json::from_str::<Event>(line).unwrap(), event);
     }
 
     #[test]

@@ -17,6 +17,19 @@ use burn::tensor::{ExecutionError, Tensor};
 
 use crate::{event::ViewMeasures, loss::normalize};
 
+/// Computes the effective number of prototypes that embeddings, `[n, d]`, are nearest to among `prototypes`, `[p, d]`, both
+/// of any length: the exponential of the entropy of the prototypes' shares, from 1 to the smaller of `n` and `p`.
+///
+/// # Errors
+/// If the device fails.
+pub async fn prototypes_in_use(embeddings: Tensor<2>, prototypes: Tensor<2>) -> Result<f64, ExecutionError> {
+    let ([images, _], [count, _]) = (embeddings.dims(), prototypes.dims());
+    let nearest = normalize(embeddings).matmul(normalize(prototypes).transpose()).argmax(1).into_data_async().await?;
+    let mut shares = vec![0.0_f64; count];
+    nearest.iter::<i64>().for_each(|prototype| shares[prototype as usize] += 1.0 / images as f64);
+    Ok(shares.into_iter().filter(|share| *share > 0.0).map(|share| -share * share.ln()).sum::<f64>().exp())
+}
+
 /// Compares the embeddings of the first and the second views of the same images, `[n, d]` each, of any length. Measures
 /// are NaN if an embedding is. Returns `None` if there are fewer than two images.
 ///
@@ -53,6 +66,7 @@ pub async fn compare(first: Tensor<2>, second: Tensor<2>) -> Result<Option<ViewM
         cosine_same_image,
         cosine_different_images: different / pairs,
         spread,
+        prototypes: None,
     }))
 }
 
@@ -80,7 +94,7 @@ mod tests {
 
     #[track_caller]
     fn assert_near(found: ViewMeasures, expected: [f64; 5], tolerance: f64) {
-        let ViewMeasures { alignment, uniformity, cosine_same_image, cosine_different_images, spread } = found;
+        let ViewMeasures { alignment, uniformity, cosine_same_image, cosine_different_images, spread, .. } = found;
         let found = [alignment, uniformity, cosine_same_image, cosine_different_images, spread.unwrap()];
         for (found, expected) in found.into_iter().zip(expected) {
             assert!((found - expected).abs() <= tolerance, "{found} is not {expected}");
@@ -97,6 +111,20 @@ mod tests {
         let numpy =
             [0.18638819933914463, -2.8268475580711234, 0.9068059003304276, -0.011172257901085184, 0.4952208194670972];
         assert_near(of(first, second, 4).unwrap(), numpy, 1e-6);
+    }
+
+    #[test]
+    fn prototypes_in_use_are_one_if_all_embeddings_belong_to_it() {
+        let device = Device::flex();
+        let prototypes = Tensor::<2>::from_data([[3.0, 0.0], [0.0, 0.1], [-1.0, 0.0]], &device);
+        let of = |embeddings: Tensor<2>| block_on(prototypes_in_use(embeddings, prototypes.clone())).unwrap();
+        let one = Tensor::from_data([[1.0, 0.2], [5.0, 1.0], [0.1, 0.0], [9.0, -8.0]], &device);
+        assert!((of(one) - 1.0).abs() < 1e-12);
+        // Lengths do not matter.
+        let two = Tensor::from_data([[1.0, 0.2], [1.0, 2.0], [0.1, 0.0], [0.0, 0.1]], &device);
+        assert!((of(two) - 2.0).abs() < 1e-12);
+        let uneven = Tensor::from_data([[1.0, 0.2], [1.0, 2.0], [0.1, 0.0], [0.3, 0.1]], &device);
+        assert!((of(uneven) - (0.25 * 4.0_f64.ln() + 0.75 * (4.0_f64 / 3.0).ln()).exp()).abs() < 1e-12);
     }
 
     #[test]

@@ -14,7 +14,10 @@ use std::{mem, ops::ControlFlow};
 
 use async_fn_stream::{TryStreamEmitter, try_fn_stream};
 use burn::tensor::Device;
-use futures::{channel::mpsc::UnboundedReceiver, stream::Stream};
+use futures::{
+    channel::mpsc::UnboundedReceiver,
+    stream::{self, Stream, StreamExt},
+};
 
 use self::inbox::Inbox;
 pub use self::{
@@ -25,6 +28,7 @@ pub use self::{
 };
 use crate::{
     checkpoint::{self, Snapshot},
+    collapse::CollapseWatch,
     command::Command,
     config::Config,
     event::{Event, Interference, LossMonitor, Started, Step},
@@ -101,14 +105,14 @@ impl<H: Host> Run<H> {
 
     /// Trains to the end, or until it is stopped. Nothing happens until the stream is polled.
     pub fn events(mut self) -> impl Stream<Item = Result<Event, TrainError<H::Error>>> {
-        try_fn_stream(|emitter| async move {
+        watched(try_fn_stream(|emitter| async move {
             let trained = self.train(&emitter).await;
             // What was learned is kept when images are lost. If it cannot be, the first error says more.
             if matches!(trained, Err(TrainError::Host(_))) && self.state.steps > self.saved_at {
                 let _ = self.checkpoint(&emitter).await;
             }
             trained
-        })
+        }))
     }
 
     async fn train(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
@@ -399,6 +403,17 @@ impl<H: Host> Run<H> {
         }
         Ok(ControlFlow::Continue(()))
     }
+}
+
+/// Adds the first sign of a collapse to events, after the event that shows it.
+fn watched<E>(events: impl Stream<Item = Result<Event, E>>) -> impl Stream<Item = Result<Event, E>> {
+    let mut watch = Some(CollapseWatch::default());
+    events.flat_map(move |event| {
+        let sign = event.as_ref().ok().zip(watch.as_mut()).and_then(|(event, watch)| watch.see(event));
+        let step = event.as_ref().map_or(0, Event::step);
+        watch = watch.take().filter(|_| sign.is_none());
+        stream::iter([event].into_iter().chain(sign.map(|sign| Ok(Event::Collapsed { step, sign }))))
+    })
 }
 
 /// Steps whose losses are still on the device.

@@ -5,7 +5,10 @@ use burn::tensor::{Device, Tensor};
 use super::{Host, TrainError};
 use crate::{
     encoder::Encoder,
-    eval::{features::Extractor, views::compare},
+    eval::{
+        features::Extractor,
+        views::{compare, prototypes_in_use},
+    },
     event::ViewMeasures,
     parameter::Parameters,
 };
@@ -35,9 +38,19 @@ pub async fn view_measures<H: Host>(
         }
     }
     let mut measures = Vec::with_capacity(embedded.len());
+    let prototypes =
+        encoder.prototypes().map(|layer| parameters.get(layer.weight()).clone().flatten::<3>(2, 3).flatten(1, 2));
     for [first, second] in embedded {
-        let measured =
-            if first.is_empty() { None } else { compare(Tensor::cat(first, 0), Tensor::cat(second, 0)).await? };
+        if first.is_empty() {
+            measures.push(None);
+            continue;
+        }
+        let [first, second] = [first, second].map(|views| Tensor::cat(views, 0));
+        let mut measured = compare(first.clone(), second.clone()).await?;
+        if let (Some(measured), Some(prototypes)) = (&mut measured, &prototypes) {
+            let both = Tensor::cat(vec![first, second], 0);
+            measured.prototypes = Some(prototypes_in_use(both, prototypes.clone()).await?);
+        }
         measures.push(measured);
     }
     Ok(measures)

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use slimclr_core::{
-    collapse::CollapseWatch,
     config::Config,
     event::{Evaluated, Evaluating, Event, LossMonitor, Started, Step},
 };
@@ -36,8 +35,6 @@ pub struct RunProgress {
     waited: Average,
     /// When the evaluation that is under way began.
     evaluating_since: Option<Instant>,
-    /// `None` once it has warned.
-    watch: Option<CollapseWatch>,
     has_warned_of_waiting: bool,
 }
 
@@ -54,22 +51,18 @@ impl RunProgress {
             seconds_per_step: Average::default(),
             waited: Average::default(),
             evaluating_since: None,
-            watch: Some(CollapseWatch::default()),
             has_warned_of_waiting: false,
         }
     }
 
-    /// Shows an event, and warns once if the events show that the run has collapsed, or waits for images.
+    /// Shows an event, and warns if the run has collapsed, or once if it waits for images.
     pub fn draw(&mut self, event: &Event) {
-        if let Some(collapse) = self.watch.as_mut().and_then(|watch| watch.see(event)) {
-            warn(&collapse.to_string());
-            self.watch = None;
-        }
         match event {
             Event::Started(started) => self.start(started),
             Event::Step(step) => self.step(step),
             Event::Evaluating(evaluating) => self.evaluating(*evaluating),
             Event::Evaluated(evaluated) => self.evaluated(evaluated),
+            Event::Collapsed { sign, .. } => warn(&sign.to_string()),
             Event::Checkpoint { .. } => self.note_if_plain("  checkpoint saved"),
             Event::Stopped { .. } | Event::Finished { .. } => self.progress = None,
             Event::Interference(_) | Event::Changed { .. } => {}

@@ -61,8 +61,12 @@ fn measures(runs: &Runs, history: &RunHistory) -> String {
 
 fn headline(history: &RunHistory) -> String {
     let findings = findings(history).map(|text| format!("<p>{}</p>", escape(&text))).unwrap_or_default();
+    let collapse = history.collapse.map(|(step, sign)| {
+        format!("<p><b>The run has collapsed.</b> After {}: {}.</p>", plural(step, "step"), escape(&sign.to_string()))
+    });
+    let collapse = collapse.unwrap_or_default();
     format!(
-        r#"<section><p class="lead">{}</p>{findings}{}</section>"#,
+        r#"<section><p class="lead">{}</p>{collapse}{findings}{}</section>"#,
         escape(&what_was_trained(history)),
         widths_table::table(history)
     )

@@ -98,6 +98,10 @@ pub struct ViewMeasures {
     /// deviation. 0 if all are equal, about 1 / sqrt(d) if they are spread evenly. Missing in older files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<f64>,
+    /// SwAV's effective number of prototypes that the views are nearest to: the exponential of the entropy of their shares,
+    /// 1 if all views belong to one. Missing in older files, and without prototypes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prototypes: Option<f64>,
 }
 
 /// Why accuracies cannot be measured.
@@ -198,6 +202,7 @@ mod tests {
         cosine_same_image: 0.75,
         cosine_different_images: 0.25,
         spread: Some(0.125),
+        prototypes: None,
     };
 
     #[test]
