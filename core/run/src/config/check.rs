@@ -83,6 +83,9 @@ pub enum ConfigError {
     },
 }
 
+/// The most layers of a network. More would exhaust memory.
+const MOST_LAYERS: usize = 2000;
+
 impl Config {
     /// Checks everything that can be checked before the data set is known.
     ///
@@ -90,9 +93,8 @@ impl Config {
     /// Names the first option that is not valid.
     pub fn check(&self) -> Result<(), ConfigError> {
         // Checked before the network is built: larger sizes are typing errors, and would exhaust memory.
-        up_to("depth", self.depth, 2000, "between 1 and 2000")?;
-        let multiplies = self.multiplier > 0.0 && self.multiplier <= 64.0;
-        in_range("multiplier", self.multiplier, multiplies, "above 0 and at most 64")?;
+        up_to("depth", self.depth, MOST_LAYERS, "between 1 and 2000")?;
+        multiplies("multiplier", self.multiplier)?;
         up_to("dim", self.dim, 1 << 16, "between 1 and 65536")?;
         up_to("hidden", self.hidden, 1 << 16, "between 1 and 65536")?;
         match self.method {
@@ -159,13 +161,15 @@ impl Config {
         in_range("small_crops", self.small_crops as f64, has_crops || self.small_crops == 0, "0 for this method")?;
         let fits = (8..=self.image_size).contains(&self.small_size) || self.small_crops == 0;
         in_range("small_size", self.small_size as f64, fits, "between 8 and image_size")?;
+        up_to("teacher_depth", self.teacher_depth, MOST_LAYERS, "between 1 and 2000")?;
+        multiplies("teacher_multiplier", self.teacher_multiplier)?;
         in_range("targets", self.targets.len() as f64, !self.targets.is_empty(), "at least one target")?;
         match (self.needs_teacher(), self.teacher.is_empty()) {
             (true, true) => return Err(ConfigError::NoTeacher),
             (false, false) => return Err(ConfigError::UnusedTeacher),
             _ => {}
         }
-        if self.online_teacher {
+        if self.online_teacher && self.method == MethodKind::Simdis {
             in_range("accumulate", self.accumulate as f64, self.accumulate == 1, "1 with an online teacher")?;
             if self.precision == Precision::F16 {
                 return Err(ConfigError::OnlineTeacherInF16);
@@ -211,6 +215,10 @@ impl Config {
         };
         if as_far_as_possible == *other { other.check() } else { Err(ConfigError::Fixed) }
     }
+}
+
+fn multiplies(key: &'static str, value: f64) -> Result<(), ConfigError> {
+    in_range(key, value, value > 0.0 && value <= 64.0, "above 0 and at most 64")
 }
 
 fn finite(key: &'static str, value: f64) -> Result<(), ConfigError> {

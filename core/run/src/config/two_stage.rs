@@ -204,6 +204,21 @@ mod tests {
     }
 
     #[test]
+    fn a_teacher_in_training_is_checked_where_there_is_one() {
+        let with_parts = |config| Config { online_teacher: true, accumulate: 2, ..config };
+        with_parts(Config::cifar10()).check().unwrap();
+        assert!(with_parts(Recipe::Simdis.cifar10()).check().is_err());
+        for config in [
+            Config { teacher_depth: 1_000_000_000, ..Recipe::Simdis.cifar10() },
+            Config { teacher_multiplier: 65.0, ..Recipe::Simdis.cifar10() },
+            Config { teacher_multiplier: 0.0, ..Recipe::Simdis.cifar10() },
+        ] {
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with("teacher_") && error.contains("must be"), "{error}");
+        }
+    }
+
+    #[test]
     fn recipes_are_the_published_ones_on_imagenet() {
         let seed = Recipe::Seed.imagenet();
         assert_eq!((seed.queue, seed.learning_rate, seed.batch, seed.epochs), (65536, 0.03, 256, 200.0));
