@@ -289,11 +289,16 @@ impl RunFolder {
         self.path.join(BAGS)
     }
 
-    /// Copies the teacher's weights from `file`.
+    /// Keeps the teacher's weights, which are in `file`. They take no more space if that is the checkpoint of a run, on the
+    /// same disk.
     ///
     /// # Errors
     /// If they cannot be read or written.
-    pub fn save_teacher(&self, file: &Path) -> Result<()> {
+    pub fn save_teacher(&self, file: &Path, is_checkpoint: bool) -> Result<()> {
+        // A run replaces its checkpoint as a whole and never changes it, so a link keeps these weights.
+        if is_checkpoint && fs::hard_link(file, self.teacher_path()).is_ok() {
+            return Ok(());
+        }
         let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         write_atomically(&self.teacher_path(), &bytes)
     }

@@ -1,6 +1,6 @@
 //! A run's teacher: named by the option `teacher`, and copied to the run's folder, so that the run resumes without it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
@@ -47,12 +47,12 @@ pub fn of_run(folder: &RunFolder, config: &Config, device: &Device) -> Result<Op
 /// # Errors
 /// If it cannot be copied.
 pub fn keep(folder: &RunFolder, config: &Config) -> Result<()> {
-    if config.teacher.is_empty() { Ok(()) } else { folder.save_teacher(&weights_file(Path::new(&config.teacher))?) }
-}
-
-/// Returns the file with the weights of a network, which may be a run's folder.
-fn weights_file(path: &Path) -> Result<PathBuf> {
-    Ok(if path.is_dir() { RunFolder::open(path)?.checkpoint_path() } else { path.to_path_buf() })
+    let path = Path::new(&config.teacher);
+    match config.teacher.is_empty() {
+        true => Ok(()),
+        false if path.is_dir() => folder.save_teacher(&RunFolder::open(path)?.checkpoint_path(), true),
+        false => folder.save_teacher(path, false),
+    }
 }
 
 fn read(path: &Path, config: &Config, device: &Device) -> Result<Teacher> {

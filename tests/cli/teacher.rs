@@ -1,6 +1,8 @@
 //! Runs that distil a trained teacher.
 
 use std::fs;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
 
 use crate::program::{events, image_folder, losses, pretrain, refuses, slimclr, stderr, succeeds, text};
 
@@ -21,6 +23,8 @@ fn every_system_trains_from_a_teacher_that_the_run_keeps() {
         succeeds(&train(method, &["--teacher", &path("teacher")]));
         let run = folder.path().join(method);
         assert_eq!(losses(&run).len(), 6, "{method}");
+        #[cfg(unix)]
+        assert!(fs::metadata(run.join("teacher")).unwrap().nlink() > 1, "{method}: the teacher takes space twice");
         assert!(run.join("teacher").is_file() && run.join("bags.safetensors").is_file() == (method == "bingo"));
         succeeds(&slimclr(&["evaluate", &text(&run), "--probe-epochs", "2"]));
     }
