@@ -28,7 +28,7 @@ const VERSION: u32 = 3;
 /// Branch of the trained encoder.
 pub(crate) const QUERY: &str = "encoder_q";
 /// Branch of the momentum encoder.
-pub(crate) const MOMENTUM_ENCODER: &str = "encoder_k";
+pub const MOMENTUM_ENCODER: &str = "encoder_k";
 const VELOCITY: &str = "velocity";
 const QUEUE: &str = "queue";
 const LOSS_SCALE: &str = "loss_scale";

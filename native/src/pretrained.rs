@@ -5,9 +5,11 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use slimclr_core::{
+    checkpoint::MOMENTUM_ENCODER,
     encoder::EncoderConfig,
     interchange::{
-        pretrained::{Cause, Pretrained},
+        infer_architecture::InferError,
+        pretrained::{Cause, Pretrained, PretrainedError},
         safetensors_file::SafetensorsError,
     },
     parameter::Transfer,
@@ -21,10 +23,33 @@ use crate::{run_folder::RunFolder, terminal::note};
 /// # Errors
 /// If it is none of these, or damaged.
 pub fn open(path: &Path) -> Result<Pretrained> {
+    let trained = open_branch(path, None)?;
+    if let Some(description) = trained.description() {
+        note(&description);
+    }
+    Ok(trained)
+}
+
+/// Opens the moving average of the weights of the network in `path`, which has this architecture: the momentum encoder
+/// that was trained beside it. Returns `None` if there is none.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_average(path: &Path, architecture: &EncoderConfig) -> Result<Option<Pretrained>> {
+    match open_branch(path, Some(MOMENTUM_ENCODER)) {
+        Ok(average) => Ok(Some(average).filter(|average| average.config == *architecture)),
+        Err(error) => match error.downcast_ref::<PretrainedError>().map(|error| &*error.cause) {
+            Some(Cause::Infer(InferError::NoBranch(..))) => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+fn open_branch(path: &Path, branch: Option<&str>) -> Result<Pretrained> {
     if path.is_dir() {
         let folder = RunFolder::open(path)?;
         let name = folder.checkpoint_path().display().to_string();
-        return Pretrained::read(&name, folder.checkpoint()?).map_err(|error| match *error.cause {
+        return Pretrained::read_branch(&name, folder.checkpoint()?, branch).map_err(|error| match *error.cause {
             Cause::Checkpoint(error) => folder.unusable_checkpoint(&error),
             Cause::NotANetwork(error) => folder.unusable_checkpoint(&SafetensorsError::from(error).into()),
             _ => error.into(),
@@ -34,11 +59,7 @@ pub fn open(path: &Path) -> Result<Pretrained> {
         bail!("{} does not exist: name a run's folder, a checkpoint or a PyTorch file", path.display());
     }
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let trained = Pretrained::read(&path.display().to_string(), bytes)?;
-    if let Some(description) = trained.description() {
-        note(&description);
-    }
-    Ok(trained)
+    Ok(Pretrained::read_branch(&path.display().to_string(), bytes, branch)?)
 }
 
 /// Says that `--init FILE` has another backbone than the options, and which options fit it.
@@ -95,6 +116,8 @@ mod tests {
         let encoder = options.encoder().unwrap();
         let mut state = Trainer::new(&options, encoder.build().unwrap(), &Device::flex());
         state.steps = 7;
+        let average = Parameters::init(state.encoder.layout().clone(), 5, &Device::flex());
+        state.key = Some(average.clone());
         let bytes = block_on(checkpoint::save(&state, &options, &dataset)).unwrap();
         run.save(Artifact::Checkpoint, &bytes).unwrap();
         for path in [run.path(), &run.checkpoint_path()] {
@@ -104,6 +127,8 @@ mod tests {
             assert_eq!((&trained.config, trained.options().image_size), (&encoder, 16));
             let (_, parameters) = trained.load(&Device::flex()).unwrap();
             assert_eq!(values(&parameters), values(&state.query));
+            let (_, found) = open_average(path, &encoder).unwrap().unwrap().load(&Device::flex()).unwrap();
+            assert_eq!(values(&found), values(&average));
         }
 
         // A snapshot holds only the network; its tensors must fit its options.
@@ -112,6 +137,7 @@ mod tests {
         fs::write(&path, &snapshot).unwrap();
         let (_, parameters) = open(&path).unwrap().load(&Device::flex()).unwrap();
         assert_eq!(values(&parameters), values(&state.query));
+        assert!(open_average(&path, &encoder).unwrap().is_none());
         let wider = Config { dim: 2 * options.dim, ..options };
         fs::write(&path, block_on(Snapshot::save(&state, &wider)).unwrap()).unwrap();
         let error = format!("{:#}", open(&path).unwrap_err());

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use slimclr_core::{
     config::Config,
     encoder::{Encoder, EncoderConfig},
-    method::Teacher,
+    method::{MethodKind, Teacher},
     parameter::Parameters,
 };
 
@@ -57,7 +57,15 @@ pub fn keep(folder: &RunFolder, config: &Config) -> Result<()> {
 
 fn read(path: &Path, config: &Config, device: &Device) -> Result<Teacher> {
     let trained = pretrained::open(path)?;
-    create(path, config, &trained.config, trained.load(device)?)
+    let teacher = create(path, config, &trained.config, trained.load(device)?)?;
+    let average = match config.method {
+        MethodKind::Simdis => pretrained::open_average(path, &trained.config)?,
+        _ => None,
+    };
+    Ok(match average {
+        Some(average) => Teacher { average: Some(average.load(device)?.1), ..teacher },
+        None => teacher,
+    })
 }
 
 /// Makes the teacher of a run from the network in `path`.

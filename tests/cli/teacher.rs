@@ -30,6 +30,10 @@ fn every_system_trains_from_a_teacher_that_the_run_keeps() {
     }
     succeeds(&train("swav", &["--prototypes", "4", "--queue", "0", "--small-crops", "1", "--small-size", "8"]));
     succeeds(&train("simdis", &["--targets", "sema-dv"]));
+    // Offline, from a teacher that was trained so, with its moving average.
+    let offline = ["--method", "simdis", "--hidden", "16", "--widths", "1.0", "--distill", "none"];
+    let teacher = ["--teacher", &path("simdis"), "--targets", "sema-dv,tema-dv", "--out", &path("offline")];
+    succeeds(&pretrain(&[&data[..], &offline, &teacher].concat()));
 
     refuses(&train("mocov3", &["--teacher", &path("teacher")]), "the method has no teacher: leave --teacher out");
     let other = ["--teacher", &path("teacher"), "--dim", "16"];

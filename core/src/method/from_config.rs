@@ -72,9 +72,10 @@ fn compress(config: &Config, encoder: &Encoder, teacher: Teacher, device: &Devic
     Compress { teacher, kind: config.memory, temperature: config.temperature, teacher_memory, student_memories }
 }
 
-/// Returns a teacher that is not trained.
+/// Returns a teacher that is not trained. If its moving average is not known, the teacher itself takes its place.
 fn frozen(network: Teacher) -> SimdisTeacher {
-    SimdisTeacher { average: network.parameters.clone(), network, optimizer: None }
+    let average = network.average.clone().unwrap_or_else(|| network.parameters.clone());
+    SimdisTeacher { average, network, optimizer: None }
 }
 
 /// Returns a teacher with random weights, to be trained beside the student.
@@ -85,6 +86,6 @@ fn online_teacher(config: &Config, device: &Device) -> SimdisTeacher {
     SimdisTeacher {
         average: parameters.clone(),
         optimizer: Some(Optimizer::of_run(config, &layout)),
-        network: Teacher { encoder, parameters },
+        network: Teacher { encoder, parameters, average: None },
     }
 }

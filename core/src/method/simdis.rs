@@ -152,7 +152,7 @@ impl SimdisTeacher {
 
     /// Takes a step of the teacher's own training, which is BYOL. Returns its projections of both views before it.
     fn train(&mut self, views: &[Tensor<4>; 2], averages: [Tensor<2>; 2], step: &StepContext) -> [Tensor<2>; 2] {
-        let Self { network: Teacher { encoder, parameters }, optimizer, .. } = self;
+        let Self { network: Teacher { encoder, parameters, .. }, optimizer, .. } = self;
         let task = SimdisTask::new(
             views.clone(),
             &[SimdisView::SemaDv],

@@ -23,6 +23,8 @@ pub struct Teacher {
     pub encoder: Encoder,
     /// The weights.
     pub parameters: Parameters,
+    /// The moving average of the weights, if it is known; used by SimDis.
+    pub average: Option<Parameters>,
 }
 
 /// Why a network cannot teach a run.
@@ -73,7 +75,7 @@ impl Teacher {
             }
             _ => {}
         }
-        Ok(Self { encoder, parameters })
+        Ok(Self { encoder, parameters, average: None })
     }
 
     /// Computes the head's outputs, normalised. Shapes: `[n, 3, height, width]` to `[n, d]`.

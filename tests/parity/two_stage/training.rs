@@ -162,7 +162,7 @@ impl<'a> Training<'a> {
         let network = field::<Network>(self.case, "teacher");
         let encoder = network.encoder(0);
         let parameters = network.filled(&encoder, (self.salt, "teacher."), self.dtype);
-        (network, Teacher { encoder, parameters })
+        (network, Teacher { encoder, parameters, average: None })
     }
 
     fn optimizer(&self, kind: OptimizerKind, encoder: &Encoder) -> Optimizer {
