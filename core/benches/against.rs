@@ -5,6 +5,7 @@
 //! memory is that job's.
 
 mod setup;
+mod two_stage;
 
 use std::{
     env, fs,
@@ -30,6 +31,7 @@ use slimclr_core::{
 };
 
 use setup::{PLAN, Views, features, trainer};
+use two_stage::System;
 
 /// Shortest measurement, in seconds.
 const LEAST: f64 = 0.5;
@@ -45,6 +47,13 @@ enum Job {
         network: Network,
         observe: bool,
         recompute: bool,
+    },
+    /// A training step of a system that the paper compares with. Items are images.
+    TwoStage {
+        #[serde(flatten)]
+        network: Network,
+        #[serde(flatten)]
+        system: System,
     },
     /// The features of a batch at the last of the widths, in evaluation mode. Items are images.
     Evaluate {
@@ -128,6 +137,14 @@ impl Job {
                     items: config.batch as f64,
                     needs: Needs { operations, ..Needs::default() },
                 }
+            }
+            Self::TwoStage { network, system } => {
+                let items = network.batch as f64;
+                let (mut trainer, batch, operations) = system.prepare(network);
+                let run = move || {
+                    trainer.step(batch.clone(), PLAN);
+                };
+                Ready { run: Box::new(run), items, needs: Needs { operations, ..Needs::default() } }
             }
             Self::Evaluate { network } => {
                 let config = network.config();

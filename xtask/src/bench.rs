@@ -29,7 +29,7 @@ use crate::{duration::HumanDuration, log::info};
 ///
 /// Builds slimclr, installs the other program, and measures both, interleaved, on the same shapes. With PyTorch:
 /// training steps of the CIFAR ResNet-20 (batch 64, 32 pixels) and of ResNet-50 (batch 8, 224 pixels) at one width and
-/// more, evaluation at each width, augmentation on one core, kNN, peak memory. In a browser: the page's training step
+/// more, and of SEED, DisCo and SwAV with these students, evaluation at each width, augmentation on one core, kNN, peak memory. In a browser: the page's training step
 /// and that of TensorFlow.js, both in Chromium, without a GPU and on WebGPU (with a software renderer, the same on
 /// every machine).
 ///

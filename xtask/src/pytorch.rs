@@ -16,9 +16,10 @@ pub const LEARN: &str = "learn.py";
 /// Makes the images that augmentation is measured on.
 pub const IMAGES: &str = "images.py";
 
-/// The programs, and the module that they share.
-const FILES: [(&str, &str); 5] = [
+/// The programs, and the modules that they share.
+const FILES: [(&str, &str); 6] = [
     ("slimmable.py", include_str!("pytorch/slimmable.py")),
+    ("two_stage.py", include_str!("pytorch/two_stage.py")),
     (STEP, include_str!("pytorch/step.py")),
     (JOBS, include_str!("pytorch/jobs.py")),
     (LEARN, include_str!("pytorch/learn.py")),

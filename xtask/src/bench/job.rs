@@ -49,6 +49,27 @@ pub struct Views {
     pub finish: bool,
 }
 
+/// A method that the paper compares with, and what a network of another size has of its own.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct TwoStage {
+    pub method: &'static str,
+    /// Depth of the teacher, for methods with one.
+    pub teacher_depth: usize,
+    pub prototypes: usize,
+    /// Entropy weight of the assignment to prototypes.
+    pub epsilon: f64,
+    pub small_crops: usize,
+    pub small_size: usize,
+}
+
+/// What the methods need with the CIFAR ResNet-20.
+pub const SMALL: TwoStage =
+    TwoStage { method: "", teacher_depth: 56, prototypes: 300, epsilon: 0.02, small_crops: 0, small_size: 32 };
+
+/// What they need with the ResNet-50.
+pub const LARGE: TwoStage =
+    TwoStage { method: "", teacher_depth: 50, prototypes: 3000, epsilon: 0.05, small_crops: 6, small_size: 96 };
+
 impl Job {
     /// A training step of all `widths` in a browser, on its `cpu` or `webgpu`, in the format of `page/slimclr.mjs` and
     /// `page/tensorflow.mjs`.
@@ -74,6 +95,11 @@ impl Job {
     fn step_with(network: Network, widths: &[f64], [observe, recompute]: [bool; 2]) -> Self {
         let step = json!({ "widths": widths, "observe": observe, "recompute": recompute });
         Self(json!({ "step": with(network, step) }))
+    }
+
+    /// A training step of a method that the paper compares with, of a plain network.
+    pub fn two_stage(network: Network, method: TwoStage) -> Self {
+        Self(json!({ "two_stage": with(network, with(method, json!({ "widths": [1.0] }))) }))
     }
 
     /// The features of the backbone at the last of `widths`, in evaluation mode.

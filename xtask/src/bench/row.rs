@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{
-    job::{Job, PAGE, RESNET20, RESNET50, Views},
+    job::{Job, LARGE, PAGE, RESNET20, RESNET50, SMALL, TwoStage, Views},
     worker::Needs,
 };
 use crate::{
@@ -167,9 +167,18 @@ pub fn sets(images: &ImageFiles) -> Vec<Set> {
         row("recompute-time".into(), recompute_time, None),
         row("recompute-memory".into(), recompute_memory, None),
     ];
+    let two_stage = |name: &str, network, options: TwoStage| {
+        let step = |method| {
+            let figure = Figure::Rate(Job::two_stage(network, TwoStage { method, ..options }), "images/s");
+            row(format!("step-{method}-{name}"), figure, at_least(1.0))
+        };
+        ["seed", "disco", "swav"].map(step).into()
+    };
     let mut sets = vec![
         Set { name: "ResNet-20".into(), rows: resnet20, repeats: 4 },
         Set { name: "ResNet-50".into(), rows: resnet50, repeats: 1 },
+        Set { name: "ResNet-20, two-stage".into(), rows: two_stage("resnet20", RESNET20, SMALL), repeats: 2 },
+        Set { name: "ResNet-50, two-stage".into(), rows: two_stage("resnet50", RESNET50, LARGE), repeats: 1 },
     ];
     let mut add = |name: String, job, unit, target| {
         let rows = vec![row(name.clone(), Figure::Rate(job, unit), target)];

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 import slimmable
+import two_stage
 
 LEAST = 0.5  # seconds of a measurement, at least
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
@@ -28,6 +29,12 @@ LARGEST_UNBLURRED = 32  # pixels
 def step(way, observe, recompute, **network):
     """A training step of all widths; items are images. `observe` and `recompute` are always false."""
     trainer = slimmable.Trainer(**network, **way)
+    return network["batch"], trainer.step
+
+
+def two_stage_step(way, method, **network):
+    """A training step of a method that is compared with; items are images."""
+    trainer = two_stage.TRAINERS[method](way, **network)
     return network["batch"], trainer.step
 
 
@@ -112,6 +119,7 @@ def copy(way, size):
 
 JOBS = dict(
     step=(step, lambda job: slimmable.ways(job["widths"])),
+    two_stage=(two_stage_step, lambda job: [dict(channels_last=last) for last in (True, False)]),
     evaluate=(evaluate, lambda job: [dict(channels_last=last) for last in (True, False)]),
     augment=(augment, lambda job: [{}]),
     neighbours=(neighbours, lambda job: [dict(chunk=chunk) for chunk in (64, 256, 1000)]),
