@@ -229,6 +229,7 @@ fn an_accumulated_gradient_is_the_mean_of_its_parts() {
         let both = Batch {
             views: views.map(|(a, b)| Tensor::cat(vec![a.clone(), b.clone()], 0)).collect(),
             labels: Tensor::cat(parts.iter().map(|part| part.labels.clone()).collect(), 0),
+            teacher_features: None,
         };
         let mut trainers = [&half, &half, &whole].map(new_trainer);
         let mut batches = parts.into_iter().chain([both]);

@@ -10,10 +10,7 @@ use slimclr_core::{
     collapse::has_collapsed,
     config::Config,
     data::bags::Bags,
-    eval::{
-        features::{Extractor, Features},
-        rankme::rankme,
-    },
+    eval::rankme::rankme,
     method::{MethodKind, Teacher, bingo::most_similar},
     train::Split,
 };
@@ -22,7 +19,7 @@ use crate::{
     data::loader::Loader,
     feature_cache::FeatureCache,
     run_folder::{RunFolder, read_optional, write_atomically},
-    teacher,
+    teacher, teacher_features,
     terminal::{Progress, note, warn},
 };
 
@@ -59,7 +56,7 @@ fn make(loader: &Loader, mut teacher: Teacher, size: usize, device: &Device) -> 
         "bag = {size} needs more than {size} training images, but there are {images}: set a smaller --bag"
     );
     note("making the bags of similar images, once");
-    let features = features(loader, &mut teacher, device)?;
+    let features = teacher_features::compute(loader, &mut teacher, &FeatureCache::temporary(), device)?;
     let rank = block_on(rankme(&*features.values))?;
     if has_collapsed(rank) {
         warn(&format!(
@@ -76,21 +73,6 @@ fn make(loader: &Loader, mut teacher: Teacher, size: usize, device: &Device) -> 
         members[image * size..][..size].iter_mut().zip(similar).for_each(|(member, other)| *member = other);
     }
     Ok(members)
-}
-
-/// Computes the teacher's features of the training images, with running statistics, and keeps them on the disk.
-fn features(loader: &Loader, teacher: &mut Teacher, device: &Device) -> Result<Features> {
-    let images = loader.images().len(Split::Train);
-    let progress = Progress::new(images as u64, "images", "computing the teacher's features");
-    let size = teacher.encoder.backbone().features().full();
-    let mut extractor = Extractor::new(&teacher.encoder, &mut teacher.parameters, device);
-    let [of_images, _] = FeatureCache::temporary().write([images, 0], &[size], device, |writer| {
-        block_on(async {
-            let chunks = async |chunk| loader.training_images(chunk).await;
-            writer.extract(Split::Train, &mut extractor, &progress, chunks).await
-        })
-    })?;
-    of_images.into_iter().next().context("the teacher has no features")
 }
 
 /// Returns the bytes of the file of bags.

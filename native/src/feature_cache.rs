@@ -57,6 +57,16 @@ impl FeatureCache {
         Ok(Self { path: Some(folder.features_path()), inputs })
     }
 
+    /// Locates the cache in `folder` of the features that the run's teacher, of which these are the bytes, computes from
+    /// `dataset` at `image_size` pixels.
+    ///
+    /// # Errors
+    /// If an image file is missing.
+    pub fn of_teacher(folder: &RunFolder, teacher: &[u8], dataset: &Dataset, image_size: usize) -> Result<Self> {
+        let of_run = Self::of_run(folder, teacher, dataset, image_size)?;
+        Ok(Self { path: Some(folder.teacher_features_path()), ..of_run })
+    }
+
     /// Returns a place for features that no later evaluation needs, in the user's cache folder.
     pub fn temporary() -> Self {
         Self { path: None, inputs: Sha256::new() }

@@ -27,6 +27,7 @@ mod shell;
 mod summary;
 mod table;
 mod teacher;
+mod teacher_features;
 mod tensor_file;
 mod terminal;
 

@@ -36,6 +36,7 @@ pub const REPORT: &str = "report.html";
 pub const LANDSCAPE: &str = "landscape.json";
 /// File name of the teacher's weights: a checkpoint, or a file of another program.
 const TEACHER: &str = "teacher";
+const TEACHER_FEATURES: &str = "teacher_features.safetensors";
 const BAGS: &str = "bags.safetensors";
 const SNAPSHOTS: &str = "snapshots";
 const GRADIENTS: &str = "gradients";
@@ -282,6 +283,11 @@ impl RunFolder {
     /// Returns the path of the teacher's weights.
     pub fn teacher_path(&self) -> PathBuf {
         self.path.join(TEACHER)
+    }
+
+    /// Returns the path of the teacher's features of the training images.
+    pub fn teacher_features_path(&self) -> PathBuf {
+        self.path.join(TEACHER_FEATURES)
     }
 
     /// Returns the path of the bags of similar images.

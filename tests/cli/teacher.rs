@@ -30,6 +30,22 @@ fn every_system_trains_from_a_teacher_that_the_run_keeps() {
     }
     succeeds(&train("swav", &["--prototypes", "4", "--queue", "0", "--small-crops", "1", "--small-size", "8"]));
     succeeds(&train("simdis", &["--targets", "sema-dv"]));
+    // CompRess compares with features that it has computed once, also when it is resumed.
+    let cached =
+        [&data[..], &["--method", "compress", "--widths", "1.0", "--distill", "none", "--cached-teacher"]].concat();
+    let of_views = pretrain(
+        &[&cached[..], &["--cached-teacher=false", "--teacher", &path("teacher"), "--out", &path("views")]].concat(),
+    );
+    succeeds(&of_views);
+    succeeds(&pretrain(&[&cached[..], &["--teacher", &path("teacher"), "--out", &path("cached")]].concat()));
+    let [views, cached] = ["views", "cached"].map(|name| folder.path().join(name));
+    assert_ne!(losses(&cached), losses(&views));
+    let features = cached.join("teacher_features.safetensors");
+    let written = fs::metadata(&features).unwrap().modified().unwrap();
+    succeeds(&slimclr(&["pretrain", "--resume", &text(&cached)]));
+    assert_eq!(fs::metadata(&features).unwrap().modified().unwrap(), written, "they were computed again");
+    let with_seed = ["--method", "seed", "--cached-teacher", "--teacher", &path("teacher"), "--out", &path("seeded")];
+    refuses(&pretrain(&[&data[..], &with_seed].concat()), "cached_teacher = 1 must be false for this method");
     // Offline, from a teacher that was trained so, with its moving average.
     let offline = ["--method", "simdis", "--hidden", "16", "--widths", "1.0", "--distill", "none"];
     let teacher = ["--teacher", &path("simdis"), "--targets", "sema-dv,tema-dv", "--out", &path("offline")];

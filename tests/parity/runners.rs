@@ -277,7 +277,7 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
     let allowed = tolerance(Quantity::TrainingLoss, "", dtype);
     for (step, record) in field::<Vec<StepRecord>>(case, "steps").into_iter().enumerate() {
         let views = ["xq", "xk"].map(|view| input(salt, &format!("{view}{step}"), shape, dtype, &device));
-        let batch = Batch { views: views.to_vec(), labels: Tensor::zeros([shape[0]], &device) };
+        let batch = Batch { views: views.to_vec(), labels: Tensor::zeros([shape[0]], &device), teacher_features: None };
         let plan = StepPlan {
             trains_subnetworks: record.slim_enabled,
             rate: field(case, "lr"),

@@ -24,6 +24,8 @@ pub struct Batch {
     pub views: Vec<Tensor<4>>,
     /// The images' classes, `[n]`; used by supervised methods only.
     pub labels: Tensor<1, Int>,
+    /// The teacher's features of the images, `[n, F]`, if they were computed before training (CompRess).
+    pub teacher_features: Option<Tensor<2>>,
 }
 
 impl Batch {
@@ -39,6 +41,7 @@ impl Batch {
         Self {
             views: recipes.into_iter().map(|recipe| view(recipe.size)).collect(),
             labels: Tensor::zeros([config.batch], device),
+            teacher_features: None,
         }
     }
 
@@ -54,6 +57,7 @@ impl Batch {
         Self {
             views: batch.views.into_iter().map(on_device).collect(),
             labels: Tensor::from_data(TensorData::new(batch.labels, [images]), device),
+            teacher_features: None,
         }
     }
 
@@ -65,6 +69,7 @@ impl Batch {
         Self {
             views: planned.map(|views| images.views(views)).collect(),
             labels: Tensor::from_data(TensorData::new(labels, [batch.len()]), &images.device()),
+            teacher_features: None,
         }
     }
 
@@ -84,6 +89,7 @@ impl Batch {
         Batch {
             views: self.views.iter().map(|view| view.clone().narrow(0, start, images)).collect(),
             labels: self.labels.clone().narrow(0, start, images),
+            teacher_features: self.teacher_features.clone().map(|features| features.narrow(0, start, images)),
         }
     }
 }

@@ -163,9 +163,10 @@ impl Method for Compress {
         self.kind == CompressMemory::Momentum
     }
 
-    fn tasks(&mut self, Batch { views, .. }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
-        let [view] = views.try_into().expect("CompRess takes one view");
-        let teacher = self.teacher.features(view.clone(), Mode::Eval, step.precision);
+    fn tasks(&mut self, batch: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
+        let [view] = batch.views.try_into().expect("CompRess takes one view");
+        let computed = || self.teacher.features(view.clone(), Mode::Eval, step.precision);
+        let teacher = batch.teacher_features.unwrap_or_else(computed);
         let trained = if step.plan.trains_subnetworks { self.student_memories.len() } else { 1 };
         let (anchors, entering) = match self.kind {
             CompressMemory::Momentum => {

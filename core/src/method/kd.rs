@@ -74,7 +74,7 @@ pub struct Kd {
 }
 
 impl Method for Kd {
-    fn tasks(&mut self, Batch { views, labels }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
+    fn tasks(&mut self, Batch { views, labels, .. }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
         let [view] = views.try_into().expect("KD takes one view");
         let teacher = self.teacher.outputs(view.clone(), Mode::Eval, step.precision);
         let (alpha, temperatures, reduction) = (self.alpha, self.temperatures, Reduction::BatchMean);

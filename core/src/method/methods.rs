@@ -178,7 +178,7 @@ impl PretextTask for SimClrTask {
 pub struct Supervised;
 
 impl Method for Supervised {
-    fn tasks(&mut self, Batch { views, labels }: Batch, _: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
+    fn tasks(&mut self, Batch { views, labels, .. }: Batch, _: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
         vec![Box::new(Classification { views, labels })]
     }
 }

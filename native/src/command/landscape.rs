@@ -19,7 +19,7 @@ use crate::{
     device,
     run_folder::{RunFolder, write_atomically},
     run_images::RunImages,
-    shell, teacher,
+    shell, teacher, teacher_features,
     terminal::{self, Progress},
 };
 
@@ -137,6 +137,7 @@ pub fn compute(folder: &RunFolder, flags: &LandscapeFlags) -> Result<Landscape> 
     let mut surveyor = {
         let mut loader = Loader::new(dataset, config, None)?;
         bags::add(&mut loader, folder, config, &device)?;
+        teacher_features::add(&mut loader, folder, config, &device)?;
         let batches = schedule
             .unseen(images, config.batch)
             .map(|step| Ok(block_on(loader.batch(step, &device))?))

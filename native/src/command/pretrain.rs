@@ -26,7 +26,7 @@ use crate::{
     resume::{Request, Resumption, new_run_command},
     run_folder::RunFolder,
     run_lock::RunLock,
-    shell, summary, teacher,
+    shell, summary, teacher, teacher_features,
     terminal::{self, RunProgress},
 };
 
@@ -69,6 +69,7 @@ pub fn run(flags: &PretrainFlags, matches: &ArgMatches) -> Result<ExitCode> {
     };
     let mut loader = Loader::new(dataset, &config, Some(folder.clone()))?;
     bags::add(&mut loader, &folder, &config, &device.0)?;
+    teacher_features::add(&mut loader, &folder, &config, &device.0)?;
     let run = Run::new(config, trainer, device, loader, interrupt::listen(STOPPING));
     let interrupted = train(run, (&folder, &lock))?;
     summary::show(&folder, &[])?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use futures::{
     SinkExt, StreamExt,
     channel::{
@@ -28,6 +28,7 @@ use slimclr_core::{
         subset::knn_bank,
     },
     dataset::DatasetSummary,
+    eval::features::Features,
     kernel::views::{DeviceImages, finish_for},
     method::Batch,
     train::{Artifact, Host, Split},
@@ -59,6 +60,8 @@ pub struct Loader {
     maker: Arc<BatchMaker>,
     folder: Option<RunFolder>,
     batches: Option<Batches>,
+    /// The teacher's features of the training images that are not damaged, if they are cached.
+    teacher_features: Option<Features>,
     start: Instant,
 }
 
@@ -100,7 +103,7 @@ impl Loader {
             dataset,
             pool: rayon::ThreadPoolBuilder::new().build().context("cannot start threads")?,
         };
-        Ok(Self { maker: Arc::new(maker), folder, batches: None, start: Instant::now() })
+        Ok(Self { maker: Arc::new(maker), folder, batches: None, teacher_features: None, start: Instant::now() })
     }
 
     /// Sets the bags of the training images, for a method that takes views of their members.
@@ -119,6 +122,21 @@ impl Loader {
         let maker = Arc::get_mut(&mut self.maker).context("images are being prepared")?;
         maker.sampler.set_bags(bags);
         Ok(())
+    }
+
+    /// Sets the teacher's features of the training images, which batches then have.
+    pub fn set_teacher_features(&mut self, features: Features) {
+        self.teacher_features = Some(features);
+    }
+
+    /// Returns the teacher's features of the images of `step`'s batch, if they are cached.
+    fn teacher_features(&self, step: u64) -> Option<Tensor<2>> {
+        let features = self.teacher_features.as_ref()?;
+        let (_, batch) = self.maker.sampler.batch(step, self.images().len(Split::Train));
+        let count = features.indices.len();
+        // As the views are, those of a damaged image are of the next one.
+        let row = |image: &u32| (features.indices.partition_point(|index| *index < *image as usize) % count) as u32;
+        Some(features.values.select(&batch.iter().map(row).collect::<Vec<_>>()))
     }
 
     /// Returns a chunk of all training images, or `None` after the last. Chunks are numbered from 0.
@@ -237,7 +255,8 @@ impl Host for Loader {
     }
 
     async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, LoadError> {
-        self.next(step, device).await.map_err(LoadError)
+        let batch = self.next(step, device).await.map_err(LoadError)?;
+        Ok(Batch { teacher_features: self.teacher_features(step), ..batch })
     }
 
     fn evaluated(&self, split: Split) -> usize {

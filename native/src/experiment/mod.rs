@@ -44,7 +44,7 @@ use crate::{
     device, interrupt, model_card, options as run_options,
     resume::{Request, Resumption},
     run_folder::RunFolder,
-    shell, teacher,
+    shell, teacher, teacher_features,
     terminal::{self, note},
 };
 
@@ -265,6 +265,7 @@ impl Experiment {
         if !arm_result::is_trained(&folder.events()?) {
             let mut loader = Loader::new(dataset, &config, Some(folder.clone()))?;
             bags::add(&mut loader, &folder, &config, device)?;
+            teacher_features::add(&mut loader, &folder, &config, device)?;
             let listening = interrupt::listen(STOPPING);
             let run = Run::new(config.clone(), trainer, self.device.clone(), loader, listening);
             if train(run, (&folder, &lock))? {

@@ -200,7 +200,11 @@ impl<'a> Training<'a> {
         let images: usize = field(self.case, "n");
         let view =
             |(name, size): (String, usize)| input(self.salt, &name, [images, 3, size, size], self.dtype, &self.device);
-        Batch { views: names.zip(sizes).map(view).collect(), labels: Tensor::zeros([images], &self.device) }
+        Batch {
+            views: names.zip(sizes).map(view).collect(),
+            labels: Tensor::zeros([images], &self.device),
+            teacher_features: None,
+        }
     }
 
     /// Returns the tolerances of losses, and of everything else.

@@ -161,6 +161,8 @@ impl Config {
         in_range("small_crops", self.small_crops as f64, has_crops || self.small_crops == 0, "0 for this method")?;
         let fits = (8..=self.image_size).contains(&self.small_size) || self.small_crops == 0;
         in_range("small_size", self.small_size as f64, fits, "between 8 and image_size")?;
+        let uses_cache = self.method == MethodKind::Compress || !self.cached_teacher;
+        in_range("cached_teacher", f64::from(self.cached_teacher), uses_cache, "false for this method")?;
         up_to("teacher_depth", self.teacher_depth, MOST_LAYERS, "between 1 and 2000")?;
         multiplies("teacher_multiplier", self.teacher_multiplier)?;
         in_range("targets", self.targets.len() as f64, !self.targets.is_empty(), "at least one target")?;

@@ -76,6 +76,10 @@ pub struct Config {
     /// What the student's memory of features is filled with (CompRess)
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().memory, help_heading = "Teacher"))]
     pub memory: CompressMemory,
+    /// Compare with the teacher's features of each image's central crop, computed once and kept in the run's folder, instead
+    /// of its features of each view (CompRess)
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().cached_teacher, default_missing_value = "true", help_heading = "Teacher"))]
+    pub cached_teacher: bool,
     /// Targets that the student predicts, separated by commas (SimDis)
     #[cfg_attr(
         feature = "clap",

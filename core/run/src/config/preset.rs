@@ -55,6 +55,7 @@ impl Config {
             bag: 5,
             memory: CompressMemory::Momentum,
             targets: vec![SimdisView::SemaDv, SimdisView::TemaDv],
+            cached_teacher: false,
             online_teacher: false,
             teacher_depth: 20,
             teacher_multiplier: 4.0,
