@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, ExecutionError, Tensor, TensorData};
 use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 use slimclr_core::{
@@ -128,14 +128,35 @@ impl FeatureCache {
 
 /// Returns the bytes that the disk of a folder has free for the user; `None` if the system does not know.
 #[cfg(unix)]
-fn free_bytes(folder: &Path) -> Option<u64> {
+pub fn free_bytes(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok().filter(|disk| disk.f_blocks > 0)?;
     Some(disk.f_bavail * disk.f_frsize)
 }
 
 #[cfg(not(unix))]
-fn free_bytes(_: &Path) -> Option<u64> {
+pub fn free_bytes(_: &Path) -> Option<u64> {
     None
+}
+
+/// Computes the features of images, which `chunks` returns until there are none left, and passes them on to `add`.
+///
+/// # Errors
+/// If an image cannot be read, or `add` fails.
+pub async fn extract(
+    extractor: &mut Extractor<'_>,
+    progress: &Progress,
+    mut chunks: impl AsyncFnMut(usize) -> Result<Option<LabelledImages>, LoadError>,
+    mut add: impl AsyncFnMut(FeatureChunk) -> Result<()>,
+) -> Result<()> {
+    let mut chunk = 0;
+    while let Some(images) = chunks(chunk).await? {
+        progress.inc(images.labels.len());
+        if let Some(features) = extractor.extract(images).await {
+            add(features).await?;
+        }
+        chunk += 1;
+    }
+    Ok(())
 }
 
 /// Writes features as they are computed.
@@ -176,17 +197,9 @@ impl FeatureWriter {
         split: Split,
         extractor: &mut Extractor<'_>,
         progress: &Progress,
-        mut chunks: impl AsyncFnMut(usize) -> Result<Option<LabelledImages>, LoadError>,
+        chunks: impl AsyncFnMut(usize) -> Result<Option<LabelledImages>, LoadError>,
     ) -> Result<()> {
-        let mut chunk = 0;
-        while let Some(images) = chunks(chunk).await? {
-            progress.inc(images.labels.len());
-            if let Some(features) = extractor.extract(images).await {
-                self.add(split, features).await?;
-            }
-            chunk += 1;
-        }
-        Ok(())
+        extract(extractor, progress, chunks, async |chunk| self.add(split, chunk).await).await
     }
 
     /// Appends the features of some images of a split.
@@ -195,8 +208,7 @@ impl FeatureWriter {
     /// If the device fails, or the disk is full.
     pub async fn add(&mut self, split: Split, chunk: FeatureChunk) -> Result<()> {
         for (width, values) in chunk.values.into_iter().enumerate() {
-            let values = values.into_data_async().await?.convert::<f32>();
-            self.append(name(split, width), values.as_bytes())?;
+            self.append(name(split, width), host_values(values).await?.as_bytes())?;
         }
         let indices: Vec<u64> = chunk.indices.iter().map(|index| *index as u64).collect();
         self.append(name(split, "indices"), TensorData::from(indices.as_slice()).as_bytes())?;
@@ -206,6 +218,14 @@ impl FeatureWriter {
     fn append(&mut self, name: String, rows: &[u8]) -> Result<()> {
         self.file.append(&name, rows).with_context(|| self.problem.clone())
     }
+}
+
+/// Reads features, `[n, f]`, from the device.
+///
+/// # Errors
+/// If the device fails.
+pub async fn host_values(features: Tensor<2>) -> Result<TensorData, ExecutionError> {
+    Ok(features.into_data_async().await?.convert::<f32>())
 }
 
 /// Returns the features in a file, by split and width; `None` if tensors are missing.

@@ -12,6 +12,7 @@ mod data;
 mod device;
 mod experiment;
 mod feature_cache;
+mod feature_files;
 mod interrupt;
 mod model_card;
 mod neighbours;
@@ -30,6 +31,7 @@ mod teacher;
 mod teacher_features;
 mod tensor_file;
 mod terminal;
+mod width_choice;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -40,6 +42,7 @@ use clap::{
 };
 use command::{
     demo::{self, DemoFlags},
+    embed::{self, EmbedFlags},
     evaluate::{self, EvaluateFlags},
     experiment::{
         cifar10::{self, Cifar10Flags},
@@ -66,6 +69,8 @@ A first run:
   slimclr evaluate runs/cifar10-1            measure kNN and linear probes at every width
   slimclr report runs/cifar10-1              write its report again, from everything recorded so far
   slimclr serve runs/cifar10-1               show the run in the browser, live while it trains
+  slimclr embed runs/cifar10-1 --data photos --out photos.npy
+                                             write the features of any images
   slimclr export runs/cifar10-1 --width 0.5  write that sub-network for PyTorch and ONNX Runtime
   slimclr experiment cifar10                 compare SlimCLR's techniques in one table
   slimclr experiment methods                 compare SlimCLR with methods that learn from a teacher")]
@@ -87,6 +92,8 @@ enum Subcommand {
     Pretrain(Box<PretrainFlags>),
     /// Measure kNN, linear-probe and ridge-regression accuracy at every width
     Evaluate(EvaluateFlags),
+    /// Write the features of any images, as a NumPy array or safetensors
+    Embed(EmbedFlags),
     /// Write an HTML report of one run, or of several side by side
     Report(ReportFlags),
     /// Serve the browser page from this machine, optionally with a run to watch live
@@ -184,6 +191,7 @@ fn run() -> Result<ExitCode> {
         Some(Subcommand::Data(DataSubcommand::Pack(flags))) => pack::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Pretrain(flags)) => pretrain::run(flags, subcommand_matches()),
         Some(Subcommand::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Subcommand::Embed(flags)) => embed::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Report(flags)) => report::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Serve(flags)) => serve::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Landscape(flags)) => landscape::run(flags).map(|()| ExitCode::SUCCESS),

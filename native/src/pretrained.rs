@@ -5,14 +5,17 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use slimclr_core::{
+    augment::Normalisation,
     checkpoint::MOMENTUM_ENCODER,
     encoder::EncoderConfig,
+    event::{Event, Started},
     interchange::{
         infer_architecture::InferError,
         pretrained::{Cause, Pretrained, PretrainedError},
         safetensors_file::SafetensorsError,
     },
     parameter::Transfer,
+    width::Widths,
 };
 
 use crate::{run_folder::RunFolder, terminal::note};
@@ -62,6 +65,44 @@ fn open_branch(path: &Path, branch: Option<&str>) -> Result<Pretrained> {
     Ok(Pretrained::read_branch(&path.display().to_string(), bytes, branch)?)
 }
 
+/// Returns the events of the run in the folder `path`; none if it is a file.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn events(path: &Path) -> Result<Vec<Event>> {
+    if path.is_dir() { RunFolder::open(path)?.events() } else { Ok(Vec::new()) }
+}
+
+/// Returns the normalisation of the images of the network in `path`: that of the checkpoint, or of the run's latest start
+/// for checkpoints of older versions. The authors' code uses the statistics of the data set that the backbone is made for.
+///
+/// # Errors
+/// If it is not recorded.
+pub fn normalisation(path: &Path, trained: &Pretrained, started: Option<&Started>) -> Result<Normalisation> {
+    let recorded = match &trained.run {
+        Some(run) => run.normalisation.or_else(|| started?.normalisation),
+        None => Some(Normalisation::of(trained.config.backbone)),
+    };
+    recorded.with_context(|| {
+        format!(
+            "{} does not record how its images were normalised: name the run's folder; if you did, add the record with \
+             `slimclr pretrain --resume`",
+            path.display()
+        )
+    })
+}
+
+/// Returns the index of `width` among the `widths` of the network in `path`.
+///
+/// # Errors
+/// If it has no such width.
+pub fn position(widths: &Widths, width: f64, path: &Path) -> Result<usize> {
+    widths.position(width).with_context(|| {
+        let widths: Vec<String> = widths.iter().map(|width| width.to_string()).collect();
+        format!("{} has no width {width}: choose from {}", path.display(), widths.join(", "))
+    })
+}
+
 /// Says that `--init FILE` has another backbone than the options, and which options fit it.
 pub fn other_backbone(file: &str, found: &EncoderConfig) -> String {
     let backbone = found.backbone.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
@@ -89,7 +130,6 @@ mod tests {
     use burn::tensor::{Device, TensorData};
     use futures::executor::block_on;
     use slimclr_core::{
-        augment::Normalisation,
         checkpoint::{self, Snapshot},
         config::Config,
         dataset::DatasetSummary,

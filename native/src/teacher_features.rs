@@ -54,7 +54,7 @@ pub fn compute(loader: &Loader, teacher: &mut Teacher, cache: &FeatureCache, dev
     let mut extractor = Extractor::new(encoder, parameters, device);
     let [of_images, _] = cache.write([images, 0], &sizes, device, |writer| {
         block_on(async {
-            let chunks = async |chunk| loader.training_images(chunk).await;
+            let chunks = async |chunk| loader.all(Split::Train, chunk).await;
             writer.extract(Split::Train, &mut extractor, &progress, chunks).await
         })
     })?;

@@ -1,5 +1,6 @@
 //! The command-line program: runs, interruptions and invalid input.
 
+mod embed;
 mod evaluate;
 mod experiment;
 mod export;

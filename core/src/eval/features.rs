@@ -111,12 +111,19 @@ pub struct Extractor<'a> {
     encoder: &'a Encoder,
     parameters: &'a mut Parameters,
     device: &'a Device,
+    /// Indices of the widths that it runs.
+    widths: Range<usize>,
 }
 
 impl<'a> Extractor<'a> {
-    /// Creates an extractor of a network's features.
+    /// Creates an extractor of a network's features at every width.
     pub fn new(encoder: &'a Encoder, parameters: &'a mut Parameters, device: &'a Device) -> Self {
-        Self { encoder, parameters, device }
+        Self { encoder, parameters, device, widths: 0..encoder.layout().widths().len() }
+    }
+
+    /// Restricts it to the widths with these indices: what is said below of every width then holds for these.
+    pub fn at_widths(self, widths: Range<usize>) -> Self {
+        Self { widths, ..self }
     }
 
     /// Runs every width's backbone over images, in evaluation mode. Returns `None` if there are none. It may be cancelled
@@ -146,10 +153,10 @@ impl<'a> Extractor<'a> {
     ) -> Vec<Tensor<2>> {
         let count = pixels.len() / (3 * size * size);
         let images = Tensor::<4>::from_data(TensorData::new(pixels, [count, 3, size, size]), self.device);
-        let mut values = vec![Vec::new(); self.encoder.layout().widths().len()];
+        let mut values = vec![Vec::new(); self.widths.len()];
         for part in chunks(count, images_at_once(self.device, size)) {
             let part = images.clone().slice([part]);
-            for (width, values) in values.iter_mut().enumerate() {
+            for (width, values) in self.widths.clone().zip(&mut values) {
                 let mut forward = Forward::new(self.parameters, width, Mode::Eval);
                 values.push(outputs(&mut forward, self.encoder, part.clone()));
                 yield_now().await;

@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::Args;
 use futures::executor::block_on;
 use slimclr_core::{
-    augment::Normalisation,
     encoder::Encoder,
-    event::{Evaluated, Event, Started},
+    event::{Evaluated, Event},
     head::HEAD,
     interchange::{pretrained::Pretrained, sub_network::SubNetwork},
     profile::profile,
@@ -18,7 +17,7 @@ use slimclr_core::{
 use crate::{
     model_card::{Architecture, FileEntry, Input, Loading, ModelCard, Training, name_of},
     pretrained,
-    run_folder::{RunFolder, create_folder, write_atomically},
+    run_folder::{create_folder, write_atomically},
     terminal::{self, Progress, count},
 };
 
@@ -47,11 +46,7 @@ pub fn run(flags: &ExportFlags) -> Result<()> {
     let _progress = Progress::spinner("exporting the network");
     let trained = pretrained::open(&flags.run)?;
     let (encoder, parameters) = trained.load(&Device::flex())?;
-    let widths = encoder.layout().widths();
-    let Some(index) = widths.position(flags.width) else {
-        let widths: Vec<String> = widths.iter().map(|width| width.to_string()).collect();
-        bail!("{} has no width {}: choose from {}", flags.run.display(), flags.width, widths.join(", "));
-    };
+    let index = pretrained::position(encoder.layout().widths(), flags.width, &flags.run)?;
     let network = block_on(SubNetwork::take(&encoder, &parameters, index))?;
     let mut card = model_card(flags, &trained, &encoder, &network)?;
 
@@ -78,15 +73,9 @@ pub fn run(flags: &ExportFlags) -> Result<()> {
 /// # Errors
 /// If a run's events cannot be read, or the normalisation of its images is unknown.
 fn model_card(flags: &ExportFlags, trained: &Pretrained, encoder: &Encoder, network: &SubNetwork) -> Result<ModelCard> {
-    let events = if flags.run.is_dir() { RunFolder::open(&flags.run)?.events()? } else { Vec::new() };
+    let events = pretrained::events(&flags.run)?;
     let started = Event::latest_start(&events);
-    let normalisation = normalisation(trained, started).with_context(|| {
-        format!(
-            "{} does not record how its images were normalised: name the run's folder; if you did, add the record \
-             with `slimclr pretrain --resume`",
-            flags.run.display()
-        )
-    })?;
+    let normalisation = pretrained::normalisation(&flags.run, trained, started)?;
     let image_size = trained.options().image_size;
     let input = Input::new(image_size, normalisation);
     let profiles = profile(encoder, image_size);
@@ -126,13 +115,4 @@ fn model_card(flags: &ExportFlags, trained: &Pretrained, encoder: &Encoder, netw
 fn default_folder(network: &Path) -> PathBuf {
     let folder = if network.is_dir() { Some(network) } else { network.parent() };
     folder.unwrap_or(Path::new("")).join("export")
-}
-
-/// Returns the normalisation of the network's images: that of the checkpoint, or of the run's events for checkpoints of
-/// older versions. The authors' code uses the statistics of the data set that the backbone is made for.
-fn normalisation(trained: &Pretrained, started: Option<&Started>) -> Option<Normalisation> {
-    match &trained.run {
-        Some(run) => run.normalisation.or_else(|| started?.normalisation),
-        None => Some(Normalisation::of(trained.config.backbone)),
-    }
 }

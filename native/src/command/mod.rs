@@ -1,6 +1,7 @@
 //! One module per subcommand.
 
 pub mod demo;
+pub mod embed;
 pub mod evaluate;
 pub mod experiment;
 pub mod export;

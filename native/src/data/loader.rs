@@ -139,16 +139,12 @@ impl Loader {
         Some(features.values.select(&batch.iter().map(row).collect::<Vec<_>>()))
     }
 
-    /// Returns a chunk of all training images, or `None` after the last. Chunks are numbered from 0.
+    /// Returns a chunk of all images of a split, or `None` after the last. Chunks are numbered from 0.
     ///
     /// # Errors
     /// If an image cannot be read.
-    pub async fn training_images(&self, chunk: usize) -> Result<Option<LabelledImages>, LoadError> {
-        self.in_pool(move |maker| {
-            let all = maker.dataset.len(Split::Train);
-            maker.chunk(Split::Train, chunk, all, |place| place)
-        })
-        .await
+    pub async fn all(&self, split: Split, chunk: usize) -> Result<Option<LabelledImages>, LoadError> {
+        self.in_pool(move |maker| maker.chunk(split, chunk, maker.dataset.len(split), |place| place)).await
     }
 
     /// Returns the images.

@@ -147,6 +147,11 @@ impl Dataset {
         Self { name, root: (!in_memory).then(|| root.to_path_buf()), summary, train, test }
     }
 
+    /// Sets the normalisation of the images to that of a network that they are for.
+    pub fn normalised_by(self, normalisation: Normalisation) -> Self {
+        Self { summary: DatasetSummary { normalisation, ..self.summary }, ..self }
+    }
+
     /// Checks that training images can be read in any order, as members of bags are.
     ///
     /// # Errors
@@ -225,11 +230,16 @@ impl Dataset {
         }
     }
 
-    /// Names the image at `index` by its path below the data set's folder.
-    pub fn image_name(&self, split: Split, index: usize) -> String {
+    /// Returns the path of the image at `index` below the data set's folder; empty for one in memory.
+    pub fn relative_path(&self, split: Split, index: usize) -> PathBuf {
         let path = self.path(split, index).unwrap_or_default();
         let root = self.root.as_deref().unwrap_or(Path::new(""));
-        folder::shown_path(path.strip_prefix(root).unwrap_or(&path))
+        path.strip_prefix(root).map(Path::to_path_buf).unwrap_or(path)
+    }
+
+    /// Names the image at `index` by its path below the data set's folder.
+    pub fn image_name(&self, split: Split, index: usize) -> String {
+        folder::shown_path(&self.relative_path(split, index))
     }
 
     /// Returns the folder that holds the images; `None` if they are in memory.
