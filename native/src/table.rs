@@ -1,7 +1,5 @@
 //! The result of a run as text: a row for each width.
 
-use std::iter;
-
 use slimclr_core::{
     event::{Evaluated, Event, LossMonitor, NoAccuracy, Started},
     profile::Profile,
@@ -187,13 +185,14 @@ pub fn line(evaluated: &Evaluated) -> String {
         Some(reason) => Some(format!("no kNN: {reason}")),
         None => knn(evaluated).map(|knn| format!("kNN {knn}")),
     };
+    let classifier = evaluated.classifier.map(|top1| format!("classifier {:.1}%", 100.0 * top1));
     let rank = rankme.map(|rank| format!("RankMe {rank:.1}"));
     let cosines = views.map(|views| {
         let [same, different] = [views.cosine_same_image, views.cosine_different_images];
         format!("cosine {} same image, {} different images", fixed(same, 2), fixed(different, 2))
     });
     let parts =
-        iter::once(format!("epoch {epoch:.1}  width {width}")).chain([accuracy, rank, cosines].into_iter().flatten());
+        [Some(format!("epoch {epoch:.1}  width {width}")), classifier, accuracy, rank, cosines].into_iter().flatten();
     parts.collect::<Vec<_>>().join("  ")
 }
 

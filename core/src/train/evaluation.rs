@@ -1,15 +1,19 @@
 //! The evaluation during training.
 
+use burn::tensor::ExecutionError;
+
 use super::{Emitter, Host, Split, TrainError, view_measures};
 use crate::{
     config::Config,
     eval::{
+        ProbeAccuracy,
         features::{Collector, Extractor, Features},
         knn::knn,
         rankme::rankme,
     },
     event::{Evaluated, Evaluating, Event, MeasuredOn, NoAccuracy},
-    method::Trainer,
+    forward::{Forward, Mode},
+    method::{MethodKind, Trainer},
 };
 
 /// Evaluates every width of the network in training, at the fractional `epoch`. Reports its progress, not its results.
@@ -36,9 +40,12 @@ pub(super) async fn evaluate<H: Host>(
     let no_accuracy = NoAccuracy::of(has_labels, &labels(&bank), &labels(&test));
     let mut evaluated = Vec::with_capacity(config.widths.len());
     for (index, width) in config.widths.iter().enumerate() {
-        let accuracy = match no_accuracy {
-            None => Some(knn(&bank[index], &test[index], config.knn).await?.vote),
-            Some(_) => None,
+        let (accuracy, classifier) = match no_accuracy {
+            None => {
+                let (bank, test) = (&bank[index], &test[index]);
+                (Some(knn(bank, test, config.knn).await?.vote), classifier(state, config.method, index, test).await?)
+            }
+            Some(_) => (None, None),
         };
         evaluated.push(Evaluated {
             step: state.steps,
@@ -54,10 +61,26 @@ pub(super) async fn evaluate<H: Host>(
             }),
             rankme: Some(rankme(&*bank[index].values).await?),
             views: views[index],
+            classifier: classifier.map(|accuracy| accuracy.top1.fraction),
+            classifier_top5: classifier.map(|accuracy| accuracy.top5.fraction),
             ..Evaluated::default()
         });
     }
     Ok(evaluated)
+}
+
+/// Computes the accuracy of the classifier at the width with this index, if the `method` trains one.
+async fn classifier(
+    state: &mut Trainer,
+    method: MethodKind,
+    index: usize,
+    test: &Features,
+) -> Result<Option<ProbeAccuracy>, ExecutionError> {
+    if method != MethodKind::Supervised {
+        return Ok(None);
+    }
+    let mut forward = Forward::new(&mut state.query, index, Mode::Eval);
+    ProbeAccuracy::of(test, |features| forward.classify(&state.encoder, features)).await
 }
 
 /// Computes the features of the images of a split at every width, widest first.
