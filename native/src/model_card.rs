@@ -1,6 +1,6 @@
 //! The model card of an exported sub-network: a JSON file beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -14,6 +14,9 @@ use slimclr_core::{
 };
 
 use crate::data::fetch::hex;
+
+/// The key of the classes' names, as a JSON array, in the metadata of the ONNX and the safetensors file.
+const CLASSES: &str = "classes";
 
 /// The card of one sub-network.
 #[derive(Serialize)]
@@ -29,6 +32,9 @@ pub struct ModelCard {
     pub input: Input,
     /// Channels of each output, by its name.
     pub outputs: BTreeMap<String, usize>,
+    /// The names of the classes, in the order of the logits, if there is a classifier of the run's images.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     /// Training by this program, if any.
     pub training: Option<Training>,
     /// The latest evaluation of these weights on the run's images, if any.
@@ -39,20 +45,31 @@ pub struct ModelCard {
 }
 
 impl ModelCard {
+    /// Returns the metadata of the safetensors file: the names of the classes, if there are any.
+    ///
+    /// # Errors
+    /// If a name cannot be written as JSON.
+    pub fn safetensors_metadata(&self) -> serde_json::Result<Option<HashMap<String, String>>> {
+        let metadata = |classes| Ok(HashMap::from([(CLASSES.to_owned(), serde_json::to_string(classes)?)]));
+        (!self.classes.is_empty()).then(|| metadata(&self.classes)).transpose()
+    }
+
     /// Returns the metadata of the ONNX file as pairs of key and JSON.
     ///
     /// # Errors
     /// If a number cannot be written as JSON.
-    pub fn properties(&self) -> serde_json::Result<[(&'static str, String); 5]> {
+    pub fn properties(&self) -> serde_json::Result<Vec<(&'static str, String)>> {
         let Normalisation { mean, std } = &self.input.normalisation;
         let Preprocessing { resize, crop, .. } = &self.input.preprocessing;
-        Ok([
+        let classes = (!self.classes.is_empty()).then(|| serde_json::to_string(&self.classes)).transpose()?;
+        let properties = [
             ("width", serde_json::to_string(&self.width)?),
             ("resize", serde_json::to_string(resize)?),
             ("crop", serde_json::to_string(crop)?),
             ("mean", serde_json::to_string(mean)?),
             ("std", serde_json::to_string(std)?),
-        ])
+        ];
+        Ok(properties.into_iter().chain(classes.map(|classes| (CLASSES, classes))).collect())
     }
 }
 

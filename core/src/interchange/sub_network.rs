@@ -1,5 +1,7 @@
 //! One width of an encoder, as a separate network.
 
+use std::collections::HashMap;
+
 use burn::tensor::{ExecutionError, Tensor};
 use safetensors::{Dtype, SafeTensorError, serialize, tensor::TensorView};
 
@@ -35,17 +37,17 @@ impl SubNetwork {
         self.graph.outputs()
     }
 
-    /// Returns the tensors as a safetensors file, with torchvision's names.
+    /// Returns the tensors as a safetensors file, with torchvision's names and this metadata.
     ///
     /// # Errors
     /// If the file is too large for the format.
-    pub fn to_safetensors(&self) -> Result<Vec<u8>, SafeTensorError> {
+    pub fn to_safetensors(&self, metadata: Option<HashMap<String, String>>) -> Result<Vec<u8>, SafeTensorError> {
         let views = self
             .tensors
             .iter()
             .map(|NamedTensor { name, shape, values }| Ok((name, TensorView::new(Dtype::F32, shape.clone(), values)?)))
             .collect::<Result<Vec<_>, SafeTensorError>>()?;
-        serialize(views, None)
+        serialize(views, metadata)
     }
 
     /// Returns the network as an ONNX file, with `properties` as metadata.

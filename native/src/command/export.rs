@@ -56,7 +56,8 @@ pub fn run(flags: &ExportFlags) -> Result<()> {
         let path = out.join(name);
         bail!("{} already exists: overwrite it with --force, or choose another folder with --out", path.display());
     }
-    let [tensors, graph] = [network.to_safetensors()?, network.into_onnx(&card.properties()?)];
+    let [tensors, graph] =
+        [network.to_safetensors(card.safetensors_metadata()?)?, network.into_onnx(&card.properties()?)];
     card.files = names.iter().zip([&tensors, &graph]).map(|(name, bytes)| FileEntry::of(name, bytes)).collect();
     create_folder(&out)?;
     // The card is written last, so that it never describes incomplete files.
@@ -94,6 +95,7 @@ fn model_card(flags: &ExportFlags, trained: &Pretrained, encoder: &Encoder, netw
         width: flags.width,
         parameters: stages().map(|stage| stage.parameters).sum(),
         macs: stages().map(|stage| stage.macs).sum(),
+        classes: classes(trained, encoder),
         outputs: network.outputs().map(|(output, channels)| (output.to_owned(), channels)).collect(),
         training: trained.run.as_ref().zip(started).map(|(run, started)| Training {
             method: run.config.method,
@@ -109,6 +111,14 @@ fn model_card(flags: &ExportFlags, trained: &Pretrained, encoder: &Encoder, netw
         input,
         name,
     })
+}
+
+/// Returns the names of the classes that the network's classifier tells apart; none if it has no classifier, or they are
+/// not known.
+fn classes(trained: &Pretrained, encoder: &Encoder) -> Vec<String> {
+    let dataset = trained.run.as_ref().and_then(|run| run.dataset.as_ref()).filter(|_| encoder.is_classifier());
+    let classes = dataset.map(|dataset| dataset.classes.clone()).unwrap_or_default();
+    if classes.len() == trained.config.outputs { classes } else { Vec::new() }
 }
 
 /// Returns the folder to export to from `network`, a run's folder or a file.
