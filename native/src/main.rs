@@ -49,6 +49,7 @@ use command::{
         methods::{self, MethodsFlags},
     },
     export::{self, ExportFlags},
+    finetune::{self, FinetuneFlags},
     landscape::{self, LandscapeFlags},
     pack::{self, PackFlags},
     pretrain::{self, PretrainFlags},
@@ -69,6 +70,8 @@ A first run:
   slimclr evaluate runs/cifar10-1            measure kNN and linear probes at every width
   slimclr report runs/cifar10-1              write its report again, from everything recorded so far
   slimclr serve runs/cifar10-1               show the run in the browser, live while it trains
+  slimclr finetune runs/cifar10-1 --data data/cifar10 --fraction 0.1
+                                             train its widths on a tenth of the labels
   slimclr embed runs/cifar10-1 --data photos --out photos.npy
                                              write the features of any images
   slimclr export runs/cifar10-1 --width 0.5  write that sub-network for PyTorch and ONNX Runtime
@@ -92,6 +95,8 @@ enum Subcommand {
     Pretrain(Box<PretrainFlags>),
     /// Measure kNN, linear-probe and ridge-regression accuracy at every width
     Evaluate(EvaluateFlags),
+    /// Train a pre-trained network on labelled images, or on a fraction of them
+    Finetune(FinetuneFlags),
     /// Write the features of any images, as a NumPy array or safetensors
     Embed(EmbedFlags),
     /// Write an HTML report of one run, or of several side by side
@@ -191,6 +196,7 @@ fn run() -> Result<ExitCode> {
         Some(Subcommand::Data(DataSubcommand::Pack(flags))) => pack::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Pretrain(flags)) => pretrain::run(flags, subcommand_matches()),
         Some(Subcommand::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Subcommand::Finetune(flags)) => finetune::run(flags),
         Some(Subcommand::Embed(flags)) => embed::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Report(flags)) => report::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Serve(flags)) => serve::run(flags).map(|()| ExitCode::SUCCESS),

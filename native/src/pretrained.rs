@@ -3,7 +3,9 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
 use clap::ValueEnum;
+use futures::executor::block_on;
 use slimclr_core::{
     augment::Normalisation,
     checkpoint::MOMENTUM_ENCODER,
@@ -13,6 +15,7 @@ use slimclr_core::{
         infer_architecture::InferError,
         pretrained::{Cause, Pretrained, PretrainedError},
         safetensors_file::SafetensorsError,
+        sub_network::SubNetwork,
     },
     parameter::Transfer,
     width::Widths,
@@ -20,24 +23,32 @@ use slimclr_core::{
 
 use crate::{run_folder::RunFolder, terminal::note};
 
-/// Opens a run's folder, a checkpoint or snapshot of this program, or a network of another program in a PyTorch or
-/// safetensors file. Prints what was found in a file of another program.
+/// Opens a network as [`read`] does, and prints what was found in a file of another program.
 ///
 /// # Errors
-/// If it is none of these, or damaged.
+/// As [`read`].
 pub fn open(path: &Path) -> Result<Pretrained> {
-    let trained = open_branch(path, None)?;
+    let trained = read(path)?;
     if let Some(description) = trained.description() {
         note(&description);
     }
     Ok(trained)
 }
 
+/// Opens a run's folder, a checkpoint or snapshot of this program, or a network of another program in a PyTorch or
+/// safetensors file.
+///
+/// # Errors
+/// If it is none of these, or damaged.
+pub fn read(path: &Path) -> Result<Pretrained> {
+    open_branch(path, None)
+}
+
 /// Opens the moving average of the weights of the network in `path`, which has this architecture: the momentum encoder
 /// that was trained beside it. Returns `None` if there is none.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`read`].
 pub fn open_average(path: &Path, architecture: &EncoderConfig) -> Result<Option<Pretrained>> {
     match open_branch(path, Some(MOMENTUM_ENCODER)) {
         Ok(average) => Ok(Some(average).filter(|average| average.config == *architecture)),
@@ -63,6 +74,23 @@ fn open_branch(path: &Path, branch: Option<&str>) -> Result<Pretrained> {
     }
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Pretrained::read_branch(&path.display().to_string(), bytes, branch)?)
+}
+
+/// Returns the sub-network of `width` of the network in `path` as a plain network, without the others; for the full width,
+/// the whole network.
+///
+/// # Errors
+/// If it has no such width, or cannot be read.
+pub fn sub_network(trained: Pretrained, width: f64, path: &Path) -> Result<Pretrained> {
+    if width == 1.0 {
+        return Ok(trained);
+    }
+    let (encoder, parameters) = trained.load(&Device::flex())?;
+    let index = position(encoder.layout().widths(), width, path)?;
+    let network = block_on(SubNetwork::take(&encoder, &parameters, index))?;
+    let (name, EncoderConfig { backbone, depth, .. }) =
+        (format!("{} at width {width}", path.display()), trained.config);
+    Ok(Pretrained::read_exported(&name, network.to_safetensors(None)?, backbone, depth)?)
 }
 
 /// Returns the events of the run in the folder `path`; none if it is a file.
@@ -127,8 +155,7 @@ pub fn describe_transfer(file: &str, transfer: &Transfer) -> String {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, TensorData};
-    use futures::executor::block_on;
+    use burn::tensor::TensorData;
     use slimclr_core::{
         checkpoint::{self, Snapshot},
         config::Config,

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use slimclr_core::{
+    config::Config,
     dataset::{DatasetSummary, SplitSummary},
     event::Event,
 };
@@ -132,7 +133,8 @@ impl<'a> RunImages<'a> {
     /// # Errors
     /// If there are none.
     pub fn open(&self, location: &Location) -> Result<Dataset> {
-        Dataset::open(&location.path).with_context(|| {
+        let config = Config { data: location.path.clone(), ..self.folder.config()? };
+        Dataset::of_run(&config).with_context(|| {
             format!(
                 "cannot open the images of {}; if they have moved, change `data` in {}",
                 self.folder.path().display(),
@@ -178,7 +180,7 @@ fn exists(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use slimclr_core::{augment::Normalisation, config::Config};
+    use slimclr_core::augment::Normalisation;
 
     use super::*;
 

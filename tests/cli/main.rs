@@ -5,6 +5,7 @@ mod evaluate;
 mod experiment;
 mod export;
 mod files;
+mod finetune;
 mod image_folders;
 mod interruption;
 mod invalid_input;

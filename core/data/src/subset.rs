@@ -1,6 +1,7 @@
-//! A part of the training images, for evaluations during training.
+//! Parts of the training images: for evaluations during training, and for training on few labels.
 
 use slimclr_run::config::Config;
+use thiserror::Error;
 
 use crate::augment::epoch_order;
 
@@ -33,6 +34,53 @@ fn balanced(labels: impl ExactSizeIterator<Item = u32>, count: usize, seed: u64)
     chosen
 }
 
+/// A fraction of the images leaves a class without one.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[error(
+    "label_fraction = {fraction} leaves class '{class}', which has {images} training images, without one: choose \
+     {least} or more"
+)]
+pub struct FractionError {
+    fraction: f64,
+    class: String,
+    images: usize,
+    least: f64,
+}
+
+/// Returns the indices, ascending, of this fraction of the images with these labels, rounded for each of the `classes`:
+/// random ones, but always the same, whatever the run's seed. Images without classes are all of one.
+///
+/// # Errors
+/// If a class that has images would have none.
+pub fn fraction_of_each_class(
+    labels: impl ExactSizeIterator<Item = u32>,
+    classes: &[String],
+    fraction: f64,
+) -> Result<Vec<usize>, FractionError> {
+    let labels: Vec<u32> = labels.collect();
+    let mut left = vec![0_usize; classes.len().max(1)];
+    labels.iter().for_each(|label| left[*label as usize] += 1);
+    for (class, left) in left.iter_mut().enumerate().filter(|(_, images)| **images > 0) {
+        let (images, class) = (*left, classes.get(class).cloned().unwrap_or_default());
+        *left = (fraction * images as f64).round() as usize;
+        if *left == 0 {
+            // Rounded up, to three digits.
+            let least = (1000.0 / images as f64).ceil() / 1000.0;
+            return Err(FractionError { fraction, class, images, least });
+        }
+    }
+    let mut chosen = Vec::new();
+    for index in epoch_order(0, 0, labels.len()) {
+        let left = &mut left[labels[index as usize] as usize];
+        if *left > 0 {
+            *left -= 1;
+            chosen.push(index as usize);
+        }
+    }
+    chosen.sort_unstable();
+    Ok(chosen)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +102,21 @@ mod tests {
         assert!(chosen(43, 7).is_sorted());
         assert_eq!(chosen(43, 7), chosen(43, 7));
         assert_ne!(chosen(43, 7), chosen(43, 8), "another seed");
+    }
+
+    #[test]
+    fn a_fraction_keeps_every_class() {
+        let labels: Vec<u32> = [vec![0; 60], vec![2; 25], vec![1; 4]].concat();
+        let classes = ["cat", "dog", "owl"].map(String::from);
+        let chosen = |fraction| fraction_of_each_class(labels.iter().copied(), &classes, fraction);
+        let tenth = chosen(0.2).unwrap();
+        assert_eq!(class_sizes(&labels, &tenth), [12, 1, 5]);
+        assert!(tenth.is_sorted() && tenth == chosen(0.2).unwrap());
+        assert_eq!(chosen(1.0).unwrap(), (0..89).collect::<Vec<_>>());
+        let sentence = "label_fraction = 0.1 leaves class 'dog', which has 4 training images, without one: choose 0.25 \
+                        or more";
+        assert_eq!(chosen(0.1).unwrap_err().to_string(), sentence);
+        assert_eq!(fraction_of_each_class([0; 10].into_iter(), &[], 0.3).unwrap().len(), 3);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Costs of a network at each width and stage: parameters and multiply-accumulates.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -63,9 +65,27 @@ pub fn profile(encoder: &Encoder, side: usize) -> Vec<Profile> {
 
 /// Returns the convolution and linear weights of each stage.
 pub fn weights_by_stage(encoder: &Encoder) -> Vec<(String, Vec<ParameterId>)> {
-    // The weights do not depend on the image size.
-    let stages = Cost::of(encoder, 0, 1).stages.into_iter();
-    stages.map(|(stage, weights)| (stage.name, weights)).collect()
+    let is_weight = |id: &ParameterId| encoder.layout().spec(*id).is_weight();
+    let weights = |parameters: Vec<ParameterId>| parameters.into_iter().filter(is_weight).collect();
+    of_width(encoder, 0).map(|(stage, parameters)| (stage, weights(parameters))).collect()
+}
+
+/// Returns the trained parameters of each stage, of all widths: weights, biases, and those of norms.
+pub fn parameters_by_stage(encoder: &Encoder) -> Vec<(String, BTreeSet<ParameterId>)> {
+    let full = of_width(encoder, 0).map(|(stage, parameters)| (stage, parameters.into_iter().collect()));
+    let mut stages: Vec<(String, BTreeSet<ParameterId>)> = full.collect();
+    for width in 1..encoder.layout().widths().len() {
+        for ((_, all), (_, parameters)) in stages.iter_mut().zip(of_width(encoder, width)) {
+            all.extend(parameters);
+        }
+    }
+    stages
+}
+
+/// Returns the trained parameters of each stage that the width at `index` uses.
+fn of_width(encoder: &Encoder, index: usize) -> impl Iterator<Item = (String, Vec<ParameterId>)> + use<> {
+    // They do not depend on the image size.
+    Cost::of(encoder, index, 1).stages.into_iter().map(|(stage, parameters)| (stage.name, parameters))
 }
 
 /// Height and width of a feature map, in pixels.
@@ -85,7 +105,7 @@ impl Extent {
 struct Cost<'a> {
     layout: &'a Layout,
     width: usize,
-    /// Each stage with its weights.
+    /// Each stage with its trained parameters.
     stages: Vec<(Stage, Vec<ParameterId>)>,
 }
 
@@ -97,28 +117,23 @@ impl<'a> Cost<'a> {
         cost
     }
 
-    fn current(&mut self) -> &mut Stage {
-        &mut self.last().0
-    }
-
-    fn last(&mut self) -> &mut (Stage, Vec<ParameterId>) {
-        self.stages.last_mut().expect("every network begins with a stage")
-    }
-
     /// Counts a layer that applies its weight at every pixel of `output`.
     fn weight(&mut self, weight: ParameterId, output: Extent) {
-        let parameters = self.layout.count_of(weight, self.width);
-        let (stage, weights) = self.last();
-        stage.parameters += parameters;
-        stage.macs += parameters * (output.height * output.width) as u64;
-        weights.push(weight);
+        self.parameter(weight, output.height * output.width);
     }
 
     /// Counts parameters without multiply-accumulates: biases and norms.
     fn vectors(&mut self, ids: impl IntoIterator<Item = ParameterId>) {
-        for id in ids {
-            self.current().parameters += self.layout.count_of(id, self.width);
-        }
+        ids.into_iter().for_each(|id| self.parameter(id, 0));
+    }
+
+    /// Counts a parameter that is multiplied with `pixels` pixels.
+    fn parameter(&mut self, id: ParameterId, pixels: usize) {
+        let count = self.layout.count_of(id, self.width);
+        let (stage, parameters) = self.stages.last_mut().expect("every network begins with a stage");
+        stage.parameters += count;
+        stage.macs += count * pixels as u64;
+        parameters.push(id);
     }
 }
 

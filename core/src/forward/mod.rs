@@ -115,6 +115,16 @@ impl<'a> Forward<'a> {
         encoder.backbone().visit(images, self).flatten(1, 3)
     }
 
+    /// Computes the backbone's features as an evaluation does, whatever the pass: without a graph, and with the norms'
+    /// running statistics, which stay as they are. Shapes as of [`features`](Self::features).
+    pub fn frozen_features(&mut self, encoder: &Encoder, images: Tensor<4>) -> Tensor<2> {
+        let graph = mem::replace(&mut self.graph, Graph::Untracked);
+        let mode = mem::replace(&mut self.mode, Mode::Eval);
+        let features = self.features(encoder, images);
+        (self.graph, self.mode) = (graph, mode);
+        features
+    }
+
     /// Computes the head's outputs, from which keys are made. Shapes: images `[batch, 3, height, width]` to `[batch,
     /// D]`.
     pub fn project(&mut self, encoder: &Encoder, images: Tensor<4>) -> Tensor<2> {

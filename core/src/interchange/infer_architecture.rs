@@ -77,13 +77,29 @@ impl Inferred {
 /// # Errors
 /// If there is no known network or there are several, or tensors are missing, unknown or of other shapes.
 pub fn infer(state_dict: &Shapes, branch: Option<&str>) -> Result<Inferred, InferError> {
+    infer_unless_known(state_dict, branch, None)
+}
+
+/// Infers a plain network as [`infer`] does, of which the kind of backbone and the depth are known.
+///
+/// # Errors
+/// As [`infer`].
+pub fn infer_size(state_dict: &Shapes, backbone: BackboneKind, depth: usize) -> Result<Inferred, InferError> {
+    infer_unless_known(state_dict, None, Some((backbone, depth)))
+}
+
+fn infer_unless_known(
+    state_dict: &Shapes,
+    branch: Option<&str>,
+    plain_backbone: Option<(BackboneKind, usize)>,
+) -> Result<Inferred, InferError> {
     let found = find_network::find(state_dict, branch)?;
     let is_used = |name: &str| !name.ends_with(BATCHES_SEEN);
     let names: BTreeMap<String, String> = found.names.into_iter().filter(|(name, _)| is_used(name)).collect();
     let tensors: Shapes = names.iter().map(|(name, in_file)| (name.clone(), state_dict[in_file].clone())).collect();
     let is_slimmable = tensors.keys().any(|name| name.contains(SWITCHABLE));
     let Network { config, encoder, tensors, head, left_out } =
-        if is_slimmable { slimmable(tensors)? } else { plain(tensors)? };
+        if is_slimmable { slimmable(tensors)? } else { plain(tensors, plain_backbone)? };
     let networks = found.others.iter().map(|prefix| format!("the network below {}", place(prefix)));
     let not_used: Vec<String> = networks.chain(left_out).collect();
     let not_used = if not_used.is_empty() { String::new() } else { format!("; not used: {}", first_three(&not_used)) };
@@ -130,8 +146,8 @@ fn slimmable_config(tensors: &Shapes) -> Result<EncoderConfig, InferError> {
 }
 
 /// Infers a plain network: its backbone, and its head if that is known.
-fn plain(tensors: Shapes) -> Result<Network, InferError> {
-    let (backbone, depth) = plain_backbone(&tensors)?;
+fn plain(tensors: Shapes, backbone: Option<(BackboneKind, usize)>) -> Result<Network, InferError> {
+    let (backbone, depth) = backbone.map_or_else(|| plain_backbone(&tensors), Ok)?;
     let tensors = with_convolutions(backbone, tensors);
     let config = EncoderConfig::new(backbone, depth, HeadKind::None, 1);
     let config = EncoderConfig { multiplier: multiplier(&config, &tensors), ..config };

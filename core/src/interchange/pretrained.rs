@@ -15,7 +15,8 @@ use crate::{
     checkpoint::{self, Checkpoint, CheckpointError},
     config::{Config, ConfigError},
     dataset::DatasetSummary,
-    encoder::{Encoder, EncoderConfig},
+    encoder::{BackboneKind, Encoder, EncoderConfig},
+    layout::Shapes,
     parameter::Parameters,
 };
 
@@ -110,11 +111,28 @@ impl Pretrained {
                 Ok((config, run, branch)) => {
                     Ok(Self { config, run: Some(run), name: name.into(), tensors: Tensors::Slimclr(bytes, branch) })
                 }
-                Err(Cause::Checkpoint(CheckpointError::Foreign)) => Self::safetensors(name, bytes, branch),
+                Err(Cause::Checkpoint(CheckpointError::Foreign)) => {
+                    Self::safetensors(name, bytes, |shapes| infer_architecture::infer(shapes, branch))
+                }
                 Err(cause) => Err(cause),
             },
         };
         read().map_err(|cause| named(name, cause))
+    }
+
+    /// Reads a width that this program has exported to safetensors, of a network with this kind of backbone and this depth.
+    /// Of files without this knowledge, not all plain networks can be told apart.
+    ///
+    /// # Errors
+    /// If the file is damaged, or holds another network.
+    pub fn read_exported(
+        name: &str,
+        bytes: Vec<u8>,
+        backbone: BackboneKind,
+        depth: usize,
+    ) -> Result<Self, PretrainedError> {
+        let infer = |shapes: &Shapes| infer_architecture::infer_size(shapes, backbone, depth);
+        Self::safetensors(name, bytes, infer).map_err(|cause| named(name, cause))
     }
 
     fn pytorch(name: &str, bytes: Vec<u8>, branch: Option<&str>) -> Result<Self, Cause> {
@@ -124,10 +142,14 @@ impl Pretrained {
         Ok(Self { config, run: None, name: name.into(), tensors: Tensors::Pytorch(state_dict.into(), inferred.into()) })
     }
 
-    fn safetensors(name: &str, bytes: Vec<u8>, branch: Option<&str>) -> Result<Self, Cause> {
+    fn safetensors(
+        name: &str,
+        bytes: Vec<u8>,
+        infer: impl FnOnce(&Shapes) -> Result<Inferred, InferError>,
+    ) -> Result<Self, Cause> {
         let tensors = safetensors_file::open(&bytes)?;
         let shapes = tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
-        let inferred = infer_architecture::infer(&shapes, branch)?;
+        let inferred = infer(&shapes)?;
         let config = inferred.config.clone();
         Ok(Self { config, run: None, name: name.into(), tensors: Tensors::Safetensors(bytes, inferred.into()) })
     }
@@ -241,7 +263,6 @@ mod tests {
     use super::*;
     use crate::{
         checkpoint::Snapshot,
-        encoder::BackboneKind,
         head::HeadKind,
         interchange::{
             pytorch::fixture::{Value, archive, legacy_file},

@@ -24,7 +24,7 @@ pub fn from_config(config: &Config, encoder: &Encoder, teacher: Option<Teacher>,
         MethodKind::Mocov2 => Box::new(MocoV2 { temperature, queue }),
         MethodKind::Mocov3 => Box::new(MocoV3 { temperature }),
         MethodKind::Simclr => Box::new(SimClr { temperature }),
-        MethodKind::Supervised => Box::new(Supervised),
+        MethodKind::Supervised => Box::new(Supervised { frozen_backbone: config.frozen_backbone }),
         MethodKind::Seed => Box::new(Seed {
             teacher: given(teacher),
             temperatures,

@@ -3,11 +3,15 @@
 use burn::tensor::{Int, Tensor};
 
 use super::{Batch, Method, PretextTask, StepContext};
-use crate::loss::{
-    Loss,
-    contrastive::{cross_entropy, moco_logits, mocov3_logits, simclr_logits, simclr_targets},
-    distill::Output,
-    normalize,
+use crate::{
+    encoder::Encoder,
+    forward::Forward,
+    loss::{
+        Loss,
+        contrastive::{cross_entropy, moco_logits, mocov3_logits, simclr_logits, simclr_targets},
+        distill::Output,
+        normalize,
+    },
 };
 
 /// MoCo v2: contrasts a view with its key, against a queue of negatives (He et al. 2020; Chen et al. 2020).
@@ -175,11 +179,14 @@ impl PretextTask for SimClrTask {
 
 /// Classification with labels (Yu et al. 2019).
 #[derive(Debug, Clone)]
-pub struct Supervised;
+pub struct Supervised {
+    /// Whether the backbone stays as it is, and the classifier alone is trained.
+    pub frozen_backbone: bool,
+}
 
 impl Method for Supervised {
     fn tasks(&mut self, Batch { views, labels, .. }: Batch, _: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
-        vec![Box::new(Classification { views, labels })]
+        vec![Box::new(Classification { views, labels, frozen_backbone: self.frozen_backbone })]
     }
 }
 
@@ -188,11 +195,23 @@ impl Method for Supervised {
 struct Classification {
     views: Vec<Tensor<4>>,
     labels: Tensor<1, Int>,
+    frozen_backbone: bool,
 }
 
 impl PretextTask for Classification {
     fn views(&self) -> &[Tensor<4>] {
         &self.views
+    }
+
+    fn forward(&self, network: &mut Forward, encoder: &Encoder) -> Tensor<2> {
+        if !self.frozen_backbone {
+            return network.predict_views(encoder, &self.views);
+        }
+        let classify = |views: &Tensor<4>| {
+            let features = network.frozen_features(encoder, views.clone());
+            network.classify(encoder, features)
+        };
+        Tensor::cat(self.views.iter().map(classify).collect(), 0)
     }
 
     fn output(&self, outputs: Tensor<2>) -> Output {

@@ -14,6 +14,7 @@ use crate::{
     optim::{
         Optimizer,
         loss_scale::{LossScale, undo_where},
+        stage_rates::rate_factors,
     },
     parameter::Parameters,
     precision::Precision,
@@ -82,7 +83,7 @@ impl Trainer {
             // Another seed than the weights' ("queu"): the queue must not repeat their random numbers.
             queue: (method.queue_length() > 0)
                 .then(|| Queue::random(config.dim, method.queue_length(), config.seed ^ 0x71756575, &device)),
-            optimizer: Optimizer::of_run(config, &layout),
+            optimizer: Optimizer::of_run(config, &layout).with_rate_factors(rate_factors(config, &encoder)),
             loss_scale: (config.precision == Precision::F16).then(|| LossScale::new(&device)),
             method,
             encoder,

@@ -2,6 +2,7 @@
 
 pub mod loss_scale;
 pub mod optimizer;
+pub mod stage_rates;
 mod trust;
 
 pub use optimizer::{Optimizer, OptimizerKind};

@@ -1,7 +1,10 @@
 //! SGD with momentum (Sutskever et al. 2013, as PyTorch writes it), and LARS and its variants, which are SGD with a
 //! learning rate per tensor.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use burn::tensor::{Bool, Tensor, TensorData};
 
@@ -27,12 +30,16 @@ use crate::{
 ///   zero;
 /// - with `SimdisLars`, for weights: the same without that exception. Its rate is inside the momentum:
 ///   `v <- momentum * v + rate * u`, `p <- p - v`.
+///
+/// With [`with_rate_factors`](Self::with_rate_factors), the update of some tensors is also multiplied by a factor, which
+/// is a factor of their learning rate.
 #[derive(Debug, Clone)]
 pub struct Optimizer {
     kind: OptimizerKind,
     momentum: f64,
     weight_decay: f64,
     decays_all: bool,
+    rate_factors: BTreeMap<ParameterId, f64>,
     packing: Arc<Packing>,
     weights: BTreeSet<ParameterId>,
     /// Velocities of all parameters, packed; zero for those that have never had a gradient. `None` before the first
@@ -51,6 +58,8 @@ struct UpdateRule {
     decay: Tensor<1>,
     /// What scales them; `None` for SGD.
     ratio: Option<TrustRatio>,
+    /// Factors of the learning rate of each [`ALIGNMENT`] values; `None` if all are 1.
+    rates: Option<Tensor<1>>,
 }
 
 impl Optimizer {
@@ -61,6 +70,7 @@ impl Optimizer {
             momentum,
             weight_decay,
             decays_all: false,
+            rate_factors: BTreeMap::new(),
             packing: layout.packing().clone(),
             weights: layout.iter().filter(|(_, spec)| spec.is_weight()).map(|(id, _)| id).collect(),
             velocities: None,
@@ -80,6 +90,11 @@ impl Optimizer {
         Self { decays_all: all, ..self }
     }
 
+    /// Multiplies the learning rates of these parameters.
+    pub fn with_rate_factors(self, factors: BTreeMap<ParameterId, f64>) -> Self {
+        Self { rate_factors: factors, ..self }
+    }
+
     /// Updates every parameter that has a gradient.
     pub fn step(&mut self, parameters: &mut Parameters, gradients: &GradientSum, rate: f64) {
         parameters.change_packed(|values| self.stepped(values, gradients, rate));
@@ -89,7 +104,7 @@ impl Optimizer {
     /// Returns the parameters' values after the step.
     fn stepped(&mut self, values: Tensor<1>, gradients: &GradientSum, rate: f64) -> Tensor<1> {
         let gradient = gradients.packed();
-        let UpdateRule { decay, ratio } = self.rule(gradients, &values);
+        let UpdateRule { decay, ratio, rates } = self.rule(gradients, &values);
         let (mut update, mut decay) = match ratio {
             None => (gradient, decay),
             Some(ratio) => {
@@ -97,6 +112,11 @@ impl Optimizer {
                 (ratio.update(&self.packing, &values, gradient, decay), nothing)
             }
         };
+        if let Some(rates) = rates {
+            let blocks = [rates.dims()[0], ALIGNMENT];
+            update = (update.reshape(blocks) * rates.clone().unsqueeze_dim(1)).flatten(0, 1);
+            decay = decay * rates;
+        }
         let mut step_size = rate;
         if self.kind == OptimizerKind::SimdisLars {
             (update, decay, step_size) = (update.mul_scalar(rate), decay.mul_scalar(rate), 1.0);
@@ -129,14 +149,17 @@ impl Optimizer {
             OptimizerKind::Lars | OptimizerKind::SimdisLars => self.weights.contains(&id),
             OptimizerKind::Larc => true,
         };
-        let mut decay = vec![0.0; self.packing.length() / ALIGNMENT];
-        for id in &moving {
-            decay[self.packing.blocks(*id)].fill(decay_of(*id));
-        }
+        let per_block = |empty: f64, value_of: &dyn Fn(ParameterId) -> f64| {
+            let mut values = vec![empty; self.packing.length() / ALIGNMENT];
+            moving.iter().for_each(|id| values[self.packing.blocks(*id)].fill(value_of(*id)));
+            Tensor::from_data(TensorData::from(values.as_slice()), (&like.device(), like.dtype()))
+        };
+        let rate_of = |id: ParameterId| self.rate_factors.get(&id).copied().unwrap_or(1.0);
         let scaled = moving.iter().filter(|id| is_scaled(**id)).map(|id| (*id, decay_of(*id))).collect();
         let rule = UpdateRule {
-            decay: Tensor::from_data(TensorData::from(decay.as_slice()), (&like.device(), like.dtype())),
+            decay: per_block(0.0, &decay_of),
             ratio: TrustRatio::new(self.kind, &self.packing, scaled, like),
+            rates: (!self.rate_factors.is_empty()).then(|| per_block(1.0, &rate_of)),
         };
         self.last = Some((moving, rule.clone()));
         rule
@@ -221,6 +244,24 @@ mod tests {
             let optimizer = Optimizer::new(OptimizerKind::Sgd, parameters.layout(), 0.9, 0.5);
             optimizer.decaying_all(all).step(&mut parameters, &gradients, 0.1);
             assert_eq!(ids.map(|id| value(&parameters, id)), expected);
+        }
+    }
+
+    #[test]
+    fn a_factor_of_the_rate_is_one_of_the_whole_update() {
+        for kind in [OptimizerKind::Sgd, OptimizerKind::Lars, OptimizerKind::Larc, OptimizerKind::SimdisLars] {
+            // Two steps, so that the velocity counts, too.
+            let moved = |factors: &[f64; 2], rate| {
+                let (ids, mut parameters, gradients) = layer();
+                let optimizer = Optimizer::new(kind, parameters.layout(), 0.9, 0.5).decaying_all(true);
+                let mut optimizer = optimizer.with_rate_factors(ids.into_iter().zip(*factors).collect());
+                (0..2).for_each(|_| optimizer.step(&mut parameters, &gradients, rate));
+                ids.map(|id| 1.0 - value(&parameters, id))
+            };
+            let ([slow, full], [expected, _]) = (moved(&[0.5, 1.0], 0.02), moved(&[1.0, 1.0], 0.01));
+            let [_, unchanged] = moved(&[1.0, 1.0], 0.02);
+            assert!((slow - expected).abs() < 1e-6, "{kind:?}: {slow} is not {expected}");
+            assert_eq!(full, unchanged, "{kind:?}");
         }
     }
 

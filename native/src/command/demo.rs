@@ -47,7 +47,7 @@ pub fn run(flags: &DemoFlags) -> Result<ExitCode> {
     }
     let mut config = Config { device: flags.device.clone(), seed: flags.seed, ..Config::mini() };
     let (device, device_name) = device::open(&config.device)?;
-    let dataset = Dataset::open(&config.data)?;
+    let dataset = Dataset::of_run(&config)?;
     let steps = steps_within(&config, &device, 60.0 * flags.minutes)?;
     config.epochs = steps / config.schedule(dataset.len(Split::Train))?.steps_per_epoch as f64;
     // Eight points are enough for a curve; more would take time from training.

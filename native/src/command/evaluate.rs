@@ -156,6 +156,8 @@ pub fn run(flags: &EvaluateFlags) -> Result<()> {
 /// Opens the images to evaluate on: those that `flags` name, or else the run's. Returns them, and whether they are those
 /// that the run was trained on.
 fn open_images(trained: &Pretrained, folder: Option<&RunFolder>, flags: &EvaluateFlags) -> Result<(Dataset, bool)> {
+    let options = trained.options();
+    let open = |data: &str| Dataset::of_run(&Config { data: data.into(), ..options.clone() });
     let known = trained.run.as_ref().and_then(|run| run.dataset.as_ref());
     let on_these = |data: &Path| {
         format!("evaluate on these: slimclr evaluate {} --data {}", shell::path(&flags.run), shell::path(data))
@@ -163,21 +165,21 @@ fn open_images(trained: &Pretrained, folder: Option<&RunFolder>, flags: &Evaluat
     match (folder.map(RunImages::of).transpose()?, &flags.data) {
         (Some(images), None) => Ok((images.open_unchanged(known, on_these)?, true)),
         (Some(images), Some(data)) => {
-            let dataset = Dataset::open(data)?;
+            let dataset = open(data)?;
             let is_same = matches!(images.compare(known, dataset.summary())?, Comparison::Same);
             Ok((dataset, is_same))
         }
-        (None, Some(data)) => Ok((Dataset::open(data)?, false)),
+        (None, Some(data)) => Ok((open(data)?, false)),
         (None, None) => {
-            let data = trained.options().data;
-            let dataset = Dataset::open(&data)?;
+            let data = &options.data;
+            let dataset = open(data)?;
             let changes = known.map(|then| then.differences(dataset.summary())).unwrap_or_default();
             if !changes.is_empty() {
                 bail!(
                     "the images in {data} are not those that this network was trained on: {}. Put the earlier ones back, \
                      or {}",
                     changes.join("; "),
-                    on_these(Path::new(&data))
+                    on_these(Path::new(data))
                 );
             }
             Ok((dataset, false))

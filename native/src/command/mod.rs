@@ -5,6 +5,7 @@ pub mod embed;
 pub mod evaluate;
 pub mod experiment;
 pub mod export;
+pub mod finetune;
 pub mod landscape;
 pub mod pack;
 pub mod pretrain;

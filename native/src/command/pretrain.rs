@@ -63,26 +63,18 @@ pub struct PretrainFlags {
 /// # Errors
 /// If options, data or device are invalid, or training fails.
 pub fn run(flags: &PretrainFlags, matches: &ArgMatches) -> Result<ExitCode> {
-    let Prepared { folder, lock, config, dataset, device, trainer } = match &flags.resume {
+    let prepared = match &flags.resume {
         Some(path) => prepare_resumption(path, flags, matches)?,
-        None => prepare_new(flags, matches)?,
+        None => {
+            let config = options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?;
+            Prepared::new(config, flags.out.as_deref(), &flags.preset.name())?
+        }
     };
-    let mut loader = Loader::new(dataset, &config, Some(folder.clone()))?;
-    bags::add(&mut loader, &folder, &config, &device.0)?;
-    teacher_features::add(&mut loader, &folder, &config, &device.0)?;
-    let run = Run::new(config, trainer, device, loader, interrupt::listen(STOPPING));
-    let interrupted = train(run, (&folder, &lock))?;
-    summary::show(&folder, &[])?;
-    if interrupted {
-        print_resume_hint(&folder);
-        return Ok(ExitCode::from(interrupt::EXIT_CODE));
-    }
-    terminal::note(&format!("next, evaluate its features: slimclr evaluate {}", shell::path(folder.path())));
-    Ok(ExitCode::SUCCESS)
+    prepared.train("next, evaluate its features: slimclr evaluate RUN")
 }
 
 /// A run that only this process trains, before its next step.
-struct Prepared {
+pub struct Prepared {
     folder: RunFolder,
     lock: RunLock,
     config: Config,
@@ -92,20 +84,45 @@ struct Prepared {
     trainer: Trainer,
 }
 
-/// Prepares a new run. Its folder is created last, after everything else that can fail.
-fn prepare_new(flags: &PretrainFlags, matches: &ArgMatches) -> Result<Prepared> {
-    let config = options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?;
-    let dataset = Dataset::open(&config.data)?;
-    let config = config.for_classes(dataset.summary().classes.len())?;
-    config.schedule(dataset.len(Split::Train))?;
-    let device = device::for_run(&config)?;
-    let trainer = new_trainer(&config, &device.0)?;
-    let (folder, lock) = match &flags.out {
-        Some(path) => RunFolder::create(path, &config, dataset.summary())?,
-        None => RunFolder::create_numbered(&flags.preset.name(), &config, dataset.summary())?,
-    };
-    teacher::keep(&folder, &config)?;
-    Ok(Prepared { folder, lock, config, dataset, device, trainer })
+impl Prepared {
+    /// Prepares a new run in the folder `out`, or in the next free one of this `name`. The folder is created last, after
+    /// everything else that can fail.
+    ///
+    /// # Errors
+    /// If options, data or device are invalid, or the folder cannot be written.
+    pub fn new(config: Config, out: Option<&Path>, name: &str) -> Result<Self> {
+        let dataset = Dataset::of_run(&config)?;
+        let config = config.for_classes(dataset.summary().classes.len())?;
+        config.schedule(dataset.len(Split::Train))?;
+        let device = device::for_run(&config)?;
+        let trainer = new_trainer(&config, &device.0)?;
+        let (folder, lock) = match out {
+            Some(path) => RunFolder::create(path, &config, dataset.summary())?,
+            None => RunFolder::create_numbered(name, &config, dataset.summary())?,
+        };
+        teacher::keep(&folder, &config)?;
+        Ok(Self { folder, lock, config, dataset, device, trainer })
+    }
+
+    /// Trains, prints a table and writes the report. Then prints `next`, in which RUN stands for the run's folder.
+    ///
+    /// # Errors
+    /// If training fails.
+    pub fn train(self, next: &str) -> Result<ExitCode> {
+        let Self { folder, lock, config, dataset, device, trainer } = self;
+        let mut loader = Loader::new(dataset, &config, Some(folder.clone()))?;
+        bags::add(&mut loader, &folder, &config, &device.0)?;
+        teacher_features::add(&mut loader, &folder, &config, &device.0)?;
+        let run = Run::new(config, trainer, device, loader, interrupt::listen(STOPPING));
+        let interrupted = train(run, (&folder, &lock))?;
+        summary::show(&folder, &[])?;
+        if interrupted {
+            print_resume_hint(&folder);
+            return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        }
+        terminal::note(&next.replace("RUN", &shell::path(folder.path())));
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// Prepares the run in the folder `path` to continue. What the folder keeps is changed last.
@@ -149,7 +166,8 @@ fn initial_weights(config: &Config, encoder: &Encoder, device: &Device) -> Resul
     if config.init.is_empty() {
         return Ok(Parameters::init(layout, config.seed, device));
     }
-    let trained = pretrained::open(Path::new(&config.init))?;
+    let path = Path::new(&config.init);
+    let trained = pretrained::sub_network(pretrained::open(path)?, config.init_width, path)?;
     let (other, weights) = trained.load(device)?;
     let [ours, theirs] = [encoder, &other].map(|encoder| encoder.layout().widths());
     if ours.len() > 1 && theirs.len() > 1 && ours.slicing() != theirs.slicing() {

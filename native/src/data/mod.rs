@@ -11,22 +11,26 @@ pub mod shards;
 
 use std::{
     borrow::Cow,
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::{Context, Result, bail};
+use indicatif::HumanCount;
 use sha2::{Digest, Sha256};
 use slimclr_core::{
     augment::Normalisation,
-    data::{decode, names::shown, reduced::ReducedImage},
+    config::Config,
+    data::{decode, names::shown, reduced::ReducedImage, subset::fraction_of_each_class},
     dataset::{DatasetSummary, SplitSummary},
     image::Image,
     train::Split,
 };
 
 use self::{fetch::hex, listing::Stamp, shards::ShardImages};
+use crate::terminal::note;
 
 /// The value of the option `data` for the embedded images.
 pub const EMBEDDED: &str = "embedded";
@@ -145,6 +149,40 @@ impl Dataset {
         let summary = DatasetSummary { normalisation, classes, train: train.summary(root), test: test.summary(root) };
         let in_memory = matches!(train, Images::Memory(_));
         Self { name, root: (!in_memory).then(|| root.to_path_buf()), summary, train, test }
+    }
+
+    /// Opens the images that the options of a run name.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and if the option `label_fraction` leaves a class without an image.
+    pub fn of_run(config: &Config) -> Result<Self> {
+        let mut dataset = Self::open(&config.data)?;
+        if config.label_fraction == 1.0 {
+            return Ok(dataset);
+        }
+        let all = dataset.len(Split::Train);
+        let labels = (0..all).map(|index| dataset.label(Split::Train, index));
+        let kept = fraction_of_each_class(labels, &dataset.summary.classes, config.label_fraction)?;
+        let kept: HashSet<usize> = kept.into_iter().collect();
+        let mut index = 0..;
+        let mut is_kept = || index.next().is_some_and(|index| kept.contains(&index));
+        match &mut dataset.train {
+            Images::Memory(images) => images.retain(|_| is_kept()),
+            Images::Files(files) => files.retain(|_| is_kept()),
+            Images::Shards(_) => bail!(
+                "label_fraction = {} takes single images, but shards are read from front to back: unpack the shards of \
+                 '{}' into a folder, and name it by --data",
+                config.label_fraction,
+                shown(dataset.name.as_bytes())
+            ),
+        }
+        dataset.summary.train = dataset.train.summary(dataset.root().unwrap_or(Path::new("")));
+        note(&format!(
+            "{} of {} training images are used, of each class alike",
+            HumanCount(kept.len() as u64),
+            HumanCount(all as u64)
+        ));
+        Ok(dataset)
     }
 
     /// Sets the normalisation of the images to that of a network that they are for.

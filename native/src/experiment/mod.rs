@@ -256,7 +256,7 @@ impl Experiment {
             let Resumption { folder, lock, config, dataset, .. } = resumption;
             (folder, lock, config, dataset, trainer)
         } else {
-            let dataset = Dataset::open(&config.data)?;
+            let dataset = Dataset::of_run(&config)?;
             let trainer = new_trainer(&config, device)?;
             let (folder, lock) = RunFolder::create(&path, &config, dataset.summary())?;
             teacher::keep(&folder, &config)?;

@@ -107,7 +107,9 @@ mod tests {
         }
         let error = refused("wheels = 4");
         assert!(
-            error.starts_with("there is no option 'wheels'; choose from accumulate, backbone, bag, batch, "),
+            error.starts_with(
+                "there is no option 'wheels'; choose from accumulate, backbone, backbone_rate, bag, batch, "
+            ),
             "{error}"
         );
         let error = refused("[train]\nepochs = 5");

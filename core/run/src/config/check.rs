@@ -125,6 +125,11 @@ impl Config {
         fraction("warmup", self.warmup)?;
         fraction("key_momentum", self.key_momentum)?;
         fraction("momentum", self.momentum)?;
+        not_negative("backbone_rate", self.backbone_rate)?;
+        not_negative("stage_decay", self.stage_decay)?;
+        let is_part = |part: f64| part > 0.0 && part <= 1.0;
+        in_range("label_fraction", self.label_fraction, is_part(self.label_fraction), "above 0 and at most 1")?;
+        in_range("init_width", self.init_width, is_part(self.init_width), "above 0 and at most 1")?;
         in_range("batch", self.batch as f64, self.batch >= 2, "at least 2")?;
         in_range("image_size", self.image_size as f64, (8..=1024).contains(&self.image_size), "between 8 and 1024")?;
         at_least_one("accumulate", self.accumulate)?;

@@ -259,6 +259,25 @@ pub struct Config {
         arg(long, value_name = "RUN", default_value = "", hide_default_value = true, help_heading = "Data")
     )]
     pub init: String,
+    /// Width of --init's network to start from, as a plain network of its own size
+    #[cfg_attr(feature = "clap", arg(long, value_name = "W", default_value_t = Config::default().init_width, help_heading = "Data"))]
+    pub init_width: f64,
+    /// Fraction of the training images of each class to train on, the same ones for every seed
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().label_fraction, help_heading = "Data"))]
+    pub label_fraction: f64,
+
+    /// Train a classifier for each width, instead of slices of one (supervised)
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().switchable_classifier, default_missing_value = "true", help_heading = "Fine-tuning"))]
+    pub switchable_classifier: bool,
+    /// Keep the backbone as it is, with its running statistics, and train the classifier alone (supervised)
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().frozen_backbone, default_missing_value = "true", help_heading = "Fine-tuning"))]
+    pub frozen_backbone: bool,
+    /// Factor of the learning rate in the backbone's last stage
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().backbone_rate, help_heading = "Fine-tuning"))]
+    pub backbone_rate: f64,
+    /// Factor of the learning rate from each stage of the backbone to the one before it
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().stage_decay, help_heading = "Fine-tuning"))]
+    pub stage_decay: f64,
 
     /// Neighbours in the kNN evaluation
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().knn, help_heading = "Evaluation"))]
@@ -348,6 +367,7 @@ impl Config {
             MethodKind::Mocov2 | MethodKind::Seed | MethodKind::Kd => HeadKind::Mocov2,
             MethodKind::Mocov3 => HeadKind::Mocov3,
             MethodKind::Simclr => HeadKind::Simclr,
+            MethodKind::Supervised if self.switchable_classifier => HeadKind::SupervisedSwitch,
             MethodKind::Supervised => HeadKind::Supervised,
             MethodKind::Disco | MethodKind::Bingo => HeadKind::Disco,
             MethodKind::Simdis | MethodKind::Swav => HeadKind::Swav,

@@ -105,6 +105,12 @@ impl Config {
             strong_colours: false,
             data: "embedded".into(),
             init: String::new(),
+            init_width: 1.0,
+            label_fraction: 1.0,
+            switchable_classifier: false,
+            frozen_backbone: false,
+            backbone_rate: 1.0,
+            stage_decay: 1.0,
             knn: 200,
             knn_images: 50_000,
             evaluate_every: 10.0,
@@ -163,6 +169,35 @@ impl Config {
             full_distill: false,
             reweighting: Reweighting::Equal,
             ..self
+        }
+    }
+
+    /// Returns the same options for fine-tuning a trained network: each width has a classifier, which learns faster than
+    /// the backbone. All widths learn from the labels, as in the authors' supervised script.
+    pub fn with_fine_tuning(self) -> Self {
+        Self {
+            switchable_classifier: true,
+            distill: Distillation::None,
+            interference: false,
+            optimizer: OptimizerKind::Sgd,
+            surgery: Surgery::None,
+            small_crops: 0,
+            epochs: 30.0,
+            batch: 64,
+            accumulate: 1,
+            learning_rate: 0.1,
+            backbone_rate: 0.5,
+            stage_decay: 0.7,
+            slim_rate_factor: 1.0,
+            decay: Decay::Cosine,
+            warmup: 0.0,
+            final_rate: 0.0,
+            momentum: 0.9,
+            weight_decay: 1e-4,
+            weight_decay_all: false,
+            clip_norm: 0.0,
+            evaluate_every: 5.0,
+            ..self.with_supervised()
         }
     }
 
