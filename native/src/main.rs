@@ -7,6 +7,7 @@ mod atomic_file;
 mod bags;
 mod cache_folder;
 mod command;
+mod contact_sheet;
 mod counted_rows;
 mod data;
 mod device;
@@ -51,6 +52,7 @@ use command::{
     export::{self, ExportFlags},
     finetune::{self, FinetuneFlags},
     landscape::{self, LandscapeFlags},
+    neighbours::NeighboursFlags,
     pack::{self, PackFlags},
     pretrain::{self, PretrainFlags},
     profile::{self, ProfileFlags},
@@ -74,6 +76,8 @@ A first run:
                                              train its widths on a tenth of the labels
   slimclr embed runs/cifar10-1 --data photos --out photos.npy
                                              write the features of any images
+  slimclr neighbours runs/cifar10-1 --data photos cat.jpg
+                                             find similar images
   slimclr export runs/cifar10-1 --width 0.5  write that sub-network for PyTorch and ONNX Runtime
   slimclr experiment cifar10                 compare SlimCLR's techniques in one table
   slimclr experiment methods                 compare SlimCLR with methods that learn from a teacher")]
@@ -99,6 +103,8 @@ enum Subcommand {
     Finetune(FinetuneFlags),
     /// Write the features of any images, as a NumPy array or safetensors
     Embed(EmbedFlags),
+    /// Find the images of a folder that are similar to some pictures, or near duplicates of each other
+    Neighbours(NeighboursFlags),
     /// Write an HTML report of one run, or of several side by side
     Report(ReportFlags),
     /// Serve the browser page from this machine, optionally with a run to watch live
@@ -198,6 +204,7 @@ fn run() -> Result<ExitCode> {
         Some(Subcommand::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Finetune(flags)) => finetune::run(flags),
         Some(Subcommand::Embed(flags)) => embed::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Subcommand::Neighbours(flags)) => command::neighbours::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Report(flags)) => report::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Serve(flags)) => serve::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Landscape(flags)) => landscape::run(flags).map(|()| ExitCode::SUCCESS),

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use image::{
+    RgbImage,
+    imageops::{self, FilterType},
+};
 use resvg::{
-    tiny_skia::{Pixmap, Transform},
+    tiny_skia::{ColorU8, Pixmap, PixmapPaint, Transform},
     usvg::{Options, Tree, fontdb::Database},
 };
+use slimclr_core::image::Image;
 
 /// Pixels per SVG user unit, for high-resolution screens and print.
 const SCALE: f32 = 2.0;
@@ -16,6 +21,50 @@ const SCALE: f32 = 2.0;
 /// # Errors
 /// If it is not SVG, or too large to render.
 pub fn png(svg: &str) -> Result<Vec<u8>> {
+    encode(&render(svg)?)
+}
+
+/// A picture in an SVG.
+pub struct PlacedPicture<'a> {
+    /// The image.
+    pub image: &'a Image,
+    /// Upper left corner, in user units, of the square that it is fitted into.
+    pub place: [f64; 2],
+    /// Side of the square.
+    pub side: f64,
+}
+
+/// Renders `svg` as PNG, with pictures over it, each in the middle of its square. Large pictures are reduced smoothly; small
+/// ones keep their pixels.
+///
+/// # Errors
+/// If it is not SVG, or too large to render.
+pub fn png_with_pictures(svg: &str, pictures: &[PlacedPicture]) -> Result<Vec<u8>> {
+    let mut pixels = render(svg)?;
+    for PlacedPicture { image, place, side } in pictures {
+        let side = side * f64::from(SCALE);
+        let scale = side / image.width.max(image.height) as f64;
+        let [width, height] = [image.width, image.height].map(|extent| ((extent as f64 * scale).round() as u32).max(1));
+        let from = RgbImage::from_raw(image.width as u32, image.height as u32, image.pixels.clone());
+        let filter = if scale > 1.0 { FilterType::Nearest } else { FilterType::Triangle };
+        let fitted = imageops::resize(&from.context("a picture has no pixels")?, width, height, filter);
+        let mut opaque = Pixmap::new(width, height).context("a picture has no pixels")?;
+        for (to, from) in opaque.pixels_mut().iter_mut().zip(fitted.pixels()) {
+            let [red, green, blue] = from.0;
+            *to = ColorU8::from_rgba(red, green, blue, u8::MAX).premultiply();
+        }
+        let corner = |at: f64, extent: u32| (at * f64::from(SCALE) + (side - f64::from(extent)) / 2.0).round() as i32;
+        let (x, y) = (corner(place[0], width), corner(place[1], height));
+        pixels.draw_pixmap(x, y, opaque.as_ref(), &PixmapPaint::default(), Transform::identity(), None);
+    }
+    encode(&pixels)
+}
+
+fn encode(pixels: &Pixmap) -> Result<Vec<u8>> {
+    pixels.encode_png().context("the figure cannot be encoded as PNG")
+}
+
+fn render(svg: &str) -> Result<Pixmap> {
     let mut fonts = Database::new();
     fonts.load_font_data(dejavu::sans::regular().to_vec());
     fonts.load_font_data(dejavu::sans::bold().to_vec());
@@ -23,10 +72,11 @@ pub fn png(svg: &str) -> Result<Vec<u8>> {
     let options = Options { fontdb: Arc::new(fonts), font_family: "DejaVu Sans".into(), ..Options::default() };
     let tree = Tree::from_str(svg, &options).context("the figure is not valid SVG")?;
     let [width, height] = [tree.size().width(), tree.size().height()].map(|side| (side * SCALE).ceil() as u32);
-    let mut pixels = Pixmap::new(width, height)
-        .with_context(|| format!("a figure of {width} x {height} pixels is too large: report fewer runs at once"))?;
+    let mut pixels = Pixmap::new(width, height).with_context(|| {
+        format!("a picture of {width} x {height} pixels is too large: draw fewer runs or images at once")
+    })?;
     resvg::render(&tree, Transform::from_scale(SCALE, SCALE), &mut pixels.as_mut());
-    pixels.encode_png().context("the figure cannot be encoded as PNG")
+    Ok(pixels)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod invalid_input;
 mod landscape;
 mod listing;
 mod measures;
+mod neighbours;
 mod pretrain;
 mod profile;
 mod program;

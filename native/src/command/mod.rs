@@ -7,6 +7,7 @@ pub mod experiment;
 pub mod export;
 pub mod finetune;
 pub mod landscape;
+pub mod neighbours;
 pub mod pack;
 pub mod pretrain;
 pub mod profile;

@@ -185,6 +185,22 @@ impl Dataset {
         Ok(dataset)
     }
 
+    /// Opens these image files, in this order, as unlabelled training images.
+    ///
+    /// # Errors
+    /// If one is missing, or is not an image.
+    pub fn of_files(paths: &[PathBuf]) -> Result<Self> {
+        let image = |path: &PathBuf| {
+            let decoded = folder::read(path).and_then(|file| Ok(decode::decode(&file)?));
+            decoded.with_context(|| format!("cannot use {}", folder::shown_path(path)))?;
+            let stamp = Stamp::from(&fs::metadata(path)?);
+            anyhow::Ok(ImageFile { path: path.clone(), label: 0, stamp })
+        };
+        let files = paths.iter().map(image).collect::<Result<_>>()?;
+        let nothing = (Vec::new(), Normalisation::IMAGENET);
+        Ok(Self::new("the queries".into(), Path::new(""), nothing, [Images::Files(files), Images::Files(Vec::new())]))
+    }
+
     /// Sets the normalisation of the images to that of a network that they are for.
     pub fn normalised_by(self, normalisation: Normalisation) -> Self {
         Self { summary: DatasetSummary { normalisation, ..self.summary }, ..self }
