@@ -203,7 +203,7 @@ fn run() -> Result<ExitCode> {
         Some(Subcommand::Pretrain(flags)) => pretrain::run(flags, subcommand_matches()),
         Some(Subcommand::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Finetune(flags)) => finetune::run(flags),
-        Some(Subcommand::Embed(flags)) => embed::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Subcommand::Embed(flags)) => embed::run(flags),
         Some(Subcommand::Neighbours(flags)) => command::neighbours::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Report(flags)) => report::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Serve(flags)) => serve::run(flags).map(|()| ExitCode::SUCCESS),

@@ -1,8 +1,8 @@
 //! `slimclr embed`: writes the features of any images to files that other programs read.
 
-use std::{path::PathBuf, time::Instant};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use futures::executor::block_on;
 use slimclr_core::{
@@ -19,7 +19,7 @@ use crate::{
     device,
     feature_cache::extract,
     feature_files::{Columns, FeatureFiles},
-    pretrained,
+    interrupt, pretrained,
     terminal::{self, Progress},
     width_choice::WidthChoice,
 };
@@ -60,7 +60,7 @@ pub struct EmbedFlags {
 ///
 /// # Errors
 /// If the network, its data or the device cannot be used, or the files exist or cannot be written.
-pub fn run(flags: &EmbedFlags) -> Result<()> {
+pub fn run(flags: &EmbedFlags) -> Result<ExitCode> {
     let trained = pretrained::open(&flags.run)?;
     let events = pretrained::events(&flags.run)?;
     let normalisation = pretrained::normalisation(&flags.run, &trained, Event::latest_start(&events))?;
@@ -78,17 +78,19 @@ pub fn run(flags: &EmbedFlags) -> Result<()> {
     let loader = Loader::new(dataset, &config, None)?;
     let mut files = FeatureFiles::create(&flags.out, &columns, loader.images(), flags.force)?;
 
+    let _commands = interrupt::listen("stopping, without the features so far; press Ctrl-C again to exit at once");
     let start = Instant::now();
     let images = |split| loader.images().len(split);
     let total = images(Split::Train) + images(Split::Test);
     let progress = Progress::new(total as u64, "images", "computing features");
     let mut extractor = Extractor::new(&encoder, &mut parameters, &device).at_widths(indices);
     let mut left_out: Vec<(Split, usize)> = Vec::new();
-    block_on(async {
+    let written = block_on(async {
         for split in [Split::Train, Split::Test] {
             let mut expected = 0;
             let chunks = async |chunk| loader.all(split, chunk).await;
             let add = async |chunk: FeatureChunk| {
+                ensure!(!interrupt::has_stopped(), "stopped");
                 for index in &chunk.indices {
                     left_out.extend((expected..*index).map(|damaged| (split, damaged)));
                     expected = index + 1;
@@ -99,7 +101,12 @@ pub fn run(flags: &EmbedFlags) -> Result<()> {
             left_out.extend((expected..images(split)).map(|damaged| (split, damaged)));
         }
         anyhow::Ok(())
-    })?;
+    });
+    if interrupt::has_stopped() {
+        // The temporary files are removed as `files` is dropped.
+        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+    }
+    written?;
     if left_out.len() == total {
         return Err(TrainError::<LoadError>::NoImages(Split::Train).into());
     }
@@ -112,5 +119,5 @@ pub fn run(flags: &EmbedFlags) -> Result<()> {
     for (split, index) in left_out {
         terminal::note(&format!("left out, damaged: {}", loader.images().image_name(split, index)));
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
