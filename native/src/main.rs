@@ -17,6 +17,7 @@ mod feature_files;
 mod interrupt;
 mod model_card;
 mod neighbours;
+mod network;
 mod numbers;
 mod options;
 mod pretrained;

@@ -7,19 +7,15 @@ use clap::Args;
 use futures::executor::block_on;
 use slimclr_core::{
     eval::features::{Extractor, FeatureChunk},
-    event::Event,
     train::{Split, TrainError},
 };
 
 use crate::{
-    data::{
-        Dataset,
-        loader::{LoadError, Loader},
-    },
-    device,
+    data::{Dataset, loader::LoadError},
     feature_cache::extract,
     feature_files::{Columns, FeatureFiles},
-    interrupt, pretrained,
+    interrupt,
+    network::Network,
     terminal::{self, Progress},
     width_choice::WidthChoice,
 };
@@ -61,21 +57,15 @@ pub struct EmbedFlags {
 /// # Errors
 /// If the network, its data or the device cannot be used, or the files exist or cannot be written.
 pub fn run(flags: &EmbedFlags) -> Result<ExitCode> {
-    let trained = pretrained::open(&flags.run)?;
-    let events = pretrained::events(&flags.run)?;
-    let normalisation = pretrained::normalisation(&flags.run, &trained, Event::latest_start(&events))?;
-    let config = trained.options();
-    let (device, _) = device::open(flags.device.as_ref().unwrap_or(&config.device))?;
-    let (encoder, mut parameters) = trained.load(&device)?;
-    let widths = encoder.layout().widths();
+    let mut network = Network::open(&flags.run, flags.device.as_deref())?;
+    let widths = network.encoder.layout().widths();
     let indices = flags.width.indices(widths, &flags.run)?;
-    let features = |index| encoder.backbone().features().at(widths, index);
+    let features = |index| network.encoder.backbone().features().at(widths, index);
     let columns = match flags.width {
         WidthChoice::One(_) => Columns::One(features(indices.start)),
         WidthChoice::All => Columns::All(indices.clone().map(|index| (widths.get(index), features(index))).collect()),
     };
-    let dataset = Dataset::open(&flags.data)?.normalised_by(normalisation);
-    let loader = Loader::new(dataset, &config, None)?;
+    let loader = network.loader(Dataset::open(&flags.data)?)?;
     let mut files = FeatureFiles::create(&flags.out, &columns, loader.images(), flags.force)?;
 
     let _commands = interrupt::listen("stopping, without the features so far; press Ctrl-C again to exit at once");
@@ -83,7 +73,8 @@ pub fn run(flags: &EmbedFlags) -> Result<ExitCode> {
     let images = |split| loader.images().len(split);
     let total = images(Split::Train) + images(Split::Test);
     let progress = Progress::new(total as u64, "images", "computing features");
-    let mut extractor = Extractor::new(&encoder, &mut parameters, &device).at_widths(indices);
+    let extractor = Extractor::new(&network.encoder, &mut network.parameters, &network.device);
+    let mut extractor = extractor.at_widths(indices);
     let mut left_out: Vec<(Split, usize)> = Vec::new();
     let written = block_on(async {
         for split in [Split::Train, Split::Test] {

@@ -6,19 +6,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
 use clap::Args;
 use futures::executor::block_on;
 use slimclr_core::{
-    augment::Normalisation,
-    config::Config,
-    encoder::Encoder,
     eval::{
         features::{Extractor, FeatureChunk, Features},
         knn::{Neighbour, nearest, passes},
     },
-    event::Event,
-    parameter::Parameters,
     train::{Split, TrainError},
 };
 
@@ -30,8 +24,8 @@ use crate::{
         folder::shown_path,
         loader::{LoadError, Loader},
     },
-    device,
     feature_cache::{FeatureCache, extract},
+    network::Network,
     pretrained,
     run_folder::write_atomically,
     terminal::{self, Progress},
@@ -96,12 +90,14 @@ pub fn run(flags: &NeighboursFlags) -> Result<()> {
             bail!("{} already exists: overwrite it with --force, or choose another file with --out", out.display());
         }
     }
-    let mut network = Network::open(flags)?;
-    let images = network.embed(Dataset::open(&flags.data)?, "computing features")?;
+    let mut network = Network::open(&flags.run, flags.device.as_deref())?;
+    let width = pretrained::position(network.encoder.layout().widths(), flags.width, &flags.run)?;
+    let images = Embedded::new(&mut network, width, Dataset::open(&flags.data)?, "computing features")?;
     if flags.duplicates {
         return duplicates(&images, flags.least);
     }
-    let queries = network.embed(Dataset::of_files(&flags.queries)?, "computing features of the queries")?;
+    let queries = Dataset::of_files(&flags.queries)?;
+    let queries = Embedded::new(&mut network, width, queries, "computing features of the queries")?;
     // One more, because a query may be an image of the folder.
     let found = similar(&images, &queries.features, flags.count + 1)?;
     let mut sheet = ContactSheet::default();
@@ -158,37 +154,24 @@ fn similar(images: &Embedded, queries: &Features, count: usize) -> Result<Vec<Ve
     Ok(block_on(nearest(&*bank[0].values, &*queries.values, count))?)
 }
 
-/// A network at one width.
-struct Network {
-    encoder: Encoder,
-    parameters: Parameters,
-    width: usize,
-    config: Config,
-    normalisation: Normalisation,
-    device: Device,
+/// Images with their features: a row for each that is not damaged.
+struct Embedded {
+    loader: Loader,
+    /// Its indices count the training images, then the test images.
+    features: Features,
 }
 
-impl Network {
-    fn open(flags: &NeighboursFlags) -> Result<Self> {
-        let trained = pretrained::open(&flags.run)?;
-        let events = pretrained::events(&flags.run)?;
-        let normalisation = pretrained::normalisation(&flags.run, &trained, Event::latest_start(&events))?;
-        let config = trained.options();
-        let (device, _) = device::open(flags.device.as_ref().unwrap_or(&config.device))?;
-        let (encoder, parameters) = trained.load(&device)?;
-        let width = pretrained::position(encoder.layout().widths(), flags.width, &flags.run)?;
-        Ok(Self { encoder, parameters, width, config, normalisation, device })
-    }
-
-    /// Computes the features of all images of a data set, on disk, since they may be larger than memory.
-    fn embed(&mut self, dataset: Dataset, task: &str) -> Result<Embedded> {
-        let loader = Loader::new(dataset.normalised_by(self.normalisation), &self.config, None)?;
+impl Embedded {
+    /// Computes the features of all images of a data set at the width with this index. They are on disk, since they may be
+    /// larger than memory.
+    fn new(network: &mut Network, width: usize, dataset: Dataset, task: &str) -> Result<Self> {
+        let loader = network.loader(dataset)?;
         let [train, test] = [Split::Train, Split::Test].map(|split| loader.images().len(split));
-        let size = self.encoder.backbone().features().at(self.encoder.layout().widths(), self.width);
+        let size = network.encoder.backbone().features().at(network.encoder.layout().widths(), width);
         let progress = Progress::new((train + test) as u64, "images", task);
-        let extractor = Extractor::new(&self.encoder, &mut self.parameters, &self.device);
-        let mut extractor = extractor.at_widths(self.width..self.width + 1);
-        let [features, _] = FeatureCache::temporary().write([train + test, 0], &[size], &self.device, |writer| {
+        let Network { encoder, parameters, device, .. } = network;
+        let mut extractor = Extractor::new(encoder, parameters, device).at_widths(width..width + 1);
+        let [features, _] = FeatureCache::temporary().write([train + test, 0], &[size], device, |writer| {
             block_on(async {
                 for (split, first) in [(Split::Train, 0), (Split::Test, train)] {
                     let chunks = async |chunk| loader.all(split, chunk).await;
@@ -206,18 +189,9 @@ impl Network {
         if features.indices.is_empty() {
             return Err(TrainError::<LoadError>::NoImages(Split::Train).into());
         }
-        Ok(Embedded { loader, features })
+        Ok(Self { loader, features })
     }
-}
 
-/// Images with their features: a row for each that is not damaged.
-struct Embedded {
-    loader: Loader,
-    /// Its indices count the training images, then the test images.
-    features: Features,
-}
-
-impl Embedded {
     /// Returns split and index of the image of a row.
     fn image(&self, row: usize) -> (Split, usize) {
         let index = self.features.indices[row];
