@@ -1,7 +1,5 @@
 //! The history of a run, from its events. What a resumption discarded is left out.
 
-use std::collections::BTreeMap;
-
 use slimclr_run::{
     collapse::Collapse,
     config::Config,
@@ -150,7 +148,15 @@ impl<'a> RunHistory<'a> {
     /// Returns a width's evaluations by step; if there are two at one step, the later one.
     pub fn evaluations(&self, width: f64) -> Vec<&'a Evaluated> {
         let of_width = self.evaluated.iter().filter(|evaluated| evaluated.width == width);
-        of_width.map(|evaluated| (evaluated.step, *evaluated)).collect::<BTreeMap<_, _>>().into_values().collect()
+        let mut by_step: Vec<&Evaluated> = Vec::new();
+        for evaluated in of_width {
+            let at = by_step.partition_point(|earlier| earlier.step < evaluated.step);
+            match by_step.get_mut(at).filter(|same| same.step == evaluated.step) {
+                Some(same) => *same = evaluated,
+                None => by_step.insert(at, evaluated),
+            }
+        }
+        by_step
     }
 
     /// Returns a width's evaluation before training.

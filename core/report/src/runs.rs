@@ -9,6 +9,16 @@ use crate::{
     text::{list, sentence},
 };
 
+/// Returns the different ones of `values`, in order of appearance.
+pub fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    values.fold(Vec::new(), |mut all, value| {
+        if !all.contains(&value) {
+            all.push(value);
+        }
+        all
+    })
+}
+
 /// A run.
 #[derive(Debug)]
 pub struct Run<'a> {
@@ -42,8 +52,9 @@ impl<'a> Runs<'a> {
             }
         }
         let mut widths: Vec<f64> = all.iter().flat_map(|run| run.history.widths()).copied().collect();
-        widths.sort_by(|a, b| b.total_cmp(a));
+        widths.sort_by(f64::total_cmp);
         widths.dedup();
+        widths.reverse();
         Self { all, widths, not_started }
     }
 

@@ -1,7 +1,5 @@
 //! Directions of the last linear layers' gradients (paper figure 4).
 
-use std::collections::BTreeSet;
-
 use slimclr_run::interference::path::{GradientPath, gradient_path};
 
 use crate::{
@@ -17,14 +15,14 @@ use crate::{
         scale::Scale,
         training_curve::{Curve, CurvePanels, Curves, omitted, over_training, smoothing_note},
     },
-    runs::{Run, Runs},
+    runs::{Run, Runs, distinct},
     text::{count, percent},
 };
 
 /// Returns the names of the last layers that `run` has measured.
-fn layers(run: &Run) -> BTreeSet<String> {
+fn layers(run: &Run) -> Vec<String> {
     let measured = run.history.interference.iter().map(|at| &at.last_layers);
-    measured.flat_map(|at| at.singular_values.keys().chain(at.products.keys())).cloned().collect()
+    distinct(measured.flat_map(|at| at.singular_values.keys().chain(at.products.keys())).cloned())
 }
 
 /// Draws the two largest singular values of the last linear layers' gradients.

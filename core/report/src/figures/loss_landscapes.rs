@@ -1,7 +1,5 @@
 //! Loss landscapes with the path of the weights (paper figure 5).
 
-use std::collections::BTreeSet;
-
 use slimclr_run::interference::landscape::{Directions, Landscape, Surface};
 
 use crate::{
@@ -16,7 +14,7 @@ use crate::{
         legend::{LegendItem, Symbol},
         scale::{Scale, drawable, min_max},
     },
-    runs::{Run, Runs},
+    runs::{Run, Runs, distinct},
     text::{plural, width},
 };
 
@@ -74,17 +72,11 @@ pub fn loss_landscapes(runs: &Runs) -> Result<Figure, Missing> {
     if beyond {
         notes.push("Losses above the end of the scale have its last colour.".into());
     }
-    let directions: BTreeSet<&str> = surfaces
-        .iter()
-        .map(|(_, landscape, ..)| match landscape.directions {
-            Directions::Pca => "the principal components of the weights’ path",
-            Directions::Random => "two random directions, with each filter scaled to the norm of the weights’",
-        })
-        .collect();
-    let directions: Vec<&str> = directions.into_iter().collect();
-    let images: BTreeSet<String> =
-        surfaces.iter().map(|(_, landscape, ..)| plural(landscape.images as u64, "image")).collect();
-    let images: Vec<String> = images.into_iter().collect();
+    let directions = distinct(surfaces.iter().map(|(_, landscape, ..)| match landscape.directions {
+        Directions::Pca => "the principal components of the weights’ path",
+        Directions::Random => "two random directions, with each filter scaled to the norm of the weights’",
+    }));
+    let images = distinct(surfaces.iter().map(|(_, landscape, ..)| plural(landscape.images as u64, "image")));
     Ok(Figure {
         panels,
         legend,

@@ -1,7 +1,5 @@
 //! Gradient norms of each width in each stage of the network.
 
-use std::collections::BTreeSet;
-
 use slimclr_run::{event::Interference, interference::agreement::StageAgreement};
 
 use crate::{
@@ -68,7 +66,6 @@ pub fn stage_norms(runs: &Runs) -> Result<Figure, Missing> {
     if latest.iter().any(Latest::is_incomplete) {
         legend.push(LegendItem::new(Symbol::NoValue, "not trained"));
     }
-    let drawn: BTreeSet<&str> = latest.iter().map(|latest| latest.name).collect();
     Ok(Figure {
         panels: latest.iter().enumerate().map(panel).collect(),
         legend,
@@ -77,7 +74,7 @@ pub fn stage_norms(runs: &Runs) -> Result<Figure, Missing> {
                   the shared weights."
             .into(),
         notes: Vec::new(),
-        omitted: runs.omitted(|run| drawn.contains(run.name), &not_measured),
+        omitted: runs.omitted(|run| latest.iter().any(|latest| latest.name == run.name), &not_measured),
     })
 }
 

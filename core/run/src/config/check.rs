@@ -92,7 +92,20 @@ impl Config {
     /// # Errors
     /// Names the first option that is not valid.
     pub fn check(&self) -> Result<(), ConfigError> {
-        // Checked before the network is built: larger sizes are typing errors, and would exhaust memory.
+        // Before the network is built: larger sizes are typing errors, and would exhaust memory.
+        self.check_values()?;
+        self.encoder()?.build()?;
+        if self.online_teacher && self.method == MethodKind::Simdis {
+            self.online_teacher_encoder().build()?;
+        }
+        Ok(())
+    }
+
+    /// Checks the options one by one and together, but not whether there is such a network.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_values(&self) -> Result<(), ConfigError> {
         up_to("depth", self.depth, MOST_LAYERS, "between 1 and 2000")?;
         multiplies("multiplier", self.multiplier)?;
         up_to("dim", self.dim, 1 << 16, "between 1 and 65536")?;
@@ -102,7 +115,7 @@ impl Config {
             _ => up_to("queue", self.queue, 1 << 24, "between 1 and 16777216")?,
         }
         up_to("batch", self.batch, 1 << 16, "between 1 and 65536")?;
-        self.encoder()?.build()?;
+        self.encoder()?;
         let at_least_one = |key, value: usize| in_range(key, value as f64, value >= 1, "at least 1");
         positive("epochs", self.epochs)?;
         // More steps than a u64 counts.
@@ -181,7 +194,6 @@ impl Config {
             if self.precision == Precision::F16 {
                 return Err(ConfigError::OnlineTeacherInF16);
             }
-            self.online_teacher_encoder().build()?;
         }
         let has_positives = match self.method {
             MethodKind::Kd | MethodKind::Compress | MethodKind::Simdis | MethodKind::Swav => false,
@@ -220,7 +232,8 @@ impl Config {
             checkpoint_every: changeable.checkpoint_every,
             ..self.clone()
         };
-        if as_far_as_possible == *other { other.check() } else { Err(ConfigError::Fixed) }
+        // The network is the same.
+        if as_far_as_possible == *other { other.check_values() } else { Err(ConfigError::Fixed) }
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Map, Number, Value};
 use slimclr_protocol::DeviceChoice;
 use slimclr_run::{
     config::{Config, ConfigError, Recipe},
+    event::Event,
     method::MethodKind,
 };
 use wasm_bindgen::JsValue;
@@ -125,7 +126,7 @@ impl Options {
         }
         let mut all = self.values();
         all.insert(key.to_owned(), value);
-        let config: Config = serde_json::from_value(Value::Object(all)).map_err(|_| match before {
+        let config = read_config(all).ok_or_else(|| match before {
             Value::Number(_) => "Enter a whole number, 0 or more.".to_owned(),
             _ => format!("{text:?} is not a valid value."),
         })?;
@@ -168,9 +169,10 @@ impl Options {
         options
     }
 
-    /// Returns the first invalid option. Constraints that depend on the images are not checked.
+    /// Returns the first invalid option. The worker checks those that depend on the images, and the network: the code that
+    /// builds networks is not part of the page.
     pub fn problem(&self) -> Option<Problem> {
-        self.config.check().err().map(|error| Problem { key: key_of(&error), message: format!("{error}.") })
+        self.config.check_values().err().map(|error| Problem { key: key_of(&error), message: format!("{error}.") })
     }
 
     fn value(&self, key: &str) -> Option<Value> {
@@ -181,10 +183,9 @@ impl Options {
     }
 
     fn values(&self) -> Map<String, Value> {
-        match serde_json::to_value(&self.config) {
-            Ok(Value::Object(values)) => values,
-            _ => Map::new(),
-        }
+        // As text in between, because the code to write JSON values would be another 5 kB.
+        let json = serde_json::to_string(&self.config).unwrap_or_default();
+        serde_json::from_str(&json).unwrap_or_default()
     }
 }
 
@@ -204,6 +205,15 @@ pub fn key_of(error: &ConfigError) -> &'static str {
         | ConfigError::UnusedTeacher
         | ConfigError::OnlineTeacherInF16 => METHOD,
         ConfigError::NoPositives => "distill",
+    }
+}
+
+/// Reads a configuration as part of an event, because the code to read one of JSON values would be another 20 kB.
+fn read_config(values: Map<String, Value>) -> Option<Config> {
+    let event = format!(r#"{{"event":"changed","step":0,"config":{}}}"#, Value::Object(values));
+    match serde_json::from_str(&event) {
+        Ok(Event::Changed { config, .. }) => Some(*config),
+        _ => None,
     }
 }
 
