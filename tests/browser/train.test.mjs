@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, test } from "node:test";
 
 import { download, launch, open } from "./browser.mjs";
@@ -27,7 +28,8 @@ async function assertEqualsNative(t, browser, options, [count, steps]) {
   const events = await train.events();
   const { config, device } = events.find(({ event }) => event === "started");
   const lossesOf = (events) => events.filter(({ event }) => event === "step").map(({ losses }) => losses);
-  const ofNative = await program.events(await program.pretrain(t, config, data));
+  const teacher = config.teacher && join(process.env.SLIMCLR_BUNDLE, config.teacher);
+  const ofNative = await program.events(await program.pretrain(t, { ...config, teacher }, data));
   const cosines = (events) =>
     events.filter(({ event }) => event === "evaluated").flatMap((at) => [at.cosine_same_image, at.cosine_different_images]);
   assert.ok(cosines(ofNative).length > 0, "views are compared");
@@ -54,6 +56,12 @@ test("20 steps on the CPU equal the native program's", async (t) => {
   const device = await assertEqualsNative(t, WITHOUT, options, [80, 20]);
   assert.match(device, /CPU/);
 });
+
+for (const method of ["seed", "disco"]) {
+  test(`the page's trained network teaches a smaller one by ${method} as natively`, async (t) => {
+    await assertEqualsNative(t, WITHOUT, { method, dim: "128", hidden: "64", epochs: "1" }, [48, 6]);
+  });
+}
 
 test("3 steps on WebGPU equal the native program's", async (t) => {
   const options = { epochs: "1", slow_start: "0", device: "webgpu" };

@@ -9,6 +9,9 @@ use crate::fetch;
 /// The bundle's sprite sheets of training and test images.
 const SHEETS: [&str; 2] = ["images/train.webp", "images/test.webp"];
 
+/// The bundle's trained network, which is also the teacher of others.
+pub const NETWORK: &str = "network.safetensors";
+
 /// Where the images come from.
 #[derive(Debug, Clone, Default)]
 pub enum Source {

@@ -22,6 +22,7 @@ pub enum Request {
     /// Sets the images for all later requests. Answered by [`Report::Images`].
     Images(Images),
     /// Trains from scratch, or from an attached checkpoint. Answered by [`Report::Event`]s and [`Report::Checkpoint`]s.
+    /// Attached: the file of the teacher, if the options name one; then the checkpoint.
     ///
     /// If the checkpoint was trained with another method, only its backbone and its step number are used.
     Train {

@@ -72,7 +72,7 @@ pub async fn compute(
     for step in schedule.unseen(images, config.batch) {
         batches.push(host.batch(step, &device.burn).await?);
     }
-    let trainer = checkpoint.resume(&device.burn, None)?;
+    let trainer = checkpoint.resume(&device.burn, run.teacher.clone())?;
     let mut surveyor = Surveyor::new(trainer, &batches, images, schedule.steps_per_epoch);
     let count = snapshots.len();
     for snapshot in snapshots {

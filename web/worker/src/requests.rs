@@ -14,7 +14,7 @@ use crate::{
     gallery::Gallery,
     images::Dataset,
     landscape,
-    training::Training,
+    training::{StartFiles, Training},
 };
 
 /// The worker's state between requests.
@@ -55,10 +55,12 @@ impl RequestHandler {
             Request::Train { config, paused } => {
                 let Some(dataset) = self.dataset(Job::Train) else { return };
                 let device = self.device(DeviceChoice::Auto).await;
-                let checkpoint = attached.first().and_then(wire::bytes);
+                let mut attached = attached.iter().filter_map(wire::bytes);
+                let teacher = if config.teacher.is_empty() { None } else { attached.next() };
+                let files = StartFiles { teacher, checkpoint: attached.next() };
                 // Ends the earlier run before the new one starts.
                 self.run = None;
-                match Training::start(&device, dataset, *config, checkpoint.as_deref(), paused) {
+                match Training::start(&device, dataset, *config, files, paused) {
                     Ok(run) => self.run = Some(Rc::new(run)),
                     Err(error) => report_failure(Job::Train, error),
                 }

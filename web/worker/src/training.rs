@@ -15,8 +15,9 @@ use slimclr_core::{
     config::{Config, ConfigError},
     encoder::Encoder,
     event::{Evaluating, Event},
+    interchange::pretrained::{Pretrained, PretrainedError},
     layout::MismatchError,
-    method::{StepOptions, Trainer},
+    method::{self, StepOptions, Teacher, Trainer, teacher::TeacherError},
     parameter::Parameters,
     precision::is_supported,
     train::{Run, Split},
@@ -44,15 +45,32 @@ pub enum TrainingError {
     /// The checkpoint is of another network.
     #[error("the checkpoint is of another network: {0}")]
     Mismatch(#[from] MismatchError),
+    /// The teacher's file is not a trained network.
+    #[error(transparent)]
+    TeacherFile(#[from] PretrainedError),
+    /// The teacher does not fit the method.
+    #[error("{0} cannot be the teacher: {1}")]
+    Teacher(String, #[source] TeacherError),
     /// The device does not support the precision.
     #[error("{0} does not support this precision: set precision=f32 in the page's address")]
     Precision(String),
+}
+
+/// The files that a run starts with.
+#[derive(Default)]
+pub struct StartFiles {
+    /// That of the teacher, if the options name one.
+    pub teacher: Option<Vec<u8>>,
+    /// The checkpoint to train from.
+    pub checkpoint: Option<Vec<u8>>,
 }
 
 /// A run, active or finished. Dropping it ends the run.
 pub struct Training {
     /// Its images.
     pub dataset: Rc<Dataset>,
+    /// Its teacher, if it has one.
+    pub teacher: Option<Teacher>,
     /// The files it has saved.
     pub saved: Rc<RefCell<SavedFiles>>,
     config: RefCell<Config>,
@@ -70,12 +88,12 @@ impl Training {
     /// Starts training, from scratch or from a checkpoint, and reports every event.
     ///
     /// # Errors
-    /// If options, checkpoint and images do not fit.
+    /// If options, files and images do not fit.
     pub fn start(
         device: &ComputeDevice,
         dataset: Rc<Dataset>,
         config: Config,
-        checkpoint: Option<&[u8]>,
+        files: StartFiles,
         paused: bool,
     ) -> Result<Self, TrainingError> {
         let config = config.for_classes(dataset.summary.classes.len())?;
@@ -84,9 +102,14 @@ impl Training {
         if !is_supported(config.precision, &device.burn) {
             return Err(TrainingError::Precision(device.name.clone()));
         }
-        let state = match checkpoint {
-            Some(bytes) => resume(&config, bytes, &device.burn)?,
-            None => Trainer::new(&config, build_encoder(&config)?, &device.burn),
+        let teacher = files.teacher.map(|bytes| read_teacher(&config, bytes, &device.burn)).transpose()?;
+        let state = match files.checkpoint {
+            Some(bytes) => resume(&config, &bytes, teacher.clone(), &device.burn)?,
+            None => {
+                let encoder = build_encoder(&config)?;
+                let query = Parameters::init(encoder.layout().clone(), config.seed, &device.burn);
+                trainer(&config, encoder, query, teacher.clone())
+            }
         };
         let saved = Rc::<RefCell<SavedFiles>>::default();
         let (commands, inbox) = unbounded();
@@ -100,7 +123,7 @@ impl Training {
             // The error says that the run was dropped, which needs no report.
             let _ = task.await;
         });
-        Ok(Self { dataset, saved, config: RefCell::new(config), commands, task: handle })
+        Ok(Self { dataset, teacher, saved, config: RefCell::new(config), commands, task: handle })
     }
 
     /// Sends a command to the run.
@@ -119,16 +142,29 @@ impl Training {
 }
 
 /// Restores the state of a checkpoint. If its method or network size differs from `config`, loads only its backbone.
-fn resume(config: &Config, bytes: &[u8], device: &Device) -> Result<Trainer, TrainingError> {
+fn resume(config: &Config, bytes: &[u8], teacher: Option<Teacher>, device: &Device) -> Result<Trainer, TrainingError> {
     let checkpoint = Checkpoint::read(bytes)?;
     if checkpoint.config().check_change(config).is_ok() {
-        let state = checkpoint.resume(device, None)?;
+        let state = checkpoint.resume(device, teacher)?;
         return Ok(Trainer { options: StepOptions::new(config, state.encoder.layout().widths()), ..state });
     }
     let weights = checkpoint.query(&checkpoint.encoder()?, device)?;
     let encoder = build_encoder(config)?;
     let (query, _) = Parameters::started_from(&weights, encoder.layout().clone(), config.seed, device)?;
-    Ok(Trainer { steps: checkpoint.step(), ..Trainer::from_parameters(config, encoder, query) })
+    Ok(Trainer { steps: checkpoint.step(), ..trainer(config, encoder, query, teacher) })
+}
+
+/// Creates a trainer at step 0.
+fn trainer(config: &Config, encoder: Encoder, query: Parameters, teacher: Option<Teacher>) -> Trainer {
+    let method = method::from_config(config, &encoder, teacher, &query.device());
+    Trainer::with_method(config, method, encoder, query)
+}
+
+/// Reads the teacher that `config` names.
+fn read_teacher(config: &Config, bytes: Vec<u8>, device: &Device) -> Result<Teacher, TrainingError> {
+    let trained = Pretrained::read(&config.teacher, bytes)?;
+    let of_run = Teacher::new(config, &trained.config, trained.load(device)?);
+    of_run.map_err(|error| TrainingError::Teacher(config.teacher.clone(), error))
 }
 
 fn build_encoder(config: &Config) -> Result<Encoder, ConfigError> {

@@ -44,6 +44,8 @@ const GROUPS: [Group; 4] = [
                 ("mocov3", "MoCo v3"),
                 ("simclr", "SimCLR"),
                 ("simdis", "BYOL"),
+                ("seed", "SEED: with a teacher"),
+                ("disco", "DisCo: with a teacher"),
                 ("supervised", "Supervised"),
             ]),
         }],

@@ -9,12 +9,15 @@ use slimclr_run::{
 };
 use wasm_bindgen::JsValue;
 
-use crate::address;
+use crate::{address, data};
 
 /// The key of the device; all other keys are fields of [`Config`].
 pub const DEVICE: &str = "device";
 /// The key of the method, which determines the defaults of the others.
 pub const METHOD: &str = "method";
+
+/// Images of a step, unless the user chooses others.
+const BATCH: usize = 32;
 
 /// The options that a run starts with.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,21 +63,23 @@ fn defaults(method: MethodKind) -> Config {
             learning_rate: 1.2,
             ..mini.clone().with_recipe(Recipe::Byol)
         },
-        // Not offered: the page has no teacher for them, and SwAV learns little in so few steps.
-        MethodKind::Seed
-        | MethodKind::Kd
-        | MethodKind::Disco
-        | MethodKind::Bingo
-        | MethodKind::Compress
-        | MethodKind::Swav => Config { method, ..mini.clone() },
+        // SEED and DisCo, but slimmable; the rates are higher as the steps are few.
+        MethodKind::Seed => student(mini.clone(), Recipe::Seed, 0.06),
+        MethodKind::Disco => student(mini.clone(), Recipe::Disco, 0.02),
+        // Not offered: SwAV learns little in so few steps, and the others teach as SEED and DisCo do.
+        MethodKind::Kd | MethodKind::Bingo | MethodKind::Compress | MethodKind::Swav => {
+            Config { method, ..mini.clone() }
+        }
     };
+    // Half as wide as the page's trained network, on images of the size that it was trained on.
+    let is_student = base.needs_teacher();
     Config {
         depth: mini.depth,
-        multiplier: 1.0,
-        image_size: mini.image_size,
+        multiplier: if is_student { 0.5 } else { 1.0 },
+        image_size: if is_student { 32 } else { mini.image_size },
         // The paper's hidden layers would have most of this network's parameters.
         hidden: 256,
-        batch: 32,
+        batch: BATCH,
         queue: 256,
         epochs: 10.0,
         evaluate_every: 1.0,
@@ -87,12 +92,22 @@ fn defaults(method: MethodKind) -> Config {
     }
 }
 
+/// Returns the recipe of a method whose teacher is the page's trained network.
+fn student(mini: Config, recipe: Recipe, learning_rate: f64) -> Config {
+    let widths = mini.widths.clone();
+    let config = Config { batch: BATCH, ..mini }.with_recipe(recipe);
+    Config { widths, teacher: data::NETWORK.into(), learning_rate, ..config }
+}
+
 impl Options {
-    /// Returns the defaults for a method, with the same network, batch, queue, epochs and seed.
+    /// Returns the defaults for a method, with the same network, batch, queue, epochs and seed. Only the student of a
+    /// teacher is smaller.
     pub fn with_method(&self, method: MethodKind) -> Self {
-        let Config { depth, multiplier, batch, queue, epochs, seed, .. } = self.config;
-        let widths = self.config.widths.clone();
-        let config = Config { depth, multiplier, batch, queue, epochs, seed, widths, ..defaults(method) };
+        let Config { depth, batch, queue, epochs, seed, .. } = self.config;
+        let (widths, defaults) = (self.config.widths.clone(), defaults(method));
+        let is_same_network = self.config.needs_teacher() == defaults.needs_teacher();
+        let multiplier = if is_same_network { self.config.multiplier } else { defaults.multiplier };
+        let config = Config { depth, multiplier, batch, queue, epochs, seed, widths, ..defaults };
         Self { config, device: self.device }
     }
 

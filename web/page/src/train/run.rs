@@ -7,10 +7,10 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
 use super::{
-    options::{Options, Problem, key_of},
+    options::{METHOD, Options, Problem, key_of},
     run_events::RunEvents,
 };
-use crate::{data::Data, worker_code::WorkerCode, worker_handle::WorkerHandle};
+use crate::{data::Data, fetch, worker_code::WorkerCode, worker_handle::WorkerHandle};
 
 /// Grid points along each direction of a loss landscape.
 const CELLS: usize = 15;
@@ -339,6 +339,11 @@ impl Run {
         let start = if matches!(state, State::Paused(_)) { Start::Paused } else { Start::Running };
         let (State::Running(before) | State::Paused(before)) = state else { return };
         if before.method != config.method {
+            if [before.multiplier, before.image_size as f64] != [config.multiplier, config.image_size as f64] {
+                let message = "The student of a teacher is another network: press Reset, then Start.".into();
+                self.problem.set(Some(Problem { key: METHOD, message }));
+                return;
+            }
             self.command(Command::Stop, State::SwitchingMethod { start });
             return;
         }
@@ -353,8 +358,33 @@ impl Run {
         }
     }
 
-    /// Requests training with the current options.
-    fn train(self, start: Start, from_checkpoint: bool) {
+    /// Requests training with the current options, once the teacher is loaded, if they name one.
+    fn train(self) {
+        let (session, teacher) =
+            (self.session.get_value(), self.options.with_untracked(|options| options.config.teacher.clone()));
+        spawn_local(async move {
+            let teacher = match teacher.as_str() {
+                "" => Ok(None),
+                path => fetch::bytes(path).await.map(|bytes| Some(bytes.into())),
+            };
+            // The worker may have been replaced meanwhile.
+            if self.session.try_get_value() != Some(session) {
+                return;
+            }
+            match teacher {
+                Ok(teacher) => self.request_training(teacher),
+                Err(why) => self.fail(format!("The teacher could not be loaded ({why}): start again.")),
+            }
+        });
+    }
+
+    fn request_training(self, teacher: Option<JsValue>) {
+        let (start, from_checkpoint) = match self.state.get_untracked() {
+            State::Preparing { start, from_checkpoint } => (start, from_checkpoint),
+            State::SwitchingMethod { start } => (start, true),
+            // The run was reset meanwhile.
+            _ => return,
+        };
         let [classes, images] = self
             .images
             .with_untracked(|images| images.as_ref().map_or([0, 0], |images| [images.classes, images.train]));
@@ -369,7 +399,7 @@ impl Run {
             }
         };
         let checkpoint = self.checkpoint.get_untracked().filter(|_| from_checkpoint);
-        let attached = checkpoint.map(|checkpoint| checkpoint.bytes).into_iter().collect();
+        let attached = teacher.into_iter().chain(checkpoint.map(|checkpoint| checkpoint.bytes)).collect();
         let paused = start != Start::Running;
         self.send_with(&Request::Train { config: Box::new(config.clone()), paused }, attached);
         if start == Start::Step {
@@ -388,8 +418,8 @@ impl Run {
                 self.progress.set(None);
                 self.damaged.set(None);
                 self.images.set(Some(Images { name, classes: classes.len(), train, test, note }));
-                if let State::Preparing { start, from_checkpoint } = self.state.get_untracked() {
-                    self.train(start, from_checkpoint);
+                if let State::Preparing { .. } = self.state.get_untracked() {
+                    self.train();
                 }
             }
             Report::Damaged(images) => self.damaged.set(Some(images)),
@@ -441,7 +471,7 @@ impl Run {
         let has_finished = matches!(event, Event::Finished { .. });
         self.events.list.update(|events| events.push(event));
         match self.state.get_untracked() {
-            State::SwitchingMethod { start } if has_stopped => self.train(start, true),
+            State::SwitchingMethod { .. } if has_stopped => self.train(),
             _ if has_stopped || has_finished => self.state.set(State::Finished),
             _ => {}
         }

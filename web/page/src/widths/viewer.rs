@@ -11,14 +11,11 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::pixels::Pixels;
 use crate::{
-    data::{Data, Source},
+    data::{Data, NETWORK, Source},
     fetch,
     worker_code::WorkerCode,
     worker_handle::WorkerHandle,
 };
-
-/// The network in the bundle.
-const BUILT_IN: &str = "network.safetensors";
 
 /// A trained network, with the gallery as embedded at each width.
 pub struct Network {
@@ -207,7 +204,7 @@ impl Viewer {
 
     /// Loads the network in the bundle.
     pub fn load_built_in(self) {
-        self.load_from(BUILT_IN);
+        self.load_from(NETWORK);
     }
 
     /// Loads a network from a file next to the page.
