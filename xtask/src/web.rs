@@ -110,6 +110,7 @@ fn add_assets(bundle: &mut Bundle) -> Result<()> {
         ("images/train.webp", "native/assets/cifar10-train.webp"),
         ("images/test.webp", "native/assets/cifar10-test.webp"),
         ("network.safetensors", "web/assets/network.safetensors"),
+        ("recording.jsonl", "web/assets/recording.jsonl"),
     ] {
         let source = workspace.join(source);
         if source.exists() {

@@ -40,10 +40,9 @@ pub async fn compare(first: Tensor<2>, second: Tensor<2>) -> Result<Option<ViewM
     if images < 2 {
         return Ok(None);
     }
-    let [first, second] = [first, second].map(normalize);
-    let spread = spread(Tensor::cat(vec![first.clone(), second.clone()], 0)).into_data_async().await?.iter().next();
-    let cosines = first.matmul(second.transpose()).into_data_async().await?.convert::<f32>();
-    let cosines = cosines.as_slice::<f32>().expect("the data was just converted to f32");
+    let spread = spread(Tensor::cat([&first, &second].map(|views| normalize(views.clone())).into(), 0));
+    let spread = spread.into_data_async().await?.iter().next();
+    let cosines = cosines(first, second).await?;
     // Rounding may exceed 1. Sums have 64 bits.
     let cosine = |at: usize| f64::from(cosines[at]).clamp(-1.0, 1.0);
     let (mut same, mut different, mut exponentials) = (0.0, 0.0, 0.0);
@@ -76,6 +75,24 @@ fn spread(embeddings: Tensor<2>) -> Tensor<1> {
     centred.powi_scalar(2).mean_dim(0).sqrt().mean()
 }
 
+/// Returns for each image whether its two views find each other: the second view's embedding is more similar to the first
+/// view's than those of all other images are. Takes their [`cosines`].
+pub fn find_each_other(cosines: &[f32], images: usize) -> Vec<bool> {
+    // Views that are equally similar are not found: a collapsed network embeds all alike.
+    let finds =
+        |(row, cosines): (usize, &[f32])| (0..images).all(|column| column == row || cosines[column] < cosines[row]);
+    cosines.chunks_exact(images.max(1)).enumerate().map(finds).collect()
+}
+
+/// Computes the cosines of the embeddings of the first views, a row each, with those of the second ones. Shapes as for
+/// [`compare`].
+///
+/// # Errors
+/// If the device fails.
+pub async fn cosines(first: Tensor<2>, second: Tensor<2>) -> Result<Vec<f32>, ExecutionError> {
+    Ok(normalize(first).matmul(normalize(second).transpose()).into_data_async().await?.iter().collect())
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Device, TensorData};
@@ -86,10 +103,26 @@ mod tests {
 
     use super::*;
 
+    fn matrix(values: Vec<f32>, images: usize) -> Tensor<2> {
+        let shape = [images, values.len() / images];
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+
     fn of(first: Vec<f32>, second: Vec<f32>, images: usize) -> Option<ViewMeasures> {
-        let shape = [images, first.len() / images];
-        let tensor = |values| Tensor::from_data(TensorData::new(values, shape), &Device::flex());
-        block_on(compare(tensor(first), tensor(second))).unwrap()
+        block_on(compare(matrix(first, images), matrix(second, images))).unwrap()
+    }
+
+    #[test]
+    fn views_find_each_other_if_no_other_image_is_as_similar() {
+        let found = |first: &[f32], second: &[f32]| {
+            find_each_other(&block_on(cosines(matrix(first.to_vec(), 3), matrix(second.to_vec(), 3))).unwrap(), 3)
+        };
+        let axes = [1.0, 0.0, 0.0, 1.0, -1.0, 0.0];
+        // Lengths do not matter. The second image's view is turned towards the first image.
+        assert_eq!(found(&axes, &[9.0, 0.1, 0.9, -0.1, -0.2, 0.0]), [true, false, true]);
+        assert_eq!(found(&axes, &axes), [true; 3]);
+        assert_eq!(found(&[1.0; 6], &[1.0; 6]), [false; 3]);
+        assert_eq!(found(&[f32::NAN; 6], &axes), [false; 3]);
     }
 
     #[track_caller]

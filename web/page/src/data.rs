@@ -57,6 +57,11 @@ impl Data {
         }
     }
 
+    /// Returns whether the images are the user's.
+    pub fn is_own(self) -> bool {
+        self.source.with(|source| matches!(source, Source::Files(_)))
+    }
+
     /// Describes the source to the user.
     pub fn description(self) -> String {
         self.source.with(|source| match source {

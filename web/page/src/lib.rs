@@ -8,6 +8,7 @@ mod download;
 mod fetch;
 mod files;
 mod lesson;
+mod pixels;
 mod surface;
 mod train;
 mod widths;

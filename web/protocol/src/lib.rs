@@ -133,6 +133,14 @@ pub enum Report {
         /// Steps taken.
         step: u64,
     },
+    /// Views of images in the current batch, after each checkpoint. Attached: images, first views and second views, each
+    /// as RGB pixels, image by image.
+    Pairs {
+        /// Which of them each width finds.
+        pairs: Pairs,
+        /// Sides of images, first and second views, in pixels.
+        sides: [usize; 3],
+    },
     /// Progress of a long job.
     Progress(Progress),
     /// The loss landscape of the run.
@@ -184,6 +192,22 @@ pub enum Report {
         /// The cancelled job.
         job: Job,
     },
+}
+
+/// How well each width recognises images by two views of each. A width finds an image if its embedding of the second
+/// view is the most similar one to that of the first view, among the second views of several images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pairs {
+    /// Training steps taken.
+    pub step: u64,
+    /// Number of images.
+    pub images: usize,
+    /// Number of images that each width finds, widest first.
+    pub found: Vec<usize>,
+    /// For each width, whether it finds each of the first images, those that are shown.
+    pub is_found: Vec<Vec<bool>>,
+    /// At full width, the cosines of the first views of these images, a row each, with their second views.
+    pub cosines: Vec<Vec<f32>>,
 }
 
 /// Progress of a long job.

@@ -31,6 +31,7 @@ use crate::{
     browser::{milliseconds, report, report_with, yield_to_browser},
     device::ComputeDevice,
     images::Dataset,
+    pixels::to_rgb,
 };
 
 /// Fewest and most images in a gallery.
@@ -145,7 +146,7 @@ impl Gallery {
         let mut sample_pixels = Vec::new();
         for index in dataset.sample(Split::Test, SAMPLES) {
             let Some(image) = dataset.image(Split::Test, index).await else { continue };
-            sample_pixels.extend(gallery.to_rgb(&gallery.input(&image)?));
+            sample_pixels.extend(to_rgb(&gallery.input(&image)?, side, &normalisation));
             sample_labels.push(dataset.label(Split::Test, index));
             gallery.samples.push(image);
         }
@@ -171,7 +172,7 @@ impl Gallery {
             for index in chunk {
                 let Some(image) = dataset.image(Split::Train, *index).await else { continue };
                 let pixels = self.input(&image)?;
-                rgb.extend(self.to_rgb(&pixels));
+                rgb.extend(to_rgb(&pixels, self.side, &self.normalisation));
                 images.push((*index, dataset.label(Split::Train, *index), pixels));
             }
             if !images.is_empty() {
@@ -225,7 +226,7 @@ impl Gallery {
     pub async fn embed(&mut self, id: u64, picture: Picture, attached: &[JsValue]) -> Result<(), GalleryError> {
         let image = self.picture(picture, attached)?;
         let pixels = self.input(&image)?;
-        let rgb = self.to_rgb(&pixels);
+        let rgb = to_rgb(&pixels, self.side, &self.normalisation);
         let images = TensorData::new(pixels, [1, 3, self.side, self.side]);
         let images = Tensor::<4>::from_data(images, &self.device.burn);
         let mut widths = Vec::with_capacity(self.embedded.len());
@@ -270,19 +271,6 @@ impl Gallery {
     /// Returns the centre crop of an image as network input, `[3, side, side]`, normalised.
     fn input(&self, image: &Image) -> Result<Vec<f32>, AugmentError> {
         self.sampler.centre(&mut Augmenter::new(), image)
-    }
-
-    /// Converts network input back to RGB pixels.
-    fn to_rgb(&self, pixels: &[f32]) -> Vec<u8> {
-        let plane = self.side * self.side;
-        let Normalisation { mean, std } = self.normalisation;
-        let rgb = |pixel: usize| {
-            (0..3).map(move |channel| {
-                let intensity = pixels[channel * plane + pixel] * std[channel] + mean[channel];
-                (intensity * 255.0).round().clamp(0.0, 255.0) as u8
-            })
-        };
-        (0..plane).flat_map(rgb).collect()
     }
 }
 

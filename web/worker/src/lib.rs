@@ -8,6 +8,8 @@ mod gallery;
 mod host;
 mod images;
 mod landscape;
+mod pairs;
+mod pixels;
 mod requests;
 mod training;
 

@@ -27,11 +27,15 @@ use thiserror::Error;
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
-    browser::{report, report_failure, report_with},
+    browser::{milliseconds, report, report_failure, report_with},
     device::ComputeDevice,
     host::{BrowserHost, SavedFiles},
     images::Dataset,
+    pairs::report_pairs,
 };
+
+/// Fewest milliseconds between comparisons of views, which small networks would spend much of their time with.
+const PAIRS_EVERY: f64 = 2000.0;
 
 /// Why a run cannot start.
 #[derive(Debug, Error)]
@@ -118,7 +122,7 @@ impl Training {
         }
         let host = BrowserHost::new(dataset.clone(), &config, saved.clone());
         let run = Run::new(config.clone(), state, (device.burn.clone(), device.name.clone()), host, inbox);
-        let (task, handle) = abortable(report_events(run, saved.clone()));
+        let (task, handle) = abortable(report_events(run, dataset.clone(), device.burn.clone(), saved.clone()));
         spawn_local(async {
             // The error says that the run was dropped, which needs no report.
             let _ = task.await;
@@ -172,9 +176,10 @@ fn build_encoder(config: &Config) -> Result<Encoder, ConfigError> {
 }
 
 /// Trains to the end and reports every event.
-async fn report_events(run: Run<BrowserHost>, saved: Rc<RefCell<SavedFiles>>) {
+async fn report_events(run: Run<BrowserHost>, dataset: Rc<Dataset>, device: Device, saved: Rc<RefCell<SavedFiles>>) {
     let events = run.events();
     pin_mut!(events);
+    let mut compared_at = f64::NEG_INFINITY;
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Evaluating(Evaluating { step, images, of })) => {
@@ -182,12 +187,18 @@ async fn report_events(run: Run<BrowserHost>, saved: Rc<RefCell<SavedFiles>>) {
                 let progress = Progress { what: format!("evaluating {network}"), done: images, total: of };
                 report(&Report::Progress(progress));
             }
-            Ok(event) => {
-                if let (Event::Checkpoint { step }, Some(bytes)) = (&event, &saved.borrow().checkpoint) {
-                    report_with(&Report::Checkpoint { step: *step }, &[bytes]);
+            Ok(Event::Checkpoint { step }) => {
+                let checkpoint = saved.borrow().checkpoint.clone().unwrap_or_default();
+                report_with(&Report::Checkpoint { step }, &[&checkpoint]);
+                report(&Report::Event(Box::new(Event::Checkpoint { step })));
+                if milliseconds() - compared_at > PAIRS_EVERY {
+                    compared_at = milliseconds();
+                    if let Err(error) = report_pairs(&dataset, &device, (step, checkpoint)).await {
+                        report_failure(Job::Train, error);
+                    }
                 }
-                report(&Report::Event(Box::new(event)));
             }
+            Ok(event) => report(&Report::Event(Box::new(event))),
             Err(error) => report_failure(Job::Train, error),
         }
     }

@@ -12,14 +12,16 @@ struct Part {
     brotli: Option<u64>,
 }
 
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     Part { name: "page's module", contains: |path| path == PAGE, raw: None, brotli: Some(410_000) },
     Part { name: "page, other files", contains: is_page, raw: None, brotli: None },
     Part { name: "worker", contains: is_worker, raw: Some(25_000_000), brotli: Some(3_000_000) },
+    Part { name: "recording", contains: |path| path == RECORDING, raw: None, brotli: Some(300_000) },
     Part { name: "images, network", contains: is_data, raw: None, brotli: None },
 ];
 
 const PAGE: &str = "page_bg.wasm";
+const RECORDING: &str = "recording.jsonl";
 
 fn is_worker(path: &str) -> bool {
     path.starts_with("slimclr_worker") || path == "worker.js"
@@ -30,7 +32,7 @@ fn is_data(path: &str) -> bool {
 }
 
 fn is_page(path: &str) -> bool {
-    path != PAGE && !is_worker(path) && !is_data(path)
+    ![PAGE, RECORDING].contains(&path) && !is_worker(path) && !is_data(path)
 }
 
 /// Prints the size of each part.

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::build_cache::{self, BuildCache, hexadecimal};
 
 /// The extensions of files that brotli makes smaller; images and weights stay as large.
-const COMPRESSIBLE: [&str; 9] = ["css", "html", "js", "json", "mjs", "svg", "wasm", "webmanifest", "wgsl"];
+const COMPRESSIBLE: [&str; 10] = ["css", "html", "js", "json", "jsonl", "mjs", "svg", "wasm", "webmanifest", "wgsl"];
 
 /// The source of each file, by its path in the bundle, with forward slashes.
 #[derive(Default)]

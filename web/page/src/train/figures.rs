@@ -47,13 +47,10 @@ pub fn Figures(
     let element = NodeRef::<html::Div>::new();
     let reports = move || runs.get_untracked().into_iter().map(|run| untrack(|| run.report())).collect::<Vec<_>>();
     let draw = move || {
-        let reports = reports();
-        // Without a landscape, the report's hint names a command of the native program, which does not exist here.
-        let has_landscape = reports.iter().any(|report| report.landscape.is_some());
-        let sections = slimclr_report::sections(&reports);
-        let shown = |section: &Section| {
-            only.is_none_or(|only| only.contains(&section.name)) && (has_landscape || section.name != "figure5")
-        };
+        let sections = slimclr_report::sections(&reports());
+        // Without data, a section only says what to do in the native program.
+        let shown =
+            |section: &Section| only.is_none_or(|only| only.contains(&section.name)) && section.html.contains("<svg");
         show(figures, sections.into_iter().filter(shown).collect());
     };
     let throttle = Throttle { is_scheduled: StoredValue::new(false), last: StoredValue::new((0.0, 0.0)) };
@@ -152,17 +149,11 @@ fn downloads(
             spawn_local(async move { download::save_png(figure.name, &svg).await.unwrap_or_else(failed) });
         }
     };
-    // A figure without data is a sentence, which cannot be saved.
     let label = move |format: &str| format!("{} as {format}", figure.title);
-    let has_drawing = move || figure.html.with(|html| html.contains("<svg"));
-    move || {
-        has_drawing().then(|| {
-            view! {
-                <span class="downloads">
-                    <button type="button" class="quiet" aria-label=label("SVG") on:click=save_svg>"SVG"</button>
-                    <button type="button" class="quiet" aria-label=label("PNG") on:click=save_png>"PNG"</button>
-                </span>
-            }
-        })
+    view! {
+        <span class="downloads">
+            <button type="button" class="quiet" aria-label=label("SVG") on:click=save_svg>"SVG"</button>
+            <button type="button" class="quiet" aria-label=label("PNG") on:click=save_png>"PNG"</button>
+        </span>
     }
 }

@@ -4,6 +4,7 @@ mod card;
 mod controls;
 mod figures;
 mod options;
+mod overview;
 mod playback;
 mod recording;
 mod run;
@@ -46,12 +47,14 @@ pub fn TrainPage() -> impl IntoView {
     on_cleanup(move || listener.remove());
     if address::is_live() {
         spawn_local(workspace.playback.stream());
+    } else {
+        spawn_local(workspace.playback.introduce(move || workspace.is_in_use()));
     }
     view! {
         <h1>"Train a slimmable network"</h1>
         <p class="lead">
-            "One network, four widths, shared weights. Watch it learn from unlabelled images, "
-            "see where the widths’ gradients conflict, and switch on the techniques that help."
+            "One network, four widths, shared weights. Watch it learn from unlabelled pictures, "
+            "and see where the widths pull against each other."
         </p>
         <RunsView workspace full=true/>
     }

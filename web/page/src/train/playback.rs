@@ -7,7 +7,7 @@ use slimclr_run::{event::Event, interference::landscape::Landscape};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{EventSource, MessageEvent};
 
-use super::run_events::RunEvents;
+use super::{overview::PairPictures, run_events::RunEvents};
 use crate::{
     fetch,
     files::{self, UserFile},
@@ -17,6 +17,10 @@ use crate::{
 const DURATION: u64 = 20;
 /// Time between updates, both of playback and of a streamed run.
 const TICK: Duration = Duration::from_millis(100);
+/// Time that the end of the page's own recording stays before it plays again.
+const REST: Duration = Duration::from_secs(6);
+/// The recording in the bundle.
+const INTRODUCTION: &str = "recording.jsonl";
 
 /// A handle to the open recordings.
 #[derive(Clone, Copy)]
@@ -31,6 +35,8 @@ pub struct Playback {
     pub messages: RwSignal<Vec<String>>,
     /// Whether the server streams the run.
     pub is_live: RwSignal<bool>,
+    /// Whether the recording is the page's own, which plays until the user starts a run.
+    pub is_introduction: RwSignal<bool>,
     timer: StoredValue<Option<IntervalHandle>>,
     stream: StoredValue<Option<Stream>, LocalStorage>,
 }
@@ -56,6 +62,7 @@ impl Playback {
             is_playing: RwSignal::new(false),
             messages: RwSignal::new(Vec::new()),
             is_live: RwSignal::new(false),
+            is_introduction: RwSignal::new(false),
             timer: StoredValue::new(None),
             stream: StoredValue::new_local(None),
         };
@@ -92,11 +99,20 @@ impl Playback {
             self.seek((at < last).then_some(at));
             if at >= last {
                 self.pause();
+                set_timeout(move || self.play_again(), REST);
             }
         };
         self.pause();
         self.is_playing.set(true);
         self.timer.set_value(set_interval_with_handle(tick, TICK).ok());
+    }
+
+    /// Plays the page's own recording again, unless the user has left its end.
+    fn play_again(self) {
+        let is_at_end = self.at.get_untracked().is_none() && !self.is_playing.get_untracked();
+        if is_at_end && self.is_introduction.get_untracked() {
+            self.play();
+        }
     }
 
     /// Stops playing.
@@ -123,7 +139,15 @@ impl Playback {
         // The signals live as long as the page, so the events must be dropped explicitly.
         self.recordings.get_untracked().iter().for_each(|recording| recording.clear());
         self.recordings.set(Vec::new());
+        self.is_introduction.set(false);
         self.messages.set(Vec::new());
+    }
+
+    /// Closes the page's own recording.
+    pub fn end_introduction(self) {
+        if self.is_introduction.get_untracked() {
+            self.close();
+        }
     }
 
     /// Opens the events of runs, each with the loss landscape in the same folder.
@@ -132,11 +156,10 @@ impl Playback {
         self.close();
         let (mut recordings, mut messages) = (Vec::new(), Vec::new());
         for (path, file) in events {
-            match files::text(&file).await.map_err(fetch::message).and_then(|text| read(&text)) {
-                Ok((events, skipped)) => {
-                    let recording = RunEvents::new(&name(&path, recordings.len()));
-                    recording.list.set(events);
-                    recordings.push((folder(&path).to_owned(), recording));
+            match files::text(&file).await.map_err(fetch::message).and_then(|text| Recorded::read(&text)) {
+                Ok(recorded) => {
+                    let skipped = recorded.skipped;
+                    recordings.push((folder(&path).to_owned(), recorded.into_run(&name(&path, recordings.len()))));
                     match skipped {
                         0 => {}
                         1 => messages.push(format!("{path}: skipped 1 line that is not an event.")),
@@ -162,6 +185,23 @@ impl Playback {
         self.recordings.set(recordings.into_iter().map(|(_, recording)| recording).collect());
         self.messages.set(messages);
         self.seek(None);
+    }
+
+    /// Plays the recording that comes with the page, unless the page `is_in_use` by the time that it is loaded.
+    pub async fn introduce(self, is_in_use: impl Fn() -> bool) {
+        // Without it, the page only lacks its introduction.
+        let Ok(recorded) = introduction().await else { return };
+        if untrack(|| self.is_open() || is_in_use()) {
+            return;
+        }
+        self.is_introduction.set(true);
+        self.recordings.set(vec![recorded.into_run("recording")]);
+        let prefers_stillness = window().match_media("(prefers-reduced-motion: reduce)").ok().flatten();
+        if prefers_stillness.is_some_and(|query| query.matches()) {
+            self.seek(None);
+        } else {
+            self.play();
+        }
     }
 
     /// Shows the run that the page's server streams.
@@ -230,17 +270,46 @@ impl Playback {
 
 type Listener = Closure<dyn Fn(JsValue)>;
 
-/// Parses one event per line; returns the events and the number of invalid lines.
-///
-/// # Errors
-/// If no run starts among the events.
-fn read(text: &str) -> Result<(Vec<Event>, usize), String> {
-    let lines = || text.lines().filter(|line| !line.trim().is_empty());
-    let events: Vec<Event> = lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let skipped = lines().count() - events.len();
-    match Event::latest_start(&events) {
-        Some(_) => Ok((events, skipped)),
-        None => Err("contains no events of a run".into()),
+async fn introduction() -> Result<Recorded, String> {
+    Recorded::read(&fetch::text(INTRODUCTION).await?)
+}
+
+/// The contents of a recording.
+#[derive(Default)]
+struct Recorded {
+    events: Vec<Event>,
+    pairs: Vec<PairPictures>,
+    /// Number of invalid lines.
+    skipped: usize,
+}
+
+impl Recorded {
+    /// Parses lines, each with an event or with pictures.
+    ///
+    /// # Errors
+    /// If no run starts among the events.
+    fn read(text: &str) -> Result<Self, String> {
+        let mut recorded = Self::default();
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            if let Ok(event) = serde_json::from_str(line) {
+                recorded.events.push(event);
+            } else if let Ok(pairs) = serde_json::from_str(line) {
+                recorded.pairs.push(pairs);
+            } else {
+                recorded.skipped += 1;
+            }
+        }
+        match Event::latest_start(&recorded.events) {
+            Some(_) => Ok(recorded),
+            None => Err("contains no events of a run".into()),
+        }
+    }
+
+    fn into_run(self, name: &str) -> RunEvents {
+        let run = RunEvents::new(name);
+        run.list.set(self.events);
+        run.pairs.set(self.pairs);
+        run
     }
 }
 

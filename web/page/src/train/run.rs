@@ -8,6 +8,7 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::{
     options::{METHOD, Options, Problem, key_of},
+    overview::PairPictures,
     run_events::RunEvents,
 };
 use crate::{data::Data, fetch, worker_code::WorkerCode, worker_handle::WorkerHandle};
@@ -429,6 +430,7 @@ impl Run {
                     self.checkpoint.set(Some(Checkpoint { step, bytes }));
                 }
             }
+            Report::Pairs { pairs, sides } => self.events.pairs.set(vec![PairPictures::new(pairs, sides, attached)]),
             Report::Progress(progress) => self.progress.set(Some(progress)),
             Report::Landscape(landscape) => {
                 self.events.landscape.set(Some(landscape));

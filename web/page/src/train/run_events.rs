@@ -7,6 +7,8 @@ use slimclr_run::{
     interference::landscape::Landscape,
 };
 
+use super::overview::PairPictures;
+
 /// A handle to a run's events, all or up to a step.
 #[derive(Clone, Copy)]
 pub struct RunEvents {
@@ -14,6 +16,8 @@ pub struct RunEvents {
     pub name: RwSignal<String>,
     /// All events.
     pub list: RwSignal<Vec<Event>>,
+    /// Views of images of some batches, by step: of a run in progress only the latest.
+    pub pairs: RwSignal<Vec<PairPictures>>,
     /// The loss landscape, if it was computed.
     pub landscape: RwSignal<Option<Landscape>>,
     /// The last step that is shown; `None` for all.
@@ -26,14 +30,16 @@ impl RunEvents {
         Self {
             name: RwSignal::new(name.to_owned()),
             list: RwSignal::new(Vec::new()),
+            pairs: RwSignal::new(Vec::new()),
             landscape: RwSignal::new(None),
             until: RwSignal::new(None),
         }
     }
 
-    /// Removes events and landscape.
+    /// Removes events, pictures and landscape.
     pub fn clear(self) {
         self.list.set(Vec::new());
+        self.pairs.set(Vec::new());
         self.landscape.set(None);
     }
 

@@ -11,7 +11,8 @@ use super::{
     card::Card,
     controls::Controls,
     figures::Figures,
-    recording::Recording,
+    overview::Overview,
+    recording,
     run::{Images, State},
     run_events::RunEvents,
     shortcuts,
@@ -57,6 +58,8 @@ pub fn RunsView(
     };
     let playback = workspace.playback;
     let shown = Signal::derive(move || workspace.shown_events());
+    // A memo, so that the button that ends the introduction keeps the keyboard's focus.
+    let replays = Memo::new(move |_| playback.is_open() && !playback.is_introduction.get());
     view! {
         <div
             class="runs" class:full=full class:over=is_over node_ref=element
@@ -65,11 +68,10 @@ pub fn RunsView(
             <aside class="options" aria-label="Options">{options(workspace, controls, full)}</aside>
             <div class="content">
                 {messages(workspace)}
-                {move || if playback.is_open() {
-                    view! { <Recording playback/> }.into_any()
-                } else {
-                    training(workspace, full).into_any()
-                }}
+                {move || if replays.get() { recording::transport(playback) } else { transport(workspace) }}
+                {move || playback.is_introduction.get().then(|| recording::transport(playback))}
+                {full.then(|| overview(shown))}
+                {move || if playback.is_open() { recording::cards(playback) } else { cards(workspace, full) }}
                 {move || (!has_events(&shown.get())).then(|| invitation(full))}
                 <Figures runs=shown only=figures/>
                 {full.then(|| surfaces(shown))}
@@ -80,6 +82,17 @@ pub fn RunsView(
 
 fn has_events(runs: &[RunEvents]) -> bool {
     runs.iter().any(|run| run.list.with(|events| !events.is_empty()))
+}
+
+/// The first run at a glance, once it has events.
+fn overview(shown: Signal<Vec<RunEvents>>) -> impl IntoView {
+    let run = move || shown.get().into_iter().next().filter(|run| has_events(&[*run]));
+    let started = Memo::new(move |_| run().is_some());
+    // The runs change only between recordings and runs, so an event does not rebuild the view.
+    move || {
+        shown.track();
+        started.get().then(|| untrack(run).map(|run| view! { <Overview run/> }))
+    }
 }
 
 /// What to do first, shown while there are no events.
@@ -110,9 +123,9 @@ fn messages(workspace: Workspace) -> impl IntoView {
     }
 }
 
-/// The runs that train here, and the buttons for all of them.
-fn training(workspace: Workspace, full: bool) -> impl IntoView {
-    let has_started = move || workspace.runs().iter().any(|run| run.state.with(|state| *state != State::Idle));
+/// The buttons for all runs that train here.
+fn transport(workspace: Workspace) -> AnyView {
+    let has_started = move || workspace.has_started();
     let have_ended = move || workspace.runs().iter().all(|run| run.state.with(State::has_ended));
     let main = move || match (workspace.is_active(), has_started(), have_ended()) {
         (true, ..) => "Pause",
@@ -120,8 +133,6 @@ fn training(workspace: Workspace, full: bool) -> impl IntoView {
         (false, true, true) => "Start again",
         (false, true, false) => "Resume",
     };
-    let [first, second] = workspace.both;
-    let is_single = Signal::derive(move || !workspace.compares.get());
     view! {
         <div class="transport" role="group" aria-label="Training">
             <button type="button" class="main" aria-keyshortcuts="Space" on:click=move |_| workspace.toggle()>
@@ -134,11 +145,21 @@ fn training(workspace: Workspace, full: bool) -> impl IntoView {
             <span class="shortcuts"><kbd>"Space"</kbd>" start, pause "<kbd>"."</kbd>" step"</span>
             {loading(expect_context())}
         </div>
+    }
+    .into_any()
+}
+
+/// The runs that train here.
+fn cards(workspace: Workspace, full: bool) -> AnyView {
+    let [first, second] = workspace.both;
+    let is_single = Signal::derive(move || !workspace.compares.get());
+    view! {
         <div class="cards">
             <Card run=first is_single full/>
             {move || workspace.compares.get().then(|| view! { <Card run=second is_single full/> })}
         </div>
     }
+    .into_any()
 }
 
 /// The download of the workers' code, until it is complete.
@@ -248,7 +269,7 @@ fn sources(workspace: Workspace) -> impl IntoView {
         }
         None => workspace.data.description(),
     };
-    let are_own = move || workspace.data.source.with(|source| matches!(source, Source::Files(_)));
+    let are_own = move || workspace.data.is_own();
     let fixed = move || workspace.is_live();
     let reset = move |_| workspace.data.source.set(Source::Bundle);
     view! {

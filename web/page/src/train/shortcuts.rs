@@ -24,7 +24,8 @@ pub fn listen(workspace: Workspace) -> NodeRef<html::Div> {
         if !is_shown || uses_key || event.alt_key() || event.ctrl_key() || event.meta_key() || event.repeat() {
             return;
         }
-        let playback = untrack(|| workspace.playback.is_open()).then_some(workspace.playback);
+        let replays = untrack(|| workspace.playback.is_open() && !workspace.playback.is_introduction.get());
+        let playback = replays.then_some(workspace.playback);
         match (event.key().as_str(), playback) {
             (" ", None) => workspace.toggle(),
             (" ", Some(playback)) if playback.is_playing.get_untracked() => playback.pause(),

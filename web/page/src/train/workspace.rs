@@ -95,6 +95,16 @@ impl Workspace {
         self.runs().iter().any(|run| run.state.with(State::is_active))
     }
 
+    /// Returns whether the user has chosen images or started a run.
+    pub fn is_in_use(self) -> bool {
+        self.has_started() || self.data.is_own()
+    }
+
+    /// Returns whether any run has started.
+    pub fn has_started(self) -> bool {
+        self.runs().iter().any(|run| run.state.with(|state| *state != State::Idle))
+    }
+
     /// Returns whether any run has started and not ended.
     pub fn is_live(self) -> bool {
         self.runs().iter().any(|run| run.state.with(State::is_live))
@@ -102,6 +112,7 @@ impl Workspace {
 
     /// Starts or resumes all runs that have not ended; if all have ended, starts all again.
     pub fn go(self) {
+        self.playback.end_introduction();
         let runs = untrack(|| self.runs());
         let has_ended = |run: &&Run| run.state.with_untracked(State::has_ended);
         let all = runs.iter().all(|run| has_ended(&run));
@@ -120,6 +131,7 @@ impl Workspace {
 
     /// Takes one step in each run that has not ended.
     pub fn step(self) {
+        self.playback.end_introduction();
         let runs = untrack(|| self.runs());
         runs.iter().filter(|run| !run.state.with_untracked(State::has_ended)).for_each(|run| run.step());
     }
@@ -145,6 +157,7 @@ impl Workspace {
         } else if files.iter().all(|(path, _)| is_network(path)) {
             self.error.set(Some("This is a trained network: open it under “Switch widths”.".into()));
         } else {
+            self.playback.end_introduction();
             let files = files.into_iter().map(|(path, file)| (path, file.into())).collect();
             self.data.source.set(Source::Files(files));
             self.both.iter().for_each(|run| run.forget_images());

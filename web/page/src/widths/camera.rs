@@ -8,10 +8,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{HtmlCanvasElement, HtmlVideoElement, MediaStream, MediaStreamConstraints, MediaStreamTrack};
 
-use super::{
-    pixels,
-    viewer::{ChosenPicture, Viewer},
-};
+use super::viewer::{ChosenPicture, Viewer};
+use crate::pixels;
 
 /// Side of the square that the network is given, in pixels.
 const SIDE: u32 = 128;

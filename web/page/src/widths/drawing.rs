@@ -3,10 +3,8 @@
 use leptos::{ev, html, prelude::*};
 use web_sys::HtmlCanvasElement;
 
-use super::{
-    pixels,
-    viewer::{ChosenPicture, Viewer},
-};
+use super::viewer::{ChosenPicture, Viewer};
+use crate::pixels;
 
 /// Side of the drawing, in pixels.
 const SIDE: u32 = 256;

@@ -10,7 +10,6 @@ mod marker;
 mod neighbours;
 mod network;
 mod picture;
-mod pixels;
 mod viewer;
 
 use leptos::prelude::*;

@@ -117,7 +117,7 @@ fn Gallery(viewer: Viewer) -> impl IntoView {
             viewer.set_images(Source::Files(files.into_iter().map(|(path, file)| (path, file.into())).collect()));
         }
     };
-    let are_own = move || viewer.data.source.with(|source| matches!(source, Source::Files(_)));
+    let are_own = move || viewer.data.is_own();
     view! {
         <div class="actions">
             <span class="note">"Neighbours are found among: " {move || viewer.data.description()}</span>

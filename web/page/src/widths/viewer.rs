@@ -9,10 +9,10 @@ use slimclr_protocol::{DeviceChoice, Embedding, Job, Map, Picture, Progress, Rep
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
-use super::pixels::Pixels;
 use crate::{
     data::{Data, NETWORK, Source},
     fetch,
+    pixels::Pixels,
     worker_code::WorkerCode,
     worker_handle::WorkerHandle,
 };
@@ -309,7 +309,8 @@ impl Viewer {
                 self.fail(message);
             }
             Report::Cancelled { .. } => self.progress.set(None),
-            Report::Images { .. } | Report::Event(_) | Report::Checkpoint { .. } | Report::Landscape(_) => {}
+            Report::Images { .. } | Report::Landscape(_) => {}
+            Report::Event(_) | Report::Checkpoint { .. } | Report::Pairs { .. } => {}
         }
     }
 
