@@ -1,4 +1,4 @@
-//! Step 3: two gradients on the same weights.
+//! Step 4: two gradients on the same weights.
 
 use std::f64::consts::PI;
 

@@ -1,11 +1,14 @@
-//! The lesson: five steps, each with a text, a question, and a control or a training to answer it with.
+//! The lesson: steps, each with a text, a question, and a control or a training to answer it with.
 
+mod contrast;
+mod evaluation;
 mod interference;
 mod matrix;
 mod probe;
 mod range_input;
 mod sharing;
 mod slimmable;
+mod teacher;
 mod techniques;
 
 use leptos::{ev::KeyboardEvent, prelude::*};
@@ -20,7 +23,16 @@ use crate::{
 };
 
 /// The steps in order.
-static STEPS: [Step; 5] = [slimmable::STEP, sharing::STEP, interference::STEP, techniques::STEP, probe::STEP];
+static STEPS: [Step; 8] = [
+    contrast::STEP,
+    slimmable::STEP,
+    sharing::STEP,
+    interference::STEP,
+    techniques::STEP,
+    teacher::STEP,
+    evaluation::STEP,
+    probe::STEP,
+];
 /// The key in the address that names the step, counted from 1.
 const STEP_KEY: &str = "step";
 /// Elements that use the arrow keys themselves.

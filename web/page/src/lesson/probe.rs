@@ -1,4 +1,4 @@
-//! Step 5: how widths are evaluated, and why each has its own probe.
+//! Step 8: why each width has its own probe.
 
 use std::f64::consts::TAU;
 
@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use super::{Live, Step, range_input::RangeInput};
 
 /// Number of images in the plot.
-const IMAGES: usize = 150;
+pub const IMAGES: usize = 150;
 /// Half the plot's width and height, in standard deviations of the narrow network's feature.
 const REACH: [f64; 2] = [3.2, 5.0];
 /// SVG units per standard deviation.
@@ -16,12 +16,12 @@ const SCALE: f64 = 30.0;
 const GOLDEN: f64 = 0.618_033_988_749_895;
 
 pub const STEP: Step = Step {
-    title: "The probe",
+    title: "A probe for each width",
     text: "lesson/probe.html",
     control: || view! { <Layers/> }.into_any(),
     live: Some(Live {
-        watch: "After each epoch, kNN classifies the test images at every width by their nearest training images. \
-                Compare with the accuracy of the untrained network.",
+        watch: "kNN has no layer that widths could share: after each epoch, it compares the features of each width. Which \
+                width loses most against the full network?",
         runs: &[&[]],
         controls: &["widths"],
         figures: &["accuracy"],
@@ -93,7 +93,7 @@ fn Layers() -> impl IntoView {
 }
 
 /// Returns the `index`-th of [`IMAGES`] points that are distributed like two independent normal variables.
-fn normal(index: usize) -> [f64; 2] {
+pub fn normal(index: usize) -> [f64; 2] {
     let radius = (-2.0 * ((index as f64 + 0.5) / IMAGES as f64).ln()).sqrt();
     let (sine, cosine) = (TAU * (index as f64 * GOLDEN).fract()).sin_cos();
     [radius * cosine, radius * sine]

@@ -1,4 +1,4 @@
-//! Step 2: which widths' gradients a weight receives.
+//! Step 3: which widths' gradients a weight receives.
 
 use leptos::prelude::*;
 

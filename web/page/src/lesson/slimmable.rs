@@ -1,4 +1,4 @@
-//! Step 1: what a width is.
+//! Step 2: what a width is.
 
 use leptos::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Step 4: SlimCLR's techniques against interference.
+//! Step 5: SlimCLR's techniques against interference.
 
 use leptos::prelude::*;
 

@@ -16,7 +16,9 @@ mod workspace;
 use leptos::{ev, prelude::*};
 use wasm_bindgen_futures::spawn_local;
 
-pub use self::{options::Options, runs_view::RunsView, workspace::Workspace};
+pub use self::{
+    options::Options, overview::PairPictures, playback::introduction_pairs, runs_view::RunsView, workspace::Workspace,
+};
 use crate::address::{self, Address, Route};
 
 const ROUTE: Route = Route::Train;

@@ -270,6 +270,14 @@ impl Playback {
 
 type Listener = Closure<dyn Fn(JsValue)>;
 
+/// Returns the pictures of the recording that comes with the page.
+///
+/// # Errors
+/// If it cannot be loaded; the error is a message for the user.
+pub async fn introduction_pairs() -> Result<Vec<PairPictures>, String> {
+    Ok(introduction().await?.pairs)
+}
+
 async fn introduction() -> Result<Recorded, String> {
     Recorded::read(&fetch::text(INTRODUCTION).await?)
 }
