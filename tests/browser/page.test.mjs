@@ -24,6 +24,30 @@ const READY = {
   lesson: (page) => page.getByRole("navigation", { name: "Steps of the lesson" }).waitFor(),
 };
 
+/** Returns the slider over the recorded training that the page opens with. */
+const recorded = (page) => page.getByRole("group", { name: "A recorded training" }).getByRole("slider");
+
+test("the page opens with a recorded training, and Start replaces it by one's own", async (t) => {
+  const { address } = await program.serve(t);
+  const page = await open(t, BROWSER, link(address, { ...TINY, epochs: "100" }));
+  const first = await recorded(page).getAttribute("aria-valuetext");
+  await expect(async () => (await recorded(page).getAttribute("aria-valuetext")) !== first, true, 5_000);
+  assert.equal(await page.locator(".pairs image").count(), 18, "six pictures with two views each");
+  assert.equal(await page.locator(".network .arrow").count(), 20, "a gradient of four widths in five stages");
+  await page.getByRole("button", { name: "Start", exact: true }).click();
+  await recorded(page).waitFor({ state: "detached" });
+  const train = new TrainPage(page);
+  await train.waitForStepAfter(0);
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Pause", "the button keeps the focus");
+});
+
+test("where less motion is preferred, the recorded training does not play by itself", async (t) => {
+  const { address } = await program.serve(t);
+  const page = await open(t, BROWSER, address, { reducedMotion: "reduce" });
+  await expect(() => recorded(page).getAttribute("aria-valuetext"), "step 950 of 950");
+  await page.getByRole("button", { name: "Play", exact: true }).waitFor();
+});
+
 test("once loaded, the page works offline", async (t) => {
   const { address, stop } = await program.serve(t);
   const page = await open(t, BROWSER, `${address}#widths?device=cpu`);
