@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Precision of convolutions and linear layers in training. Parameters, norms, losses and the optimiser always use 32
-/// bits.
+/// Precision of convolutions and linear layers. Parameters, norms, losses and the optimiser always use 32 bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
@@ -11,7 +10,7 @@ pub enum Precision {
     /// 32 bits throughout
     #[default]
     F32,
-    /// bfloat16, with the range of 32 bits
+    /// bfloat16, with the range of 32 bits; on a CPU in large convolutions, if it has AMX, else f32
     Bf16,
     /// float16, with dynamic loss scaling so that gradients do not underflow
     F16,

@@ -276,13 +276,13 @@ impl Visitor for Forward<'_> {
         let channels = self.output_channels(layer.weight());
         let stem = self.stem.as_deref_mut().filter(|_| layer.sees_images());
         let kernel = weight.dims()[2];
-        let convolve = |x, weight| match stem {
-            Some(stem) => stem.conv(x, weight, channels, stride),
-            None => conv(x, weight, stride),
+        let convolve = |x, weight, factors| match stem {
+            Some(stem) => stem.conv(x, weight, channels, stride, factors),
+            None => conv(x, weight, stride, factors),
         };
-        let product = in_precision(self.precision, x, weight, |x, weight| match layer.padding() {
-            Padding::Symmetric => convolve(x, weight),
-            Padding::TensorFlow => padded_as_tensorflow(x, kernel, stride, |x| convolve(x, weight)),
+        let product = in_precision(self.precision, x, weight, |x, weight, factors| match layer.padding() {
+            Padding::Symmetric => convolve(x, weight, factors),
+            Padding::TensorFlow => padded_as_tensorflow(x, kernel, stride, |x| convolve(x, weight, factors)),
         });
         match layer.bias() {
             Some(bias) => product + self.parameter(bias).swap_dims(0, 1),
@@ -334,7 +334,7 @@ impl Visitor for Forward<'_> {
         let x: Tensor<2> = x.flatten(1, 3);
         let [batch, _] = x.dims();
         let transposed = weight.reshape([outputs, inputs]).transpose();
-        let product = in_precision(self.precision, x, transposed, Tensor::matmul);
+        let product = in_precision(self.precision, x, transposed, |x, weight, _| x.matmul(weight));
         let output = match bias {
             Some(bias) => product + bias,
             None => product,

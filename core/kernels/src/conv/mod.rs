@@ -17,18 +17,18 @@ use burn::{
     tensor::{Tensor, module},
 };
 
-pub use self::types::ConvInput;
+pub use self::types::{ConvInput, Factors};
 
 /// Convolves `x`, `[batch, in, height, width]`, with `weight`, `[out, in / groups, kernel, kernel]`, zero-padded by
 /// `kernel / 2`, to `[batch, out, height / stride, width / stride]`, rounded up. The number of groups follows from
 /// these shapes; a depthwise convolution has as many as channels.
-pub fn conv(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
-    Tensor::from_dispatch(Dispatch::conv(input(x, weight, stride)))
+pub fn conv(x: Tensor<4>, weight: Tensor<4>, stride: usize, factors: Factors) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::conv(input(x, weight, stride, factors)))
 }
 
 /// Returns `output`, which is that of [`conv`], as its result in the graph: only the backward pass remains to compute.
-pub fn conv_known(x: Tensor<4>, weight: Tensor<4>, output: Tensor<4>, stride: usize) -> Tensor<4> {
-    Tensor::from_dispatch(Dispatch::conv_known(input(x, weight, stride), output.into_dispatch()))
+pub fn conv_known(x: Tensor<4>, weight: Tensor<4>, output: Tensor<4>, stride: usize, factors: Factors) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::conv_known(input(x, weight, stride, factors), output.into_dispatch()))
 }
 
 /// Computes [`conv`] with Burn's own operation.
@@ -37,8 +37,8 @@ pub fn conv_plain(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
     module::conv2d(x, weight, None, options)
 }
 
-fn input(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> ConvInput<Dispatch> {
-    ConvInput { x: x.into_dispatch(), weight: weight.into_dispatch(), stride }
+fn input(x: Tensor<4>, weight: Tensor<4>, stride: usize, factors: Factors) -> ConvInput<Dispatch> {
+    ConvInput { x: x.into_dispatch(), weight: weight.into_dispatch(), stride, factors }
 }
 
 /// The convolution as an operation of a back end; by default its own.

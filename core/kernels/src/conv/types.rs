@@ -2,6 +2,16 @@
 
 use burn::backend::{Backend, ExtensionType, tensor::FloatTensor};
 
+/// What a convolution on a CPU may multiply, forward and backward. Sums and results are in f32 either way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Factors {
+    /// The values as they are.
+    #[default]
+    F32,
+    /// The values rounded to bfloat16, if that is faster on this processor.
+    Bf16,
+}
+
 /// Input of a convolution; its backward pass needs it too.
 #[derive(Debug, Clone, ExtensionType)]
 pub struct ConvInput<B: Backend> {
@@ -11,4 +21,6 @@ pub struct ConvInput<B: Backend> {
     pub weight: FloatTensor<B>,
     /// Along both axes.
     pub stride: usize,
+    /// GPUs take the tensors' dtype instead.
+    pub factors: Factors,
 }

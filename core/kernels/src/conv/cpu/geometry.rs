@@ -22,7 +22,7 @@ pub struct Geometry {
 
 impl Geometry {
     pub fn of(input: &ConvInput<Flex>) -> Self {
-        let ConvInput { x, weight, stride } = input;
+        let ConvInput { x, weight, stride, .. } = input;
         let stride = *stride;
         let [batch, channels, height, width] = x.layout().shape().dims();
         let [out_channels, inputs, kernel, _] = weight.layout().shape().dims();
