@@ -11,6 +11,7 @@ use crate::{
     forward::{Forward, Mode},
     kernel::{device::is_gpu, threads::threads},
     parameter::Parameters,
+    precision::{Precision, is_supported},
 };
 
 /// Pixels that pass through a network at once on a GPU, which bounds the memory of activations: 64 images of 224 by 224
@@ -113,17 +114,23 @@ pub struct Extractor<'a> {
     device: &'a Device,
     /// Indices of the widths that it runs.
     widths: Range<usize>,
+    precision: Precision,
 }
 
 impl<'a> Extractor<'a> {
     /// Creates an extractor of a network's features at every width.
     pub fn new(encoder: &'a Encoder, parameters: &'a mut Parameters, device: &'a Device) -> Self {
-        Self { encoder, parameters, device, widths: 0..encoder.layout().widths().len() }
+        Self { encoder, parameters, device, widths: 0..encoder.layout().widths().len(), precision: Precision::F32 }
     }
 
     /// Restricts it to the widths with these indices: what is said below of every width then holds for these.
     pub fn at_widths(self, widths: Range<usize>) -> Self {
         Self { widths, ..self }
+    }
+
+    /// Computes convolutions and linear layers in `precision`, if the device supports it.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        if is_supported(precision, self.device) { Self { precision, ..self } } else { self }
     }
 
     /// Runs every width's backbone over images, in evaluation mode. Returns `None` if there are none. It may be cancelled
@@ -157,7 +164,7 @@ impl<'a> Extractor<'a> {
         for part in chunks(count, images_at_once(self.device, size)) {
             let part = images.clone().slice([part]);
             for (width, values) in self.widths.clone().zip(&mut values) {
-                let mut forward = Forward::new(self.parameters, width, Mode::Eval);
+                let mut forward = Forward::new(self.parameters, width, Mode::Eval).in_precision(self.precision);
                 values.push(outputs(&mut forward, self.encoder, part.clone()));
                 yield_now().await;
             }

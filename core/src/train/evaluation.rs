@@ -92,7 +92,8 @@ async fn features<H: Host>(
     emitter: &Emitter<H::Error>,
 ) -> Result<Vec<Features>, TrainError<H::Error>> {
     let device = state.query.device();
-    let mut extractor = Extractor::new(&state.encoder, &mut state.query, &device);
+    let precision = state.options.precision;
+    let mut extractor = Extractor::new(&state.encoder, &mut state.query, &device).in_precision(precision);
     let mut collector = Collector::default();
     let mut chunk = 0;
     // A value of the latest chunk's features, which the device may still be computing.

@@ -20,7 +20,6 @@ use slimclr_core::{
     event::{Evaluated, Event, MeasuredOn, NoAccuracy},
     forward::{Forward, Mode},
     interchange::pretrained::Pretrained,
-    parameter::Parameters,
     profile::profile,
     schedule::Decay,
     train::{Host, Split, TrainError, view_measures},
@@ -270,7 +269,10 @@ fn evaluate(
     };
     let [bank, test] = match cache.read(device) {
         Some(cached) => cached,
-        None => compute_features(&encoder, &mut parameters, device, &mut loader, &cache)?,
+        None => {
+            let extractor = Extractor::new(&encoder, &mut parameters, device).in_precision(trained.config.precision);
+            compute_features(&encoder, extractor, device, &mut loader, &cache)?
+        }
     };
 
     // A classifier's outputs are the classes of its run's images; other images may have other classes.
@@ -382,7 +384,7 @@ async fn knn_and_ridge(
 /// Computes the features of the training and test images at every width, widest first, and writes them to `cache`.
 fn compute_features(
     encoder: &Encoder,
-    parameters: &mut Parameters,
+    mut extractor: Extractor<'_>,
     device: &Device,
     loader: &mut Loader,
     cache: &FeatureCache,
@@ -391,7 +393,6 @@ fn compute_features(
     let widths = encoder.layout().widths();
     let features: Vec<usize> = (0..widths.len()).map(|width| encoder.backbone().features().at(widths, width)).collect();
     let progress = Progress::new(images.iter().sum::<usize>() as u64, "images", "computing features");
-    let mut extractor = Extractor::new(encoder, parameters, device);
     cache.write(images, &features, device, |writer| {
         block_on(async {
             for split in [Split::Train, Split::Test] {

@@ -234,7 +234,7 @@ pub struct Config {
     /// Clip the gradient to this norm; 0 for no clipping
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().clip_norm, help_heading = "Optimisation"))]
     pub clip_norm: f64,
-    /// Precision of convolutions and linear layers in training
+    /// Precision of convolutions and linear layers
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().precision, help_heading = "Optimisation"))]
     pub precision: Precision,
 
