@@ -27,6 +27,7 @@ use slimclr_core::{
     head::HEAD,
     interference::Observer,
     method::StepPlan,
+    precision::Precision,
     profile::profile,
 };
 
@@ -78,13 +79,14 @@ struct Network {
     batch: usize,
     image_size: usize,
     queue: usize,
+    precision: Precision,
 }
 
 impl Network {
     fn config(self) -> Config {
-        let Self { backbone, depth, widths, batch, image_size, queue } = self;
+        let Self { backbone, depth, widths, batch, image_size, queue, precision } = self;
         let recipe = if backbone.is_for_small_images() { Config::cifar10() } else { Config::imagenet_mocov2() };
-        Config { backbone, depth, widths, batch, image_size, queue, bn_splits: 1, ..recipe }
+        Config { backbone, depth, widths, batch, image_size, queue, precision, bn_splits: 1, ..recipe }
     }
 }
 
@@ -105,6 +107,14 @@ struct Needs {
     operations: f64,
     /// Bytes read and written.
     bytes: f64,
+}
+
+impl Needs {
+    /// Returns a network's operations per image. In 16 bits they are left out: the machine's rate is measured in f32.
+    fn of(precision: Precision, operations: f64) -> Self {
+        let operations = if precision == Precision::F32 { operations } else { 0.0 };
+        Self { operations, ..Self::default() }
+    }
 }
 
 #[derive(Serialize)]
@@ -132,11 +142,7 @@ impl Job {
                 };
                 // Forward and twice backward for each width, and the keys' forward at full width.
                 let operations = 2.0 * (3 * macs.iter().sum::<u64>() + macs[0]) as f64;
-                Ready {
-                    run: Box::new(run),
-                    items: config.batch as f64,
-                    needs: Needs { operations, ..Needs::default() },
-                }
+                Ready { run: Box::new(run), items: config.batch as f64, needs: Needs::of(config.precision, operations) }
             }
             Self::TwoStage { network, system } => {
                 let items = network.batch as f64;
@@ -154,14 +160,10 @@ impl Job {
                 let backbone = cost.stages.iter().filter(|stage| stage.name != HEAD);
                 let operations = 2.0 * backbone.map(|stage| stage.macs).sum::<u64>() as f64;
                 let run = move || {
-                    let mut pass = Forward::new(&mut trainer.query, width, Mode::Eval);
+                    let mut pass = Forward::new(&mut trainer.query, width, Mode::Eval).in_precision(config.precision);
                     pass.features(&trainer.encoder, batch.views[0].clone()).into_data();
                 };
-                Ready {
-                    run: Box::new(run),
-                    items: config.batch as f64,
-                    needs: Needs { operations, ..Needs::default() },
-                }
+                Ready { run: Box::new(run), items: config.batch as f64, needs: Needs::of(config.precision, operations) }
             }
             Self::Augment { file, size, decode, reduce, finish } => {
                 let file = fs::read(&file).expect("the image file is there");

@@ -1,5 +1,7 @@
 //! The result of a run as text: a row for each width.
 
+use std::iter;
+
 use slimclr_core::{
     event::{Evaluated, Event, LossMonitor, NoAccuracy, Started},
     profile::Profile,

@@ -136,7 +136,11 @@ impl Bench {
             println!("{machine}.");
         }
         let names: BTreeSet<&str> = all.iter().flat_map(|(_, measured)| measured).map(|it| it.by.as_str()).collect();
-        println!("{}, in f32. {}", Vec::from_iter(names).join(" and "), comparison.remarks);
+        println!(
+            "{}, in f32 except where a row is of bf16. {}",
+            Vec::from_iter(names).join(" and "),
+            comparison.remarks
+        );
         println!("The fastest variants of {}:", comparison.peer);
         ways.iter().for_each(|way| println!("- {way}"));
         if let Some(json) = json {

@@ -270,7 +270,7 @@ fn evaluate(
     let [bank, test] = match cache.read(device) {
         Some(cached) => cached,
         None => {
-            let extractor = Extractor::new(&encoder, &mut parameters, device).in_precision(trained.config.precision);
+            let extractor = Extractor::new(&encoder, &mut parameters, device).in_precision(config.precision);
             compute_features(&encoder, extractor, device, &mut loader, &cache)?
         }
     };

@@ -15,13 +15,24 @@ pub struct Network {
     batch: usize,
     image_size: usize,
     queue: usize,
+    /// As `--precision` has it; PyTorch's by autocast.
+    precision: &'static str,
 }
 
 /// The CIFAR ResNet-20 of the CIFAR-10 recipe, with a batch for CPUs.
-pub const RESNET20: Network = Network { backbone: "cifar", depth: 20, batch: 64, image_size: 32, queue: 4096 };
+pub const RESNET20: Network =
+    Network { backbone: "cifar", depth: 20, batch: 64, image_size: 32, queue: 4096, precision: "f32" };
 
 /// ImageNet's ResNet-50 of the paper's recipe, with a batch for CPUs.
-pub const RESNET50: Network = Network { backbone: "resnet", depth: 50, batch: 8, image_size: 224, queue: 65_536 };
+pub const RESNET50: Network =
+    Network { backbone: "resnet", depth: 50, batch: 8, image_size: 224, queue: 65_536, precision: "f32" };
+
+impl Network {
+    /// Returns the network in bf16.
+    pub const fn in_bf16(self) -> Self {
+        Self { precision: "bf16", ..self }
+    }
+}
 
 /// The network that the page trains.
 #[derive(Debug, Clone, Copy, Serialize)]

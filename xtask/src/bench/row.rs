@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{
-    job::{Job, LARGE, PAGE, RESNET20, RESNET50, SMALL, TwoStage, Views},
+    job::{Job, LARGE, Network, PAGE, RESNET20, RESNET50, SMALL, TwoStage, Views},
     worker::Needs,
 };
 use crate::{
@@ -125,6 +125,10 @@ pub fn sets(images: &ImageFiles) -> Vec<Set> {
     let step = |name: &str, network, widths: &[f64], target| {
         row(format!("step-{name}-{}", widths.len()), Figure::Rate(Job::step(network, widths), "images/s"), target)
     };
+    let step_in_bf16 = |name: &str, network: Network, widths: &[f64], target| {
+        let job = Job::step(network.in_bf16(), widths);
+        row(format!("step-{name}-{}-bf16", widths.len()), Figure::Rate(job, "images/s"), target)
+    };
     let peak = |name: &str, network, widths: &[f64]| {
         row(format!("peak-{name}-{}", widths.len()), Figure::Peak(Job::step(network, widths)), None)
     };
@@ -148,6 +152,8 @@ pub fn sets(images: &ImageFiles) -> Vec<Set> {
     let resnet20 = vec![
         step("resnet20", RESNET20, one, at_least(1.0)),
         step("resnet20", RESNET20, four, at_least(1.0)),
+        step_in_bf16("resnet20", RESNET20, one, at_least(1.5)),
+        step_in_bf16("resnet20", RESNET20, four, at_least(1.5)),
         row("interference".into(), Figure::Time { without, with }, at_most(1.05)),
         peak("resnet20", RESNET20, one),
         peak("resnet20", RESNET20, four),
@@ -158,6 +164,8 @@ pub fn sets(images: &ImageFiles) -> Vec<Set> {
         step("resnet50", RESNET50, two, None),
         step("resnet50", RESNET50, three, None),
         step("resnet50", RESNET50, four, at_least(1.0)),
+        step_in_bf16("resnet50", RESNET50, one, at_least(1.2)),
+        step_in_bf16("resnet50", RESNET50, four, at_least(1.2)),
         schedule(two, 1.18),
         schedule(three, 1.22),
         schedule(four, 1.45),
@@ -189,6 +197,7 @@ pub fn sets(images: &ImageFiles) -> Vec<Set> {
             add(format!("evaluate-{name}-{width}"), Job::evaluate(network, &up_to(width)), "images/s", None);
         }
     }
+    add("evaluate-resnet50-1-bf16".into(), Job::evaluate(RESNET50.in_bf16(), &up_to(1.0)), "images/s", None);
     let mut views = |name: &str, file, size, views, target| {
         add(name.into(), Job::augment(file, size, views), "views/s", target);
     };
@@ -433,10 +442,10 @@ mod tests {
         let sets = sets(&IMAGES);
         let names: Vec<&str> = sets.iter().flat_map(|set| &set.rows).map(|row| row.name.as_str()).collect();
         assert!(names.iter().enumerate().all(|(place, name)| !names[..place].contains(name)));
-        // One and four widths in both programs, and slimclr with interference measured.
-        assert_eq!(sets[0].jobs().len(), 5);
-        // One to four widths in both programs, and slimclr with activations recomputed.
-        assert_eq!(sets[1].jobs().len(), 9);
+        // One and four widths in both programs and precisions, and slimclr with interference measured.
+        assert_eq!(sets[0].jobs().len(), 9);
+        // One to four widths in both programs, two of them in bf16 too, and slimclr with activations recomputed.
+        assert_eq!(sets[1].jobs().len(), 13);
     }
 
     #[test]

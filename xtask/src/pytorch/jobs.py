@@ -26,9 +26,9 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's 
 LARGEST_UNBLURRED = 32  # pixels
 
 
-def step(way, observe, recompute, **network):
+def step(way, observe, recompute, precision, **network):
     """A training step of all widths; items are images. `observe` and `recompute` are always false."""
-    trainer = slimmable.Trainer(**network, **way)
+    trainer = slimmable.Trainer(**network, **way, bf16=precision == "bf16")
     return network["batch"], trainer.step
 
 
@@ -38,7 +38,7 @@ def two_stage_step(way, method, **network):
     return network["batch"], trainer.step
 
 
-def evaluate(way, backbone, depth, widths, batch, image_size, **_):
+def evaluate(way, backbone, depth, widths, batch, image_size, precision, **_):
     """The features of a batch at the last of the widths, in evaluation mode; items are images."""
     order = slimmable.layout(way["channels_last"])
     network = slimmable.build(backbone, depth, widths).eval().to(memory_format=order)
@@ -46,7 +46,8 @@ def evaluate(way, backbone, depth, widths, batch, image_size, **_):
 
     @torch.inference_mode()
     def run():
-        network(images, widths[-1])
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            network(images, widths[-1])
 
     return batch, run
 
