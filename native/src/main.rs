@@ -58,6 +58,7 @@ use command::{
     pretrain::{self, PretrainFlags},
     profile::{self, ProfileFlags},
     report::{self, ReportFlags},
+    runs::{self, RunsFlags},
     serve::{self, ServeFlags},
 };
 
@@ -71,6 +72,7 @@ A first run:
   slimclr pretrain --data data/cifar10       train on it; Ctrl-C saves a checkpoint
   slimclr pretrain --resume runs/cifar10-1   resume the run
   slimclr evaluate runs/cifar10-1            measure kNN and linear probes at every width
+  slimclr runs                               list all runs, with their state and accuracy
   slimclr report runs/cifar10-1              write its report again, from everything recorded so far
   slimclr serve runs/cifar10-1               show the run in the browser, live while it trains
   slimclr finetune runs/cifar10-1 --data data/cifar10 --fraction 0.1
@@ -108,6 +110,8 @@ enum Subcommand {
     Neighbours(NeighboursFlags),
     /// Write an HTML report of one run, or of several side by side
     Report(ReportFlags),
+    /// List the runs of a folder: method, state, steps and best kNN accuracy
+    Runs(RunsFlags),
     /// Serve the browser page from this machine, optionally with a run to watch live
     Serve(ServeFlags),
     /// Compute the loss landscape around a run's weights (figure 5 of the paper)
@@ -207,6 +211,7 @@ fn run() -> Result<ExitCode> {
         Some(Subcommand::Embed(flags)) => embed::run(flags),
         Some(Subcommand::Neighbours(flags)) => command::neighbours::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Report(flags)) => report::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(Subcommand::Runs(flags)) => runs::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Serve(flags)) => serve::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Landscape(flags)) => landscape::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Export(flags)) => export::run(flags).map(|()| ExitCode::SUCCESS),

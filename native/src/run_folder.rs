@@ -1,6 +1,7 @@
 //! A run's folder: options, events, latest checkpoint with cached features, snapshots, report.
 
 mod log;
+mod state;
 
 use std::{
     fs,
@@ -158,13 +159,10 @@ impl RunFolder {
     /// Returns the path of a new run's folder beside this one: with the next number that is free.
     pub fn next_free(&self) -> PathBuf {
         let name = self.name();
-        let (stem, number) = match name.rsplit_once('-').map(|(stem, number)| (stem, number.parse::<u32>())) {
-            Some((stem, Ok(number))) => (stem, number),
-            _ => (name.as_str(), 1),
-        };
+        let (stem, number) = numbered(&name);
         // A path such as `.` does not show the folder that it is in.
         let path = if self.path.file_name().is_none() { self.path.canonicalize().ok() } else { None };
-        next_free(&path.as_ref().unwrap_or(&self.path).with_file_name(stem), number.saturating_add(1))
+        next_free(&path.as_ref().unwrap_or(&self.path).with_file_name(stem), number.unwrap_or(1).saturating_add(1))
     }
 
     /// Returns the path of the run's options.
@@ -399,6 +397,14 @@ pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Splits a name such as `mini-12` into its stem and its number; another name is a stem without a number.
+pub fn numbered(name: &str) -> (&str, Option<u32>) {
+    match name.rsplit_once('-').map(|(stem, number)| (stem, number.parse())) {
+        Some((stem, Ok(number))) => (stem, Some(number)),
+        _ => (name, None),
     }
 }
 

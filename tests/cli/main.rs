@@ -18,6 +18,7 @@ mod profile;
 mod program;
 mod report;
 mod run_identity;
+mod runs;
 mod shards;
 mod streams;
 mod teacher;

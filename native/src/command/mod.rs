@@ -12,4 +12,5 @@ pub mod pack;
 pub mod pretrain;
 pub mod profile;
 pub mod report;
+pub mod runs;
 pub mod serve;
