@@ -43,6 +43,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use command::{
+    completions::{self, CompletionsFlags},
     demo::{self, DemoFlags},
     embed::{self, EmbedFlags},
     evaluate::{self, EvaluateFlags},
@@ -53,6 +54,7 @@ use command::{
     export::{self, ExportFlags},
     finetune::{self, FinetuneFlags},
     landscape::{self, LandscapeFlags},
+    man::{self, ManFlags},
     neighbours::NeighboursFlags,
     pack::{self, PackFlags},
     pretrain::{self, PretrainFlags},
@@ -123,6 +125,10 @@ enum Subcommand {
     /// Run the paper's comparison and tabulate it
     #[command(subcommand)]
     Experiment(ExperimentSubcommand),
+    /// Print a script that completes commands and options in a shell
+    Completions(CompletionsFlags),
+    /// Print the manual page, or write one for each command
+    Man(ManFlags),
 }
 
 #[derive(clap::Subcommand)]
@@ -195,7 +201,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode> {
     let command = numbers::in_plain_words(Cli::command());
-    let matches = command.try_get_matches().unwrap_or_else(|error| explained(error).exit());
+    let matches = command.clone().try_get_matches().unwrap_or_else(|error| explained(error).exit());
     let cli = Cli::from_arg_matches(&matches)?;
     let subcommand_matches = || matches.subcommand().expect("a subcommand was parsed").1;
     match &cli.command {
@@ -223,6 +229,11 @@ fn run() -> Result<ExitCode> {
                 ExperimentSubcommand::Methods(flags) => methods::run(flags, matches),
             }
         }
+        Some(Subcommand::Completions(flags)) => {
+            completions::run(flags, command);
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Subcommand::Man(flags)) => man::run(flags, command).map(|()| ExitCode::SUCCESS),
     }
 }
 

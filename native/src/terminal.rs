@@ -6,7 +6,7 @@ mod run_progress;
 use slimclr_report::compact;
 
 pub use self::{
-    progress::{Progress, clear, note, print, warn},
+    progress::{Progress, clear, note, print, warn, write},
     run_progress::RunProgress,
 };
 

@@ -11,6 +11,7 @@ mod interruption;
 mod invalid_input;
 mod landscape;
 mod listing;
+mod manual;
 mod measures;
 mod neighbours;
 mod pretrain;

@@ -1,5 +1,6 @@
 //! One module per subcommand.
 
+pub mod completions;
 pub mod demo;
 pub mod embed;
 pub mod evaluate;
@@ -7,6 +8,7 @@ pub mod experiment;
 pub mod export;
 pub mod finetune;
 pub mod landscape;
+pub mod man;
 pub mod neighbours;
 pub mod pack;
 pub mod pretrain;

@@ -25,6 +25,12 @@ pub fn print(line: &str) {
     write_line(std::io::stdout(), line);
 }
 
+/// Writes bytes of the result to standard output as they are. A closed pipe is ignored, as everywhere.
+pub fn write(bytes: &[u8]) {
+    let mut stream = std::io::stdout();
+    let _ = stream.write_all(bytes).and_then(|()| stream.flush());
+}
+
 /// Writes a line to standard error.
 pub fn note(line: &str) {
     write_line(std::io::stderr(), line);
