@@ -1,5 +1,6 @@
 //! The command-line program: runs, interruptions and invalid input.
 
+mod dry_run;
 mod embed;
 mod evaluate;
 mod experiment;

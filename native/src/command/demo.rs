@@ -1,13 +1,13 @@
 //! `slimclr demo`: a small run on the embedded images, with as many steps as fit into the given time.
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::Args;
 use slimclr_core::{
     config::Config,
-    method::{Batch, StepPlan},
+    method::Batch,
     train::{Run, Split},
 };
 
@@ -16,6 +16,7 @@ use crate::{
     data::{Dataset, loader::Loader},
     device, interrupt,
     run_folder::RunFolder,
+    step_timing::seconds_per_step,
     summary,
     terminal::Progress,
 };
@@ -75,20 +76,8 @@ fn steps_within(config: &Config, device: &Device, seconds: f64) -> Result<f64> {
     let _progress = Progress::spinner("timing a few steps");
     let mut trainer = pretrain::new_trainer(config, device)?;
     let batch = Batch::noise(config, 0, device);
-    let mut timed = |slim: bool| -> Result<f64> {
-        const TIMED: usize = 5;
-        let mut start = Instant::now();
-        for step in 0..=TIMED {
-            trainer.step(batch.clone(), StepPlan { trains_subnetworks: slim, ..StepPlan::trial(0.0) });
-            // The first step also allocates and compiles.
-            if step == 0 {
-                device.sync()?;
-                start = Instant::now();
-            }
-        }
-        device.sync()?;
-        Ok(start.elapsed().as_secs_f64() / TIMED as f64)
-    };
+    let mut timed =
+        |trains_subnetworks| seconds_per_step(&mut trainer, device, trains_subnetworks, || Ok(batch.clone()));
     let per_step = config.slow_start * timed(false)? + (1.0 - config.slow_start) * timed(true)?;
     Ok((seconds / per_step).floor().max(8.0))
 }

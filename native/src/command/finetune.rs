@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use slimclr_core::{config::Config, width::Slicing};
 
-use super::pretrain::Prepared;
+use super::pretrain::NewRun;
 use crate::{pretrained, width_choice::WidthChoice};
 
 /// Name of the folders of new runs.
@@ -84,7 +84,7 @@ pub fn run(flags: &FinetuneFlags) -> Result<ExitCode> {
     let config = config(flags)?;
     config.check()?;
     let next = "next, export a width with its classifier: slimclr export RUN --width 1";
-    Prepared::new(config, flags.out.as_deref(), NAME)?.train(next)
+    NewRun::open(config)?.create(flags.out.as_deref(), NAME)?.train(next)
 }
 
 /// Returns the options of the new run: those of the network's own run, but for what fine-tuning needs.

@@ -1,5 +1,7 @@
 //! `slimclr pretrain`: trains a new run, or resumes one.
 
+mod dry_run;
+
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -51,6 +53,9 @@ pub struct PretrainFlags {
     /// Resume the run in this folder
     #[arg(long, value_name = "FOLDER")]
     resume: Option<PathBuf>,
+    /// Print the plan of a new run, and how long it takes here and how much memory, by a few steps; write nothing
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
     /// Resume although the images have changed: an epoch keeps its number of steps, and the schedule stays as planned
     #[arg(long, requires = "resume")]
     accept_changed_images: bool,
@@ -67,7 +72,11 @@ pub fn run(flags: &PretrainFlags, matches: &ArgMatches) -> Result<ExitCode> {
         Some(path) => prepare_resumption(path, flags, matches)?,
         None => {
             let config = options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?;
-            Prepared::new(config, flags.out.as_deref(), &flags.preset.name())?
+            let new = NewRun::open(config)?;
+            if flags.dry_run {
+                return dry_run::run(new).map(|()| ExitCode::SUCCESS);
+            }
+            new.create(flags.out.as_deref(), &flags.preset.name())?
         }
     };
     prepared.train("next, evaluate its features: slimclr evaluate RUN")
@@ -85,25 +94,6 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Prepares a new run in the folder `out`, or in the next free one of this `name`. The folder is created last, after
-    /// everything else that can fail.
-    ///
-    /// # Errors
-    /// If options, data or device are invalid, or the folder cannot be written.
-    pub fn new(config: Config, out: Option<&Path>, name: &str) -> Result<Self> {
-        let dataset = Dataset::of_run(&config)?;
-        let config = config.for_classes(dataset.summary().classes.len())?;
-        config.schedule(dataset.len(Split::Train))?;
-        let device = device::for_run(&config)?;
-        let trainer = new_trainer(&config, &device.0)?;
-        let (folder, lock) = match out {
-            Some(path) => RunFolder::create(path, &config, dataset.summary())?,
-            None => RunFolder::create_numbered(name, &config, dataset.summary())?,
-        };
-        teacher::keep(&folder, &config)?;
-        Ok(Self { folder, lock, config, dataset, device, trainer })
-    }
-
     /// Trains, prints a table and writes the report. Then prints `next`, in which RUN stands for the run's folder.
     ///
     /// # Errors
@@ -122,6 +112,44 @@ impl Prepared {
         }
         terminal::note(&next.replace("RUN", &shell::path(folder.path())));
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A run that has no folder yet.
+pub struct NewRun {
+    config: Config,
+    dataset: Dataset,
+    /// The device and its name.
+    device: (Device, String),
+    trainer: Trainer,
+}
+
+impl NewRun {
+    /// Opens everything that the run needs.
+    ///
+    /// # Errors
+    /// If options, data or device are invalid.
+    pub fn open(config: Config) -> Result<Self> {
+        let dataset = Dataset::of_run(&config)?;
+        let config = config.for_classes(dataset.summary().classes.len())?;
+        config.schedule(dataset.len(Split::Train))?;
+        let device = device::for_run(&config)?;
+        let trainer = new_trainer(&config, &device.0)?;
+        Ok(Self { config, dataset, device, trainer })
+    }
+
+    /// Creates the run's folder: `out`, or the next free one of this `name`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn create(self, out: Option<&Path>, name: &str) -> Result<Prepared> {
+        let Self { config, dataset, device, trainer } = self;
+        let (folder, lock) = match out {
+            Some(path) => RunFolder::create(path, &config, dataset.summary())?,
+            None => RunFolder::create_numbered(name, &config, dataset.summary())?,
+        };
+        teacher::keep(&folder, &config)?;
+        Ok(Prepared { folder, lock, config, dataset, device, trainer })
     }
 }
 
