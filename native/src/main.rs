@@ -34,6 +34,7 @@ mod table;
 mod teacher;
 mod teacher_features;
 mod tensor_file;
+mod tensorboard;
 mod terminal;
 mod width_choice;
 

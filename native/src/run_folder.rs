@@ -39,6 +39,7 @@ pub const LANDSCAPE: &str = "landscape.json";
 const TEACHER: &str = "teacher";
 const TEACHER_FEATURES: &str = "teacher_features.safetensors";
 const BAGS: &str = "bags.safetensors";
+const TENSORBOARD: &str = "tensorboard";
 const SNAPSHOTS: &str = "snapshots";
 const GRADIENTS: &str = "gradients";
 const SAFETENSORS: &str = ".safetensors";
@@ -291,6 +292,11 @@ impl RunFolder {
     /// Returns the path of the bags of similar images.
     pub fn bags_path(&self) -> PathBuf {
         self.path.join(BAGS)
+    }
+
+    /// Returns the folder of TensorBoard's files, unless the user names another.
+    pub fn tensorboard_path(&self) -> PathBuf {
+        self.path.join(TENSORBOARD)
     }
 
     /// Keeps the teacher's weights, which are in `file`. They take no more space if that is the checkpoint of a run, on the

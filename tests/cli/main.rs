@@ -24,3 +24,4 @@ mod runs;
 mod shards;
 mod streams;
 mod teacher;
+mod tensorboard;

@@ -1,11 +1,15 @@
 //! Exchange with other programs.
 //!
 //! A plain `cargo test` reads the files in `tests/fixtures/pytorch`, which PyTorch wrote. `cargo xtask test` also runs
-//! the tests of [`onnx_runtime`], which need Python, and with `--pytorch` those of [`pytorch`].
+//! the tests of [`onnx_runtime`] and [`tensorboard`], which need Python, and with `--pytorch` those of [`pytorch`].
 
 #[path = "../parity/fill.rs"]
 mod fill;
+#[path = "../cli/program.rs"]
+#[allow(dead_code, reason = "made for the tests of the program")]
+mod program;
 mod published;
+mod tensorboard;
 
 use std::{
     env, fs,

@@ -18,9 +18,9 @@ use crate::{
 /// The variable that names the Python for the tests.
 pub const VARIABLE: &str = "SLIMCLR_PYTHON";
 
-/// ONNX Runtime, for the tests of exports.
-pub const ONNX_RUNTIME: Environment =
-    Environment { folder: "tools/onnxruntime", requirements: &[REQUIREMENTS], download: "60 MB" };
+/// ONNX Runtime and TensorBoard, for the tests of what they read.
+pub const READERS: Environment =
+    Environment { folder: "tools/readers", requirements: &[REQUIREMENTS], download: "100 MB" };
 
 /// PyTorch and torchvision too.
 pub const PYTORCH: Environment =

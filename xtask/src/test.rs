@@ -116,6 +116,23 @@ const EXPORTS: Stage = Stage {
     failure: "ONNX Runtime disagrees with this program: see the names of the tests above",
 };
 
+const TENSORBOARD: Stage = Stage {
+    name: "TensorBoard",
+    arguments: &[
+        "test",
+        "--workspace",
+        "--release",
+        "--test",
+        "interchange",
+        "--no-fail-fast",
+        "--",
+        "--ignored",
+        "tensorboard::",
+    ],
+    needs: None,
+    failure: "TensorBoard reads something else than this program wrote: see the names of the tests above",
+};
+
 const PYTORCH: Stage = Stage {
     name: "PyTorch",
     arguments: &[
@@ -153,7 +170,8 @@ impl Test {
         } else {
             TESTS.run(&mut report);
         }
-        EXPORTS.run_with(&python::ONNX_RUNTIME, &mut report);
+        EXPORTS.run_with(&python::READERS, &mut report);
+        TENSORBOARD.run_with(&python::READERS, &mut report);
         let bundle = report.stage("web bundle", "cargo xtask web", bundle);
         report.stage("browser tests", "the page in Chromium, with and without WebGPU", || test_page(bundle.as_deref()));
         if self.pytorch {
@@ -226,9 +244,10 @@ mod tests {
     #[test]
     fn the_filters_of_stages_name_modules_of_the_tests() {
         let tests = fs::read_to_string(workspace().join("tests/interchange/main.rs")).unwrap();
-        for stage in [EXPORTS, PYTORCH] {
+        for stage in [EXPORTS, TENSORBOARD, PYTORCH] {
             let module = stage.arguments.last().unwrap().strip_suffix("::").unwrap();
-            assert!(tests.contains(&format!("\nmod {module} {{\n")), "{module}");
+            let declared = [" {", ";"].map(|end| format!("\nmod {module}{end}\n"));
+            assert!(declared.iter().any(|line| tests.contains(line)), "{module}");
         }
     }
 }

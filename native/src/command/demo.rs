@@ -62,7 +62,7 @@ pub fn run(flags: &DemoFlags) -> Result<ExitCode> {
     let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
     let listening = interrupt::listen(pretrain::STOPPING);
     let run = Run::new(config.clone(), trainer, (device.clone(), device_name), loader, listening);
-    if pretrain::train(run, (&folder, &lock))? {
+    if pretrain::train(run, (&folder, &lock), None)? {
         summary::show(&folder, &[])?;
         pretrain::print_resume_hint(&folder);
         return Ok(ExitCode::from(interrupt::EXIT_CODE));

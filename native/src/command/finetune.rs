@@ -84,7 +84,7 @@ pub fn run(flags: &FinetuneFlags) -> Result<ExitCode> {
     let config = config(flags)?;
     config.check()?;
     let next = "next, export a width with its classifier: slimclr export RUN --width 1";
-    NewRun::open(config)?.create(flags.out.as_deref(), NAME)?.train(next)
+    NewRun::open(config)?.create(flags.out.as_deref(), NAME)?.train(None, next)
 }
 
 /// Returns the options of the new run: those of the network's own run, but for what fine-tuning needs.

@@ -29,6 +29,7 @@ use crate::{
     run_folder::RunFolder,
     run_lock::RunLock,
     shell, summary, teacher, teacher_features,
+    tensorboard::{self, TensorBoard},
     terminal::{self, RunProgress},
 };
 
@@ -53,6 +54,10 @@ pub struct PretrainFlags {
     /// Resume the run in this folder
     #[arg(long, value_name = "FOLDER")]
     resume: Option<PathBuf>,
+    /// Write TensorBoard's files to this folder [default: 'tensorboard' in the run's folder]. A run that has them there
+    /// continues them when it is resumed
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1)]
+    tensorboard: Option<Option<PathBuf>>,
     /// Print the plan of a new run, and how long it takes here and how much memory, by a few steps; write nothing
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
@@ -76,10 +81,30 @@ pub fn run(flags: &PretrainFlags, matches: &ArgMatches) -> Result<ExitCode> {
             if flags.dry_run {
                 return dry_run::run(new).map(|()| ExitCode::SUCCESS);
             }
+            flags.tensorboard_path().map(tensorboard::check_new).transpose()?;
             new.create(flags.out.as_deref(), &flags.preset.name())?
         }
     };
-    prepared.train("next, evaluate its features: slimclr evaluate RUN")
+    let tensorboard = flags.open_tensorboard((&prepared.folder, &prepared.lock), prepared.trainer.steps)?;
+    prepared.train(tensorboard, "next, evaluate its features: slimclr evaluate RUN")
+}
+
+impl PretrainFlags {
+    /// Returns the folder that is named for TensorBoard's files.
+    fn tensorboard_path(&self) -> Option<&Path> {
+        self.tensorboard.as_ref()?.as_deref()
+    }
+
+    /// Opens TensorBoard's files, if they are wanted or the run has them, to be continued after `step` steps.
+    fn open_tensorboard(&self, (folder, lock): (&RunFolder, &RunLock), step: u64) -> Result<Option<TensorBoard>> {
+        let default = folder.tensorboard_path();
+        let path = match self.tensorboard_path() {
+            Some(path) => path,
+            None if self.tensorboard.is_some() || default.is_dir() => &default,
+            None => return Ok(None),
+        };
+        TensorBoard::open(path, folder, step, lock).map(Some)
+    }
 }
 
 /// A run that only this process trains, before its next step.
@@ -94,17 +119,24 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Trains, prints a table and writes the report. Then prints `next`, in which RUN stands for the run's folder.
+    /// Trains, prints a table and writes the report and TensorBoard's files. Then prints `next`, in which RUN stands for
+    /// the run's folder.
     ///
     /// # Errors
     /// If training fails.
-    pub fn train(self, next: &str) -> Result<ExitCode> {
+    pub fn train(self, mut tensorboard: Option<TensorBoard>, next: &str) -> Result<ExitCode> {
         let Self { folder, lock, config, dataset, device, trainer } = self;
         let mut loader = Loader::new(dataset, &config, Some(folder.clone()))?;
         bags::add(&mut loader, &folder, &config, &device.0)?;
         teacher_features::add(&mut loader, &folder, &config, &device.0)?;
-        let run = Run::new(config, trainer, device, loader, interrupt::listen(STOPPING));
-        let interrupted = train(run, (&folder, &lock))?;
+        if let Some(board) = tensorboard.as_mut().filter(|board| board.is_new()) {
+            board.write_views(&loader)?;
+        }
+        let run = Run::new(config.clone(), trainer, device.clone(), loader, interrupt::listen(STOPPING));
+        let interrupted = train(run, (&folder, &lock), tensorboard.as_mut())?;
+        if let Some(board) = tensorboard.filter(|_| !interrupted) {
+            board.write_embeddings(&folder, &config, &device.0)?;
+        }
         summary::show(&folder, &[])?;
         if interrupted {
             print_resume_hint(&folder);
@@ -207,12 +239,16 @@ fn initial_weights(config: &Config, encoder: &Encoder, device: &Device) -> Resul
     Ok(query)
 }
 
-/// Trains until the run ends or is stopped, showing its events and appending them to the log. Returns whether it was
-/// interrupted, even if it finished first.
+/// Trains until the run ends or is stopped, showing its events and appending them to the log and to TensorBoard's files,
+/// if there are any. Returns whether it was interrupted, even if it finished first.
 ///
 /// # Errors
 /// If training fails, or the events cannot be written.
-pub fn train(mut run: Run<Loader>, (folder, lock): (&RunFolder, &RunLock)) -> Result<bool> {
+pub fn train(
+    mut run: Run<Loader>,
+    (folder, lock): (&RunFolder, &RunLock),
+    mut tensorboard: Option<&mut TensorBoard>,
+) -> Result<bool> {
     let mut log = folder.log_from(run.steps(), lock)?;
     if !folder.has_evaluation(run.steps())? {
         run = run.evaluating_first();
@@ -225,6 +261,9 @@ pub fn train(mut run: Run<Loader>, (folder, lock): (&RunFolder, &RunLock)) -> Re
             let event = event?;
             if event.is_logged() {
                 log.append(&event)?;
+            }
+            if let Some(board) = &mut tensorboard {
+                board.write(&event)?;
             }
             progress.draw(&event);
         }

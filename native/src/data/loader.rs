@@ -22,7 +22,7 @@ use slimclr_core::{
     config::Config,
     data::{
         bags::Bags,
-        batch::{HostBatch, LabelledImages, ViewPairs},
+        batch::{HostBatch, HostViews, LabelledImages, ViewPairs},
         reduced::ReducedImage,
         sampler::{Finish, Sampler, sample},
         subset::knn_bank,
@@ -145,6 +145,29 @@ impl Loader {
     /// If an image cannot be read.
     pub async fn all(&self, split: Split, chunk: usize) -> Result<Option<LabelledImages>, LoadError> {
         self.in_pool(move |maker| maker.chunk(split, chunk, maker.dataset.len(split), |place| place)).await
+    }
+
+    /// Returns a chunk of a sample of at most `count` images of a split, the same ones each time, or `None` after the
+    /// last. Chunks are numbered from 0.
+    ///
+    /// # Errors
+    /// If an image cannot be read.
+    pub async fn sample(&self, split: Split, count: usize, chunk: usize) -> Result<Option<LabelledImages>, LoadError> {
+        self.in_pool(move |maker| {
+            let sample = sample(maker.dataset.len(split), count);
+            maker.chunk(split, chunk, sample.len(), |place| sample[place])
+        })
+        .await
+    }
+
+    /// Makes the views of at most `images` images of the run's first batch, finished on the host.
+    ///
+    /// # Errors
+    /// If no image can be read.
+    pub fn first_views(&self, images: usize) -> Result<Vec<HostViews>> {
+        let (epoch, mut batch) = self.maker.sampler.batch(0, self.maker.dataset.len(Split::Train));
+        batch.truncate(images);
+        Ok(self.maker.views((epoch, &batch), Finish::Host, None)?.views)
     }
 
     /// Returns the images.
@@ -292,8 +315,18 @@ impl BatchMaker {
     /// Makes the views of `step`'s batch. `files` are those of its images, if they were read before.
     fn batch(&self, step: u64, finish: Finish, files: Option<Vec<Result<Vec<u8>>>>) -> Result<HostBatch> {
         let (epoch, batch) = self.sampler.batch(step, self.dataset.len(Split::Train));
+        self.views((epoch, &batch), finish, files)
+    }
+
+    /// Makes the views of these images in this epoch. `files` are those of the images, if they were read before.
+    fn views(
+        &self,
+        (epoch, batch): (u64, &[u32]),
+        finish: Finish,
+        files: Option<Vec<Result<Vec<u8>>>>,
+    ) -> Result<HostBatch> {
         let mut views = self.sampler.buffers(finish);
-        let sources = self.sampler.sources((epoch, &batch), &mut views);
+        let sources = self.sampler.sources((epoch, batch), &mut views);
         let files: Vec<Option<Result<Vec<u8>>>> = match files {
             Some(files) => files.into_iter().map(Some).collect(),
             None => sources.iter().map(|_| None).collect(),

@@ -268,7 +268,7 @@ impl Experiment {
             teacher_features::add(&mut loader, &folder, &config, device)?;
             let listening = interrupt::listen(STOPPING);
             let run = Run::new(config.clone(), trainer, self.device.clone(), loader, listening);
-            if train(run, (&folder, &lock))? {
+            if train(run, (&folder, &lock), None)? {
                 return Ok(End::Interrupted);
             }
         }
