@@ -4,6 +4,8 @@
 mod custom_backbone;
 #[path = "../examples/custom_objective.rs"]
 mod custom_objective;
+#[path = "../examples/embed.rs"]
+mod embed;
 #[path = "../examples/load_pretrained.rs"]
 mod load_pretrained;
 #[path = "../examples/train_loop.rs"]
@@ -17,6 +19,11 @@ fn a_custom_backbone_trains() {
 #[test]
 fn a_custom_objective_trains() {
     custom_objective::main().unwrap();
+}
+
+#[test]
+fn a_network_finds_similar_pictures() {
+    embed::main().unwrap();
 }
 
 #[test]

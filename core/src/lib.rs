@@ -8,6 +8,7 @@
 
 pub mod cancellable;
 pub mod checkpoint;
+pub mod embedder;
 pub mod eval;
 pub mod forward;
 pub mod gradient;
