@@ -5,6 +5,7 @@
 
 #[path = "../parity/fill.rs"]
 mod fill;
+mod precisions;
 #[path = "../cli/program.rs"]
 #[allow(dead_code, reason = "made for the tests of the program")]
 mod program;
@@ -333,6 +334,15 @@ mod onnx_runtime {
     fn computes_a_network_for_small_images() {
         agrees(&Config { depth: 20, ..standard() }, &[0.5]);
         agrees(&cifar_stem(), &[1.0, 0.5]);
+    }
+
+    #[test]
+    #[ignore = "needs ONNX Runtime: cargo xtask test"]
+    fn computes_f16_and_eight_bits() {
+        for config in [Config { depth: 20, ..standard() }, wider_classifier(), classifier(BackboneKind::EfficientnetB0)]
+        {
+            precisions::agree(&config);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use burn::tensor::{
 };
 
 pub use self::stem_cache::StemCache;
-use self::tensorflow_padding::padded_as_tensorflow;
+pub(crate) use self::tensorflow_padding::padded_as_tensorflow;
 use crate::{
     encoder::Encoder,
     kernel::{

@@ -1,22 +1,23 @@
 //! Writes a sub-network as an ONNX graph, by visiting the architecture.
 
+mod folding;
+mod half;
+mod network;
 mod proto;
+mod quantization;
+mod runtime;
+#[cfg(test)]
+mod tests;
 
-use prost::Message;
-
-use self::proto::{Attribute, Extent, Model, Node, OperatorSet, Property, Tensor, ValueInfo};
-use super::{named_tensor::NamedTensor, torchvision::Names};
+use self::proto::{Attribute, Node};
+pub use self::{network::OnnxNetwork, quantization::Ranges, runtime::Runtime};
+use super::torchvision::Names;
 use crate::{
     encoder::Encoder,
     layers::{Padding, SlimConv2d, SlimLinear, SwitchableBatchNorm},
     layout::{Layout, ParameterId},
     visitor::{Epilogue, Visitor},
 };
-
-/// Version of the operators (opset), of 2021, which every runtime in use supports.
-const OPERATORS: i64 = 17;
-/// Version of the format that came with it.
-const FORMAT: i64 = 8;
 
 /// Name of the graph's input, of shape `[batch, 3, height, width]`.
 pub const IMAGES: &str = "images";
@@ -26,6 +27,7 @@ pub const FEATURES: &str = "features";
 pub const LOGITS: &str = "logits";
 
 /// The operations of one width in evaluation mode, in topological order, and their parameters.
+#[derive(Clone)]
 pub(super) struct Graph {
     nodes: Vec<Node>,
     outputs: Vec<Value>,
@@ -58,40 +60,6 @@ impl Graph {
     pub(super) fn outputs(&self) -> impl Iterator<Item = (&str, usize)> {
         self.outputs.iter().map(|output| (output.name.as_str(), output.channels))
     }
-
-    /// Returns the file: the graph, the values of its parameters, and `properties` as metadata.
-    pub(super) fn encode(self, tensors: Vec<NamedTensor>, properties: &[(&str, String)]) -> Vec<u8> {
-        let free = |name: &str| Extent::Free(name.into());
-        let output = |Value { name, channels }: &Value| {
-            ValueInfo::floats(name, [free("batch"), Extent::Fixed(*channels as i64)])
-        };
-        let property = |(key, value): &(&str, String)| Property { key: (*key).into(), value: value.clone() };
-        Model {
-            ir_version: FORMAT,
-            producer_name: "slimclr".into(),
-            producer_version: env!("CARGO_PKG_VERSION").into(),
-            graph: proto::Graph {
-                node: self.nodes,
-                name: "slimclr".into(),
-                initializer: tensors.into_iter().map(Tensor::from).collect(),
-                input: vec![ValueInfo::floats(
-                    IMAGES,
-                    [free("batch"), Extent::Fixed(3), free("height"), free("width")],
-                )],
-                output: self.outputs.iter().map(output).collect(),
-            },
-            opset_import: vec![OperatorSet { version: OPERATORS }],
-            metadata_props: properties.iter().map(property).collect(),
-        }
-        .encode_to_vec()
-    }
-}
-
-impl From<NamedTensor> for Tensor {
-    fn from(NamedTensor { name, shape, values }: NamedTensor) -> Self {
-        let dims = shape.into_iter().map(|extent| extent as i64).collect();
-        Self { dims, data_type: proto::FLOAT, name, raw_data: values }
-    }
 }
 
 /// An edge of the graph: its name and its channels.
@@ -119,13 +87,7 @@ impl Writer<'_> {
         attribute: Vec<Attribute>,
         channels: usize,
     ) -> Value {
-        self.graph.nodes.push(Node {
-            input,
-            output: vec![name.into()],
-            name: name.into(),
-            op_type: operator.into(),
-            attribute,
-        });
+        self.graph.nodes.push(Node::new(operator, name, input, attribute));
         Value { name: name.into(), channels }
     }
 

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use burn::tensor::{ExecutionError, Tensor};
 use safetensors::{Dtype, SafeTensorError, serialize, tensor::TensorView};
 
-use super::{named_tensor::NamedTensor, onnx::Graph};
+use super::{
+    named_tensor::NamedTensor,
+    onnx::{Graph, OnnxNetwork},
+};
 use crate::{encoder::Encoder, parameter::Parameters};
 
 /// A network of one width in evaluation mode: the backbone, and the classifier if the head is one.
@@ -50,8 +53,8 @@ impl SubNetwork {
         serialize(views, metadata)
     }
 
-    /// Returns the network as an ONNX file, with `properties` as metadata.
-    pub fn into_onnx(self, properties: &[(&str, String)]) -> Vec<u8> {
-        self.graph.encode(self.tensors, properties)
+    /// Returns the network as ONNX has it.
+    pub fn to_onnx(&self) -> OnnxNetwork {
+        OnnxNetwork::new(self.graph.clone(), &self.tensors)
     }
 }

@@ -57,7 +57,7 @@ pub fn run(flags: &ExportFlags) -> Result<()> {
         bail!("{} already exists: overwrite it with --force, or choose another folder with --out", path.display());
     }
     let [tensors, graph] =
-        [network.to_safetensors(card.safetensors_metadata()?)?, network.into_onnx(&card.properties()?)];
+        [network.to_safetensors(card.safetensors_metadata()?)?, network.to_onnx().encode(&card.properties()?)];
     card.files = names.iter().zip([&tensors, &graph]).map(|(name, bytes)| FileEntry::of(name, bytes)).collect();
     create_folder(&out)?;
     // The card is written last, so that it never describes incomplete files.

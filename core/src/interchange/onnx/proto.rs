@@ -2,10 +2,19 @@
 //!
 //! It is a proto2 file: a field that is present is written even if it is zero, and repeated numbers are not packed.
 
+use burn::tensor::f16;
 use prost::{Message, Oneof};
 
 /// `TensorProto.DataType.FLOAT`.
 pub const FLOAT: i32 = 1;
+/// `TensorProto.DataType.UINT8`.
+pub const UINT8: i32 = 2;
+/// `TensorProto.DataType.INT8`.
+pub const INT8: i32 = 3;
+/// `TensorProto.DataType.INT32`.
+pub const INT32: i32 = 6;
+/// `TensorProto.DataType.FLOAT16`.
+pub const FLOAT16: i32 = 10;
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Model {
@@ -66,6 +75,23 @@ pub struct Node {
     pub attribute: Vec<Attribute>,
 }
 
+impl Node {
+    /// Returns an operation whose name is that of its output.
+    pub fn new(operator: &str, output: &str, input: Vec<String>, attribute: Vec<Attribute>) -> Self {
+        Self { input, output: vec![output.into()], name: output.into(), op_type: operator.into(), attribute }
+    }
+
+    /// Returns the name of the output; the operations here have one each.
+    pub fn result(&self) -> &str {
+        &self.output[0]
+    }
+
+    /// Returns the attribute of this name, if it is given.
+    pub fn attribute(&self, name: &str) -> Option<&Attribute> {
+        self.attribute.iter().find(|attribute| attribute.name == name)
+    }
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct Attribute {
     #[prost(string, tag = "1")]
@@ -113,6 +139,32 @@ pub struct Tensor {
     /// Little-endian.
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
+}
+
+impl Tensor {
+    /// Returns a tensor of `f32` elements.
+    pub fn floats(name: impl Into<String>, dims: Vec<i64>, values: &[f32]) -> Self {
+        let raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self { dims, data_type: FLOAT, name: name.into(), raw_data }
+    }
+
+    /// Returns a tensor of `i8` elements.
+    pub fn bytes(name: impl Into<String>, dims: Vec<i64>, values: &[i8]) -> Self {
+        let raw_data = values.iter().map(|value| value.cast_unsigned()).collect();
+        Self { dims, data_type: INT8, name: name.into(), raw_data }
+    }
+
+    /// Returns the elements as numbers.
+    pub fn values(&self) -> Vec<f32> {
+        let data = &self.raw_data;
+        match self.data_type {
+            UINT8 => data.iter().map(|byte| f32::from(*byte)).collect(),
+            INT8 => data.iter().map(|byte| f32::from(byte.cast_signed())).collect(),
+            INT32 => data.as_chunks().0.iter().map(|bytes| i32::from_le_bytes(*bytes) as f32).collect(),
+            FLOAT16 => data.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
+            _ => data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
