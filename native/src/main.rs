@@ -14,6 +14,7 @@ mod device;
 mod experiment;
 mod feature_cache;
 mod feature_files;
+mod hub_card;
 mod interrupt;
 mod model_card;
 mod neighbours;

@@ -39,6 +39,8 @@ pub struct ModelCard {
     pub training: Option<Training>,
     /// The latest evaluation of these weights on the run's images, if any.
     pub evaluation: Option<Evaluated>,
+    /// The ONNX files, that in f32 first.
+    pub onnx: Vec<OnnxFile>,
     pub files: Vec<FileEntry>,
     /// Lines of Python that make `images` of `files` and compute the outputs.
     pub loading: Loading,
@@ -116,6 +118,35 @@ pub struct Training {
     pub steps: u64,
     pub epochs: f64,
     pub options: Config,
+}
+
+#[derive(Serialize)]
+pub struct OnnxFile {
+    pub file: String,
+    pub precision: &'static str,
+    /// For 8 bits.
+    #[serde(flatten)]
+    pub int8: Option<Int8>,
+}
+
+/// What 8 bits were calibrated on, and what they change.
+#[derive(Serialize)]
+pub struct Int8 {
+    pub calibration_images: usize,
+    /// Mean cosine of an image's features in f32 and in 8 bits.
+    pub cosine_with_f32: f64,
+    /// If the images have classes.
+    pub accuracy: Option<Int8Accuracy>,
+}
+
+/// The accuracy of a kNN vote with features in 8 bits, and with those in f32 of the same images.
+#[derive(Serialize)]
+pub struct Int8Accuracy {
+    pub knn: f64,
+    pub knn_f32: f64,
+    pub test_images: usize,
+    pub training_images: usize,
+    pub neighbours: usize,
 }
 
 #[derive(Serialize)]

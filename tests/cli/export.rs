@@ -41,3 +41,58 @@ fn an_export_has_one_width_and_is_not_overwritten() {
     succeeds(&export("0.5", &["--force"]));
     succeeds(&export("0.5", &["--out", &text(&folder.path().join("elsewhere"))]));
 }
+
+#[test]
+fn all_widths_are_exported_in_all_precisions_with_one_card_for_the_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = text(&folder.path().join("run"));
+    succeeds(&pretrain(&["--epochs", "0.05", "--out", &run]));
+    let out = folder.path().join("models");
+    let export = |flags: &[&str]| slimclr(&[&["export", &run, "--out", &text(&out), "--width"], flags].concat());
+    refuses(&export(&["most"]), "write a width such as 0.5, or all");
+    succeeds(&export(&["0.25"]));
+    let readme = || fs::read_to_string(out.join("README.md")).unwrap();
+    assert!(readme().contains("| 0.25 |") && !readme().contains("| 1.0 |"), "{}", readme());
+    succeeds(&export(&["all", "--precisions", "int8,f16", "--force"]));
+
+    let read = |name: &str| fs::read(out.join(name)).unwrap();
+    for width in ["1", "0.75", "0.5", "0.25"] {
+        let name = format!("cifar-resnet8-w{width}");
+        let [f32, f16, int8] = ["", "-f16", "-int8"].map(|ending| read(&format!("{name}{ending}.onnx")).len());
+        assert!(f16 < f32 && int8 < f32, "{width}: {f32}, {f16} and {int8} bytes");
+        let card: Value = serde_json::from_slice(&read(&format!("{name}.json"))).unwrap();
+        assert_eq!(card["files"].as_array().unwrap().len(), 4);
+        assert_eq!(card["onnx"][1]["precision"], "f16");
+        let int8 = &card["onnx"][2];
+        assert_eq!((int8["precision"].as_str(), int8["calibration_images"].as_u64()), (Some("int8"), Some(256)));
+        assert!(int8["cosine_with_f32"].as_f64().unwrap() > 0.98, "{int8}");
+        let accuracy = &int8["accuracy"];
+        let [knn, precise] = ["knn", "knn_f32"].map(|key| accuracy[key].as_f64().unwrap());
+        assert!((knn - precise).abs() < 0.05 && precise > 0.1, "{int8}");
+        for (field, count) in [("test_images", 1000), ("training_images", 2000), ("neighbours", 3)] {
+            assert_eq!(accuracy[field].as_u64(), Some(count), "{int8}");
+        }
+    }
+    let card = readme();
+    assert!(card.starts_with("---\nlibrary_name: onnx\npipeline_tag: image-feature-extraction\n"), "{card}");
+    assert!(card.find("| 1.0 |").unwrap() < card.find("| 0.25 |").unwrap(), "{card}");
+    assert!(card.contains("model-index:") && card.contains("In 8 bits"), "{card}");
+
+    let notes = text(&folder.path().join("notes"));
+    fs::create_dir(&notes).unwrap();
+    fs::write(folder.path().join("notes/README.md"), "my notes").unwrap();
+    refuses(&slimclr(&["export", &run, "--out", &notes, "--width", "1"]), "is not a card of this program");
+}
+
+#[test]
+fn eight_bits_need_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    succeeds(&pretrain(&["--epochs", "0.01", "--out", &text(&run)]));
+    let checkpoint = text(&run.join("checkpoint.safetensors"));
+    let export =
+        |flags: &[&str]| slimclr(&[&["export", &checkpoint, "--width", "0.5", "--precisions", "int8"], flags].concat());
+    refuses(&export(&[]), "is calibrated on images");
+    assert!(!run.join("export").exists());
+    succeeds(&export(&["--data", "embedded"]));
+}
