@@ -47,26 +47,18 @@ pub async fn probe(
     config: &ProbeConfig,
     seed: u64,
 ) -> Result<Probed, ExecutionError> {
-    if config.normalisation == ProbeNormalisation::Features {
-        let [mut of_train, mut of_test] = [Vec::new(), Vec::new()];
-        for (train, test) in train.iter().zip(test) {
-            let [train, test] = standardised(train, test).await?;
-            of_train.push(train);
-            of_test.push(test);
+    let [mut of_train, mut of_test] = [Vec::new(), Vec::new()];
+    let [train, test] = match config.normalisation {
+        ProbeNormalisation::Features => {
+            for (train, test) in train.iter().zip(test) {
+                let [train, test] = standardised(train, test).await?;
+                of_train.push(train);
+                of_test.push(test);
+            }
+            [&of_train[..], &of_test]
         }
-        return fit(&of_train, &of_test, widths, config, seed).await;
-    }
-    fit(train, test, widths, config, seed).await
-}
-
-/// Trains and scores probes on features as they are.
-async fn fit(
-    train: &[Features],
-    test: &[Features],
-    widths: &Widths,
-    config: &ProbeConfig,
-    seed: u64,
-) -> Result<Probed, ExecutionError> {
+        ProbeNormalisation::None | ProbeNormalisation::Scores => [train, test],
+    };
     let (images, classes) = (train[0].labels.len(), train[0].classes());
     let config = config.clone().at_batch(config.batch.min(images));
     let mut switchable = Classifiers::switchable(train, classes, &config, seed);
