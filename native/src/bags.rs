@@ -18,7 +18,8 @@ use slimclr_core::{
 use crate::{
     data::loader::Loader,
     feature_cache::FeatureCache,
-    run_folder::{RunFolder, read_optional, write_atomically},
+    files::{read_optional, write_atomically},
+    run_folder::RunFolder,
     teacher, teacher_features,
     terminal::{Progress, note, warn},
 };

@@ -21,10 +21,10 @@ use slimclr_core::{
 };
 
 use crate::{
-    atomic_file::{sweep, temporary_file},
     cache_folder::{VARIABLE as CACHE_VARIABLE, cache_folder},
     data::{Dataset, loader::LoadError},
-    run_folder::{RunFolder, create_folder},
+    files::{create_folder, sweep, temporary_file},
+    run_folder::RunFolder,
     tensor_file::{GrowingFile, GrowingTensor, MappedFile},
     terminal::{Progress, count},
 };

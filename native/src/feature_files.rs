@@ -16,10 +16,9 @@ use slimclr_core::{eval::features::FeatureChunk, train::Split};
 use tempfile::TempPath;
 
 use crate::{
-    atomic_file::{sweep, temporary_file},
     data::Dataset,
     feature_cache::{free_bytes, host_values},
-    run_folder::create_folder,
+    files::{create_folder, sweep, temporary_file},
     tensor_file::{GrowingFile, GrowingTensor},
     terminal::count,
 };

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::{
-    run_folder::{read_optional, write_atomically},
+    files::{read_optional, write_atomically},
     terminal::count,
 };
 

@@ -3,7 +3,6 @@
 // They panic if the stream is closed: `terminal` does not.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
-mod atomic_file;
 mod bags;
 mod cache_folder;
 mod command;
@@ -14,11 +13,14 @@ mod device;
 mod experiment;
 mod feature_cache;
 mod feature_files;
+mod files;
 mod hub_card;
 mod interrupt;
+mod kept_images;
 mod model_card;
 mod neighbours;
 mod network;
+mod new_trainer;
 mod numbers;
 mod options;
 mod peak_memory;
@@ -28,6 +30,7 @@ mod resume;
 mod run_folder;
 mod run_images;
 mod run_lock;
+mod run_progress;
 mod shell;
 mod step_timing;
 mod summary;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use slimclr_core::{
@@ -12,8 +13,6 @@ use slimclr_core::{
     interchange::onnx::{FEATURES, IMAGES, LOGITS},
     method::MethodKind,
 };
-
-use crate::data::fetch::hex;
 
 /// The key of the classes' names, as a JSON array, in the metadata of the ONNX and the safetensors file.
 const CLASSES: &str = "classes";
@@ -260,7 +259,7 @@ impl Input {
 impl FileEntry {
     /// Describes the file `name` with these contents.
     pub fn of(name: &str, contents: &[u8]) -> Self {
-        Self { name: name.into(), bytes: contents.len(), sha256: hex(&Sha256::digest(contents)) }
+        Self { name: name.into(), bytes: contents.len(), sha256: HEXLOWER.encode(&Sha256::digest(contents)) }
     }
 }
 

@@ -1,8 +1,6 @@
 //! Resuming a run: no other process may train it, what its log speaks of must be there, and its images must be those that
 //! it was trained on.
 
-use std::{ffi::OsString, path::Path};
-
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use slimclr_core::{
@@ -13,11 +11,12 @@ use slimclr_core::{
 };
 
 use crate::{
-    command::pretrain::new_trainer,
     data::Dataset,
+    kept_images::Location,
+    new_trainer::new_trainer,
     options,
     run_folder::RunFolder,
-    run_images::{Comparison, Location, RunImages},
+    run_images::{Comparison, RunImages},
     run_lock::RunLock,
     shell, teacher,
     terminal::warn,
@@ -107,7 +106,7 @@ impl Resumption {
                     .map_err(|error| self.folder.unusable_checkpoint(&error))
             }
             None => {
-                let images = RunImages::of(&self.folder)?;
+                let images = self.folder.kept_images()?;
                 let [init, teacher] = [&self.config.init, &self.config.teacher].map(|path| images.locate(path).path);
                 let config = Config { init, teacher, ..self.config.clone() };
                 let trainer = new_trainer(&config, device)?;
@@ -126,7 +125,7 @@ impl Resumption {
         if started.data != self.config.data {
             self.folder.save_config(&Config { data: self.config.data.clone(), ..started })?;
         }
-        RunImages::of(&self.folder)?.keep(&self.location, self.dataset.summary())
+        self.folder.kept_images()?.keep(&self.location, self.dataset.summary())
     }
 }
 
@@ -139,24 +138,4 @@ fn scheduled_images(checkpoint: Option<&Checkpoint>, folder: &RunFolder) -> Resu
         return Ok(Some(images));
     }
     Ok(Event::latest_start(&folder.events()?).map(|started| started.images))
-}
-
-/// Returns the command that trains a new run with the options of the run in `folder` and the flags `changes`, from the
-/// weights in `init`, if any.
-///
-/// # Errors
-/// If what the folder keeps cannot be read.
-pub fn new_run_command(folder: &RunFolder, init: Option<&Path>, changes: Vec<OsString>) -> Result<String> {
-    let mut arguments = vec!["pretrain".into(), "--config".into(), folder.config_path().into_os_string()];
-    if let Some(init) = init {
-        arguments.extend(["--init".into(), init.into()]);
-    }
-    let data = folder.config()?.data;
-    let found = RunImages::of(folder)?.locate(&data).path;
-    if found != data && !changes.iter().any(|flag| flag == "--data") {
-        arguments.extend(["--data".into(), found.into()]);
-    }
-    arguments.extend(changes);
-    arguments.extend(["--out".into(), folder.next_free().into_os_string()]);
-    Ok(shell::command(arguments))
 }

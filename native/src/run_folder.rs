@@ -1,6 +1,7 @@
 //! A run's folder: options, events, latest checkpoint with cached features, snapshots, report.
 
 mod log;
+mod new_run;
 mod state;
 
 use std::{
@@ -16,11 +17,9 @@ use slimclr_core::{
 };
 use slimclr_report::{Neighbours, Report};
 
-pub use crate::atomic_file::write_atomically;
 use crate::{
-    atomic_file::sweep,
-    resume::new_run_command,
-    run_images::{Location, RunImages},
+    files::{cannot_create, create_folder, read_optional, sweep, write_atomically},
+    kept_images::{KeptImages, Location},
     run_lock::RunLock,
     shell,
 };
@@ -71,7 +70,7 @@ impl RunFolder {
         let lock = RunLock::take(path)?;
         // Another process may have been faster.
         folder.check_empty()?;
-        RunImages::of(&folder)?.keep(&Location::here(&config.data), dataset)?;
+        folder.kept_images()?.keep(&Location::here(&config.data), dataset)?;
         folder.save_config(config)?;
         Ok((folder, lock))
     }
@@ -164,6 +163,14 @@ impl RunFolder {
         // A path such as `.` does not show the folder that it is in.
         let path = if self.path.file_name().is_none() { self.path.canonicalize().ok() } else { None };
         next_free(&path.as_ref().unwrap_or(&self.path).with_file_name(stem), number.unwrap_or(1).saturating_add(1))
+    }
+
+    /// Reads what the folder keeps of the run's images.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn kept_images(&self) -> Result<KeptImages> {
+        KeptImages::read(&self.path)
     }
 
     /// Returns the path of the run's options.
@@ -335,7 +342,7 @@ impl RunFolder {
             bail!(
                 "{} is gone: {EVENTS} says that it was saved after step {step}. Put it back, or train a new run: {}",
                 path.display(),
-                new_run_command(self, self.latest_snapshot().as_deref(), Vec::new())?
+                self.new_run_command(self.latest_snapshot().as_deref(), Vec::new())?
             );
         }
         Ok(bytes)
@@ -367,7 +374,7 @@ impl RunFolder {
             Some(snapshot) => format!("use the latest snapshot, {}", snapshot.display()),
             None => "put an earlier one back".into(),
         };
-        match new_run_command(self, snapshot.as_deref(), Vec::new()) {
+        match self.new_run_command(snapshot.as_deref(), Vec::new()) {
             Ok(command) => anyhow!("{cause}. Otherwise {instead}, or train a new run: {command}"),
             Err(_) => anyhow!("{cause}. Otherwise {instead}"),
         }
@@ -379,30 +386,6 @@ impl RunFolder {
     /// If the events or the landscape cannot be read.
     pub fn report(&self, neighbours: Vec<Neighbours>) -> Result<Report> {
         Ok(Report { name: self.name(), events: self.events()?, landscape: self.landscape()?, neighbours })
-    }
-}
-
-/// Creates a folder and its parents.
-///
-/// # Errors
-/// If it cannot be created.
-pub fn create_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).with_context(|| cannot_create(path))
-}
-
-fn cannot_create(path: &Path) -> String {
-    format!("cannot create the folder {}", path.display())
-}
-
-/// Reads a file, or returns `None` if it does not exist.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 

@@ -3,10 +3,7 @@
 use anyhow::Result;
 use slimclr_report::Neighbours;
 
-use crate::{
-    run_folder::{RunFolder, write_atomically},
-    table, terminal,
-};
+use crate::{files::write_atomically, run_folder::RunFolder, table, terminal};
 
 /// Prints the table of the run in `folder` and writes its report.
 ///

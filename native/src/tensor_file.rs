@@ -8,14 +8,13 @@ use std::{
     ops::Range,
 };
 
+use data_encoding::HEXLOWER;
 use memmap2::Mmap;
 use safetensors::{
     Dtype, SafeTensors,
     tensor::{Metadata, TensorInfo},
 };
 use sha2::{Digest, Sha256};
-
-use crate::data::fetch::hex;
 
 /// The key of the digest in a file's metadata.
 const DIGEST: &str = "sha256";
@@ -76,7 +75,7 @@ impl GrowingFile {
     /// If their sizes overflow.
     pub fn new(file: File, tensors: Vec<GrowingTensor>) -> io::Result<Self> {
         // No header is longer than that of the full tensors.
-        let header = header(&tensors, |tensor| tensor.capacity, &hex(&Sha256::digest([])))?;
+        let header = header(&tensors, |tensor| tensor.capacity, &HEXLOWER.encode(&Sha256::digest([])))?;
         Ok(Self { file, start: (LENGTH + header.len()).next_multiple_of(LENGTH), tensors })
     }
 
@@ -177,7 +176,7 @@ fn digest<'a>(inputs: &Sha256, tensors: impl Iterator<Item = (&'a str, Vec<usize
         all.update(format!("{name} {shape:?}"));
         all.update(hash);
     }
-    hex(&all.finalize())
+    HEXLOWER.encode(&all.finalize())
 }
 
 /// A safetensors file in a memory mapping.

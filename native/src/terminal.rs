@@ -1,14 +1,10 @@
 //! Terminal output: results on standard output; progress, warnings and errors on standard error.
 
 mod progress;
-mod run_progress;
 
 use slimclr_report::compact;
 
-pub use self::{
-    progress::{Progress, clear, note, print, warn, write},
-    run_progress::RunProgress,
-};
+pub use self::progress::{Progress, clear, note, parts, print, time_left, warn, write};
 
 /// Formats a count with three digits and a unit prefix: 1.99 M.
 pub fn count(number: u64) -> String {

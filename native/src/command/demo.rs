@@ -13,8 +13,9 @@ use slimclr_core::{
 
 use super::{evaluate::evaluate_run, pretrain};
 use crate::{
-    data::{Dataset, loader::Loader},
+    data::{self, loader::Loader},
     device, interrupt,
+    new_trainer::new_trainer,
     run_folder::RunFolder,
     step_timing::seconds_per_step,
     summary,
@@ -48,7 +49,7 @@ pub fn run(flags: &DemoFlags) -> Result<ExitCode> {
     }
     let mut config = Config { device: flags.device.clone(), seed: flags.seed, ..Config::mini() };
     let (device, device_name) = device::open(&config.device)?;
-    let dataset = Dataset::of_run(&config)?;
+    let dataset = data::open_of_run(&config)?;
     let steps = steps_within(&config, &device, 60.0 * flags.minutes)?;
     config.epochs = steps / config.schedule(dataset.len(Split::Train))?.steps_per_epoch as f64;
     // Eight points are enough for a curve; more would take time from training.
@@ -58,7 +59,7 @@ pub fn run(flags: &DemoFlags) -> Result<ExitCode> {
         Some(path) => RunFolder::create(path, &config, dataset.summary())?,
         None => RunFolder::create_numbered("demo", &config, dataset.summary())?,
     };
-    let trainer = pretrain::new_trainer(&config, &device)?;
+    let trainer = new_trainer(&config, &device)?;
     let loader = Loader::new(dataset, &config, Some(folder.clone()))?;
     let listening = interrupt::listen(pretrain::STOPPING);
     let run = Run::new(config.clone(), trainer, (device.clone(), device_name), loader, listening);
@@ -74,7 +75,7 @@ pub fn run(flags: &DemoFlags) -> Result<ExitCode> {
 /// Estimates how many steps of the run fit into `seconds`, by timing a few steps with and without sub-networks.
 fn steps_within(config: &Config, device: &Device, seconds: f64) -> Result<f64> {
     let _progress = Progress::spinner("timing a few steps");
-    let mut trainer = pretrain::new_trainer(config, device)?;
+    let mut trainer = new_trainer(config, device)?;
     let batch = Batch::noise(config, 0, device);
     let mut timed =
         |trains_subnetworks| seconds_per_step(&mut trainer, device, trains_subnetworks, || Ok(batch.clone()));

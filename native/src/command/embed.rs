@@ -11,7 +11,7 @@ use slimclr_core::{
 };
 
 use crate::{
-    data::{Dataset, loader::LoadError},
+    data::{self, loader::LoadError},
     feature_cache::extract,
     feature_files::{Columns, FeatureFiles},
     interrupt,
@@ -65,7 +65,7 @@ pub fn run(flags: &EmbedFlags) -> Result<ExitCode> {
         WidthChoice::One(_) => Columns::One(features(indices.start)),
         WidthChoice::All => Columns::All(indices.clone().map(|index| (widths.get(index), features(index))).collect()),
     };
-    let loader = network.loader(Dataset::open(&flags.data)?)?;
+    let loader = network.loader(data::open(&flags.data)?)?;
     let mut files = FeatureFiles::create(&flags.out, &columns, loader.images(), flags.force)?;
 
     let _commands = interrupt::listen("stopping, without the features so far; press Ctrl-C again to exit at once");

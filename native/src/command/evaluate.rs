@@ -30,7 +30,7 @@ use slimclr_report::Neighbours;
 use crate::{
     counted_rows::counted,
     data::{
-        Dataset,
+        self, Dataset,
         loader::{LoadError, Loader},
     },
     device,
@@ -156,7 +156,7 @@ pub fn run(flags: &EvaluateFlags) -> Result<()> {
 /// that the run was trained on.
 fn open_images(trained: &Pretrained, folder: Option<&RunFolder>, flags: &EvaluateFlags) -> Result<(Dataset, bool)> {
     let options = trained.options();
-    let open = |data: &str| Dataset::of_run(&Config { data: data.into(), ..options.clone() });
+    let open = |data: &str| data::open_of_run(&Config { data: data.into(), ..options.clone() });
     let known = trained.run.as_ref().and_then(|run| run.dataset.as_ref());
     let on_these = |data: &Path| {
         format!("evaluate on these: slimclr evaluate {} --data {}", shell::path(&flags.run), shell::path(data))

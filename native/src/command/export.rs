@@ -21,10 +21,10 @@ use slimclr_core::{
 
 use self::calibration::Calibration;
 use crate::{
+    files::{create_folder, write_atomically},
     hub_card,
     model_card::{Architecture, FileEntry, Input, Loading, ModelCard, OnnxFile, Training, name_of},
     pretrained,
-    run_folder::{create_folder, write_atomically},
     terminal::{self, Progress, count},
     width_choice::WidthChoice,
 };

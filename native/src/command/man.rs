@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Command};
 use clap_mangen::{Man, generate_to};
 
-use crate::{run_folder::create_folder, terminal};
+use crate::{files::create_folder, terminal};
 
 /// Flags of `slimclr man`.
 #[derive(Args)]

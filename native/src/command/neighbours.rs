@@ -20,14 +20,14 @@ use crate::{
     contact_sheet::{ContactSheet, Picture},
     counted_rows::counted,
     data::{
-        Dataset,
-        folder::shown_path,
+        self, Dataset,
+        image_file::shown_path,
         loader::{LoadError, Loader},
     },
     feature_cache::{FeatureCache, extract},
+    files::write_atomically,
     network::Network,
     pretrained,
-    run_folder::write_atomically,
     terminal::{self, Progress},
 };
 
@@ -92,7 +92,7 @@ pub fn run(flags: &NeighboursFlags) -> Result<()> {
     }
     let mut network = Network::open(&flags.run, flags.device.as_deref())?;
     let width = pretrained::position(network.encoder.layout().widths(), flags.width, &flags.run)?;
-    let images = Embedded::new(&mut network, width, Dataset::open(&flags.data)?, "computing features")?;
+    let images = Embedded::new(&mut network, width, data::open(&flags.data)?, "computing features")?;
     if flags.duplicates {
         return duplicates(&images, flags.least);
     }

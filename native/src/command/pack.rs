@@ -13,8 +13,8 @@ use rayon::prelude::*;
 use slimclr_core::{augment::epoch_order, image::Image, train::Split};
 
 use crate::{
-    data::{Dataset, Stored, shards::CLASSES},
-    run_folder::create_folder,
+    data::{self, Dataset, Stored, shards::CLASSES},
+    files::create_folder,
     shell,
     terminal::{self, Progress},
 };
@@ -66,7 +66,7 @@ pub fn pack(data: &str, out: &Path) -> Result<[usize; 2]> {
     if partial.exists() {
         bail!("{} is what an interrupted pack has left: remove it, and pack again", partial.display());
     }
-    let dataset = Dataset::open(data)?;
+    let dataset = data::open(data)?;
     create_folder(&partial)?;
     let packed = write_all(&dataset, &partial);
     if packed.is_err() {

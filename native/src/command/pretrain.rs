@@ -7,30 +7,29 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use burn::tensor::Device;
 use clap::{ArgMatches, Args, parser::ValueSource};
 use futures::{StreamExt, executor::block_on, pin_mut};
 use slimclr_core::{
     config::Config,
-    encoder::Encoder,
-    method::{self, Trainer},
-    parameter::Parameters,
+    method::Trainer,
     train::{Run, Split},
 };
 
 use crate::{
     bags,
-    data::{Dataset, loader::Loader},
+    data::{self, Dataset, loader::Loader},
     device, interrupt,
+    new_trainer::new_trainer,
     options::{self, Preset},
-    pretrained,
-    resume::{Request, Resumption, new_run_command},
+    resume::{Request, Resumption},
     run_folder::RunFolder,
     run_lock::RunLock,
+    run_progress::RunProgress,
     shell, summary, teacher, teacher_features,
     tensorboard::{self, TensorBoard},
-    terminal::{self, RunProgress},
+    terminal::{self},
 };
 
 /// What is said when a run is interrupted.
@@ -162,7 +161,7 @@ impl NewRun {
     /// # Errors
     /// If options, data or device are invalid.
     pub fn open(config: Config) -> Result<Self> {
-        let dataset = Dataset::of_run(&config)?;
+        let dataset = data::open_of_run(&config)?;
         let config = config.for_classes(dataset.summary().classes.len())?;
         config.schedule(dataset.len(Split::Train))?;
         let device = device::for_run(&config)?;
@@ -192,7 +191,7 @@ fn prepare_resumption(path: &Path, flags: &PretrainFlags, matches: &ArgMatches) 
     let started = folder.config()?;
     let config = options::merge(&started, None, &flags.options, matches)?;
     let new_run =
-        new_run_command(&folder, folder.checkpoint_path().is_file().then_some(path), options::given(matches)?)?;
+        folder.new_run_command(folder.checkpoint_path().is_file().then_some(path), options::given(matches)?)?;
     let instead = || format!("A new run can start from its weights: {new_run}");
     options::check_resumable(&started, &config, instead)?;
     let request = Request {
@@ -207,36 +206,6 @@ fn prepare_resumption(path: &Path, flags: &PretrainFlags, matches: &ArgMatches) 
     resumption.keep_images()?;
     let Resumption { folder, lock, config, dataset, .. } = resumption;
     Ok(Prepared { folder, lock, config, dataset, device, trainer })
-}
-
-/// Creates a trainer at step 0, with the option's teacher, and with random weights or those of the option `init`.
-///
-/// # Errors
-/// If the options describe no valid network, or a network that they name cannot be read or does not fit.
-pub fn new_trainer(config: &Config, device: &Device) -> Result<Trainer> {
-    let encoder = config.encoder()?.build()?;
-    let method = method::from_config(config, &encoder, teacher::open(config, device)?, device);
-    let query = initial_weights(config, &encoder, device)?;
-    Ok(Trainer::with_method(config, method, encoder, query))
-}
-
-/// Returns random weights, or those of the option `init`.
-fn initial_weights(config: &Config, encoder: &Encoder, device: &Device) -> Result<Parameters> {
-    let layout = encoder.layout().clone();
-    if config.init.is_empty() {
-        return Ok(Parameters::init(layout, config.seed, device));
-    }
-    let path = Path::new(&config.init);
-    let trained = pretrained::sub_network(pretrained::open(path)?, config.init_width, path)?;
-    let (other, weights) = trained.load(device)?;
-    let [ours, theirs] = [encoder, &other].map(|encoder| encoder.layout().widths());
-    if ours.len() > 1 && theirs.len() > 1 && ours.slicing() != theirs.slicing() {
-        bail!("--init {}: its sub-networks use other channels; set --disjoint as in that run", config.init);
-    }
-    let (query, transfer) = Parameters::started_from(&weights, layout, config.seed, device)
-        .with_context(|| pretrained::other_backbone(&config.init, &trained.config))?;
-    terminal::note(&pretrained::describe_transfer(&config.init, &transfer));
-    Ok(query)
 }
 
 /// Trains until the run ends or is stopped, showing its events and appending them to the log and to TensorBoard's files,

@@ -8,8 +8,9 @@ use slimclr_report::{FigureFile, Report};
 
 use super::evaluate::cached_neighbours;
 use crate::{
+    files::{create_folder, write_atomically},
     raster,
-    run_folder::{REPORT, RunFolder, create_folder, write_atomically},
+    run_folder::{REPORT, RunFolder},
     terminal::{self, Progress},
 };
 

@@ -10,8 +10,8 @@ use slimclr_core::{
     train::Split,
 };
 
-use super::{Dataset, EMBEDDED, Images};
-use crate::run_folder::{create_folder, write_atomically};
+use super::dataset::{Dataset, Images};
+use crate::files::{create_folder, write_atomically};
 
 /// The default folder.
 pub const FOLDER: &str = "data/cifar10";
@@ -40,21 +40,6 @@ pub fn read(folder: &Path) -> Result<Dataset> {
     let classes = CLASSES.map(String::from).to_vec();
     let images = [train, read_batch(&folder.join(TEST_BATCH))?].map(Images::Memory);
     Ok(Dataset::new("CIFAR-10".into(), folder, (classes, Normalisation::CIFAR10), images))
-}
-
-/// Opens CIFAR-10: a folder of its batches, or the embedded subset.
-///
-/// # Errors
-/// If `data` is neither, or a batch is damaged.
-pub fn open(data: &str) -> Result<Dataset> {
-    let folder = Path::new(data);
-    if data != EMBEDDED && !has_batches(folder) {
-        bail!(
-            "data = '{data}': this is not a folder of CIFAR-10 batches; download them into {FOLDER} with \
-             slimclr data cifar10, or name their folder with --data"
-        );
-    }
-    Dataset::open(data)
 }
 
 /// Returns the indices of a class-balanced subset of `images` training images: the first of each class, then the second
@@ -118,7 +103,7 @@ mod tests {
         fs::write(folder.path().join(TRAIN_BATCHES[0]), record(3, &pixels)).unwrap();
         fs::write(folder.path().join(TEST_BATCH), record(9, &pixels)).unwrap();
         let dataset = read(folder.path()).unwrap();
-        let Images::Memory(train) = &dataset.train else { panic!("CIFAR-10 is held in memory") };
+        let Images::Memory(train) = dataset.split(Split::Train) else { panic!("CIFAR-10 is held in memory") };
         assert_eq!(train, &[(Image { width: SIDE, height: SIDE, pixels: pixels.clone() }, 3)]);
 
         fs::write(folder.path().join(TEST_BATCH), &record(9, &pixels)[1..]).unwrap();
@@ -142,13 +127,11 @@ mod tests {
 
         let subset = folder.path().join("subset");
         write(&whole, &chosen, &subset).unwrap();
-        let read = open(subset.to_str().unwrap()).unwrap();
+        let read = read(&subset).unwrap();
         assert_eq!([read.len(Split::Train), read.len(Split::Test)], [4, 1]);
         for (index, number) in chosen.into_iter().enumerate() {
             assert_eq!(read.label(Split::Train, index), u32::from(labels[number]));
             assert_eq!(read.image(Split::Train, index).unwrap().pixels, pixels(number));
         }
-        let error = open(folder.path().join("none").to_str().unwrap()).err().unwrap().to_string();
-        assert!(error.contains("slimclr data cifar10"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Error, Result, bail};
 use slimclr_core::train::{DamagedImages, Split};
 
-use super::folder::{is_gone, shown_path};
+use super::{folder::is_gone, image_file::shown_path};
 use crate::terminal::{note, warn};
 
 /// Seconds to wait for a folder that is gone.

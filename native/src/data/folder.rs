@@ -6,25 +6,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use rayon::prelude::*;
 use slimclr_core::{
     augment::Normalisation,
     data::{
         folder::{self, Contents, contents, is_ignored},
         look::{self, FIRST, LONGER, LONGEST_LIST, Look, look},
-        names::shown,
     },
 };
 
 use super::{
-    Dataset, ImageFile, Images,
+    dataset::{Dataset, Images},
+    image_file::{ImageFile, shown_path},
     listing::{Listing, Stamp},
 };
 use crate::terminal::{self, Progress};
-
-/// Longest image file that is read, in bytes.
-const LONGEST: u64 = 1 << 30;
 
 /// Finds the images in `root`, and says in a line which are used and what is not.
 ///
@@ -44,26 +41,6 @@ pub fn scan(root: &Path) -> Result<Dataset> {
     };
     let images = [&found.train, &found.test].map(|split| images(split));
     Ok(Dataset::new(name, root, (found.classes, Normalisation::IMAGENET), images))
-}
-
-/// Returns a path as it is shown to the user.
-pub fn shown_path(path: &Path) -> String {
-    shown(path.as_os_str().as_encoded_bytes())
-}
-
-/// Reads an image file.
-///
-/// # Errors
-/// If it cannot be read, or is too long for an image.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    if length > LONGEST {
-        bail!("it has {length} bytes; the most is {LONGEST}");
-    }
-    let mut bytes = Vec::with_capacity(length as usize);
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// Returns whether there is nothing where the folder `root` was, not even an empty file: its disk is gone.
@@ -202,6 +179,7 @@ mod tests {
     use std::os::unix::{ffi::OsStrExt, fs::symlink};
 
     use image::RgbImage;
+    use slimclr_core::data::names::shown;
 
     use super::*;
 

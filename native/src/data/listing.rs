@@ -8,13 +8,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use slimclr_core::data::look::Look;
 
-use super::fetch::hex;
 use crate::{
     cache_folder::cache_folder,
-    run_folder::{create_folder, write_atomically},
+    files::{create_folder, write_atomically},
 };
 
 /// Files of a folder whose listing is kept; fewer are looked at in an instant.
@@ -59,7 +59,7 @@ impl Listing {
     }
 
     fn read_from(cache: Option<PathBuf>, root: &Path) -> Self {
-        let name = |root: PathBuf| hex(&Sha256::digest(root.as_os_str().as_encoded_bytes())[..16]);
+        let name = |root: PathBuf| HEXLOWER.encode(&Sha256::digest(root.as_os_str().as_encoded_bytes())[..16]);
         let place = cache.zip(root.canonicalize().ok()).map(|(folder, root)| folder.join(name(root)));
         let known = place.as_ref().and_then(|place| parse(&fs::read(place).ok()?)).unwrap_or_default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -86,7 +86,7 @@ impl Listing {
         if count < LEAST || is_same && count == self.known.len() {
             return;
         }
-        let mut listing = format!("{VERSION}, {}\0", hex(&Sha256::digest(&records))).into_bytes();
+        let mut listing = format!("{VERSION}, {}\0", HEXLOWER.encode(&Sha256::digest(&records))).into_bytes();
         listing.append(&mut records);
         let folder = place.parent().expect("it is in the folder of listings");
         let _ = create_folder(folder).and_then(|()| write_atomically(place, &listing));
@@ -113,7 +113,7 @@ fn write_record(records: &mut Vec<u8>, path: &[u8], stamp: Stamp, look: &Look) {
 fn parse(listing: &[u8]) -> Option<HashMap<Vec<u8>, (Stamp, Look)>> {
     let end = listing.iter().position(|byte| *byte == 0)?;
     let (header, records) = (&listing[..end], &listing[end + 1..]);
-    if header != format!("{VERSION}, {}", hex(&Sha256::digest(records))).as_bytes() {
+    if header != format!("{VERSION}, {}", HEXLOWER.encode(&Sha256::digest(records))).as_bytes() {
         return None;
     }
     records.split(|byte| *byte == 0).filter(|record| !record.is_empty()).map(read_record).collect()

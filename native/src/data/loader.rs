@@ -34,7 +34,11 @@ use slimclr_core::{
     train::{Artifact, Host, Split},
 };
 
-use super::{Dataset, Images, Stored, damage::Damage, shards::ShardReader};
+use super::{
+    damage::Damage,
+    dataset::{Dataset, Images, Stored},
+    shards::ShardReader,
+};
 use crate::{run_folder::RunFolder, terminal::warn};
 
 /// Batches made in advance: enough to hide a slow one, few enough to keep memory small.

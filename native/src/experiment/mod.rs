@@ -38,10 +38,12 @@ use crate::{
     bags,
     command::{
         evaluate::evaluate_run,
-        pretrain::{STOPPING, new_trainer, train},
+        pretrain::{STOPPING, train},
     },
-    data::{Dataset, cifar10 as images, loader::Loader},
-    device, interrupt, model_card, options as run_options,
+    data::{self, Dataset, cifar10 as images, loader::Loader},
+    device, interrupt, model_card,
+    new_trainer::new_trainer,
+    options as run_options,
     resume::{Request, Resumption},
     run_folder::RunFolder,
     shell, teacher, teacher_features,
@@ -102,7 +104,7 @@ impl Experiment {
     /// # Errors
     /// If they cannot be used.
     pub fn open(out: &Path, options: Options) -> Result<Self> {
-        let source = images::open(&options.options.data)?;
+        let source = data::open_cifar10(&options.options.data)?;
         let data = match options.images {
             None => options.options.data.clone(),
             Some(_) => path_in(out, DATA)?,
@@ -169,7 +171,7 @@ impl Experiment {
         let Some(subset) = subset else { return Ok(()) };
         let data = &self.shared.data;
         images::write(&self.source, &subset, Path::new(data))?;
-        let found = Dataset::open(data)?.len(Split::Train);
+        let found = data::open(data)?.len(Split::Train);
         if found != self.training_images {
             bail!(
                 "{data} holds {found} training images, not {}: remove it and run the command again",
@@ -256,7 +258,7 @@ impl Experiment {
             let Resumption { folder, lock, config, dataset, .. } = resumption;
             (folder, lock, config, dataset, trainer)
         } else {
-            let dataset = Dataset::of_run(&config)?;
+            let dataset = data::open_of_run(&config)?;
             let trainer = new_trainer(&config, device)?;
             let (folder, lock) = RunFolder::create(&path, &config, dataset.summary())?;
             teacher::keep(&folder, &config)?;

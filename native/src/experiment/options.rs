@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use slimclr_core::config::Config;
 
 use crate::{
+    files::{create_folder, write_atomically},
     options,
-    run_folder::{create_folder, write_atomically},
 };
 
 /// File name of an experiment's options.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::run_folder::write_atomically;
+use crate::files::write_atomically;
 
 /// File name of the tables.
 pub const TABLES: &str = "results.md";

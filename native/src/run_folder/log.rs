@@ -9,8 +9,11 @@ use std::{
 use anyhow::{Context, Result};
 use slimclr_core::event::Event;
 
-use super::{EVENTS, RunFolder, read_optional, write_atomically};
-use crate::run_lock::RunLock;
+use super::{EVENTS, RunFolder};
+use crate::{
+    files::{read_optional, write_atomically},
+    run_lock::RunLock,
+};
 
 impl RunFolder {
     /// Reads the run's events in order, skipping truncated and damaged lines.

@@ -12,7 +12,7 @@ use crc32c::crc32c;
 use prost::Message;
 
 use super::proto::{Event, Summary, Value, What};
-use crate::run_folder::{create_folder, write_atomically};
+use crate::files::{create_folder, write_atomically};
 
 /// The start of the name of an event file; seconds since 1970 follow.
 const PREFIX: &str = "events.out.tfevents.";

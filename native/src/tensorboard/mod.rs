@@ -30,8 +30,9 @@ use self::{
 };
 use crate::{
     data::loader::Loader,
+    files::{read_optional, write_atomically},
     pretrained,
-    run_folder::{RunFolder, read_optional, write_atomically},
+    run_folder::RunFolder,
     run_images::RunImages,
     run_lock::RunLock,
     terminal::Progress,

@@ -10,7 +10,7 @@ use image::{
 use slimclr_core::data::names::shown;
 
 use super::pictures::png;
-use crate::run_folder::write_atomically;
+use crate::files::write_atomically;
 
 /// Side of a picture in the projector, at most.
 const PICTURE: u32 = 64;

@@ -17,7 +17,7 @@ use slimclr_core::{
 };
 
 use crate::{
-    data::{Dataset, loader::Loader},
+    data::{self, loader::Loader},
     model_card::{Int8, Int8Accuracy},
     run_folder::RunFolder,
     run_images::RunImages,
@@ -51,7 +51,7 @@ impl Calibration {
     /// If there are none, or those of the run have changed.
     pub fn open(run: &Path, data: Option<&str>, trained: &Pretrained) -> Result<Self> {
         let dataset = match data {
-            Some(data) => Dataset::open(data)?,
+            Some(data) => data::open(data)?,
             None if run.is_dir() => {
                 let folder = RunFolder::open(run)?;
                 let known = trained.run.as_ref().and_then(|run| run.dataset.as_ref());

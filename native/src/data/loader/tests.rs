@@ -14,7 +14,10 @@ use slimclr_core::{
 };
 
 use super::Loader;
-use crate::{command::pack::pack, data::Dataset};
+use crate::{
+    command::pack::pack,
+    data::{self, Dataset},
+};
 
 /// Writes images of two classes, all different.
 fn write(folder: &Path) {
@@ -33,7 +36,7 @@ fn bags(images: usize) -> Bags {
 }
 
 fn open(folder: &Path) -> Dataset {
-    Dataset::open(folder.to_str().unwrap()).unwrap()
+    data::open(folder.to_str().unwrap()).unwrap()
 }
 
 #[test]

@@ -12,7 +12,7 @@ use slimclr_core::{augment::epoch_order, config::Config, data::sampler::Finish, 
 use super::{Loader, prefetch};
 use crate::{
     command::pack::pack,
-    data::{Dataset, Images, shards::ShardReader},
+    data::{self, Dataset, dataset::Images, shards::ShardReader},
 };
 
 const IMAGES: usize = 1024;
@@ -54,7 +54,7 @@ fn a_start_on_as_many_shards_as_imagenet_has() {
 }
 
 fn open(source: &Path) -> Dataset {
-    Dataset::open(source.to_str().unwrap()).unwrap()
+    data::open(source.to_str().unwrap()).unwrap()
 }
 
 /// Writes as many files as ImageNet has pixels and bytes in each: 500 x 375 JPEGs of about 110 kB.

@@ -8,11 +8,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use slimclr_core::data::shards::{Omission, Omitted, Role, Sample, Samples, role};
 
-use crate::{cache_folder::cache_folder, data::fetch::hex};
+use crate::cache_folder::cache_folder;
 
 /// Bytes of a tar file's header, and of the unit that members are padded to.
 const BLOCK: u64 = 512;
@@ -130,6 +131,6 @@ fn check_format(file: &mut File) -> Result<()> {
 /// Returns the path of a shard's cached index; `None` without a folder for caches.
 fn cached(shard: &Path) -> Option<PathBuf> {
     let path = fs::canonicalize(shard).ok()?;
-    let name = hex(&Sha256::digest(path.as_os_str().as_encoded_bytes()));
+    let name = HEXLOWER.encode(&Sha256::digest(path.as_os_str().as_encoded_bytes()));
     Some(cache_folder()?.join("shards").join(format!("{name}.json")))
 }

@@ -1,12 +1,12 @@
 //! Images in shards: tar files in WebDataset's layout, named by a pattern with braces or by their folder.
 
+pub mod images;
 mod index;
 mod reader;
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
-    io::{self, Read, Seek, SeekFrom},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -17,100 +17,24 @@ use slimclr_core::{
     data::{
         folder::{hold_out, used},
         names::shown,
-        shards::{Omission, Omitted, Sample, ShardOrder, expand, is_test},
+        shards::{Omission, Omitted, expand, is_test},
     },
 };
 
-use self::index::Index;
 pub use self::reader::ShardReader;
-use super::{Dataset, Images, folder::shown_path};
+use self::{
+    images::{ShardImage, ShardImages},
+    index::Index,
+};
+use super::{
+    dataset::{Dataset, Images},
+    image_file::shown_path,
+};
 use crate::terminal::{Progress, note};
 
 /// The file of the classes' names beside the shards, one a line.
 pub const CLASSES: &str = "classes.txt";
 const EXTENSION: &str = "tar";
-
-/// Images of one split, in shards.
-pub struct ShardImages {
-    shards: Vec<PathBuf>,
-    /// In the order of the shards.
-    images: Vec<(ShardImage, u32)>,
-}
-
-/// An image: a sample of the shard with this index.
-struct ShardImage {
-    shard: u32,
-    sample: Sample,
-}
-
-/// Where an image is.
-struct Place<'a> {
-    /// Index of the shard.
-    shard: u32,
-    /// The shard.
-    path: &'a Path,
-    /// Its first byte in the shard.
-    offset: u64,
-    /// Its bytes.
-    size: usize,
-}
-
-impl ShardImages {
-    /// Returns the number of images.
-    pub fn len(&self) -> usize {
-        self.images.len()
-    }
-
-    /// Returns the label of the image at `index`.
-    pub fn label(&self, index: usize) -> u32 {
-        self.images[index].1
-    }
-
-    /// Returns the path of the image at `index`, as if its shard were a folder.
-    pub fn path(&self, index: usize) -> PathBuf {
-        let ShardImage { shard, sample } = &self.images[index].0;
-        self.shards[*shard as usize].join(&*sample.name)
-    }
-
-    /// Reads the image at `index`, without decoding it.
-    ///
-    /// # Errors
-    /// If its shard cannot be read.
-    pub fn read(&self, index: usize) -> io::Result<Vec<u8>> {
-        let Place { path, offset, size, .. } = self.place(index);
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(offset))?;
-        let mut image = vec![0; size];
-        file.read_exact(&mut image)?;
-        Ok(image)
-    }
-
-    fn place(&self, index: usize) -> Place<'_> {
-        let ShardImage { shard, sample } = &self.images[index].0;
-        let path = &self.shards[*shard as usize];
-        Place { shard: *shard, path, offset: sample.offset, size: sample.size as usize }
-    }
-
-    /// Returns the order in which epochs visit the images.
-    pub fn order(&self) -> ShardOrder {
-        let shards = self.images.chunk_by(|(a, _), (b, _)| a.shard == b.shard);
-        ShardOrder::new(shards.map(|images| images.iter().map(|(image, _)| image.sample.size)))
-    }
-
-    /// Passes to `digest` what identifies the images wherever their shards are: names, labels and sizes. Names may be mere
-    /// numbers, and the order of an epoch depends on the sizes.
-    pub fn identify(&self, mut digest: impl FnMut(&[u8])) {
-        for (ShardImage { shard, sample }, label) in &self.images {
-            let shard = self.shards[*shard as usize].file_name().unwrap_or_default();
-            digest(format!("{}/{}\0{label} {}\0", shard.to_string_lossy(), sample.name, sample.size).as_bytes());
-        }
-    }
-
-    /// Returns the paths of the shards.
-    pub fn shards(&self) -> &[PathBuf] {
-        &self.shards
-    }
-}
 
 /// Lists the shards that the option `data` names: the tar files of a folder that has nothing else to train on, or those
 /// of a pattern that ends in `.tar`. Returns `None` if it names something else.
@@ -267,7 +191,7 @@ fn class_names(folder: &Path, last: u32) -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{fs::File, sync::Arc};
 
     use super::*;
 

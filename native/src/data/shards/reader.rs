@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Place, ShardImages};
+use super::images::{Place, ShardImages};
 
 /// Images that a stream reads before they are asked for.
 const AHEAD: usize = 2;

@@ -1,8 +1,8 @@
-//! Files that are written whole or not at all.
+//! Files that are written whole or not at all, and folders.
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     path::Path,
 };
 
@@ -58,6 +58,31 @@ pub fn sweep(folder: &Path) {
                 let _ = fs::remove_file(entry.path());
             }
         }
+    }
+}
+
+/// Creates a folder and its parents.
+///
+/// # Errors
+/// If it cannot be created.
+pub fn create_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| cannot_create(path))
+}
+
+/// Says that a folder cannot be created.
+pub fn cannot_create(path: &Path) -> String {
+    format!("cannot create the folder {}", path.display())
+}
+
+/// Reads a file, or returns `None` if it does not exist.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 

@@ -8,8 +8,10 @@ use slimclr_core::{
     event::{Evaluated, Evaluating, Event, LossMonitor, Started, Step},
 };
 
-use super::progress::{Progress, note, parts, time_left, warn};
-use crate::table;
+use crate::{
+    table,
+    terminal::{Progress, note, parts, time_left, warn},
+};
 
 /// Share of the time spent waiting for images from which on it is shown.
 const WAITS: f64 = 0.1;
