@@ -1,9 +1,8 @@
 //! The history of a run, from its events. What a resumption discarded is left out.
 
 use slimclr_run::{
-    collapse::Collapse,
     config::Config,
-    event::{Evaluated, Event, Interference, NoAccuracy, Started, Step},
+    event::{Collapse, Evaluated, Event, Interference, NoAccuracy, Started, Step},
 };
 
 use crate::config_diff::differences;

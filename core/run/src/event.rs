@@ -1,6 +1,7 @@
 //! Events that a run reports. The command line shows them and writes them as JSON lines; the page shows them live or
 //! replays the lines.
 
+mod collapse;
 mod evaluated;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use slimclr_network::profile::Profile;
 
 use crate::{
-    collapse::Collapse,
     config::Config,
     interference::{
         agreement::{Agreement, StageAgreement},
@@ -18,7 +18,10 @@ use crate::{
     normalisation::Normalisation,
 };
 
-pub use self::evaluated::{Evaluated, MeasuredOn, NoAccuracy, ViewMeasures};
+pub use self::{
+    collapse::Collapse,
+    evaluated::{Evaluated, MeasuredOn, NoAccuracy, ViewMeasures},
+};
 
 /// One line of `events.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

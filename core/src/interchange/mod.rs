@@ -3,6 +3,7 @@
 pub mod file_kind;
 pub mod infer_architecture;
 mod named_tensor;
+pub mod not_a_network;
 pub mod onnx;
 pub mod pretrained;
 pub mod pytorch;

@@ -5,8 +5,9 @@ use burn::tensor::{Device, TensorData};
 use thiserror::Error;
 
 use super::{
-    file_kind::{FileKind, NotANetwork},
+    file_kind::FileKind,
     infer_architecture::{self, InferError, Inferred},
+    not_a_network::NotANetwork,
     pytorch::{PytorchError, StateDict},
     safetensors_file::{self, SafetensorsError},
 };

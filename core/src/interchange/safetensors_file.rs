@@ -4,7 +4,7 @@ use burn::tensor::{DType, TensorData};
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::Metadata};
 use thiserror::Error;
 
-use super::file_kind::NotANetwork;
+use super::not_a_network::NotANetwork;
 
 /// Bytes of the header's length, with which a file begins.
 const LENGTH: usize = size_of::<u64>();

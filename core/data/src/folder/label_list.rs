@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{File, layout::Item};
+use super::{File, level::Item};
 use crate::{look::Look, names::shown};
 
 /// The classes that a list tells.

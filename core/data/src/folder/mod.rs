@@ -10,17 +10,19 @@
 
 mod label_list;
 mod layout;
+mod level;
 mod unused;
 
 use std::{collections::HashMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{layout::is_ignored, unused::Unused};
 use self::{
-    layout::{Folder, Item, Layout, Level},
+    layout::Layout,
+    level::{Folder, Item, Level},
     unused::Reason,
 };
+pub use self::{layout::is_ignored, unused::Unused};
 use crate::{
     decode::FORMATS,
     look::Look,

@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use super::layout::{Folder, Item};
+use super::level::{Folder, Item};
 use crate::{
     decode::SMALLEST,
     look::{Look, extension},
