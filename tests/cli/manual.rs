@@ -32,6 +32,8 @@ fn every_command_has_a_page_in_the_manual() {
     succeeds(&page);
     let page = String::from_utf8(page.stdout).unwrap();
     assert!(page.contains(".TH slimclr 1") && page.contains("slimclr\\-pretrain(1)"), "{page}");
+    let examples = page.split_once("\n.nf\n").and_then(|(_, rest)| rest.split_once("\n.fi\n")).unwrap().0;
+    assert!(examples.lines().count() > 9 && examples.lines().all(|line| line.starts_with("  ")), "{examples}");
 
     let man = folder.path().join("man1");
     succeeds(&program().args(["man", "--out", &text(&man)]).output().unwrap());
