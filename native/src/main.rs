@@ -82,7 +82,7 @@ A first run:
   slimclr pretrain --resume runs/cifar10-1   resume the run
   slimclr evaluate runs/cifar10-1            measure kNN and linear probes at every width
   slimclr runs                               list all runs, with their state and accuracy
-  slimclr report runs/cifar10-1              write its report again, from everything recorded so far
+  slimclr report runs/cifar10-1              write its report again, with everything recorded so far
   slimclr serve runs/cifar10-1               show the run in the browser, live while it trains
   slimclr finetune runs/cifar10-1 --data data/cifar10 --fraction 0.1
                                              train its widths on a tenth of the labels
@@ -107,7 +107,7 @@ enum Subcommand {
     /// Download images to train on, or pack a folder of them
     #[command(subcommand)]
     Data(DataSubcommand),
-    /// Pre-train a slimmable network by MoCo v2, MoCo v3 or SimCLR, or train it on labels
+    /// Train a slimmable network: self-supervised, from a teacher, or on labels
     Pretrain(Box<PretrainFlags>),
     /// Measure kNN, linear-probe and ridge-regression accuracy at every width
     Evaluate(EvaluateFlags),
@@ -115,21 +115,21 @@ enum Subcommand {
     Finetune(FinetuneFlags),
     /// Write the features of any images, as a NumPy array or safetensors
     Embed(EmbedFlags),
-    /// Find the images of a folder that are similar to some pictures, or near duplicates of each other
+    /// Find images that are similar to given ones, or near duplicates in a folder
     Neighbours(NeighboursFlags),
     /// Write an HTML report of one run, or of several side by side
     Report(ReportFlags),
-    /// List the runs of a folder: method, state, steps and best kNN accuracy
+    /// List the runs in a folder: method, state, steps and best kNN accuracy
     Runs(RunsFlags),
     /// Serve the browser page from this machine, optionally with a run to watch live
     Serve(ServeFlags),
     /// Compute the loss landscape around a run's weights (figure 5 of the paper)
     Landscape(LandscapeFlags),
-    /// Write one width of a trained network as files for PyTorch and ONNX Runtime
+    /// Write one width of a trained network, or all, as files for PyTorch and ONNX Runtime
     Export(ExportFlags),
     /// Count parameters and multiply-accumulates (MACs) at every width
     Profile(Box<ProfileFlags>),
-    /// Run the paper's comparison and tabulate it
+    /// Run one of the paper's comparisons and tabulate it
     #[command(subcommand)]
     Experiment(ExperimentSubcommand),
     /// Print a script that completes commands and options in a shell
@@ -152,27 +152,28 @@ enum ExperimentSubcommand {
     ///   reweighting               naive, plus a larger weight for the full network's loss
     ///   slimclr                   all three techniques
     ///   pcgrad, cagrad            naive, plus gradient surgery
-    ///   supervised                a slimmable network trained on labels: SGD, learning rate 0.1 at batch 128
+    ///   supervised                a slimmable network trained on labels (SGD, rate 0.1 at batch 128)
     ///
     /// Each arm is an ordinary run in a folder of that name, for evaluate, report and export. Ctrl-C
-    /// stops; run the same command again to resume, and add arms with --arms.
+    /// stops. Run the same command again to resume, and add arms with --arms.
     #[command(verbatim_doc_comment)]
     Cifar10(Box<Cifar10Flags>),
-    /// Compare SlimCLR with systems that train one network at a time, with a teacher or without, on CIFAR-10
+    /// Compare SlimCLR with methods that train one network at a time, with or without a teacher, on CIFAR-10
     ///
-    /// Trains a teacher once, then a plain student of the size of each width by each system, and
-    /// SlimCLR's networks of all widths together. Measures the same linear probe for all of them, and
-    /// writes accuracy, cost and time to results.md, and a figure of accuracy against time. The arms are:
+    /// Trains a teacher once, then by each method a plain student of each width's size, and SlimCLR
+    /// networks, which have all widths at once. Trains the same linear probe for all of them. Writes
+    /// accuracy, cost and time to results.md, and a figure of accuracy against time. The arms are:
     ///
     ///   seed, disco, bingo, compress, kd   students of a frozen teacher
-    ///   simdis                             students of a teacher that is trained beside each
+    ///   simdis                             students, each trained together with its teacher
     ///   byol, swav                         plain networks without a teacher
-    ///   shi                                plain networks by MoCo v2 as tuned by Shi et al., after two epochs of SEED
+    ///   shi                                MoCo v2 as tuned by Shi et al., after two epochs of SEED
     ///   slimclr-mocov2, slimclr-mocov3     one training for all widths
     ///
     /// The teacher is a plain network with --teacher-multiplier and --teacher-depth, trained by MoCo
-    /// v2, or the network of --teacher. Each run is an ordinary one in a folder such as seed-0.5-seed0.
-    /// Ctrl-C stops; run the same command again to resume, and add students, seeds and arms.
+    /// v2, or the network that --teacher names. Each arm is an ordinary run, in a folder such as
+    /// seed-0.5-seed0. Ctrl-C stops. Run the same command again to resume, and to add students, seeds
+    /// or arms.
     #[command(verbatim_doc_comment)]
     Methods(Box<MethodsFlags>),
 }
@@ -185,7 +186,7 @@ enum DataSubcommand {
         #[arg(long, default_value = data::cifar10::FOLDER, value_name = "FOLDER")]
         out: PathBuf,
     },
-    /// Write a folder of images as shards: tar files of 1,000 images each, in WebDataset's layout
+    /// Pack a folder of images into shards: tar files of 1,000 images each, in WebDataset's layout
     Pack(PackFlags),
 }
 

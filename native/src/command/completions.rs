@@ -9,9 +9,9 @@ use crate::terminal;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  source <(slimclr completions bash)                                     this shell only
+  source <(slimclr completions bash)            for this shell only
   slimclr completions bash > ~/.local/share/bash-completion/completions/slimclr
-  slimclr completions zsh > ~/.zfunc/_slimclr                            with fpath+=~/.zfunc in ~/.zshrc
+  slimclr completions zsh > ~/.zfunc/_slimclr   with fpath+=~/.zfunc in ~/.zshrc
   slimclr completions fish > ~/.config/fish/completions/slimclr.fish")]
 pub struct CompletionsFlags {
     /// The shell

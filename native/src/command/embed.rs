@@ -38,10 +38,10 @@ pub struct EmbedFlags {
     /// Images, as for pretrain: a folder, shards, or 'embedded'
     #[arg(long)]
     data: String,
-    /// File to write, .npy or .safetensors; a list of the images, .csv, is written beside it
+    /// File to write: .npy or .safetensors. A .csv file beside it lists the images
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Width of the network; with 'all', .safetensors has a tensor for each, and .npy is a file for each
+    /// Width of the network. 'all' writes a tensor for each width to .safetensors, or a .npy file for each
     #[arg(long, value_name = "W|all", default_value = "1")]
     width: WidthChoice,
     /// Device, as for pretrain [default: the run's]

@@ -72,8 +72,8 @@ pub struct EvaluateFlags {
 #[derive(Args)]
 #[command(next_help_heading = "Linear probes")]
 struct ProbeFlags {
-    /// Published recipe, which the flags below override; rates are at batch 256 [default: that of the run's method, or
-    /// else mocov2]
+    /// Published recipe; the flags below override it. Learning rates are for batch 256 [default: that of the run's
+    /// method, else mocov2]
     #[arg(long, value_enum)]
     probe_recipe: Option<ProbeRecipe>,
     /// Passes over the training features [default: the recipe's]

@@ -43,10 +43,10 @@ pub struct ExportFlags {
     /// Width to export, such as 0.5, or 'all'
     #[arg(long, value_name = "W|all")]
     width: WidthChoice,
-    /// Precisions of further ONNX files besides that in f32, separated by commas
+    /// Precisions of more ONNX files, besides f32, separated by commas
     #[arg(long, value_enum, value_delimiter = ',')]
     precisions: Vec<Precision>,
-    /// Images to calibrate 8 bits on [default: the run's]
+    /// Images to calibrate int8 on [default: the run's]
     #[arg(long)]
     data: Option<String>,
     /// Folder to write to [default: 'export' in the run's folder, or beside the checkpoint]

@@ -34,13 +34,13 @@ pub struct FinetuneFlags {
     /// Labelled images, as for pretrain: a folder with a sub-folder for each class, CIFAR-10's batches, or 'embedded'
     #[arg(long)]
     data: String,
-    /// Widths to train: all of the network's together, or one as a plain network of its own size
+    /// Widths to train: all widths together, or a single one as a plain network of that size
     #[arg(long, value_name = "W|all", default_value = "all")]
     width: WidthChoice,
-    /// Fraction of the training images of each class, such as 0.01 or 0.1: the same ones for every width and seed
+    /// Fraction of the training images of each class, such as 0.01 or 0.1; the same images for every width and seed
     #[arg(long, default_value_t = 1.0)]
     fraction: f64,
-    /// Keep the backbone as it is, and train the classifiers alone
+    /// Freeze the backbone, and train the classifiers alone
     #[arg(long)]
     frozen: bool,
     /// Folder for the new run [default: runs/finetune-1, or the next free number]
@@ -55,13 +55,13 @@ pub struct FinetuneFlags {
     /// Learning rate of the classifiers
     #[arg(long, default_value_t = defaults().learning_rate)]
     learning_rate: f64,
-    /// Factor of the learning rate in the backbone's last stage
+    /// Learning rate of the backbone's last stage, as a factor of --learning-rate
     #[arg(long, default_value_t = defaults().backbone_rate)]
     backbone_rate: f64,
-    /// Factor of the learning rate from each stage of the backbone to the one before it
+    /// Learning rate of each stage of the backbone, as a factor of the next stage's
     #[arg(long, default_value_t = defaults().stage_decay)]
     stage_decay: f64,
-    /// Epochs between evaluations, besides one before training and one after; 0 for only the one after
+    /// Epochs between evaluations; there is also one before training and one after. 0 for only the one after
     #[arg(long, default_value_t = defaults().evaluate_every)]
     evaluate_every: f64,
     /// Seed of all random numbers

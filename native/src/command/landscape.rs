@@ -55,7 +55,8 @@ pub struct LandscapeFlags {
     cells: usize,
     /// Training images that the loss is averaged over [default: 256, or all if there are fewer]
     ///
-    /// Rounded down to whole batches (micro-batches with --accumulate). Below one, rounded down to whole batch-norm groups.
+    /// Rounded down to whole batches (micro-batches with --accumulate), or, if it is less than one batch, to whole
+    /// batch-norm groups.
     #[arg(long, value_name = "N")]
     images: Option<usize>,
     /// Seed of the random directions

@@ -37,7 +37,7 @@ const DUPLICATES: usize = 16;
 /// Flags of `slimclr neighbours`.
 #[derive(Args)]
 #[command(after_help = "\
-Examples: the images most similar to two pictures, the same as a drawing, and near duplicates
+Examples: the images most similar to two pictures, the same drawn as a picture, and near duplicates
   slimclr neighbours runs/c10 --data photos cat.jpg dog.jpg
   slimclr neighbours runs/c10 --data photos cat.jpg --width 0.25 --out cat.png
   slimclr neighbours runs/c10 --data photos --duplicates")]
@@ -66,7 +66,7 @@ pub struct NeighboursFlags {
     /// List pairs of images that are near duplicates of each other, most similar first
     #[arg(long)]
     duplicates: bool,
-    /// Least cosine similarity of near duplicates
+    /// Minimum cosine similarity of near duplicates
     #[arg(long, value_name = "COSINE", default_value_t = 0.99, requires = "duplicates")]
     least: f64,
     /// Device, as for pretrain [default: the run's]

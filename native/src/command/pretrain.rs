@@ -53,14 +53,14 @@ pub struct PretrainFlags {
     /// Resume the run in this folder
     #[arg(long, value_name = "FOLDER")]
     resume: Option<PathBuf>,
-    /// Write TensorBoard's files to this folder [default: 'tensorboard' in the run's folder]. A run that has them there
-    /// continues them when it is resumed
+    /// Write files for TensorBoard to this folder [default: 'tensorboard' in the run's folder]. A resumed run continues
+    /// those in its own folder without this flag
     #[arg(long, value_name = "FOLDER", num_args = 0..=1)]
     tensorboard: Option<Option<PathBuf>>,
-    /// Print the plan of a new run, and how long it takes here and how much memory, by a few steps; write nothing
+    /// Print the plan of a new run, estimate its time and memory from a few steps, and write nothing
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
-    /// Resume although the images have changed: an epoch keeps its number of steps, and the schedule stays as planned
+    /// Resume although the images have changed; steps per epoch and the schedule stay as planned
     #[arg(long, requires = "resume")]
     accept_changed_images: bool,
     #[command(flatten)]

@@ -20,7 +20,7 @@ pub struct ReportFlags {
     /// Runs' folders; several runs are drawn side by side, with the same axes and colours
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
-    /// HTML file to write [default: report.html, in the run's folder or, for several runs, in the current one]
+    /// HTML file to write [default: report.html in the run's folder or, for several runs, in the current folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Folder to write the figures to, as SVG and PNG: losses, accuracy, measures (those that need no labels), figure3

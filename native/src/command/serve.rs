@@ -46,8 +46,8 @@ pub struct ServeFlags {
     /// Folder of a run to watch; the run need not have started
     #[arg(value_name = "RUN")]
     run: Option<PathBuf>,
-    /// Address to listen on; port 0 takes a free port. Any address but a loopback one admits other machines [default:
-    /// 127.0.0.1:8787, or a free port if that is taken]
+    /// Address to listen on; port 0 takes a free port. Other machines can connect unless it is a loopback address
+    /// [default: 127.0.0.1:8787, or a free port if that is taken]
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<String>,
     /// Folder of the page, as built by `cargo xtask web` [default: 'web' beside the folder of this program]

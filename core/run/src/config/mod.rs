@@ -38,7 +38,7 @@ pub struct Config {
     /// Temperature of the contrastive logits
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().temperature, help_heading = "Method"))]
     pub temperature: f64,
-    /// Keys in the queue; a multiple of the batch, except for CompRess; 0 for none (SwAV only)
+    /// Keys in the queue: a multiple of the batch, except for CompRess; 0 for none (SwAV only)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().queue, help_heading = "Method"))]
     pub queue: usize,
     /// Momentum of the key encoder (MoCo, DisCo, CompRess, SimDis)
@@ -47,12 +47,12 @@ pub struct Config {
     /// Raise the key encoder's momentum to 1 along a cosine
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().key_momentum_rises, default_missing_value = "true", help_heading = "Method"))]
     pub key_momentum_rises: bool,
-    /// Groups that the batch is split into for batch norm, as on N GPUs without SyncBatchNorm; 1 for no split
+    /// Groups that the batch is split into for batch norm, as on that many GPUs without SyncBatchNorm; 1 for no split
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().bn_splits, help_heading = "Method"))]
     pub bn_splits: usize,
 
-    /// Frozen network that SEED, KD, DisCo, BINGO and CompRess, and SimDis if given, learn from: a run's folder, a
-    /// checkpoint, or a PyTorch or safetensors file of another program
+    /// Trained network to learn from, which stays frozen: a run's folder, a checkpoint, or a PyTorch or safetensors file
+    /// of another program (SEED, KD, DisCo, BINGO, CompRess; optional for SimDis)
     #[cfg_attr(
         feature = "clap",
         arg(long, value_name = "RUN", default_value = "", hide_default_value = true, help_heading = "Teacher")
@@ -64,7 +64,8 @@ pub struct Config {
     /// Weight of the teacher in the loss; the rest is the cross-entropy with the labels (KD)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().kd_weight, help_heading = "Teacher"))]
     pub kd_weight: f64,
-    /// Devices to imitate, which divides the squared errors, sums over the batch, by this (DisCo)
+    /// Divide the squared error, which is a sum over the batch, by this number, as averaging over that many GPUs does
+    /// (DisCo)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().mse_devices, help_heading = "Teacher"))]
     pub mse_devices: usize,
     /// Leave out the contrastive loss (DisCo)
@@ -73,11 +74,11 @@ pub struct Config {
     /// Neighbours in the bag of each image (BINGO)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().bag, help_heading = "Teacher"))]
     pub bag: usize,
-    /// What the student's memory of features is filled with (CompRess)
+    /// Memory of earlier features that the student compares with (CompRess)
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().memory, help_heading = "Teacher"))]
     pub memory: CompressMemory,
-    /// Compare with the teacher's features of each image's central crop, computed once and kept in the run's folder, instead
-    /// of its features of each view (CompRess)
+    /// Compute the teacher's features once, of each image's central crop, and keep them in the run's folder, instead of
+    /// computing them for each view (CompRess)
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().cached_teacher, default_missing_value = "true", help_heading = "Teacher"))]
     pub cached_teacher: bool,
     /// Targets that the student predicts, separated by commas (SimDis)
@@ -86,29 +87,29 @@ pub struct Config {
         arg(long, value_enum, value_delimiter = ',', default_values_t = Config::default().targets, help_heading = "Teacher")
     )]
     pub targets: Vec<SimdisView>,
-    /// Train the teacher, too, from random weights and beside the student (SimDis)
+    /// Train the teacher from random weights, together with the student (SimDis)
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().online_teacher, default_missing_value = "true", help_heading = "Teacher"))]
     pub online_teacher: bool,
-    /// Depth of the teacher that is trained beside the student (SimDis)
+    /// Depth of the online teacher (SimDis)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().teacher_depth, help_heading = "Teacher"))]
     pub teacher_depth: usize,
-    /// Multiplier of that teacher's channels (SimDis)
+    /// Channel multiplier of the online teacher (SimDis)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().teacher_multiplier, help_heading = "Teacher"))]
     pub teacher_multiplier: f64,
 
     /// Prototypes, the clusters that crops are assigned to (SwAV)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().prototypes, help_heading = "Crops and clusters"))]
     pub prototypes: usize,
-    /// Entropy weight of the assignment to prototypes (SwAV)
+    /// Entropy weight (epsilon) of Sinkhorn's algorithm, which assigns crops to prototypes (SwAV)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().sinkhorn_epsilon, help_heading = "Crops and clusters"))]
     pub sinkhorn_epsilon: f64,
-    /// Iterations of the assignment (SwAV)
+    /// Iterations of Sinkhorn's algorithm (SwAV)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().sinkhorn_iterations, help_heading = "Crops and clusters"))]
     pub sinkhorn_iterations: usize,
-    /// Epochs in which the prototypes stay as they are (SwAV)
+    /// Epochs during which the prototypes are frozen (SwAV)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().freeze, help_heading = "Crops and clusters"))]
     pub freeze: f64,
-    /// Epoch from which on the queue is used (SwAV)
+    /// Epoch at which the queue starts to be used (SwAV)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().queue_after, help_heading = "Crops and clusters"))]
     pub queue_after: f64,
     /// Small crops of each image, besides the full-size views (SwAV, SEED)
@@ -118,11 +119,11 @@ pub struct Config {
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().small_size, help_heading = "Crops and clusters"))]
     pub small_size: usize,
 
-    /// Kind of backbone. Convolutions start as Kaiming normal (fan-out); linear layers as normal with a standard deviation
-    /// of 1 / sqrt(3 * fan-in), or of 0.01 if the fan-in is at least 2048
+    /// Kind of backbone. Convolutions are initialised as Kaiming normal (fan-out), linear layers as normal with standard
+    /// deviation 1 / sqrt(3 * fan-in), or 0.01 if the fan-in is at least 2048
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().backbone, help_heading = "Network"))]
     pub backbone: BackboneKind,
-    /// Depth of the backbone; ignored by those of one depth
+    /// Depth of the backbone; ignored by backbones that have only one
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().depth, help_heading = "Network"))]
     pub depth: usize,
     /// Multiply all channels of the backbone by this; 0.5 makes a network as small as the sub-network of width 0.5
@@ -156,25 +157,26 @@ pub struct Config {
     /// Weight of the distillation in a sub-network's loss; the rest is the method's own loss
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().distill_weight, help_heading = "SlimCLR"))]
     pub distill_weight: f64,
-    /// The teacher's temperature
+    /// Temperature of the full network's logits in --distill
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().teacher_temperature, help_heading = "SlimCLR"))]
     pub teacher_temperature: f64,
-    /// The student's temperature
+    /// Temperature of a sub-network's logits in --distill
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().student_temperature, help_heading = "SlimCLR"))]
     pub student_temperature: f64,
     /// Distil from every wider network, not only from the full one
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().full_distill, default_missing_value = "true", help_heading = "SlimCLR"))]
     pub full_distill: bool,
-    /// Weights of the widths' losses: 0 all 1; 1 the width over the sum of widths; 2 the width; 3 as 1, times the number
-    /// of widths; 5 (the paper's) 1 for sub-networks, 1 + the sum of their widths for the full network; 6 1 + the sum of
-    /// narrower widths, rescaled; 7 as 5, with the second width instead of the sum
+    /// Weight of each width's loss, numbered as in the authors' code. 0: all 1. 1: the width over the sum of the widths.
+    /// 2: the width. 3: as 1, times the number of widths. 5 (the paper's): 1 for sub-networks, 1 + the sum of their widths
+    /// for the full network. 6: 1 + the sum of the narrower widths, rescaled. 7: as 5, with the second width instead of
+    /// the sum
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().reweighting, help_heading = "SlimCLR"))]
     pub reweighting: Reweighting,
     /// How to combine widths' gradients that conflict (an extension of the paper)
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().surgery, help_heading = "Interference"))]
     pub surgery: Surgery,
     /// Measure gradient interference between widths, at most 200 times in the run, and save the weights after each
-    /// epoch, at most 200 times. This takes some 250 MB in the run's folder for a ResNet-20, some 25 GB for a ResNet-50
+    /// epoch, at most 200 times. The run's folder grows by some 250 MB for a ResNet-20, some 25 GB for a ResNet-50
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().interference, default_missing_value = "true", help_heading = "Interference"))]
     pub interference: bool,
 
@@ -185,11 +187,11 @@ pub struct Config {
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().batch, help_heading = "Optimisation"))]
     pub batch: usize,
     /// Micro-batches that gradients are accumulated over, to save memory. Each has separate batch-norm statistics, and
-    /// SimCLR and MoCo v3 take their negatives from within it
+    /// in SimCLR and MoCo v3 separate negatives
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().accumulate, help_heading = "Optimisation"))]
     pub accumulate: usize,
-    /// Recompute the activations of blocks in the backward pass (activation checkpointing): the same result with less
-    /// memory, in more time
+    /// Recompute the activations of blocks in the backward pass (activation checkpointing): the same result, less
+    /// memory, more time
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().recompute, default_missing_value = "true", help_heading = "Optimisation"))]
     pub recompute: bool,
     /// Optimiser
@@ -204,7 +206,7 @@ pub struct Config {
     /// Learning-rate schedule after the warm-up
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Config::default().decay, help_heading = "Optimisation"))]
     pub decay: Decay,
-    /// Fraction of the run with a linear warm-up of the learning rate
+    /// Fraction of the run during which the learning rate warms up linearly
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().warmup, help_heading = "Optimisation"))]
     pub warmup: f64,
     /// Learning rate at the first step of the warm-up
@@ -213,13 +215,13 @@ pub struct Config {
     /// Learning rate that the decay tends to
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().final_rate, help_heading = "Optimisation"))]
     pub final_rate: f64,
-    /// Epochs at which --decay step multiplies the learning rate by --milestone-factor, separated by commas
+    /// Epochs at which the learning rate is multiplied by --milestone-factor, separated by commas (--decay step)
     #[cfg_attr(
         feature = "clap",
         arg(long, value_delimiter = ',', default_value = comma_separated(&Config::default().milestones), help_heading = "Optimisation")
     )]
     pub milestones: Vec<f64>,
-    /// Factor of the learning rate at each milestone
+    /// Factor of the learning rate at each milestone (--decay step)
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().milestone_factor, help_heading = "Optimisation"))]
     pub milestone_factor: f64,
     /// Momentum of the optimiser
@@ -241,8 +243,8 @@ pub struct Config {
     /// Side of the augmented views (random crops), in pixels
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().image_size, help_heading = "Data"))]
     pub image_size: usize,
-    /// Change the colours of views as strongly as Shi et al. (2022) do to train small networks: jitter 0.8, 0.8, 0.8, 0.4
-    /// and grey with probability 0.5 (methods with MoCo v2's views)
+    /// Augment colours as strongly as Shi et al. (2022) do for small networks: jitter 0.8, 0.8, 0.8, 0.4, and grey with
+    /// probability 0.5 (methods with MoCo v2's views)
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().strong_colours, default_missing_value = "true", help_heading = "Data"))]
     pub strong_colours: bool,
     /// Images: 'embedded' (4,550 of CIFAR-10), a folder of CIFAR-10's binary batches, a folder of images (with a
@@ -251,49 +253,49 @@ pub struct Config {
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().data, help_heading = "Data"))]
     pub data: String,
 
-    /// Start from the weights of a run's folder, a checkpoint, or a PyTorch or safetensors file of another program: its
-    /// backbone, and its head if that has the same layers. Norms of widths that it does not have start from its full
-    /// width's
+    /// Start from the weights of a run's folder, a checkpoint, or a PyTorch or safetensors file of another program: from
+    /// its backbone, and from its head if that has the same layers. Batch norms of widths that it lacks start from those
+    /// of its full width
     #[cfg_attr(
         feature = "clap",
         arg(long, value_name = "RUN", default_value = "", hide_default_value = true, help_heading = "Data")
     )]
     pub init: String,
-    /// Width of --init's network to start from, as a plain network of its own size
+    /// Width of --init's network to start from; below 1, it becomes a plain network of that size
     #[cfg_attr(feature = "clap", arg(long, value_name = "W", default_value_t = Config::default().init_width, help_heading = "Data"))]
     pub init_width: f64,
-    /// Fraction of the training images of each class to train on, the same ones for every seed
+    /// Fraction of the training images of each class to train on; the same images for every seed
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().label_fraction, help_heading = "Data"))]
     pub label_fraction: f64,
 
     /// Train a classifier for each width, instead of slices of one (supervised)
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().switchable_classifier, default_missing_value = "true", help_heading = "Fine-tuning"))]
     pub switchable_classifier: bool,
-    /// Keep the backbone as it is, with its running statistics, and train the classifier alone (supervised)
+    /// Freeze the backbone, with its running statistics, and train the classifier alone (supervised)
     #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().frozen_backbone, default_missing_value = "true", help_heading = "Fine-tuning"))]
     pub frozen_backbone: bool,
-    /// Factor of the learning rate in the backbone's last stage
+    /// Learning rate of the backbone's last stage, as a factor of --learning-rate
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().backbone_rate, help_heading = "Fine-tuning"))]
     pub backbone_rate: f64,
-    /// Factor of the learning rate from each stage of the backbone to the one before it
+    /// Learning rate of each stage of the backbone, as a factor of the next stage's
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().stage_decay, help_heading = "Fine-tuning"))]
     pub stage_decay: f64,
 
     /// Neighbours in the kNN evaluation
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().knn, help_heading = "Evaluation"))]
     pub knn: usize,
-    /// Training images that the evaluations during training vote with, the same ones each time and of each class alike;
-    /// 0 for all
+    /// Training images that vote in the kNN evaluations during training: the same ones each time, balanced over the
+    /// classes; 0 for all
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().knn_images, help_heading = "Evaluation"))]
     pub knn_images: usize,
-    /// Epochs between kNN evaluations, besides one before training and one after; 0 for only the one after
+    /// Epochs between kNN evaluations; there is also one before training and one after. 0 for only the one after
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().evaluate_every, help_heading = "Evaluation"))]
     pub evaluate_every: f64,
 
     /// Seed of all random numbers; on the CPU, the same seed gives the same run bit for bit
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().seed, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64), help_heading = "Run"))]
     pub seed: u64,
-    /// Device: auto, cpu, vulkan, webgpu, or cuda in builds with it; cuda:1 is the second CUDA device
+    /// Device: auto, cpu, vulkan, webgpu, or cuda in builds with CUDA; cuda:1 is the second CUDA device
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().device, help_heading = "Run"))]
     pub device: String,
     /// Epochs between checkpoints; one is always written at the end

@@ -38,10 +38,10 @@ const FIGURES: &str = "figures";
 pub struct MethodsFlags {
     #[command(flatten)]
     common: CommonFlags,
-    /// Widths whose size a student has, separated by commas, some of --widths [default: all]
+    /// Widths, of those in --widths, to train a student of each size for, separated by commas [default: all]
     #[arg(long, value_name = "WIDTH,…", value_delimiter = ',')]
     students: Vec<f64>,
-    /// Seeds to train with, separated by commas: each arm is trained once with each, the teacher only once
+    /// Seeds, separated by commas: each arm is trained once per seed, the teacher only once
     #[arg(long, value_name = "SEED,…", value_delimiter = ',', default_value = "0")]
     seeds: Vec<u64>,
 }
