@@ -29,8 +29,8 @@ pub struct RunProgress {
     batch: usize,
     /// Latest losses, as text.
     losses: String,
-    /// What a guess has, as text; empty if that means nothing.
-    guess: String,
+    /// Chance level, as text; empty if that means nothing.
+    chance: String,
     /// Steps seen since the run started or resumed. The first one is left out of the averages: it is slow.
     steps: u64,
     seconds_per_step: Average,
@@ -48,7 +48,7 @@ impl RunProgress {
             widths: Vec::new(),
             batch: 0,
             losses: String::new(),
-            guess: String::new(),
+            chance: String::new(),
             steps: 0,
             seconds_per_step: Average::default(),
             waited: Average::default(),
@@ -74,7 +74,7 @@ impl RunProgress {
     fn start(&mut self, started: &Started) {
         let Started { config, device, images, step, steps, .. } = started;
         (self.widths, self.batch) = (config.widths.clone(), config.batch);
-        self.guess = guess(config);
+        self.chance = chance(config);
         let widths: Vec<String> = config.widths.iter().map(f64::to_string).collect();
         note(&format!("{images} images, {steps} steps, widths {}, on {device}", widths.join(", ")));
         let progress = Progress::show(Some(*steps), "{bar:24} {pos}/{len} steps{prefix}  {msg}", "first step", line);
@@ -90,7 +90,7 @@ impl RunProgress {
         if self.steps == 1 {
             note(&format!("step {}  {}", step.step, self.losses));
             if step.monitors.iter().any(|monitor| monitor.cross_entropy.is_some()) {
-                note(&self.guess);
+                note(&self.chance);
             }
         } else {
             self.seconds_per_step.add(self.batch as f64 / step.images_per_second);
@@ -172,16 +172,16 @@ fn losses(step: &Step, widths: &[f64]) -> String {
     format!("{} {}", reported.map_or("loss", |(name, _)| name), of_widths.join(", "))
 }
 
-/// Says what the numbers of [`losses`] are, and what a network has that guesses.
-fn guess(config: &Config) -> String {
+/// Says what the numbers of [`losses`] are, and what they are at chance level.
+fn chance(config: &Config) -> String {
     let Some(candidates) = config.candidates() else { return String::new() };
-    let (loss, what) =
-        if config.method.has_classes() { ("cross-entropy", "class") } else { ("contrastive loss", "positive") };
-    let guess = (candidates as f64).ln();
-    let first = 100.0 / candidates as f64;
-    format!(
-        "  {loss} in nats, and how often the {what} is first; a guess among {candidates} has {guess:.3} and {first:.2}%"
-    )
+    let what = match config.method.has_classes() {
+        true => "cross-entropy in nats, and how often the class has the highest score",
+        false => "contrastive loss in nats, and how often the positive is most similar",
+    };
+    let loss = (candidates as f64).ln();
+    let top1 = 100.0 / candidates as f64;
+    format!("  {what}; chance level, 1 of {candidates}: {loss:.3} and {top1:.2}%")
 }
 
 /// Formats a line about a run's state.

@@ -47,8 +47,8 @@ type LossColumn = (&'static str, Quantity, fn(f64) -> String);
 
 const LOSSES: [LossColumn; 6] = [
     ("loss,\nnats", |it| it.cross_entropy, |value| fixed(value, 3)),
-    ("\nfirst", |it| it.top1, percentage),
-    ("among\nfirst five", |it| it.top5, percentage),
+    ("\ntop-1", |it| it.top1, percentage),
+    ("\ntop-5", |it| it.top5, percentage),
     ("divergence from\nwider networks", |it| it.divergence, |value| fixed(value, 3)),
     ("divergence from\nthe teacher", |it| it.teacher_divergence, |value| fixed(value, 3)),
     ("\ncosine", |it| it.cosine, |value| fixed(value, 3)),
@@ -113,7 +113,7 @@ pub fn of_run(events: &[Event]) -> String {
     [Some(evaluations), of_losses(started, events)].into_iter().flatten().collect::<Vec<_>>().join("\n\n")
 }
 
-/// Formats what the losses of the last steps consist of, and what a guess would have; `None` if nothing was reported.
+/// Formats what the losses of the last steps consist of, and chance level; `None` if nothing was reported.
 fn of_losses(started: &Started, events: &[Event]) -> Option<String> {
     let steps = events.iter().rev().filter_map(|event| match event {
         Event::Step(step) => Some(step),
@@ -136,11 +136,15 @@ fn of_losses(started: &Started, events: &[Event]) -> Option<String> {
     let widths = config.widths.iter().enumerate();
     let mut rows: Vec<_> = widths.map(|(at, width)| row(width.to_string(), &|value| mean(at, value))).collect();
     let has_choice = columns.iter().any(|(_, value, _)| value(&LossMonitor::of_guess(2)).is_some());
+    let mut note = format!("means of the last {} steps, without weights", steps.len());
     if let Some(guess) = config.candidates().map(LossMonitor::of_guess).filter(|_| has_choice) {
-        rows.push(row("a guess".into(), &|value| value(&guess).map(f64::from)));
+        rows.push(row("chance".into(), &|value| value(&guess).map(f64::from)));
+        note += match config.method.has_classes() {
+            true => "; top-1: how often the class has the highest score",
+            false => "; top-1: how often the positive is most similar",
+        };
     }
-    (heads.len() > 1)
-        .then(|| format!("{}\nmeans of the last {} steps, without weights", aligned(&heads, &rows), steps.len()))
+    (heads.len() > 1).then(|| format!("{}\n{note}", aligned(&heads, &rows)))
 }
 
 /// Formats the costs of the widths and the results of their evaluations among `events`: accuracies, and measures that
@@ -149,11 +153,12 @@ pub fn of_evaluations(profile: &[Profile], events: &[Event]) -> String {
     let rows: Vec<Row> = profile.iter().map(|cost| Row::new(cost, events)).collect();
     let no_accuracy = rows.iter().find_map(Row::no_accuracy).filter(|_| !rows.iter().any(Row::has_accuracy));
     let has_measures = rows.iter().any(|row| MEASURES.iter().any(|(_, cell)| cell(row).is_some()));
-    const ARROW: &str = "a → b: before and after training";
+    let arrow = rows.iter().any(|row| row.before.is_some()).then_some("before → after training");
     let mut lines = Vec::new();
     if let Some(reason) = no_accuracy {
         lines.push(columns(&[&COST[..], &MEASURES].concat(), &rows));
-        lines.push(format!("{ARROW}. No kNN and no probes: {reason}."));
+        lines.extend(arrow.map(String::from));
+        lines.push(format!("no kNN and no probes: {reason}"));
     } else {
         lines.push(columns(&[&COST[..], &ACCURACIES].concat(), &rows));
         if rows.iter().any(|row| row.probed.is_some()) {
@@ -171,10 +176,11 @@ pub fn of_evaluations(profile: &[Profile], events: &[Event]) -> String {
         rows.iter().filter_map(|row| Some(format!("{:.1}% at {}", 100.0 * row.probed?.nearest?, row.cost.width)));
     let nearest: Vec<String> = nearest.collect();
     if !nearest.is_empty() {
-        lines.push(format!("nearest image alone: {}", nearest.join(", ")));
+        lines.push(format!("1-NN: {}", nearest.join(", ")));
     }
     if no_accuracy.is_none() && has_measures {
-        lines.extend([String::new(), columns(&[&COST[..1], &MEASURES].concat(), &rows), ARROW.into()]);
+        lines.extend([String::new(), columns(&[&COST[..1], &MEASURES].concat(), &rows)]);
+        lines.extend(arrow.map(String::from));
     }
     lines.join("\n")
 }
@@ -273,7 +279,7 @@ mod tests {
             "{table}"
         );
         assert_eq!(lines[4], "probes: top-1 / top-5");
-        assert_eq!(lines[5], "nearest image alone: 25.0% at 1");
+        assert_eq!(lines[5], "1-NN: 25.0% at 1");
         assert!(
             lines[10].contains("123.5 → 123.5  0.031 → 0.047  -2.12 → -2.12  0.50 → 0.75     -0.12 → -0.12"),
             "{table}"
@@ -290,13 +296,14 @@ mod tests {
         assert_fits(&table);
         assert!(!table.contains("kNN before") && !table.contains('%'), "{table}");
         assert!(table.contains("0.50 → 0.52") && table.contains("4.09 G"), "{table}");
-        assert!(table.contains("No kNN and no probes: the images have no labels."), "{table}");
+        assert!(table.contains("before → after training\nno kNN and no probes: the images have no labels"), "{table}");
         assert!(table.contains("Width 1.0 learned nothing"), "{table}");
         assert!(!of_evaluations(&costs(), &[of(0, 0.5), of(9, 0.75)]).contains("learned nothing"));
+        assert!(!of_evaluations(&costs(), &[of(9, 0.75)]).contains('→'));
     }
 
     #[test]
-    fn the_losses_of_the_last_steps_are_beside_those_of_a_guess() {
+    fn the_losses_of_the_last_steps_are_beside_chance_level() {
         let config = Config { widths: vec![1.0, 0.25], queue: 4096, ..Config::cifar10() };
         let started = Event::Started(Box::new(Started {
             config,
@@ -314,14 +321,17 @@ mod tests {
         let narrow = LossMonitor { divergence: Some(0.25), ..full(0.125) };
         let step = |monitors| Event::Step(Step { monitors, ..Step::default() });
         let mut events = vec![started, step(vec![full(1.0), LossMonitor::default()])];
-        assert!(of_run(&events[..1]).lines().all(|line| !line.contains("guess")));
+        assert!(of_run(&events[..1]).lines().all(|line| !line.contains("chance")));
         events.extend((0..LAST_STEPS).map(|number| step(vec![full((number % 2) as f32), narrow])));
         let table = of_run(&events);
         assert_fits(&table);
         let lines: Vec<&str> = table.lines().rev().take(6).collect();
-        assert_eq!(lines[0], "means of the last 100 steps, without weights");
+        assert_eq!(
+            lines[0],
+            "means of the last 100 steps, without weights; top-1: how often the positive is most similar"
+        );
         for (line, expected) in
-            [(1, "a guess  8.318   0.0%                -"), (2, "0.25  5.500  12.5%            0.250")]
+            [(1, "chance  8.318   0.0%                -"), (2, "0.25  5.500  12.5%            0.250")]
         {
             assert!(lines[line].trim_start().starts_with(expected), "{table}");
         }

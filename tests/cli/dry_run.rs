@@ -11,7 +11,7 @@ fn a_dry_run_says_what_a_run_takes_and_writes_nothing() {
     let plan = String::from_utf8(output.stdout).unwrap();
     for part in [
         "3050 training images",
-        "762: 2 epochs of 381, 8 images each",
+        "762: 2 epochs of 381 steps, 8 images each",
         "width",
         "time here",
         "whole run",

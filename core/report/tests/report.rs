@@ -127,15 +127,15 @@ fn losses_before_the_slow_start_ends_are_not_drawn() {
 }
 
 #[test]
-fn what_losses_consist_of_is_drawn_beside_a_guess() {
+fn what_losses_consist_of_is_drawn_beside_chance_level() {
     let losses = section(&[interfering("run")], "losses");
     for part in [
         "Contrastive loss",
-        "Views whose positive is first",
+        "Contrastive accuracy, top-1",
         "Divergence from wider networks",
-        ">a guess</text>",
+        ">chance</text>",
         "queue filled",
-        "guesses among the positive and 4,096 negatives is at the dashed lines, with a loss of ln 4,097 = 8.32",
+        "a guess among 4,097 candidates, the positive and 4,096 negatives, has a loss of ln 4,097 = 8.32",
         "until the queue is filled, at step 32",
         "Weighted loss (nats)",
     ] {
@@ -147,10 +147,10 @@ fn what_losses_consist_of_is_drawn_beside_a_guess() {
             started.config = Config { method: MethodKind::Supervised, dim: 10, ..started.config.clone() };
         }
     }
-    says(&section(&[supervised], "losses"), "Views whose class is first");
+    says(&section(&[supervised], "losses"), "Accuracy on training views, top-1");
     // Files of earlier versions, and methods that report nothing.
-    assert!(!section(&[earlier("old")], "losses").contains("a guess"));
-    says(&section(&[earlier("old"), interfering("new")], "losses"), ">a guess</text>");
+    assert!(!section(&[earlier("old")], "losses").contains(">chance"));
+    says(&section(&[earlier("old"), interfering("new")], "losses"), ">chance</text>");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Detects from a run's events that it learns nothing, because the embeddings have collapsed: all images have the same.
+//! Detects from a run's events that it has collapsed: all images have the same embedding, so it learns nothing.
 
 use crate::{
     config::Config,

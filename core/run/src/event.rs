@@ -161,7 +161,7 @@ pub struct LossMonitor {
     /// Fraction of the views whose positive is more similar than all negatives, or whose class has the highest score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top1: Option<f32>,
-    /// Fraction of the views whose positive, or class, is among the first five.
+    /// Fraction of the views whose positive, or class, ranks among the first five.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top5: Option<f32>,
     /// How far the distillation from the wider networks is above its minimum: of cross-entropies the divergence, which
@@ -177,7 +177,7 @@ pub struct LossMonitor {
 }
 
 impl LossMonitor {
-    /// Returns what a network reports that guesses among this many [candidates](Config::candidates).
+    /// Returns chance level: what a network reports that guesses among this many [candidates](Config::candidates).
     pub fn of_guess(candidates: usize) -> Self {
         let candidates = candidates as f32;
         Self {

@@ -81,7 +81,7 @@ pub fn accuracy_over_training(runs: &Runs) -> Result<Figure, Missing> {
     Ok(Figure {
         panels: drawn.iter().enumerate().map(panel).collect(),
         legend: widths_legend(&runs.widths),
-        caption: "Each point is one evaluation, ± one standard error. Step 0 is the untrained network.".into(),
+        caption: "Each point is one evaluation, ± one standard error. Step 0 is before training.".into(),
         notes: changes_note(runs).into_iter().collect(),
         omitted,
     })

@@ -55,8 +55,9 @@ pub fn gradient_magnitudes(runs: &Runs) -> Result<Figure, Missing> {
     );
     if curves.iter().any(|curves| curves.run.history.widths().len() > 1) {
         legend.push(LegendItem::new(Symbol::Line("plain dashed"), "rest, θ(1.0 ∖ min)"));
-        caption += " If the narrowest width is above “rest”, the weights of the full network that it does not use, a \
-                    minority of the weights receives most of the gradient, as in figure 3 of the paper.";
+        caption += " “Rest” are the weights of the full network that the narrowest width does not use. If the narrowest \
+                    width is above “rest”, a minority of the weights receives most of the gradient, as in figure 3 of \
+                    the paper.";
     }
     caption += &smoothing_note(window);
     let not_drawn = values().filter(|norm| !is_positive(*norm)).count() as u64;

@@ -44,13 +44,13 @@ const QUANTITIES: [Quantity; 6] = [
         factor: 1.0,
     },
     Quantity {
-        headings: ["Views whose positive is first", "Views whose class is first"],
+        headings: ["Contrastive accuracy, top-1", "Accuracy on training views, top-1"],
         axis: "Views (%)",
         value: |it| it.top1,
         factor: 100.0,
     },
     Quantity {
-        headings: ["Views whose positive is among the first five", "Views whose class is among the first five"],
+        headings: ["Contrastive accuracy, top-5", "Accuracy on training views, top-5"],
         axis: "Views (%)",
         value: |it| it.top5,
         factor: 100.0,
@@ -93,8 +93,8 @@ impl Quantity {
         (0..history.widths().len()).map(of_width).collect()
     }
 
-    /// Returns its value for a guess, if that means something.
-    fn guess(&self, config: &Config) -> Option<f64> {
+    /// Returns its chance level, if that means something.
+    fn chance(&self, config: &Config) -> Option<f64> {
         self.of(&LossMonitor::of_guess(config.candidates()?))
     }
 }
@@ -111,8 +111,8 @@ pub fn loss_monitors(runs: &Runs) -> Option<Figure> {
         if values.is_empty() {
             continue;
         }
-        let guesses = runs.all.iter().filter_map(|run| quantity.guess(run.history.config));
-        let Some(scale) = Scale::linear(values.into_iter().chain(guesses)) else { continue };
+        let chances = runs.all.iter().filter_map(|run| quantity.chance(run.history.config));
+        let Some(scale) = Scale::linear(values.into_iter().chain(chances)) else { continue };
         // Grouped by quantity, so that runs are compared side by side.
         for run in &runs.all {
             let points = of_run(run);
@@ -149,8 +149,8 @@ fn curves(
     let mut chart = Chart::new(PANEL_LABELLED, x, y);
     mark_changes(&mut chart, &run.history, unit);
     mark_filled_queue(&mut chart, &run.history, unit);
-    if let Some(guess) = quantity.guess(run.history.config) {
-        chart.horizontal_line(guess, "a guess");
+    if let Some(chance) = quantity.chance(run.history.config) {
+        chart.horizontal_line(chance, "chance");
     }
     let (mut description, mut longest_window) = (String::new(), 1);
     for (value, of_width) in run.history.widths().iter().zip(points) {
@@ -174,22 +174,22 @@ fn caption(runs: &Runs) -> String {
         let mut steps = runs.all.iter().flat_map(|run| &run.history.steps);
         steps.any(|step| step.monitors.iter().any(|monitor| value(monitor).is_some()))
     };
-    let mut sentences = vec!["Without the weights of the sum below, so that widths can be compared.".to_owned()];
+    let mut sentences =
+        vec!["Values are without the weights of the sum below, so that widths can be compared.".to_owned()];
     if has(|it| it.cross_entropy) {
         sentences.push(chance(runs));
     }
     let filled = runs.all.iter().filter_map(|run| run.history.queue_filled()).max();
     if let Some(step) = filled {
         sentences.push(format!(
-            "The loss rises until the queue is filled, at step {}: the random keys before are easy to tell from the \
-             positive.",
+            "The loss rises until the queue is filled, at step {}, because its first keys are random and easy to tell \
+             from the positive.",
             count(step)
         ));
     }
     if has(|it| it.divergence.or(it.teacher_divergence)) {
         sentences.push(
-            "A divergence is the part of the distillation loss above its minimum, which is the teacher’s entropy: 0 if \
-             a network does what its teacher does."
+            "A divergence is the distillation loss minus its minimum: 0 if a network’s outputs equal its teacher’s."
                 .into(),
         );
     }
@@ -199,26 +199,27 @@ fn caption(runs: &Runs) -> String {
     sentences.join(" ")
 }
 
-/// Says what a network reaches that has learned nothing.
+/// Says what chance level is.
 fn chance(runs: &Runs) -> String {
     let candidates = |run: &Run| Some((run.history.config.candidates()?, run.history.config.method.has_classes()));
     let mut all: Vec<(usize, bool)> = runs.all.iter().filter_map(candidates).collect();
     all.dedup();
     match all.as_slice() {
         [(candidates, has_classes)] => {
-            let (what, among) = match has_classes {
-                true => ("class", format!("{} classes", count(*candidates as u64))),
-                false => {
-                    ("positive", format!("the positive and {} negatives", count(candidates.saturating_sub(1) as u64)))
-                }
+            let (accuracy, among) = match has_classes {
+                true => ("Top-1 is the share of views whose class has the highest score", "classes".to_owned()),
+                false => (
+                    "Contrastive accuracy (top-1) is the share of views whose positive is more similar than all negatives",
+                    format!("candidates, the positive and {} negatives,", count(candidates.saturating_sub(1) as u64)),
+                ),
             };
+            let number = count(*candidates as u64);
+            let loss = fixed((*candidates as f64).ln(), 2);
             format!(
-                "A network that guesses among {among} is at the dashed lines, with a loss of ln {} = {}. It learns if \
-                 its loss falls below, and the {what} is first more often.",
-                count(*candidates as u64),
-                fixed((*candidates as f64).ln(), 2)
+                "{accuracy}. Dashed lines show chance level: a guess among {number} {among} has a loss of ln {number} = \
+                 {loss}. A network learns if its loss falls below and its accuracy rises above."
             )
         }
-        _ => "A network that guesses is at the dashed lines. It learns if its loss falls below.".into(),
+        _ => "Dashed lines show chance level. A network learns if its loss falls below.".into(),
     }
 }

@@ -103,7 +103,7 @@ pub fn measures_over_training(runs: &Runs) -> Result<Figure, Missing> {
     Ok(Figure {
         panels,
         legend: widths_legend(&runs.widths),
-        caption: "Each point is one evaluation; step 0 is the untrained network. Training should raise the effective \
+        caption: "Each point is one evaluation; step 0 is before training. Training should raise the effective \
                   rank, spread the embeddings (at most 1/√d in d dimensions), lower the uniformity towards -4 and the \
                   cosine of different images towards 0, and keep that of one image close to 1. If the embeddings \
                   collapse, the rank falls towards 1, the spread to 0, the uniformity rises to 0 and both cosines rise \

@@ -35,10 +35,10 @@ const MEASURES: [Column; 6] = [
 
 /// What the measures are.
 pub const MEASURES_NOTE: &str = "RankMe is the effective rank of the training images’ features. The other measures \
-    are of embeddings of augmented views: spread is their mean standard deviation per dimension, from 0, where all are \
-    equal, to 1/√d in d dimensions; alignment is the mean squared distance between two views of an image, \
-    uniformity falls from 0, where all embeddings are equal, to about -4, where they are spread evenly. Low alignment \
-    and low uniformity together mean that the network recognises images by what augmentation keeps.";
+    are of embeddings of augmented views. Spread is their mean standard deviation per dimension: 0 if all are equal, at \
+    most 1/√d in d dimensions. Alignment is the mean squared distance between two views of an image. Uniformity is 0 if \
+    all embeddings are equal, and about -4 if they are spread evenly. Low alignment and low uniformity together mean \
+    that the network recognises images by what augmentation keeps.";
 
 /// What is known of one width.
 struct Row<'a> {
@@ -83,8 +83,8 @@ pub fn table(history: &RunHistory) -> String {
         }
         Some(reason) => {
             let note = format!(
-                "There is no accuracy, because {reason}. {MEASURES_NOTE} {costs} An arrow leads from before training \
-                 to after. {}",
+                "There is no accuracy, because {reason}. {MEASURES_NOTE} {costs} {}{}",
+                arrows(history),
                 before_and_after(history)
             );
             of_columns(history, "Cost and measures of each width", &[&MEASURES[..], &COST].concat(), &note)
@@ -96,7 +96,7 @@ pub fn table(history: &RunHistory) -> String {
 pub fn measures(history: &RunHistory) -> Option<String> {
     let is_measured = |row: &Row| MEASURES.iter().any(|(_, cell)| cell(row).is_some());
     (history.no_accuracy().is_none() && rows(history).iter().any(is_measured)).then(|| {
-        let note = format!("An arrow leads from before training to after. {MEASURES_NOTE}");
+        let note = format!("{}{MEASURES_NOTE}", arrows(history));
         of_columns(history, "Measures without labels", &MEASURES, &note)
     })
 }
@@ -131,6 +131,12 @@ fn of_columns(history: &RunHistory, name: &str, columns: &[Column], note: &str) 
     )
 }
 
+/// Says what the arrows in a table of measures show, if it has any.
+fn arrows(history: &RunHistory) -> &'static str {
+    let is_evaluated_before = history.widths().iter().any(|width| history.before(*width).is_some());
+    if is_evaluated_before { "Arrows show the change from before training to after. " } else { "" }
+}
+
 /// Says which evaluations are meant by before and after training.
 fn before_and_after(history: &RunHistory) -> String {
     let steps = |at: fn(&RunHistory, f64) -> Option<u64>| {
@@ -148,7 +154,7 @@ fn before_and_after(history: &RunHistory) -> String {
     };
     let before = match steps(|history, width| Some(history.before(width)?.step)).as_slice() {
         [] => " The run has no evaluation before training.",
-        _ => " “Before” is the untrained network.",
+        _ => " “Before” is step 0.",
     };
     format!("{after}{before}")
 }

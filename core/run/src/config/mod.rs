@@ -428,7 +428,8 @@ impl Config {
     }
 
     /// Returns the number of candidates that the method's cross-entropy chooses among, if it has one: the positive and the
-    /// negatives, or the classes. A guess has a cross-entropy of its logarithm, and is right once in this number.
+    /// negatives, or the classes. At chance level, the cross-entropy is the logarithm of this number `n`, and the accuracy
+    /// is `1 / n`.
     pub fn candidates(&self) -> Option<usize> {
         let images = self.batch / self.accumulate.max(1);
         match self.method {

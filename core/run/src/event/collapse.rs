@@ -43,8 +43,8 @@ impl fmt::Display for Collapse {
         match self {
             Self::Loss { loss, guess, candidates } => write!(
                 f,
-                "the full network's mean loss was {loss:.2} in an epoch, as for a random guess among {candidates} \
-                 ({guess:.2}): it learns nothing"
+                "the full network's mean loss over an epoch was {loss:.2}, no better than chance ({guess:.2}, a guess \
+                 among {candidates}): it learns nothing"
             )?,
             Self::Rank { width, rankme } => write!(
                 f,

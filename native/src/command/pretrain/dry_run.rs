@@ -69,17 +69,21 @@ fn plan(config: &Config, schedule: &RunSchedule) -> String {
         rates +=
             &format!("{} after {} steps of warm-up, ", rate(learning_rate.warmup_steps), learning_rate.warmup_steps);
     }
-    rates += &format!("{} at the end, decay {decay}", rate(steps - 1));
+    rates += &format!("{} at the end, {decay} decay", rate(steps - 1));
     if *slim_rate_factor != 1.0 && *slow_start_step > 0 {
         rates += &format!("; times {slim_rate_factor} after slow start");
     }
     let checkpoints = steps.div_ceil(schedule.checkpoint_every);
     [
         ("method", method),
-        ("steps", format!("{steps}: {} epochs of {steps_per_epoch}, {} images each", config.epochs, config.batch)),
+        (
+            "steps",
+            format!("{steps}: {} epochs of {steps_per_epoch} steps, {} images each", config.epochs, config.batch),
+        ),
         ("slow start", slow_start),
         ("learning rate", rates),
-        ("evaluations", format!("{}, and {checkpoints} checkpoints", evaluations(schedule))),
+        ("evaluations", evaluations(schedule).to_string()),
+        ("checkpoints", checkpoints.to_string()),
     ]
     .map(|(what, plan)| format!("{what:<14}{plan}"))
     .join("\n")
@@ -170,7 +174,7 @@ fn memory(device: &Device) -> String {
     let parts: Vec<String> = of_device.into_iter().chain(of_process).collect();
     match &parts[..] {
         [] => format!("{:<14}unknown on this system", "memory"),
-        parts => format!("{:<14}{} at most in these steps", "memory", parts.join(" and ")),
+        parts => format!("{:<14}{}, peak of these steps", "memory", parts.join(" and ")),
     }
 }
 
@@ -210,7 +214,7 @@ mod tests {
         // 50 steps of 1 s, 50 of 3 s, and three evaluations.
         assert!(text.contains("about 4 minutes, of which evaluations take 60 seconds"), "{text}");
         let plan = plan(&config, &schedule);
-        assert!(plan.contains("100: 10 epochs of 10, 10 images each"), "{plan}");
+        assert!(plan.contains("100: 10 epochs of 10 steps, 10 images each"), "{plan}");
         assert!(plan.contains("the first 50 steps train the full network alone"), "{plan}");
     }
 }
