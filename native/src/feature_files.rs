@@ -62,7 +62,7 @@ impl FeatureFiles {
         let is_numpy = match extension.as_deref() {
             Some("npy") => true,
             Some("safetensors") => false,
-            _ => bail!("--out {}: name a .npy or a .safetensors file; its ending is the format", out.display()),
+            _ => bail!("--out {}: name a .npy or a .safetensors file; the extension is the format", out.display()),
         };
         let paths = match columns {
             Columns::All(widths) if is_numpy => {

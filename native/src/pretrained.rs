@@ -113,8 +113,8 @@ pub fn normalisation(path: &Path, trained: &Pretrained, started: Option<&Started
     };
     recorded.with_context(|| {
         format!(
-            "{} does not record how its images were normalised: name the run's folder; if you did, add the record with \
-             `slimclr pretrain --resume`",
+            "{} does not record how its images were normalised: name the run's folder instead. If it is the run's \
+             folder, `slimclr pretrain --resume` adds the record",
             path.display()
         )
     })

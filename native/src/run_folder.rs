@@ -355,7 +355,7 @@ impl RunFolder {
     pub fn check_latest(&self, step: u64) -> Result<()> {
         match self.logged_checkpoint()? {
             Some(logged) if logged > step => bail!(
-                "{} is that of step {step}, but {EVENTS} says that one was saved after step {logged}: put that one back, \
+                "{} is from step {step}, but {EVENTS} says that one was saved after step {logged}: put that one back, \
                  or move {EVENTS} elsewhere to continue from step {step} without the later steps",
                 self.checkpoint_path().display()
             ),
@@ -436,7 +436,7 @@ mod tests {
         let gone = run.latest_checkpoint().unwrap_err().to_string();
         assert!(gone.contains("is gone") && gone.contains("after step 4") && gone.contains("run-2"), "{gone}");
         run.check_latest(4).unwrap();
-        assert!(run.check_latest(3).unwrap_err().to_string().contains("is that of step 3"));
+        assert!(run.check_latest(3).unwrap_err().to_string().contains("is from step 3"));
         fs::remove_file(run.config_path()).unwrap();
         for error in [create(run.path()).unwrap_err(), RunFolder::open(run.path()).unwrap_err()] {
             assert!(error.to_string().contains("whose config.toml is gone"), "{error}");

@@ -142,7 +142,7 @@ fn images_without_labels_train() {
 fn tiny_imagenets_layout_trains() {
     let folders = Folders::new();
     image_folder(&folders.images, &["Train/n01/images", "Train/n02/images", "Val/images", "test/images"], 8, 12);
-    refuses(&folders.train("refused"), "8 images in 'Val' have no classes that the training images have: there are no");
+    refuses(&folders.train("refused"), "8 images in 'Val' are not of the training images' classes: there are no");
     let list: String = (0..8).map(|number| format!("{number:03}.png\tn0{}\t0\t0\t9\t9\n", 1 + number % 2)).collect();
     fs::write(folders.images.join("Val/val_annotations.txt"), list).unwrap();
     let names = ["png", "jpg", "webp"];

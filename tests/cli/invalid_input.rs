@@ -5,8 +5,8 @@ use crate::program::{pretrain, refuses, slimclr, succeeds, text};
 #[test]
 fn invalid_options_are_named() {
     refuses(&pretrain(&["--queue", "20"]), "queue = 20 is not divisible by batch = 8");
-    refuses(&pretrain(&["--widths", "1.0,1.5"]), "width 1.5 is outside (0, 1]");
-    refuses(&pretrain(&["--widths", "1.0,0.0"]), "width 0 is outside (0, 1]");
+    refuses(&pretrain(&["--widths", "1.0,1.5"]), "width 1.5 must be above 0 and at most 1");
+    refuses(&pretrain(&["--widths", "1.0,0.0"]), "width 0 must be above 0 and at most 1");
     refuses(&pretrain(&["--widths", "1.0,0.01"]), "width 0.01 leaves none of a layer's 16 channels");
     refuses(&pretrain(&["--multiplier", "0.05"]), "multiplier 0.05 leaves none of a layer's 16 channels");
     refuses(&pretrain(&["--multiplier", "0"]), "multiplier = 0 must be above 0 and at most 64");
@@ -16,7 +16,7 @@ fn invalid_options_are_named() {
         "batch = 4000 is larger than the data set of 3050 images",
     );
     refuses(&pretrain(&["--temperature", "0"]), "temperature = 0 must be above 0");
-    refuses(&pretrain(&["--bn-splits", "3"]), "does not divide into bn_splits = 3");
+    refuses(&pretrain(&["--bn-splits", "3"]), "cannot be divided into bn_splits = 3");
     refuses(&pretrain(&["--reweighting", "4"]), "there is no loss reweighting 4");
     refuses(&pretrain(&["--device", "abacus"]), "choose auto, cpu, vulkan, webgpu or cuda");
     refuses(&pretrain(&["--device", "cpu:x"]), "'x' is not a number");
@@ -64,8 +64,8 @@ fn numbers_are_refused_in_plain_words() {
         ("--widths", "1.0,x", "this is not a number"),
         ("--widths", "1.0 0.5", "this is not a number"),
         ("--widths", "", "this is not a number"),
-        ("--widths", "0", "width 0 is outside (0, 1]"),
-        ("--widths", "1.0,-0.5", "width -0.5 is outside (0, 1]"),
+        ("--widths", "0", "width 0 must be above 0 and at most 1"),
+        ("--widths", "1.0,-0.5", "width -0.5 must be above 0 and at most 1"),
         ("--widths", "1.0,0.5,0.5", "widths must descend without repeats, but 0.5 follows 0.5"),
         ("--milestones", "1,-2", "milestones = -2 must be 0 or more"),
     ] {

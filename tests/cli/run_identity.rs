@@ -219,7 +219,7 @@ fn a_lost_checkpoint_erases_nothing() {
     fs::copy(&kept, &checkpoint).unwrap();
     refuses(
         &resume(&run, &[]),
-        &format!("is that of step {step}, but events.jsonl says that one was saved after step 60"),
+        &format!("is from step {step}, but events.jsonl says that one was saved after step 60"),
     );
     assert!(log(&run) == before, "events were erased");
 }

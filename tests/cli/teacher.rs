@@ -51,7 +51,7 @@ fn every_system_trains_from_a_teacher_that_the_run_keeps() {
     let teacher = ["--teacher", &path("simdis"), "--targets", "sema-dv,tema-dv", "--out", &path("offline")];
     succeeds(&pretrain(&[&data[..], &offline, &teacher].concat()));
 
-    refuses(&train("mocov3", &["--teacher", &path("teacher")]), "the method has no teacher: leave --teacher out");
+    refuses(&train("mocov3", &["--teacher", &path("teacher")]), "the method uses no teacher: leave --teacher out");
     let other = ["--teacher", &path("teacher"), "--dim", "16"];
     let refused = pretrain(&[&data[..], &["--method", "seed", "--out", &path("other")], &other].concat());
     refuses(&refused, "cannot be the teacher: its embeddings have 8 dimensions, but the student's have 16");

@@ -27,7 +27,7 @@ pub enum WidthError {
     #[error("the list of widths is empty: give at least one, such as 1.0")]
     Empty,
     /// A width is not a number in (0, 1].
-    #[error("width {0} is outside (0, 1]")]
+    #[error("width {0} must be above 0 and at most 1")]
     OutOfRange(f64),
     /// The widths do not strictly descend.
     #[error("widths must descend without repeats, but {after} follows {before}")]

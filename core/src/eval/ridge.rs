@@ -35,7 +35,7 @@ pub enum RidgeError {
     /// The factorisation met a pivot that is not positive.
     #[error(
         "ridge regression on {inputs} features has no solution at lambda = {lambda}: if the features are finite, \
-         use a larger one"
+         use a larger lambda"
     )]
     Indefinite {
         /// Features of an image.

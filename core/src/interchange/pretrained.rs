@@ -85,7 +85,7 @@ pub enum Cause {
     #[error(transparent)]
     Infer(#[from] InferError),
     /// Weights of a network that has diverged.
-    #[error("tensor {0} has values that are NaN or infinite, so the network is of no use: choose another file")]
+    #[error("tensor {0} has values that are NaN or infinite, so the network is unusable: choose another file")]
     NotFinite(String),
 }
 

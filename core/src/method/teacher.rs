@@ -31,7 +31,9 @@ pub struct Teacher {
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum TeacherError {
     /// It has no head, whose outputs the method compares.
-    #[error("it has no projection head, whose outputs the method compares: choose a file with one, or compress")]
+    #[error(
+        "it has no projection head, but the method compares its outputs: choose a file with a head, or --method compress"
+    )]
     NoHead,
     /// Its embeddings have another dimension.
     #[error("its embeddings have {found} dimensions, but the student's have {dim}: set --dim {found}")]

@@ -64,7 +64,7 @@ pub fn pack(data: &str, out: &Path) -> Result<[usize; 2]> {
     partial.push(".partial");
     let partial = PathBuf::from(partial);
     if partial.exists() {
-        bail!("{} is what an interrupted pack has left: remove it, and pack again", partial.display());
+        bail!("{} is left over from an interrupted pack: remove it, and pack again", partial.display());
     }
     let dataset = data::open(data)?;
     create_folder(&partial)?;

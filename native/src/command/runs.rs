@@ -40,7 +40,10 @@ pub struct RunsFlags {
 pub fn run(flags: &RunsFlags) -> Result<()> {
     let folder = &flags.folder;
     if !folder.is_dir() {
-        bail!("there is no folder {}: name one that holds runs", folder.display());
+        bail!(
+            "there is no folder {}: train a run with `slimclr pretrain`, or name a folder that holds runs",
+            folder.display()
+        );
     }
     let mut found = Vec::new();
     find(folder, DEPTH, &mut found)?;

@@ -148,14 +148,14 @@ impl Dataset {
             Images::Memory(images) => images.retain(|_| is_kept()),
             Images::Files(files) => files.retain(|_| is_kept()),
             Images::Shards(_) => bail!(
-                "label_fraction = {fraction} takes single images, but shards are read from front to back: unpack the \
+                "label_fraction = {fraction} needs random access to images, but shards are read from front to back: unpack the \
                  shards of '{}' into a folder, and name it by --data",
                 shown(self.name.as_bytes())
             ),
         }
         self.summary.train = self.train.summary(self.root().unwrap_or(Path::new("")));
         note(&format!(
-            "{} of {} training images are used, of each class alike",
+            "{} of {} training images are used, the same fraction of each class",
             HumanCount(kept.len() as u64),
             HumanCount(all as u64)
         ));
@@ -190,7 +190,7 @@ impl Dataset {
     pub fn check_random_access(&self) -> Result<()> {
         if let Images::Shards(_) = self.train {
             bail!(
-                "method = bingo takes views of images in any order, but shards are read from front to back: unpack the \
+                "method = bingo needs random access to images, but shards are read from front to back: unpack the \
                  shards of '{}' into a folder, and name it by --data",
                 shown(self.name.as_bytes())
             );

@@ -85,7 +85,7 @@ pub enum ContentsError {
     NoTrain(String),
     /// The classes of the test images are unknown.
     #[error(
-        "{count} images in '{folder}' have no classes that the training images have: {found}; sort them into folders \
+        "{count} images in '{folder}' are not of the training images' classes: {found}; sort them into folders \
          named as the training classes are, put a list such as val_annotations.txt or LOC_val_solution.csv beside them, \
          or move '{folder}' away, so that every tenth training image is held out"
     )]

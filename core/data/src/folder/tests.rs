@@ -107,10 +107,7 @@ fn test_classes_are_those_of_training() {
     assert_eq!(says(&files, line).test, [(10, 1), (11, 1)]);
     let others =
         of(&[&images("train/a/", 5), &images("train/b/", 5), &images("val/kitten/", 2), &images("val/puppy/", 2)]);
-    refuses(
-        &others,
-        "4 images in 'val' have no classes that the training images have: its folders are kitten, puppy; sort",
-    );
+    refuses(&others, "4 images in 'val' are not of the training images' classes: its folders are kitten, puppy; sort");
     refuses(&of(&[&images("val/a/", 2), &images("test/a/", 2)]), "images to test in test, val, but none to train on");
 }
 

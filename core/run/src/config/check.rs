@@ -26,7 +26,7 @@ pub enum ConfigError {
         rule: &'static str,
     },
     /// The batch does not divide into micro-batches of at least 2 images.
-    #[error("batch = {batch} does not divide into accumulate = {parts} micro-batches of at least 2 images")]
+    #[error("batch = {batch} cannot be divided into accumulate = {parts} micro-batches of at least 2 images")]
     Parts {
         /// Images per step.
         batch: usize,
@@ -42,7 +42,7 @@ pub enum ConfigError {
         batch: usize,
     },
     /// A micro-batch does not divide into groups of at least 2 images.
-    #[error("a micro-batch of {images} images does not divide into bn_splits = {splits} groups of at least 2 images")]
+    #[error("a micro-batch of {images} images cannot be divided into bn_splits = {splits} groups of at least 2 images")]
     Splits {
         /// Images per micro-batch.
         images: usize,
@@ -59,13 +59,15 @@ pub enum ConfigError {
     #[error("the method needs a trained teacher: name a run's folder or a file of weights with --teacher")]
     NoTeacher,
     /// A teacher is given to a method that has none.
-    #[error("the method has no teacher: leave --teacher out, or choose seed, kd, disco, bingo, compress or simdis")]
+    #[error("the method uses no teacher: leave --teacher out, or choose seed, kd, disco, bingo, compress or simdis")]
     UnusedTeacher,
     /// Gradients of an online teacher are not scaled.
     #[error("precision = f16 does not work with online_teacher: choose bf16 or f32")]
     OnlineTeacherInF16,
     /// Distillation between the widths needs positives, which the method does not have.
-    #[error("distill = dkd needs a positive in each row of logits, which the method does not have: choose another")]
+    #[error(
+        "distill = dkd needs a positive in each row of logits, which the method does not have: choose another distillation"
+    )]
     NoPositives,
     /// These options cannot change during a run.
     #[error(

@@ -60,7 +60,7 @@ impl Calibration {
                 })?
             }
             None => bail!(
-                "a network in 8 bits is calibrated on images, and {} has none: name a folder of images with --data",
+                "--precisions int8 is calibrated on images, but {} has none: name a folder of images with --data",
                 run.display()
             ),
         };

@@ -73,5 +73,5 @@ fn bags_that_a_run_cannot_use_are_errors() {
     let expected = format!("the bags are of 9 images, but there are {images} training images: make the bags again");
     assert_eq!(error(&folder, 9), expected);
     let refused = error(&shards, images);
-    assert!(refused.starts_with("method = bingo takes views of images in any order, but shards"), "{refused}");
+    assert!(refused.starts_with("method = bingo needs random access to images, but shards"), "{refused}");
 }

@@ -125,7 +125,7 @@ fn check_format(file: &mut File) -> Result<()> {
         [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd",
         _ => return Ok(()),
     };
-    bail!("it is compressed with {format}; decompress it, as images are read at their places in the tar file")
+    bail!("it is compressed with {format}: decompress it, because images are read by their position in the tar file")
 }
 
 /// Returns the path of a shard's cached index; `None` without a folder for caches.

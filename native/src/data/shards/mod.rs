@@ -181,7 +181,7 @@ fn class_names(folder: &Path, last: u32) -> Result<Vec<String>> {
     let names: Vec<String> = text.lines().map(|name| shown(name.as_bytes())).collect();
     if names.len() <= last as usize {
         bail!(
-            "{} names {} classes, but the shards have class number {last}: give each class, from 0 on, a line",
+            "{} names {} classes, but the shards have class number {last}: add a line for each class, class 0 first",
             path.display(),
             names.len()
         );
