@@ -10,12 +10,12 @@ use super::{
 
 /// Neighbours that vote.
 const NEIGHBOURS: usize = 5;
-/// Distance of the classes, and the spread within a class, along the feature that tells them apart.
+/// Distance of the classes, and the spread within a class, along the feature that separates them.
 const DISTANCE: f64 = 0.3;
 const SPREAD: f64 = 0.06;
 /// Half the plot's width and height.
 const REACH: [f64; 2] = [0.75, 9.0];
-/// SVG units for 1 along each feature. What does not matter can spread so far that it is drawn smaller.
+/// SVG units for 1 along each feature. The irrelevant feature can spread so far that it is drawn smaller.
 const SCALE: [f64; 2] = [180.0, 18.0];
 
 pub const STEP: Step = Step {
@@ -74,13 +74,13 @@ fn Questions() -> impl IntoView {
         >
             <g inner_html=dots></g>
             <path class="own" d=cut/>
-            <text class="axis" x=width - 4.0 y=height - 5.0 text-anchor="end">"what tells the classes apart →"</text>
-            <text class="axis" x=4.0 - width y=12.0 - height>"↑ what does not matter, drawn ten times smaller"</text>
+            <text class="axis" x=width - 4.0 y=height - 5.0 text-anchor="end">"feature that separates the classes →"</text>
+            <text class="axis" x=4.0 - width y=12.0 - height>"↑ irrelevant feature, drawn ten times smaller"</text>
         </svg>
         <RangeInput label="Second class on both sides of the first" value=split min=0.0 max=1.0 step=0.05 digits=2/>
-        <RangeInput label="Spread of what does not matter" value=noise min=0.2 max=4.0 step=0.2 digits=1/>
+        <RangeInput label="Spread of the irrelevant feature" value=noise min=0.2 max=4.0 step=0.2 digits=1/>
         <table>
-            <thead><tr><th scope="col">"Question"</th><th scope="col">"Right"</th></tr></thead>
+            <thead><tr><th scope="col">"Question"</th><th scope="col">"Correct"</th></tr></thead>
             <tbody>{row("Who are your neighbours?", accuracies[0])}{row("Is there a straight cut?", accuracies[1])}</tbody>
         </table>
     }

@@ -15,8 +15,8 @@ pub const STEP: Step = Step {
     control: || view! { <Bill/> }.into_any(),
     live: Some(Live {
         watch: "The same small network twice: run A learns from this page’s trained network by SEED, run B by itself. \
-                Start both and compare kNN. Run A’s teacher has seen 50,000 pictures for thousands of steps, before \
-                this run began: that is where its lead comes from.",
+                Start both and compare kNN. Run A’s teacher was trained before, on 50,000 pictures for thousands of \
+                steps, which explains its lead.",
         runs: &[&[("method", "seed")], &[("multiplier", "0.5"), ("image_size", "32"), ("slow_start", "0")]],
         controls: &["method", "epochs"],
         figures: &["accuracy"],
@@ -62,14 +62,14 @@ fn Bill() -> impl IntoView {
             {SIZES.iter().zip(needed).map(|(width, on)| check(width.to_string(), on)).collect_view()}
         </fieldset>
         <RangeInput label="Width of the teacher" value=teacher min=1.0 max=4.0 step=0.5 digits=1/>
-        {check("The teacher is there already".into(), is_given)}
+        {check("A trained teacher is available".into(), is_given)}
         <table class="weights bill">
             <caption>"Cost of training, in steps of the full network"</caption>
             <tbody>
                 {row("Teacher", Signal::derive(of_teacher))}
                 {row("Its students", Signal::derive(of_students))}
                 {row("Together", Signal::derive(move || of_teacher() + of_students()))}
-                {row("Without, all in one", Signal::derive(of_slimmable))}
+                {row("Without a teacher, all in one", Signal::derive(of_slimmable))}
             </tbody>
         </table>
     }

@@ -44,7 +44,7 @@ fn status_table(status: Status) -> impl IntoView {
 
 /// The head of the column with the contrastive accuracy.
 fn first_head() -> impl IntoView {
-    view! { <th scope="col"><abbr title="Views whose positive, or class, is first">"first"</abbr></th> }
+    view! { <th scope="col"><abbr title="Views whose positive, or class, ranks first">"top-1"</abbr></th> }
 }
 
 /// The heads of the columns with accuracies or, without them, with measures that need no labels.

@@ -33,9 +33,9 @@ fn phase(status: &Status) -> &'static str {
     if status.step == 0 {
         "Nothing is learned yet. To this network, all pictures look alike."
     } else if status.is_slow_start {
-        "Slow start: only the full network trains. The narrow ones wait inside it."
+        "Slow start: only the full network trains. The narrower widths follow later."
     } else if status.step == status.steps {
-        "Done. One training, and a network of every width."
+        "Done: one training run, and a network of every width."
     } else if status.widths.len() > 1 {
         "All widths train at once, on shared weights. Do their gradients agree?"
     } else {

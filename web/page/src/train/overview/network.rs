@@ -134,9 +134,9 @@ fn drawing(Layout { widths, stages }: Layout, gradients: Memo<Gradients>) -> Any
             <svg role="img" aria-label="The network’s stages, with each width’s weights and gradients"
                 viewBox=format!("0 0 {width} {HEIGHT}")>{columns}</svg>
             <figcaption>
-                "The network’s weights: a narrow width’s are a part of a wider one’s. The brighter, the stronger its \
-                 gradient. Arrows: how far each turns from the full network’s (below: the narrowest’s). Beyond 90° they \
-                 pull against each other."
+                "Squares are weights: a narrow width uses a part of a wider one’s. A brighter square has a larger \
+                 gradient. Arrows show the angle between each width’s gradient and the full network’s; the number is the \
+                 narrowest width’s. Beyond 90°, the gradients conflict."
             </figcaption>
         </figure>
     }

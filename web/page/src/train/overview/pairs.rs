@@ -73,8 +73,8 @@ fn drawing(PairPictures { pairs, pictures }: &PairPictures) -> AnyView {
             <svg role="img" aria-label=label viewBox=format!("0 0 {width} {height}")>{columns}</svg>
             <figcaption>
                 {format!(
-                    "Each picture, and two random views of it. A line: at that width, the upper view finds the lower one \
-                     among those of {} pictures.",
+                    "Each column shows a picture and two random views of it. A line means that this width finds the \
+                     picture: of {} lower views, the picture’s own is most similar to the upper view.",
                     pairs.images
                 )}
             </figcaption>

@@ -52,7 +52,7 @@ fn table(readings: Vec<Reading>) -> AnyView {
             <thead><tr>
                 <th scope="col">"Width"</th><th scope="col">"Gradient"</th><th scope="col">"Finds its picture"</th>
                 <th scope="col">
-                    <abbr title="Classes of test images, told by their nearest training images; the mark is before training">
+                    <abbr title="Accuracy on test images, classified by their nearest training images; the mark is before training">
                         "kNN accuracy"
                     </abbr>
                 </th>
