@@ -77,8 +77,8 @@ fn text(cards: &[Value]) -> String {
     let int8 = match int8.is_empty() {
         true => String::new(),
         false => format!(
-            "\nIn 8 bits (`-int8.onnx`), with the kNN accuracy of both on the same images:\n\n| width | kNN | kNN in f32 | \
-             cosine with f32's features |\n|---|---|---|---|\n{int8}"
+            "\nNetworks in int8 (`-int8.onnx`), measured on the same images as those in f32:\n\n| width | kNN in int8 | \
+             kNN in f32 | cosine with f32's features |\n|---|---|---|---|\n{int8}"
         ),
     };
     let loading = cards.first().map(|card| &card["loading"]);
@@ -87,8 +87,8 @@ fn text(cards: &[Value]) -> String {
         lines.filter_map(Value::as_str).map(|line| format!("{line}\n")).collect::<String>()
     };
     format!(
-        "{metadata}\n{MARK}\n\n# {title}\n\nEncoders of images, pre-trained by SlimCLR as one network: each narrower one is \
-         a slice of the wider ones. The JSON file of each has its training options, evaluation and checksums.\n\n\
+        "{metadata}\n{MARK}\n\n# {title}\n\nImage encoders, exported by slimclr. Those below width 1 are slices of the full \
+         network. The JSON file of each has its training options, evaluation and checksums.\n\n\
          | width | parameters | MACs | features | kNN | linear probe | files |\n|---|---|---|---|---|---|---|\n{rows}{int8}\n\
          ## Use\n\n```python\n{preprocessing}{onnxruntime}```\n",
         metadata = metadata(cards),
@@ -141,7 +141,9 @@ fn metadata(cards: &[Value]) -> String {
     let is_classifier = cards.iter().any(|card| card["outputs"].get("logits").is_some());
     let task = if is_classifier { "image-classification" } else { "image-feature-extraction" };
     let method = cards.iter().find_map(|card| card["training"]["method"].as_str());
-    let tags = ["slimmable", "self-supervised-learning", "slimclr"].into_iter().chain(method);
+    let is_self_supervised = method.is_some_and(|method| method != "supervised");
+    let tags = is_self_supervised.then_some("self-supervised-learning");
+    let tags = ["slimmable", "slimclr"].into_iter().chain(tags).chain(method);
     let tags: String = tags.map(|tag| format!("- {}\n", Value::from(tag))).collect();
     let results: String = cards.iter().filter_map(model_index).collect();
     let results = if results.is_empty() { String::new() } else { format!("model-index:\n{results}") };

@@ -76,7 +76,10 @@ fn all_widths_are_exported_in_all_precisions_with_one_card_for_the_hub() {
     let card = readme();
     assert!(card.starts_with("---\nlibrary_name: onnx\npipeline_tag: image-feature-extraction\n"), "{card}");
     assert!(card.find("| 1.0 |").unwrap() < card.find("| 0.25 |").unwrap(), "{card}");
-    assert!(card.contains("model-index:") && card.contains("In 8 bits"), "{card}");
+    assert!(
+        card.contains("model-index:") && card.contains("kNN in int8") && card.contains("self-supervised"),
+        "{card}"
+    );
 
     let notes = text(&folder.path().join("notes"));
     fs::create_dir(&notes).unwrap();

@@ -34,11 +34,11 @@ impl Results {
     /// Formats all tables in Markdown.
     pub fn markdown(&self) -> String {
         format!(
-            "# Pre-training with a teacher and without, on CIFAR-10\n\n\
+            "# Pre-training with and without a teacher, on CIFAR-10\n\n\
              {}\n\
              Each row is a network. Top-1 and top-5 are those of a linear probe, in %, which is the same for all methods. \
              The students are plain networks; SlimCLR's are slices of one network, of the same sizes. Parameters and \
-             multiply-accumulates are those of the backbone, without the head, which pre-training alone uses. {} {} {}\n\n\
+             multiply-accumulates are those of the backbone, without the head, which only pre-training uses. {} {} {}\n\n\
              ## Time of pre-training\n\n\
              {}\n\
              Time of the training steps, without evaluations and without BINGO's search for similar images. A system's \
@@ -47,7 +47,7 @@ impl Results {
              ![Accuracy against the time of pre-training](figures/accuracy-by-time.svg)\n\n\
              ## Other measures\n\n\
              {}\n\
-             Top-1 in %, of a vote of the nearest training images, and of ridge regression, which has no learning rate.\n\n\
+             Top-1 in %, of kNN and of ridge regression, which has no learning rate.\n\n\
              ## Runs\n\n\
              {}\n\
              {}",
