@@ -1,8 +1,8 @@
-//! Long computations that can be cancelled: whoever waits for one drops its future, which then ends at its next await.
+//! Long computations that can be cancelled: the caller drops the future, and the computation ends at its next await.
 
 use std::{future::poll_fn, task::Poll};
 
-/// Lets others that the same task waits for, such as a command to stop, have their turn.
+/// Yields once to other futures of the same task, such as one that waits for a command to stop.
 pub async fn yield_now() {
     let mut has_yielded = false;
     poll_fn(|context| {
@@ -16,7 +16,8 @@ pub async fn yield_now() {
     .await;
 }
 
-/// Computes on another thread, which finishes in vain if the future is dropped. In the browser it computes at once.
+/// Computes on another thread. If the future is dropped, the thread still finishes, and its result is discarded. In the
+/// browser it computes on the same thread.
 pub async fn on_thread<R: Send + 'static>(compute: impl FnOnce() -> R + Send + 'static) -> R {
     #[cfg(not(target_family = "wasm"))]
     {

@@ -72,7 +72,7 @@ fn next() -> MutexGuard<'static, Next> {
     NEXT.lock().expect("no thread panics while it holds the lock")
 }
 
-/// SIGHUP, which `nohup` has made programs ignore: they are to go on when the terminal closes.
+/// SIGHUP, which programs started by `nohup` ignore, because they should continue when the terminal closes.
 #[cfg(unix)]
 mod hang_up {
     use std::{mem, ptr};

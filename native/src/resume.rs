@@ -1,5 +1,5 @@
-//! Resuming a run: no other process may train it, what its log speaks of must be there, and its images must be those that
-//! it was trained on.
+//! Resuming a run: no other process may train it, the checkpoint that its log mentions must exist, and its images must be
+//! those that it was trained on.
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
@@ -130,7 +130,7 @@ impl Resumption {
 }
 
 /// Returns the number of training images that a run's schedule was made for; `None` if it has no checkpoint, because it
-/// then begins anew.
+/// then starts over.
 fn scheduled_images(checkpoint: Option<&Checkpoint>, folder: &RunFolder) -> Result<Option<usize>> {
     let Some(checkpoint) = checkpoint else { return Ok(None) };
     let scheduled = checkpoint.config().scheduled_images;

@@ -334,7 +334,7 @@ impl RunFolder {
     /// Reads the bytes of the latest checkpoint, unless none has been saved yet.
     ///
     /// # Errors
-    /// If the log says that one was saved but it is gone, or it cannot be read.
+    /// If the log says that one was saved but it is missing, or if it cannot be read.
     pub fn latest_checkpoint(&self) -> Result<Option<Vec<u8>>> {
         let path = self.checkpoint_path();
         let bytes = read_optional(&path)?;

@@ -37,8 +37,8 @@ impl RunLock {
         Ok(Self { _files: files })
     }
 
-    /// Returns whether a process trains the run in `folder`. It is seen by asking for the lock for a moment, in which
-    /// nobody can take it.
+    /// Returns whether a process trains the run in `folder`. It tries to take the lock for a moment; no other process can
+    /// take it in that moment.
     pub fn is_held(folder: &Path) -> bool {
         let is_locked = |path: &Path| {
             File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))

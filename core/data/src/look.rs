@@ -1,4 +1,4 @@
-//! What a file is, told by its first bytes; of those who are no image, also by its name.
+//! Recognises what a file is by its first bytes and, if it is not an image, also by its name.
 
 use std::io::Cursor;
 

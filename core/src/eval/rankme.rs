@@ -16,7 +16,7 @@ use crate::cancellable::on_thread;
 
 /// Images used: the paper finds that a few thousand suffice.
 const IMAGES: usize = 4096;
-/// Values from which on the computation is long enough for a thread of its own.
+/// Number of values from which the computation is long enough for a separate thread.
 const LONG: usize = 1 << 18;
 
 /// Computes RankMe of `features`, `[n, f]`, from at most 4,096 images spread evenly over them; NaN if a feature is NaN.

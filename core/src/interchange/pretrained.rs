@@ -122,7 +122,7 @@ impl Pretrained {
     }
 
     /// Reads a width that this program has exported to safetensors, of a network with this kind of backbone and this depth.
-    /// Of files without this knowledge, not all plain networks can be told apart.
+    /// Without this knowledge, some plain networks cannot be distinguished.
     ///
     /// # Errors
     /// If the file is damaged, or holds another network.

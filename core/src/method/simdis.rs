@@ -19,7 +19,7 @@ use crate::{
 
 /// Predict projections of two views of each image, by other networks or of the other view.
 ///
-/// A teacher that is trained at the same time has a task of its own, BYOL: to it, its moving average is
+/// A teacher that is trained at the same time has a separate task, BYOL. In that task, its moving average is
 /// [`SimdisNetwork::StudentEma`], and it predicts [`SimdisView::SemaDv`].
 #[derive(Debug)]
 pub struct SimdisTask {

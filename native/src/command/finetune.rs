@@ -87,7 +87,7 @@ pub fn run(flags: &FinetuneFlags) -> Result<ExitCode> {
     NewRun::open(config)?.create(flags.out.as_deref(), NAME)?.train(None, next)
 }
 
-/// Returns the options of the new run: those of the network's own run, but for what fine-tuning needs.
+/// Returns the options of the new run: those of the network's own run, except what fine-tuning sets.
 fn config(flags: &FinetuneFlags) -> Result<Config> {
     let trained = pretrained::read(&flags.run)?;
     let options = trained.options();

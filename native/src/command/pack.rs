@@ -59,7 +59,7 @@ pub fn pack(data: &str, out: &Path) -> Result<[usize; 2]> {
     if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("--out {}: the folder is not empty; choose another", out.display());
     }
-    // The shards get their place once all are written, so that nobody trains on a part of them.
+    // The shards are moved to their folder once all are written, so that no run trains on a part of them.
     let mut partial = out.components().as_path().as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);

@@ -17,10 +17,10 @@ use crate::{
     files::{create_folder, write_atomically},
 };
 
-/// Files of a folder whose listing is kept; fewer are looked at in an instant.
+/// Minimum number of files of a folder whose listing is cached; examining fewer takes no time.
 const LEAST: usize = 1000;
 
-/// Changes whenever files that look the same may be told apart, or the format of the listing changes.
+/// Changes whenever the recognition of files or the format of the listing changes.
 const VERSION: &str = concat!("slimclr ", env!("CARGO_PKG_VERSION"), ", listing 1");
 
 /// Coarsest resolution of modification times. A file modified this recently may change again without its time telling,

@@ -41,9 +41,8 @@ pub fn warn(warning: &str) {
     note(&format!("warning: {warning}"));
 }
 
-/// Writes a line, or several, above the progress bar. Everything that the program says goes through here: it ignores a
-/// closed pipe, a full disk and a closed terminal, which must not end a run, and shows control characters escaped, which
-/// names of files may have.
+/// Writes a line, or several, above the progress bar. All output goes through here: it ignores a closed pipe, a full disk
+/// and a closed terminal, which must not end a run, and escapes control characters, which names of files may have.
 fn write_line(mut stream: impl Write, line: &str) {
     // Cloned, so that a line of another thread does not wait for the lock of this one.
     let bar = SHOWN.lock().expect("no thread panics while it holds the lock").clone();

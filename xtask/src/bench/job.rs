@@ -60,7 +60,7 @@ pub struct Views {
     pub finish: bool,
 }
 
-/// A method that the paper compares with, and what a network of another size has of its own.
+/// A method that the paper compares with, and its options that depend on the size of the network.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct TwoStage {
     pub method: &'static str,

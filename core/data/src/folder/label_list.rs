@@ -1,4 +1,4 @@
-//! The classes of a flat folder of test images, told by a list: Tiny ImageNet's `val_annotations.txt`, Kaggle's
+//! Reads the classes of a flat folder of test images from a list: Tiny ImageNet's `val_annotations.txt`, Kaggle's
 //! `LOC_val_solution.csv`, or one class a line in the order of the images.
 
 use std::collections::HashMap;

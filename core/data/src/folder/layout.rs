@@ -68,7 +68,7 @@ pub(super) fn is_below(path: &[u8], folder: &[u8]) -> bool {
 }
 
 impl<'a> Level<'a> {
-    /// Opens a folder that holds, apart from strays, nothing but another one without images of its own, and so on.
+    /// Descends as long as there is one folder and, beside it, few images, and the folder's images are in sub-folders.
     fn without_wrappers(mut self, unused: &mut Unused) -> Self {
         while let [only] = self.folders.as_slice()
             && self.direct.len() * STRAYS <= only.images.len()

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Creates files: images, but for those of other names.
+/// Creates files: images, unless the name says otherwise.
 fn files(paths: &[&str]) -> Vec<File> {
     let look = |path: &str| match path.rsplit_once('.').map(|(_, extension)| extension) {
         Some("heic" | "toml" | "jsonl" | "md") => Look::Other,

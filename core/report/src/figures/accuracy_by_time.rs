@@ -53,8 +53,8 @@ pub fn widths(reference: &System, others: &[System]) -> Vec<f64> {
     widths
 }
 
-/// Draws a panel for each system, with the same axes. Each panel has the networks of all systems: those of its own are
-/// filled, those of `reference` hollow, the others faint. `widths` are those of all networks, widest first.
+/// Draws a panel for each system, with the same axes. Each panel has the networks of all systems: those of the
+/// panel's system are filled, those of `reference` hollow, the others faint. `widths` are those of all networks, widest first.
 ///
 /// # Errors
 /// If there is no network.

@@ -117,8 +117,8 @@ pub enum NoAccuracy {
 }
 
 impl NoAccuracy {
-    /// Returns why the classes of `test` cannot be told from those of `train`, which are the labels of the images used;
-    /// `None` if they can. `has_labels` says whether the labels mean anything.
+    /// Returns why `test` cannot be classified by `train`, the labels of the images used, or `None` if it can. `has_labels`
+    /// says whether the labels are real.
     pub fn of(has_labels: bool, train: &[u32], test: &[u32]) -> Option<Self> {
         let is_one_class = |labels: &[u32]| labels.iter().all(|label| *label == labels[0]);
         match has_labels {

@@ -1,8 +1,8 @@
-//! Finds a network among a file's tensors: the names before which its layers' names begin.
+//! Finds a network among a file's tensors: the prefix of its layers' names.
 //!
-//! Programs save a network's tensors under keys (`state_dict`, `model`, `student`) and with prefixes
-//! (`module.encoder_q.`, `backbone.`) of their own. So none of these is looked for: the network begins wherever the
-//! first layers of a known architecture are.
+//! Each program saves a network's tensors under other keys (`state_dict`, `model`, `student`) and prefixes
+//! (`module.encoder_q.`, `backbone.`). So no list of these is used: the network starts wherever the first layers of a
+//! known architecture are.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -33,9 +33,9 @@ impl SwavQueue {
     /// Returns the scores of the queue's embeddings, `[q, p]` for each assigning crop, if the queue is in use.
     /// `prototypes` are the normalised ones, `[p, d]`.
     ///
-    /// The authors use a queue once its last row is not all zero. Rows are filled from the first on, with embeddings of
-    /// unit length, so that is when as many have entered as there are rows. To count them reads nothing back from the
-    /// device. All crops enter at once, so the authors' rule that one queue in use turns on the others never matters.
+    /// The authors use a queue once its last row is not all zero. Rows are filled in order with
+    /// embeddings of unit length, so this is when as many have entered as there are rows. Counting them needs no readback
+    /// from the device. All crops enter together, so the authors' rule that one full queue enables the others never matters.
     pub fn scores(&self, prototypes: &Tensor<2>) -> Option<Vec<Tensor<2>>> {
         let is_full = self.rows.iter().all(|rows| rows.dims()[0] <= self.entered);
         is_full.then(|| self.rows.iter().map(|rows| rows.clone().matmul(prototypes.clone().transpose())).collect())
