@@ -76,7 +76,7 @@ impl LrSchedule {
         self.warmup_start + (self.peak - self.warmup_start) * (step as f64 / last as f64)
     }
 
-    /// Returns the rate that is this share of the way from the final one to the peak.
+    /// Returns the rate at this fraction of the way from the final rate to the peak.
     fn decayed(&self, share: f64) -> f64 {
         self.final_rate + (self.peak - self.final_rate) * share
     }

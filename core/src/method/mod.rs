@@ -90,8 +90,8 @@ pub trait Method: DynClone + Debug + Send + Sync {
 
 dyn_clone::clone_trait_object!(Method);
 
-/// Views, and how a network's outputs for them are judged. It holds whatever its loss needs: keys, negatives, a
-/// teacher's outputs.
+/// Views, and the loss of a network's outputs for them. It holds whatever its loss needs: keys, negatives, a teacher's
+/// outputs.
 pub trait PretextTask: Debug + Send + Sync {
     /// Returns batches of views, `[n, 3, height, width]` each.
     fn views(&self) -> &[Tensor<4>];

@@ -1,4 +1,4 @@
-//! What methods keep between steps, in checkpoints.
+//! The state that methods keep between steps and in checkpoints.
 
 use burn::tensor::Tensor;
 

@@ -42,7 +42,7 @@ use crate::{
 /// Seconds between reads of the losses, which wait for the device.
 const READ_EVERY: f64 = 0.25;
 
-/// Most measurements of interference in a run, and most snapshots: as many as a figure can show.
+/// Maximum number of measurements of interference in a run, and of snapshots: as many as a figure can show.
 const MEASUREMENTS: u64 = 200;
 
 /// A run that is about to start or to resume.
@@ -107,7 +107,7 @@ impl<H: Host> Run<H> {
     pub fn events(mut self) -> impl Stream<Item = Result<Event, TrainError<H::Error>>> {
         watched(try_fn_stream(|emitter| async move {
             let trained = self.train(&emitter).await;
-            // What was learned is kept when images are lost. If it cannot be, the first error says more.
+            // If images are lost, a checkpoint keeps what was learned. If it cannot be saved, the first error says more.
             if matches!(trained, Err(TrainError::Host(_))) && self.state.steps > self.saved_at {
                 let _ = self.checkpoint(&emitter).await;
             }
