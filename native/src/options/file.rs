@@ -25,7 +25,7 @@ pub fn read(path: &Path) -> Result<Table> {
         let options = Table::from_iter([(key.clone(), value.clone())]);
         if let Err(error) = options.try_into::<Config>() {
             match expected(key, value, example) {
-                Some(expected) => bail!("{}: {key} = {value} must be {expected}", path.display()),
+                Some(expected) => bail!("{}: {key} = {value}, but it must be {expected}", path.display()),
                 None => bail!("{}: {key} = {value}: {}", path.display(), error.message()),
             }
         }
@@ -119,24 +119,27 @@ mod tests {
     #[test]
     fn values_of_the_wrong_type_are_named_with_the_right_one() {
         for (text, expected) in [
-            ("batch = \"many\"", "batch = \"many\" must be a whole number, such as 256"),
-            ("batch = 64.0", "batch = 64.0 must be a whole number, such as 256"),
-            ("batch = -1", "batch = -1 must be 0 or more"),
-            ("seed = -1", "seed = -1 must be 0 or more"),
-            ("epochs = \"5\"", "epochs = \"5\" must be a number, such as 200.0"),
-            ("interference = \"true\"", "interference = \"true\" must be true or false, without quotes"),
-            ("disjoint = 1", "disjoint = 1 must be true or false, without quotes"),
-            ("widths = 0.5", "widths = 0.5 must be a list of numbers, such as [1.0, 0.75, 0.5, 0.25]"),
-            ("widths = [\"1.0\"]", "widths = [\"1.0\"] must be a list of numbers, such as [1.0, 0.75, 0.5, 0.25]"),
-            ("data = 5", "data = 5 must be text in quotes"),
+            ("batch = \"many\"", "batch = \"many\", but it must be a whole number, such as 256"),
+            ("batch = 64.0", "batch = 64.0, but it must be a whole number, such as 256"),
+            ("batch = -1", "batch = -1, but it must be 0 or more"),
+            ("seed = -1", "seed = -1, but it must be 0 or more"),
+            ("epochs = \"5\"", "epochs = \"5\", but it must be a number, such as 200.0"),
+            ("interference = \"true\"", "interference = \"true\", but it must be true or false, without quotes"),
+            ("disjoint = 1", "disjoint = 1, but it must be true or false, without quotes"),
+            ("widths = 0.5", "widths = 0.5, but it must be a list of numbers, such as [1.0, 0.75, 0.5, 0.25]"),
+            (
+                "widths = [\"1.0\"]",
+                "widths = [\"1.0\"], but it must be a list of numbers, such as [1.0, 0.75, 0.5, 0.25]",
+            ),
+            ("data = 5", "data = 5, but it must be text in quotes"),
             (
                 "optimizer = \"adam\"",
-                "optimizer = \"adam\" must be one of \"sgd\", \"lars\", \"larc\", \"simdis_lars\"",
+                "optimizer = \"adam\", but it must be one of \"sgd\", \"lars\", \"larc\", \"simdis_lars\"",
             ),
             (
                 "method = 3",
-                "method = 3 must be one of \"mocov2\", \"mocov3\", \"simclr\", \"supervised\", \"seed\", \"kd\", \"disco\", \
-                 \"bingo\", \"compress\", \"simdis\", \"swav\"",
+                "method = 3, but it must be one of \"mocov2\", \"mocov3\", \"simclr\", \"supervised\", \"seed\", \"kd\", \
+                 \"disco\", \"bingo\", \"compress\", \"simdis\", \"swav\"",
             ),
             ("reweighting = 4", "reweighting = 4: there is no loss reweighting 4: choose from 0, 1, 2, 3, 5, 6, 7"),
         ] {

@@ -16,7 +16,7 @@ pub enum ConfigError {
     #[error(transparent)]
     Build(#[from] BuildError),
     /// A value is out of range.
-    #[error("{key} = {value} must be {rule}")]
+    #[error("{key} = {value}, but it must be {rule}")]
     Range {
         /// The option.
         key: &'static str,
@@ -61,12 +61,19 @@ pub enum ConfigError {
     /// A teacher is given to a method that has none.
     #[error("the method uses no teacher: leave --teacher out, or choose seed, kd, disco, bingo, compress or simdis")]
     UnusedTeacher,
+    /// A method without a cache is to use cached teacher features.
+    #[error("cached_teacher is an option of compress alone: leave it out, or choose that method")]
+    UnusedCache,
+    /// SimDis has nothing to predict.
+    #[error("targets is empty: name at least one target, such as sema_dv")]
+    NoTargets,
     /// Gradients of an online teacher are not scaled.
     #[error("precision = f16 does not work with online_teacher: choose bf16 or f32")]
     OnlineTeacherInF16,
     /// Distillation between the widths needs positives, which the method does not have.
     #[error(
-        "distill = dkd needs a positive in each row of logits, which the method does not have: choose another distillation"
+        "distill = dkd needs a positive in each row of logits, which the method does not have: choose another \
+         distillation"
     )]
     NoPositives,
     /// These options cannot change during a run.
@@ -181,11 +188,14 @@ impl Config {
         in_range("small_crops", self.small_crops as f64, has_crops || self.small_crops == 0, "0 for this method")?;
         let fits = (8..=self.image_size).contains(&self.small_size) || self.small_crops == 0;
         in_range("small_size", self.small_size as f64, fits, "between 8 and image_size")?;
-        let uses_cache = self.method == MethodKind::Compress || !self.cached_teacher;
-        in_range("cached_teacher", f64::from(self.cached_teacher), uses_cache, "false for this method")?;
+        if self.cached_teacher && self.method != MethodKind::Compress {
+            return Err(ConfigError::UnusedCache);
+        }
         up_to("teacher_depth", self.teacher_depth, MOST_LAYERS, "between 1 and 2000")?;
         multiplies("teacher_multiplier", self.teacher_multiplier)?;
-        in_range("targets", self.targets.len() as f64, !self.targets.is_empty(), "at least one target")?;
+        if self.targets.is_empty() {
+            return Err(ConfigError::NoTargets);
+        }
         match (self.needs_teacher(), self.teacher.is_empty()) {
             (true, true) => return Err(ConfigError::NoTeacher),
             (false, false) => return Err(ConfigError::UnusedTeacher),

@@ -218,6 +218,8 @@ pub fn key_of(error: &ConfigError) -> &'static str {
         | ConfigError::NoLabels(_)
         | ConfigError::NoTeacher
         | ConfigError::UnusedTeacher
+        | ConfigError::UnusedCache
+        | ConfigError::NoTargets
         | ConfigError::OnlineTeacherInF16 => METHOD,
         ConfigError::NoPositives => "distill",
     }
