@@ -29,11 +29,14 @@ fn is_positive(value: f64) -> bool {
 
 /// Returns a warning if a width learned nothing between two evaluations, unless its accuracy was 100 % to begin with.
 pub fn learned_nothing(before: &Evaluated, after: &Evaluated) -> Option<String> {
-    if before.knn == Some(1.0) || after.has_learned(before)? {
+    if before.classifier.or(before.knn) == Some(1.0) || after.has_learned(before)? {
         return None;
     }
-    let what = match (before.knn, after.knn) {
-        (Some(from), Some(to)) => format!("kNN {} % before training, {} % after", percent(from), percent(to)),
+    let what = match [(before.classifier, after.classifier), (before.knn, after.knn)] {
+        [(Some(from), Some(to)), _] => {
+            format!("classifier {} % before training, {} % after", percent(from), percent(to))
+        }
+        [_, (Some(from), Some(to))] => format!("kNN {} % before training, {} % after", percent(from), percent(to)),
         _ => {
             let cosines = |evaluated: &Evaluated| {
                 evaluated

@@ -162,16 +162,22 @@ impl Evaluated {
         Some([self.knn?, self.knn_standard_error?])
     }
 
-    /// Returns whether this width is better than the `untrained` network: kNN is higher by more than two standard errors
-    /// of the difference or, without labels, the [gap](ViewMeasures::gap) between the cosines has grown by more than
-    /// 0.05. Returns `None` if neither was measured.
-    pub fn has_learned(&self, untrained: &Self) -> Option<bool> {
-        if let (Some([before, error_before]), Some([after, error_after])) =
-            (untrained.knn_with_error(), self.knn_with_error())
-        {
-            return Some(after - before > 2.0 * error_after.hypot(error_before));
+    /// Returns the accuracy of the network's own classifier and its binomial standard error, if it was measured.
+    fn classifier_with_error(&self) -> Option<[f64; 2]> {
+        let (accuracy, images) = (self.classifier?, self.measured_on?.test_images as f64);
+        Some([accuracy, (accuracy * (1.0 - accuracy) / images).sqrt()])
+    }
+
+    /// Returns whether this width is better than `before` training: the network's own classifier or else kNN is more
+    /// accurate by more than two standard errors of the difference or, without labels, the [gap](ViewMeasures::gap)
+    /// between the cosines has grown by more than 0.05. Returns `None` if nothing of this was measured.
+    pub fn has_learned(&self, before: &Self) -> Option<bool> {
+        for accuracy in [Self::classifier_with_error, Self::knn_with_error] {
+            if let (Some([before, error_before]), Some([after, error_after])) = (accuracy(before), accuracy(self)) {
+                return Some(after - before > 2.0 * error_after.hypot(error_before));
+            }
         }
-        let (before, after) = (untrained.views?, self.views?);
+        let (before, after) = (before.views?, self.views?);
         Some(after.gap() - before.gap() > LEAST_GAIN)
     }
 
@@ -265,5 +271,10 @@ mod tests {
         assert_eq!(views(0.75).has_learned(&views(0.3)), Some(true));
         assert_eq!(views(0.33).has_learned(&views(0.3)), Some(false));
         assert_eq!(views(0.75).has_learned(&knn(0.3)), None);
+        // Fine-tuning may leave kNN as it is, and train the classifier.
+        let measured_on = Some(MeasuredOn { test_images: 400, training_images: 400, neighbours: 5 });
+        let classifier = |classifier| Evaluated { classifier: Some(classifier), measured_on, ..knn(0.3) };
+        assert_eq!(classifier(0.6).has_learned(&classifier(0.5)), Some(true));
+        assert_eq!(classifier(0.56).has_learned(&classifier(0.5)), Some(false));
     }
 }
