@@ -120,7 +120,7 @@ impl RunProgress {
         let Some(progress) = &self.progress else { return };
         let begins = self.evaluating_since.is_none();
         let since = *self.evaluating_since.get_or_insert_with(Instant::now);
-        let network = if step == 0 { "the untrained network" } else { "the network" };
+        let network = if step == 0 { "the initial network" } else { "the network" };
         let message = if images == of {
             format!("evaluating {network}: comparing the features of {of} images")
         } else {

@@ -259,7 +259,7 @@ test("an evaluation shows its progress", async (t) => {
   const page = await open(t, WITHOUT, link(address, { ...TINY, epochs: "1" }));
   const train = new TrainPage(page);
   await train.chooseFiles(await images.write(await program.folder(t), 1500, 500));
-  const isShown = train.card.getByLabel("evaluating the untrained network…").waitFor();
+  const isShown = train.card.getByLabel("evaluating the initial network…").waitFor();
   await train.button("Start").click();
   await isShown;
 });

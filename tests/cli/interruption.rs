@@ -92,7 +92,7 @@ fn a_run_that_is_stopped_in_its_evaluations_is_resumed_bit_for_bit() {
     let resume = ["pretrain", "--resume", &out];
     let evaluation = |step: u64| of_kind(&stopped, "evaluated").iter().any(|event| event["step"] == step);
     for (arguments, network, signal, step) in [
-        (&start[..], "evaluating the untrained network: ", "INT", 0),
+        (&start[..], "evaluating the initial network: ", "INT", 0),
         (&resume, "evaluating the network: ", "TERM", 3),
         // The evaluation that was stopped is made first.
         (&resume, "evaluating the network: ", "HUP", 3),

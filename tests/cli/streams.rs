@@ -79,7 +79,7 @@ fn a_log_shows_how_far_a_run_is() {
     assert_eq!(count("40 images, 20 steps, widths 1, 0.75, 0.5, 0.25, on CPU"), 1, "{log}");
     let step = log.lines().find(|line| line.starts_with("step 1  loss 1: ")).unwrap_or_else(|| panic!("{log}"));
     assert!(step.ends_with(" images/s"), "{log}");
-    assert_eq!(count("step 0 of 20  evaluating the untrained network: 32 of 44 images"), 1, "{log}");
+    assert_eq!(count("step 0 of 20  evaluating the initial network: 32 of 44 images"), 1, "{log}");
     assert_eq!(count("step 20 of 20  evaluating the network: "), 1, "{log}");
     assert_eq!(count("  kNN "), 2 * 4, "{log}");
     // One at the end of each epoch.

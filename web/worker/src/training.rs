@@ -183,7 +183,7 @@ async fn report_events(run: Run<BrowserHost>, dataset: Rc<Dataset>, device: Devi
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Evaluating(Evaluating { step, images, of })) => {
-                let network = if step == 0 { "the untrained network" } else { "the network" };
+                let network = if step == 0 { "the initial network" } else { "the network" };
                 let progress = Progress { what: format!("evaluating {network}"), done: images, total: of };
                 report(&Report::Progress(progress));
             }
