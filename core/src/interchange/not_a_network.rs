@@ -83,11 +83,11 @@ const TEXTS: &[(&str, &str, &str)] = &[
     ("[", "a JSON text", "choose the file that holds the tensors, beside it"),
 ];
 
-/// Bytes from the beginning that are looked at.
+/// Bytes from the beginning that are examined.
 const BEGINNING: usize = 512;
-/// Fewest bytes by which a file can be told.
+/// Minimum length of a file whose kind can be recognised.
 const FEWEST: usize = 9;
-/// Zeros at the beginning by which a file is told that was not written completely.
+/// Number of zeros at the beginning that identifies a file that was not written completely.
 const ZEROS: usize = 64;
 /// The first line of a Git LFS pointer, without its version.
 const LFS: &str = "version https://git-lfs.github.com/spec/";
