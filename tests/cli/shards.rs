@@ -162,7 +162,7 @@ fn what_of_shards_cannot_be_used_is_named() {
     refuses(&train("x-{000,000}.tar"), "x-000.tar twice");
     refuses(&slimclr(&["pretrain", "--data", "x-0.tar", "x-1.tar"]), "quote the pattern of shards");
     for (name, bytes, sentence) in [
-        ("x.tar.gz", &[0x1f, 0x8b, 8, 0, 0, 0][..], "it is compressed with gzip; decompress it"),
+        ("x.tar.gz", &[0x1f, 0x8b, 8, 0, 0, 0][..], "it is compressed with gzip: decompress it"),
         ("empty.tar", &b""[..], "the file is empty; fetch it again"),
         ("page.tar", &[b'<'; 1024][..], "it is not a tar file"),
         ("nothing.tar", &[0; 1024][..], "there are no images to train on"),

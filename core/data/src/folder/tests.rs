@@ -122,7 +122,7 @@ fn flat_test_images_take_their_classes_from_a_list() {
         &["train/n01/images/n01_0.JPEG", "train/n02/images/n02_0.JPEG"],
         &["val/images/val_0.JPEG", "val/images/val_1.JPEG", "test/images/test_0.JPEG"],
     ]);
-    refuses(&tiny, "2 images in 'val' have no classes");
+    refuses(&tiny, "2 images in 'val' are not of the training images' classes");
     refuses(&tiny, "there are no class folders and no list of classes");
     for lines in [
         "val_0.JPEG\tn02\t0\t0\t62\t57\nval_1.JPEG\tn01\t3\t3\t60\t60\n",
