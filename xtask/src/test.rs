@@ -98,54 +98,29 @@ const DOCUMENTATION_TESTS: Stage = Stage {
     failure: "examples in the documentation failed: see their names above",
 };
 
-/// Tests that run Python are marked as ignored, so that `cargo test` needs none.
+/// Returns the arguments for the tests of the interchange whose names begin with `filter`. They run Python and are marked
+/// as ignored, so that `cargo test` needs none.
+const fn tests_with_python(filter: &'static str) -> [&'static str; 9] {
+    ["test", "--workspace", "--release", "--test", "interchange", "--no-fail-fast", "--", "--ignored", filter]
+}
+
 const EXPORTS: Stage = Stage {
     name: "exports",
-    arguments: &[
-        "test",
-        "--workspace",
-        "--release",
-        "--test",
-        "interchange",
-        "--no-fail-fast",
-        "--",
-        "--ignored",
-        "onnx_runtime::",
-    ],
+    arguments: &tests_with_python("onnx_runtime::"),
     needs: None,
     failure: "ONNX Runtime disagrees with this program: see the names of the tests above",
 };
 
 const TENSORBOARD: Stage = Stage {
     name: "TensorBoard",
-    arguments: &[
-        "test",
-        "--workspace",
-        "--release",
-        "--test",
-        "interchange",
-        "--no-fail-fast",
-        "--",
-        "--ignored",
-        "tensorboard::",
-    ],
+    arguments: &tests_with_python("tensorboard::"),
     needs: None,
     failure: "TensorBoard reads something else than this program wrote: see the names of the tests above",
 };
 
 const PYTORCH: Stage = Stage {
     name: "PyTorch",
-    arguments: &[
-        "test",
-        "--workspace",
-        "--release",
-        "--test",
-        "interchange",
-        "--no-fail-fast",
-        "--",
-        "--ignored",
-        "pytorch::",
-    ],
+    arguments: &tests_with_python("pytorch::"),
     needs: None,
     failure: "PyTorch disagrees with this program: see the names of the tests above",
 };
