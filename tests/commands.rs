@@ -220,8 +220,8 @@ fn an_invalid_change_ends_the_run_with_an_error() {
     assert!(matches!(range, Err(ConfigError::Range { key: "distill_weight", .. })), "{range:?}");
 }
 
-/// Runs until an evaluation after `steps` steps is under way, stops the run, and returns the events from then on.
-fn stopped_in_evaluation(steps: u64) -> Events {
+/// Runs until an evaluation after `steps` steps is under way, sends `last`, and returns the events from then on.
+fn sent_in_evaluation(steps: u64, last: impl IntoIterator<Item = Command>) -> Events {
     let (events, commands) = run();
     pin_mut!(events);
     loop {
@@ -234,7 +234,7 @@ fn stopped_in_evaluation(steps: u64) -> Events {
             end => panic!("{end:?}"),
         }
     }
-    commands.unbounded_send(Command::Stop).unwrap();
+    last.into_iter().for_each(|command| commands.unbounded_send(command).unwrap());
     until_paused(&mut events)
 }
 
@@ -242,10 +242,21 @@ fn stopped_in_evaluation(steps: u64) -> Events {
 fn a_run_that_is_stopped_in_an_evaluation_reports_none_of_it_and_saves_a_checkpoint() {
     // The untrained network is evaluated after the first step, which is then undone.
     for steps in [0, 8] {
-        let seen = stopped_in_evaluation(steps);
+        let seen = sent_in_evaluation(steps, [Command::Stop]);
         let [Ok(Event::Checkpoint { step: saved }), Ok(Event::Stopped { step: stopped })] = &seen[..] else {
             panic!("{seen:?}")
         };
         assert_eq!([*saved, *stopped], [steps; 2]);
     }
+}
+
+#[test]
+fn a_change_that_arrives_before_the_command_to_stop_is_saved() {
+    let changed = Config { slow_start: 0.0, ..config() };
+    let seen = sent_in_evaluation(8, [Command::Pause, Command::Change(Box::new(changed.clone())), Command::Stop]);
+    let [Ok(Event::Changed { step: 8, config }), Ok(Event::Checkpoint { .. }), Ok(Event::Stopped { .. })] = &seen[..]
+    else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(**config, changed);
 }

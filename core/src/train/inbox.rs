@@ -40,6 +40,11 @@ impl Inbox {
         }
     }
 
+    /// Returns the next of the commands that arrived while the run waited for something else.
+    pub(super) fn next_postponed(&mut self) -> Option<Command> {
+        self.postponed.pop_front()
+    }
+
     /// Waits for `work`. If the command to stop comes first, drops the work and returns `None`; other commands wait.
     pub(super) async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let stopped = async {

@@ -202,7 +202,8 @@ impl<H: Host> Run<H> {
         Ok(())
     }
 
-    /// Ends the run before its end, with a checkpoint.
+    /// Ends the run before its end, with a checkpoint. Options that were changed in the wait that the command to stop ended
+    /// are the checkpoint's.
     async fn stop(
         &mut self,
         log: &mut Log,
@@ -210,6 +211,11 @@ impl<H: Host> Run<H> {
         emitter: &Emitter<H::Error>,
     ) -> Result<(), TrainError<H::Error>> {
         self.flush(log, schedule, emitter).await?;
+        while let Some(command) = self.inbox.next_postponed() {
+            if let Command::Change(config) = command {
+                self.change(*config, emitter).await?;
+            }
+        }
         self.checkpoint(emitter).await?;
         emitter.emit(Event::Stopped { step: self.state.steps }).await;
         Ok(())
