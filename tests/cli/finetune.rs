@@ -121,11 +121,11 @@ fn a_resumed_run_ends_as_an_uninterrupted_one() {
 fn labels_that_are_too_few_are_refused() {
     let pretrained = Pretrained::new();
     let out = pretrained.path("out");
-    let sentence = "label_fraction = 0.01 leaves class 'cat', which has 18 training images, without one";
+    let sentence = "a fraction of 0.01 leaves class 'cat', which has 18 training images, without one";
     refuses(&pretrained.finetune("out", &["--fraction", "0.01"]), sentence);
     refuses(
         &pretrained.finetune("out", &["--fraction", "1.5"]),
-        "label_fraction = 1.5, but it must be above 0 and at most 1",
+        "error: fraction = 1.5, but it must be above 0 and at most 1",
     );
     refuses(&pretrained.finetune("out", &["--fraction", "0.1"]), "batch = 8 is larger than the data set of 4 images");
     image_folder(&pretrained.path("images"), &["cat"], 20, 12);

@@ -37,8 +37,8 @@ fn balanced(labels: impl ExactSizeIterator<Item = u32>, count: usize, seed: u64)
 /// A fraction of the images leaves a class without one.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[error(
-    "label_fraction = {fraction} leaves class '{class}', which has {images} training images, without one: choose \
-     {least} or more"
+    "a fraction of {fraction} leaves class '{class}', which has {images} training images, without one: choose {least} or \
+     more"
 )]
 pub struct FractionError {
     fraction: f64,
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(class_sizes(&labels, &tenth), [12, 1, 5]);
         assert!(tenth.is_sorted() && tenth == chosen(0.2).unwrap());
         assert_eq!(chosen(1.0).unwrap(), (0..89).collect::<Vec<_>>());
-        let sentence = "label_fraction = 0.1 leaves class 'dog', which has 4 training images, without one: choose 0.25 \
+        let sentence = "a fraction of 0.1 leaves class 'dog', which has 4 training images, without one: choose 0.25 \
                         or more";
         assert_eq!(chosen(0.1).unwrap_err().to_string(), sentence);
         assert_eq!(fraction_of_each_class([0; 10].into_iter(), &[], 0.3).unwrap().len(), 3);

@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Args;
-use slimclr_core::{config::Config, width::Slicing};
+use slimclr_core::{
+    config::{Config, in_range},
+    width::Slicing,
+};
 
 use super::pretrain::NewRun;
 use crate::{pretrained, width_choice::WidthChoice};
@@ -81,6 +84,9 @@ fn defaults() -> Config {
 /// # Errors
 /// If the network, its data or the device cannot be used, or training fails.
 pub fn run(flags: &FinetuneFlags) -> Result<ExitCode> {
+    // Before the check of the options, in which it has another name.
+    let is_part = flags.fraction > 0.0 && flags.fraction <= 1.0;
+    in_range("fraction", flags.fraction, is_part, "above 0 and at most 1")?;
     let config = config(flags)?;
     config.check()?;
     let next = "next, export a width with its classifier: slimclr export RUN --width 1";
