@@ -19,6 +19,7 @@ use slimclr_core::{
     schedule::RunSchedule,
     train::{Host, Split},
 };
+use slimclr_report::duration;
 
 use super::NewRun;
 use crate::{
@@ -153,15 +154,15 @@ impl Times {
             slow_steps as f64 * slow_start.unwrap_or(0.0) + (schedule.steps - slow_steps) as f64 * all_widths;
         let evaluating = evaluations as f64 * evaluation;
         let step = match slow_start {
-            Some(slow) => format!("{} a step in slow start, {} after it", seconds(*slow), seconds(*all_widths)),
-            None => format!("{} a step", seconds(*all_widths)),
+            Some(slow) => format!("{} a step in slow start, {} after it", time(*slow), time(*all_widths)),
+            None => format!("{} a step", time(*all_widths)),
         };
         let [total, evaluating] = [training + evaluating, evaluating]
             .map(|seconds| HumanDuration(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)));
         format!(
             "{:<14}{step}, {} an evaluation\n{:<14}about {total}, of which evaluations take {evaluating}",
             "time here",
-            seconds(*evaluation),
+            time(*evaluation),
             "whole run"
         )
     }
@@ -178,8 +179,9 @@ fn memory(device: &Device) -> String {
     }
 }
 
-fn seconds(seconds: f64) -> String {
-    format!("{} s", three_digits(seconds))
+/// Formats seconds: with three digits below a minute, else in their two largest units.
+fn time(seconds: f64) -> String {
+    if seconds < 60.0 { format!("{} s", three_digits(seconds)) } else { duration(seconds) }
 }
 
 /// Formats a number with three significant digits.
@@ -203,6 +205,10 @@ mod tests {
     fn numbers_have_three_digits() {
         let texts = [0.0, 0.06, 0.012345, 1.0, 12.345, 999.4, 3.2e-7, 12345.0].map(three_digits);
         assert_eq!(texts, ["0", "0.06", "0.0123", "1", "12.3", "999", "3.20e-7", "1.23e4"]);
+        assert_eq!(
+            [0.012345, 59.4, 90.0, 2960.0, 7260.0].map(time),
+            ["0.0123 s", "59.4 s", "1 min 30 s", "49 min 20 s", "2 h 1 min"]
+        );
     }
 
     #[test]
