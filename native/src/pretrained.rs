@@ -44,19 +44,29 @@ pub fn read(path: &Path) -> Result<Pretrained> {
     open_branch(path, None)
 }
 
-/// Opens the moving average of the weights of the network in `path`, which has this architecture: the momentum encoder
-/// that was trained beside it. Returns `None` if there is none.
+/// Where files have the moving average of the weights of the network that was trained: this program's, and SimDis'.
+const AVERAGES: [&str; 2] = [MOMENTUM_ENCODER, "student_ema"];
+
+/// Opens the moving average of the weights of the network in `path`, which has this architecture, perhaps without its
+/// predictors: the momentum encoder that was trained beside it. Returns `None` if there is none.
 ///
 /// # Errors
 /// As [`read`].
 pub fn open_average(path: &Path, architecture: &EncoderConfig) -> Result<Option<Pretrained>> {
-    match open_branch(path, Some(MOMENTUM_ENCODER)) {
-        Ok(average) => Ok(Some(average).filter(|average| average.config == *architecture)),
-        Err(error) => match error.downcast_ref::<PretrainedError>().map(|error| &*error.cause) {
-            Some(Cause::Infer(InferError::NoBranch(..))) => Ok(None),
-            _ => Err(error),
-        },
+    for branch in AVERAGES {
+        match open_branch(path, Some(branch)) {
+            Ok(average) => {
+                let with_predictors =
+                    EncoderConfig { predictors: architecture.predictors.clone(), ..average.config.clone() };
+                return Ok(Some(average).filter(|_| with_predictors == *architecture));
+            }
+            Err(error) => match error.downcast_ref::<PretrainedError>().map(|error| &*error.cause) {
+                Some(Cause::Infer(InferError::NoBranch(..))) => {}
+                _ => return Err(error),
+            },
+        }
     }
+    Ok(None)
 }
 
 fn open_branch(path: &Path, branch: Option<&str>) -> Result<Pretrained> {
@@ -209,6 +219,20 @@ mod tests {
         fs::write(&path, block_on(Snapshot::save(&state, &wider)).unwrap()).unwrap();
         let error = format!("{:#}", open(&path).unwrap_err());
         assert!(error.contains("snapshot.safetensors cannot be used: the tensors do not fit the network"), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_simdis_has_the_average_of_its_student_without_predictors() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/pytorch/simdis.pth");
+        let student = open(&path).unwrap();
+        let average = open_average(&path, &student.config).unwrap().unwrap();
+        assert_eq!(average.branches().unwrap().0, "model.student_ema");
+        assert_ne!(average.config.predictors, student.config.predictors);
+        let device = Device::flex();
+        let [student, average] = [student, average].map(|network| values(&network.load(&device).unwrap().1));
+        // Both begin with backbone and head, so that layers find their parameters in either.
+        assert!(student.iter().zip(&average).all(|(theirs, its)| theirs.0 == its.0) && student.len() > average.len());
+        assert_ne!(student[0].1, average[0].1);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Runs that distil a trained teacher.
 
-use std::fs;
 #[cfg(unix)]
 use std::os::unix::fs::MetadataExt;
+use std::{fs, path::Path};
 
 use crate::program::{events, image_folder, losses, pretrain, refuses, slimclr, stderr, succeeds, text};
 
@@ -49,6 +49,10 @@ fn every_system_trains_from_a_teacher_that_the_run_keeps() {
     // Offline, from a teacher that was trained so, with its moving average.
     let offline = ["--method", "simdis", "--hidden", "16", "--widths", "1.0", "--distill", "none"];
     let teacher = ["--teacher", &path("simdis"), "--targets", "sema-dv,tema-dv", "--out", &path("offline")];
+    succeeds(&pretrain(&[&data[..], &offline, &teacher].concat()));
+    // Or from a file of its authors, which has the moving average under another name.
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/pytorch/simdis.pth");
+    let teacher = ["--teacher", &text(&file), "--dim", "10", "--targets", "tema-dv", "--out", &path("published")];
     succeeds(&pretrain(&[&data[..], &offline, &teacher].concat()));
 
     refuses(&train("mocov3", &["--teacher", &path("teacher")]), "the method uses no teacher: leave --teacher out");
