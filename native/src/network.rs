@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::Device;
-use slimclr_core::{augment::Normalisation, config::Config, encoder::Encoder, event::Event, parameter::Parameters};
+use slimclr_core::{augment::Normalisation, config::Config, encoder::Encoder, parameter::Parameters};
 
 use crate::{
     data::{Dataset, loader::Loader},
@@ -30,8 +30,7 @@ impl Network {
     /// If it cannot be read, does not record how its images were normalised, or there is no such device.
     pub fn open(path: &Path, device: Option<&str>) -> Result<Self> {
         let trained = pretrained::open(path)?;
-        let events = pretrained::events(path)?;
-        let normalisation = pretrained::normalisation(path, &trained, Event::latest_start(&events))?;
+        let normalisation = pretrained::normalisation(path, &trained)?;
         let config = trained.options();
         let (device, _) = device::open(device.unwrap_or(&config.device))?;
         let (encoder, parameters) = trained.load(&device)?;

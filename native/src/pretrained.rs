@@ -10,7 +10,7 @@ use slimclr_core::{
     augment::Normalisation,
     checkpoint::MOMENTUM_ENCODER,
     encoder::EncoderConfig,
-    event::{Event, Started},
+    event::Event,
     interchange::{
         infer_architecture::InferError,
         pretrained::{Cause, Pretrained, PretrainedError},
@@ -115,10 +115,13 @@ pub fn events(path: &Path) -> Result<Vec<Event>> {
 /// for checkpoints of older versions. The authors' code uses the statistics of the data set that the backbone is made for.
 ///
 /// # Errors
-/// If it is not recorded.
-pub fn normalisation(path: &Path, trained: &Pretrained, started: Option<&Started>) -> Result<Normalisation> {
+/// If it is not recorded, or the run's events cannot be read.
+pub fn normalisation(path: &Path, trained: &Pretrained) -> Result<Normalisation> {
     let recorded = match &trained.run {
-        Some(run) => run.normalisation.or_else(|| started?.normalisation),
+        Some(run) if run.normalisation.is_none() => {
+            Event::latest_start(&events(path)?).and_then(|started| started.normalisation)
+        }
+        Some(run) => run.normalisation,
         None => Some(Normalisation::of(trained.config.backbone)),
     };
     recorded.with_context(|| {

@@ -66,18 +66,22 @@ impl<'a> RunImages<'a> {
         Ok(compared(&then, now, Comparison::Unknown))
     }
 
-    /// Opens the run's images at their location.
+    /// Opens the run's images at their location, normalised as they were at its start.
     ///
     /// # Errors
     /// If there are none.
     pub fn open(&self, location: &Location) -> Result<Dataset> {
         let config = Config { data: location.path.clone(), ..self.folder.config()? };
-        data::open_of_run(&config).with_context(|| {
+        let dataset = data::open_of_run(&config).with_context(|| {
             format!(
                 "cannot open the images of {}; if they have moved, change `data` in {}",
                 self.folder.path().display(),
                 self.folder.config_path().display()
             )
+        })?;
+        Ok(match self.kept.summary() {
+            Some(kept) => dataset.normalised_by(kept.normalisation),
+            None => dataset,
         })
     }
 

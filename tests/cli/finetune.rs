@@ -52,8 +52,10 @@ fn all_widths_are_trained_evaluated_embedded_and_exported_with_their_classes() {
     let run = pretrained.path("fine");
     succeeds(&pretrained.finetune("fine", &["--epochs", "2", "--fraction", "0.5", "--evaluate-every", "1"]));
     let events = events(&run);
-    let images = events.iter().find(|event| event["event"] == "started").map(|event| event["images"].clone());
-    assert_eq!(images, Some(18.into()), "half of 36 training images");
+    let started = events.iter().find(|event| event["event"] == "started").unwrap();
+    assert_eq!(started["images"], 18, "half of 36 training images");
+    let cifar10 = serde_json::json!([0.4914, 0.4822, 0.4465]);
+    assert_eq!(started["normalisation"]["mean"], cifar10, "not that of the images which it was pre-trained on");
     let evaluated: Vec<&Value> = events.iter().filter(|event| event["event"] == "evaluated").collect();
     assert_eq!(evaluated.len(), 3 * 4, "before training and after each epoch, at four widths");
     assert!(evaluated.iter().all(|event| event["classifier"].is_f64()), "{evaluated:?}");

@@ -156,7 +156,14 @@ pub fn run(flags: &EvaluateFlags) -> Result<()> {
 /// that the run was trained on.
 fn open_images(trained: &Pretrained, folder: Option<&RunFolder>, flags: &EvaluateFlags) -> Result<(Dataset, bool)> {
     let options = trained.options();
-    let open = |data: &str| data::open_of_run(&Config { data: data.into(), ..options.clone() });
+    let open = |data: &str| -> Result<Dataset> {
+        let dataset = data::open_of_run(&Config { data: data.into(), ..options.clone() })?;
+        // Older checkpoints do not record how their images were normalised.
+        Ok(match pretrained::normalisation(&flags.run, trained) {
+            Ok(normalisation) => dataset.normalised_by(normalisation),
+            Err(_) => dataset,
+        })
+    };
     let known = trained.run.as_ref().and_then(|run| run.dataset.as_ref());
     let on_these = |data: &Path| {
         format!("evaluate on these: slimclr evaluate {} --data {}", shell::path(&flags.run), shell::path(data))

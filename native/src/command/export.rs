@@ -167,7 +167,7 @@ fn export(
 fn model_card(flags: &ExportFlags, trained: &Pretrained, encoder: &Encoder, index: usize) -> Result<ModelCard> {
     let events = pretrained::events(&flags.run)?;
     let started = Event::latest_start(&events);
-    let normalisation = pretrained::normalisation(&flags.run, trained, started)?;
+    let normalisation = pretrained::normalisation(&flags.run, trained)?;
     let image_size = trained.options().image_size;
     let input = Input::new(image_size, normalisation);
     let cost = profile(encoder, image_size).swap_remove(index);

@@ -23,6 +23,7 @@ use crate::{
     device, interrupt,
     new_trainer::new_trainer,
     options::{self, Preset},
+    pretrained,
     resume::{Request, Resumption},
     run_folder::RunFolder,
     run_lock::RunLock,
@@ -161,7 +162,7 @@ impl NewRun {
     /// # Errors
     /// If options, data or device are invalid.
     pub fn open(config: Config) -> Result<Self> {
-        let dataset = data::open_of_run(&config)?;
+        let dataset = open_images(&config)?;
         let config = config.for_classes(dataset.summary().classes.len())?;
         config.schedule(dataset.len(Split::Train))?;
         let device = device::for_run(&config)?;
@@ -206,6 +207,24 @@ fn prepare_resumption(path: &Path, flags: &PretrainFlags, matches: &ArgMatches) 
     resumption.keep_images()?;
     let Resumption { folder, lock, config, dataset, .. } = resumption;
     Ok(Prepared { folder, lock, config, dataset, device, trainer })
+}
+
+/// Opens the images of a new run. If it starts from a trained network, they are normalised as that network's images were,
+/// because its weights fit them.
+///
+/// # Errors
+/// If there are none, or it is not known how the network's images were normalised.
+fn open_images(config: &Config) -> Result<Dataset> {
+    let dataset = data::open_of_run(config)?;
+    if config.init.is_empty() {
+        return Ok(dataset);
+    }
+    let path = Path::new(&config.init);
+    let normalisation = pretrained::normalisation(path, &pretrained::read(path)?)?;
+    if normalisation != dataset.summary().normalisation {
+        terminal::note(&format!("the images are normalised with mean and deviation of those of {}", config.init));
+    }
+    Ok(dataset.normalised_by(normalisation))
 }
 
 /// Trains until the run ends or is stopped, showing its events and appending them to the log and to TensorBoard's files,

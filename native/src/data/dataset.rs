@@ -148,7 +148,7 @@ impl Dataset {
             Images::Memory(images) => images.retain(|_| is_kept()),
             Images::Files(files) => files.retain(|_| is_kept()),
             Images::Shards(_) => bail!(
-                "label_fraction = {fraction} needs random access to images, but shards are read from front to back: \
+                "a fraction of {fraction} needs random access to images, but shards are read from front to back: \
                  unpack the shards of '{}' into a folder, and name it by --data",
                 shown(self.name.as_bytes())
             ),
