@@ -3,7 +3,7 @@
 //! A [`Layout`](layout::Layout) is the table of a network's parameters. [Layers](layers) hold indices into it;
 //! [backbones](backbone) and [heads](head) put layers in order; an [`Encoder`](encoder::Encoder) is a backbone with a
 //! head. A [`Visitor`](visitor::Visitor) decides what the layers do: `slimclr-core` runs them, [`profile`] counts their
-//! costs.
+//! costs, [`operations`] lists what they read and write.
 #![warn(missing_docs)]
 
 pub mod backbone;
@@ -12,6 +12,7 @@ mod error;
 pub mod head;
 pub mod layers;
 pub mod layout;
+pub mod operations;
 pub mod profile;
 pub mod visitor;
 pub mod width;
