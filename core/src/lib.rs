@@ -25,4 +25,4 @@ pub mod train;
 pub use slimclr_data::{self as data, augment, image};
 pub use slimclr_kernels as kernel;
 pub use slimclr_network::{backbone, encoder, head, layers, layout, profile, visitor, width};
-pub use slimclr_run::{collapse, command, config, dataset, event, normalisation, schedule};
+pub use slimclr_run::{collapse, command, config, dataset, event, normalisation, scaling, schedule};

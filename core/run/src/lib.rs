@@ -16,6 +16,7 @@ pub mod optimizer;
 pub mod precision;
 pub mod probe;
 pub mod reweight;
+pub mod scaling;
 pub mod schedule;
 pub mod simdis;
 pub mod surgery;
