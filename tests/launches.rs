@@ -1,23 +1,27 @@
-//! Counts the kernel launches of a training step on WebGPU. A small network's step is bound by them, and their number
-//! is the same on every machine.
+//! Counts the kernel launches of a training step on WebGPU, and checks that it waits for none of them. A small network's
+//! step is bound by launches, and their number is the same on every machine.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
-use burn::tensor::{Device, DeviceKind, Tensor};
+use burn::tensor::{Device, DeviceKind, Distribution, Tensor};
 use cubecl_runtime::logging::{LaunchObservation, LaunchObserver};
 use futures::executor::block_on;
 use slimclr_core::{
     augment::{Normalisation, plan::Effects},
-    config::Config,
+    config::{Config, Recipe},
     data::batch::CroppedViews,
+    encoder::EncoderConfig,
     forward::{Forward, Mode},
     gradient::{GradientSum, WidthGradient},
+    head::HeadKind,
     kernel::views::finish,
     loss::StepLosses,
-    method::{Batch, MocoV2Task, PretextTask, StepPlan, Trainer},
+    method::{Batch, MocoV2Task, PretextTask, StepPlan, Teacher, Trainer, from_config},
+    parameter::Parameters,
 };
 
 /// Launches by kernel name.
@@ -112,6 +116,60 @@ fn step(widths: &[f64]) -> usize {
 fn a_step_takes_at_most_a_tenth_of_burns_launches() {
     assert!(step(&[1.0]) <= 238);
     assert!(step(&[1.0, 0.75, 0.5, 0.25]) <= 745);
+}
+
+/// Returns whether `work` waits for what was launched before it. Reading from a device does, because kernels run one after
+/// the other.
+fn waits(device: &Device, work: impl FnOnce()) -> bool {
+    let matrix = || Tensor::<2>::random([512, 512], Distribution::Uniform(-0.03, 0.03), device);
+    let factor = matrix();
+    matrix().matmul(factor.clone()).into_data();
+    let start = Instant::now();
+    // Takes longer than to launch a step.
+    let product = (0..40).fold(matrix(), |product, _| product.matmul(factor.clone()));
+    work();
+    let launched = start.elapsed();
+    product.into_data();
+    launched > start.elapsed() / 2
+}
+
+/// Makes a plain ResNet-8 that learns as this system does, from a network of the same size, and a batch.
+fn system(recipe: Recipe, device: &Device) -> (Trainer, Batch) {
+    let tiny = Config { depth: 8, multiplier: 0.5, batch: 8, dim: 32, hidden: 64, image_size: 16, ..Config::cifar10() };
+    let config = Config { queue: 64, queue_after: 0.0, freeze: 0.0, ..tiny.with_recipe(recipe) };
+    let config = match recipe {
+        Recipe::Swav => Config { queue: 16, small_crops: 2, small_size: 8, ..config },
+        _ => config,
+    };
+    let architecture =
+        EncoderConfig { multiplier: 0.5, ..EncoderConfig::new(config.backbone, 8, HeadKind::Mocov2, config.dim) };
+    let teacher = config.needs_teacher().then(|| {
+        let encoder = architecture.build().unwrap();
+        let parameters = Parameters::init(encoder.layout().clone(), 1, device);
+        Teacher::new(&config, &architecture, (encoder, parameters)).unwrap()
+    });
+    let encoder = config.encoder().unwrap().build().unwrap();
+    let method = from_config(&config, &encoder, teacher, device);
+    let query = Parameters::init(encoder.layout().clone(), 0, device);
+    (Trainer::with_method(&config, method, encoder, query), Batch::noise(&config, 0, device))
+}
+
+#[test]
+fn steps_of_two_stage_methods_take_few_launches_and_read_nothing() {
+    let device = Device::wgpu(DeviceKind::DefaultDevice);
+    let value = Tensor::<1>::zeros([1], &device);
+    assert!(waits(&device, || drop(value.into_data())), "a reading is not noticed");
+    for (recipe, most) in [(Recipe::Seed, 10_000), (Recipe::Disco, 10_000), (Recipe::Swav, 10_000)] {
+        let (mut trainer, batch) = system(recipe, &device);
+        let plan = StepPlan { rate: 0.06, key_momentum: 0.99, ..StepPlan::trial(0.0) };
+        // SwAV's queue of two batches is in use from the third step on.
+        (0..3).for_each(|_| drop(trainer.step(batch.clone(), plan)));
+        let (whole, losses) = launches(|| trainer.step(batch.clone(), plan).losses);
+        println!("{whole:>6} {recipe:?}");
+        assert!(whole <= most, "{recipe:?}: {whole}");
+        assert!(Tensor::cat(losses.weighted, 0).into_data().iter::<f32>().all(f32::is_finite));
+        assert!(!waits(&device, || drop(trainer.step(batch, plan))), "{recipe:?} waits for the device");
+    }
 }
 
 /// Views that arrive as bytes are finished in one launch, or in three with blur.
