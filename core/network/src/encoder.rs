@@ -234,6 +234,7 @@ impl Encoder {
     /// Visits backbone and head. Shapes: images `[batch, 3, height, width]` to `[batch, D, 1, 1]`.
     pub fn visit<V: Visitor>(&self, images: V::Value, visitor: &mut V) -> V::Value {
         let features = self.backbone.visit(images, visitor);
+        let features = visitor.dropout(features, self.backbone.dropout());
         self.head.visit(features, visitor)
     }
 }

@@ -71,6 +71,18 @@ pub trait Visitor {
 
     /// Applies global average pooling, to `[batch, channels, 1, 1]`.
     fn average_pool(&mut self, x: Self::Value) -> Self::Value;
+
+    /// Sets values to 0 with this probability in training, and scales the others so that the mean stays (dropout;
+    /// Srivastava et al. 2014).
+    fn dropout(&mut self, x: Self::Value, _probability: f64) -> Self::Value {
+        x
+    }
+
+    /// Does the same with all values of an image together: those of a block that its input is added to (stochastic depth;
+    /// Huang et al. 2016).
+    fn stochastic_depth(&mut self, x: Self::Value, _probability: f64) -> Self::Value {
+        x
+    }
 }
 
 /// The operations after a batch norm, which fused kernels compute with it.

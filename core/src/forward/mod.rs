@@ -8,14 +8,16 @@ mod tests;
 use std::{mem, ops::Range};
 
 use burn::tensor::{
-    Gradients, Tensor,
+    Gradients, Tensor, TensorData,
     activation::{hard_sigmoid, relu, sigmoid},
     module::adaptive_avg_pool2d,
 };
+use rand::RngExt;
 
 pub use self::stem_cache::StemCache;
 pub(crate) use self::tensorflow_padding::padded_as_tensorflow;
 use crate::{
+    augment::ViewRng,
     encoder::Encoder,
     kernel::{
         conv::conv,
@@ -49,6 +51,8 @@ pub struct Forward<'a> {
     mode: Mode,
     precision: Precision,
     stem: Option<&'a mut StemCache>,
+    /// Random numbers of dropout and stochastic depth; `None` for neither.
+    noise: Option<ViewRng>,
     graph: Graph,
 }
 
@@ -73,6 +77,8 @@ type Rerun = Box<dyn Fn(Tensor<4>, &mut Forward) -> Tensor<4>>;
 /// A block whose input and output are kept, without the graph between them.
 struct Recomputed {
     rerun: Rerun,
+    /// The random numbers at its first run.
+    noise: Option<ViewRng>,
     input: Tensor<4>,
     /// A leaf of the graph of the layers that follow.
     output: Tensor<4>,
@@ -81,7 +87,7 @@ struct Recomputed {
 impl<'a> Forward<'a> {
     /// Creates a pass without an autodiff graph, for evaluation or a momentum encoder.
     pub fn new(parameters: &'a mut Parameters, width: usize, mode: Mode) -> Self {
-        Self { parameters, width, mode, precision: Precision::F32, stem: None, graph: Graph::Untracked }
+        Self { parameters, width, mode, precision: Precision::F32, stem: None, noise: None, graph: Graph::Untracked }
     }
 
     /// Creates a pass whose parameters become leaves of an autodiff graph.
@@ -107,6 +113,11 @@ impl<'a> Forward<'a> {
     pub fn with_stem_cache(self, stem: &'a mut StemCache) -> Self {
         stem.rewind();
         Self { stem: Some(stem), ..self }
+    }
+
+    /// Applies dropout and stochastic depth, if the network has them, with these random numbers.
+    pub fn with_noise(self, noise: ViewRng) -> Self {
+        Self { noise: Some(noise), ..self }
     }
 
     /// Computes the backbone's features. Shapes: images `[batch, 3, height, width]` to `[batch, F]`, `F` of the pass'
@@ -197,6 +208,18 @@ impl<'a> Forward<'a> {
         self.parameters.get(id).clone()
     }
 
+    /// Multiplies by a mask of this shape: 0 with this probability, else what keeps the mean. Only training drops.
+    fn dropped(&mut self, x: Tensor<4>, shape: [usize; 4], probability: f64) -> Tensor<4> {
+        let Some(noise) = self.noise.as_mut().filter(|_| probability > 0.0 && self.mode != Mode::Eval) else {
+            return x;
+        };
+        let kept = (1.0 / (1.0 - probability)) as f32;
+        let value = |_| if noise.random_bool(probability) { 0.0 } else { kept };
+        let mask: Vec<f32> = (0..shape.iter().product()).map(value).collect();
+        let mask = Tensor::from_data(TensorData::new(mask, shape), (&x.device(), x.dtype()));
+        x * mask
+    }
+
     fn set_running(&mut self, id: ParameterId, value: Tensor<4>) {
         if !matches!(self.graph, Graph::Recomputing(_)) {
             self.parameters.update(id, |_| value);
@@ -216,11 +239,14 @@ impl<'a> Forward<'a> {
         let mut gradients = loss.backward();
         // The loss depends directly on the last block's output of each view: these gradients first.
         let output_gradients: Vec<_> = blocks.iter().map(|block| block.output.grad_remove(&mut gradients)).collect();
-        for (Recomputed { rerun, input, output }, output_gradient) in blocks.into_iter().zip(output_gradients).rev() {
+        for (Recomputed { rerun, noise, input, output }, output_gradient) in
+            blocks.into_iter().zip(output_gradients).rev()
+        {
             self.collect(&mut gradients, &mut found);
             let Some(gradient) = output_gradient.or_else(|| output.grad_remove(&mut gradients)) else { continue };
             drop(output);
             let leaf = input.clone().without_autodiff().autodiff().require_grad();
+            self.noise = noise;
             let output = rerun(leaf.clone(), &mut self);
             gradients = backward_from(output, gradient);
             self.collect(&mut gradients, &mut found);
@@ -255,10 +281,11 @@ impl Visitor for Forward<'_> {
     fn block(&mut self, x: Tensor<4>, block: &(impl Visit + Clone + 'static)) -> Tensor<4> {
         match mem::replace(&mut self.graph, Graph::Untracked) {
             Graph::Checkpointing(leaves, mut blocks) => {
+                let noise = self.noise.clone();
                 let output = block.visit(x.clone().without_autodiff(), self).autodiff().require_grad();
                 let block = block.clone();
                 let rerun = Box::new(move |x, forward: &mut Forward| block.visit(x, forward));
-                blocks.push(Recomputed { rerun, input: x, output: output.clone() });
+                blocks.push(Recomputed { rerun, noise, input: x, output: output.clone() });
                 self.graph = Graph::Checkpointing(leaves, blocks);
                 output
             }
@@ -368,5 +395,15 @@ impl Visitor for Forward<'_> {
 
     fn average_pool(&mut self, x: Tensor<4>) -> Tensor<4> {
         adaptive_avg_pool2d(x, [1, 1])
+    }
+
+    fn dropout(&mut self, x: Tensor<4>, probability: f64) -> Tensor<4> {
+        let shape = x.dims();
+        self.dropped(x, shape, probability)
+    }
+
+    fn stochastic_depth(&mut self, x: Tensor<4>, probability: f64) -> Tensor<4> {
+        let [batch, ..] = x.dims();
+        self.dropped(x, [batch, 1, 1, 1], probability)
     }
 }

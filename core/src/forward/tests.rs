@@ -6,11 +6,13 @@ use burn::tensor::{Device, Distribution, Tensor};
 
 use super::{Forward, Mode, StemCache};
 use crate::{
+    augment::view_rng,
     backbone::{Backbone, Block, ConvNorm, ConvNormShape, Stage},
     encoder::{BackboneKind, Encoder, EncoderConfig},
     head::{Head, HeadKind},
     layout::Layout,
     parameter::Parameters,
+    visitor::Visitor,
     width::{Channels, Widths},
 };
 
@@ -78,5 +80,52 @@ fn every_trained_parameter_gets_a_gradient() {
         let trained = encoder.layout().iter().filter(|(_, spec)| spec.is_trained());
         let still: Vec<_> = trained.filter(|(id, _)| !moved.contains(id)).map(|(_, spec)| &spec.name).collect();
         assert!(still.is_empty(), "{backbone:?}: {still:?}");
+    }
+}
+
+#[test]
+fn dropout_keeps_the_mean_and_stochastic_depth_drops_whole_images() {
+    let (_, mut parameters, _) = fresh(BackboneKind::MobilenetV3Large);
+    let ones = Tensor::ones([200, 50, 1, 1], &Device::flex());
+    let mut pass = Forward::new(&mut parameters, 0, Mode::Train { splits: 1 }).with_noise(view_rng(0, 0, 0, 0));
+    let values: Vec<f32> = pass.dropout(ones.clone(), 0.2).into_data().iter().collect();
+    assert!(values.iter().all(|value| [0.0, 1.25].contains(value)));
+    let mean = values.iter().sum::<f32>() / 1e4;
+    assert!((mean - 1.0).abs() < 0.02, "{mean}");
+    let values: Vec<f32> = pass.stochastic_depth(ones.clone(), 0.5).into_data().iter().collect();
+    assert!(values.chunks(50).all(|image| image.iter().all(|value| value == &image[0] && [0.0, 2.0].contains(value))));
+    let kept = values.iter().filter(|value| **value > 0.0).count() / 50;
+    assert!((70..130).contains(&kept), "{kept} of 200");
+    let mut pass = Forward::new(&mut parameters, 0, Mode::Eval).with_noise(view_rng(0, 0, 0, 0));
+    assert_eq!(pass.dropout(ones.clone(), 0.2).into_data(), ones.into_data());
+}
+
+#[test]
+fn dropout_repeats_with_its_seed_and_when_blocks_are_recomputed() {
+    for backbone in [BackboneKind::EfficientnetB0, BackboneKind::MobilenetV3Large] {
+        let (encoder, mut parameters, images) = fresh(backbone);
+        let mode = Mode::Train { splits: 1 };
+        let mut gradient = |seed, recompute| {
+            let pass = Forward::tracked(&mut parameters, 0, mode).with_noise(view_rng(seed, 0, 0, 0));
+            let mut pass = pass.recomputing(recompute);
+            let output = pass.predict(&encoder, images.clone());
+            let values = output.clone().into_data();
+            let mut gradients = pass.gradients(output.powi_scalar(2).sum());
+            gradients.sort_by_key(|(id, _)| *id);
+            (values, Tensor::cat(gradients.into_iter().map(|(_, gradient)| gradient.flatten(0, 3)).collect(), 0))
+        };
+        let [(first, gradients), (again, of_again), (other, _)] =
+            [(7, false), (7, true), (8, false)].map(|(seed, recompute)| gradient(seed, recompute));
+        assert_eq!(first, again);
+        assert_ne!(first, other);
+        let norm = |of: Tensor<1>| of.powi_scalar(2).sum().sqrt().into_scalar::<f32>();
+        let difference = norm(gradients.clone() - of_again) / norm(gradients);
+        assert!(difference < 1e-4, "{backbone:?}: {difference}");
+        // Dropout follows the features, but stochastic depth, which EfficientNets have, precedes them.
+        let mut features = |pass: fn(Forward) -> Forward| {
+            pass(Forward::new(&mut parameters, 0, mode)).features(&encoder, images.clone()).into_data()
+        };
+        let is_noisy = features(|pass| pass) != features(|pass| pass.with_noise(view_rng(7, 0, 0, 0)));
+        assert_eq!(is_noisy, backbone == BackboneKind::EfficientnetB0);
     }
 }

@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{self as method, Batch, Method, PretextTask, Queue, StepContext, StepOptions, StepPlan};
 use crate::{
+    augment::{ViewRng, view_rng},
     config::Config,
     encoder::Encoder,
     forward::{Forward, Mode, StemCache},
@@ -19,6 +20,10 @@ use crate::{
     parameter::Parameters,
     precision::Precision,
 };
+
+/// The number of the full network's dropout among the views of an image, of which none is so high. Narrower widths count
+/// down.
+const NOISE: u64 = u64::MAX - 1;
 
 /// The state of training: the encoder, and everything that a step updates.
 #[derive(Debug, Clone)]
@@ -119,10 +124,13 @@ impl Trainer {
         let mut losses: Vec<Vec<Loss>> = vec![Vec::new(); trained];
         let (mut new_keys, mut memories) = (Vec::new(), Vec::new());
         for (number, part) in batch.parts(parts).enumerate() {
-            for task in self.tasks(part, number, plan) {
+            let round = self.steps * parts as u64 + number as u64;
+            for (place, task) in (0..).zip(self.tasks(part, number, plan)) {
                 let (mut teachers, mut stem) = (Vec::new(), StemCache::default());
                 for (width, weight) in weights.iter().enumerate() {
-                    let of_width = self.train_width(width, &*task, &teachers, weight / parts as f64, &mut stem);
+                    let noise = view_rng(self.options.seed, round, place, NOISE - width as u64);
+                    let forward = (width, noise);
+                    let of_width = self.train_width(forward, &*task, &teachers, weight / parts as f64, &mut stem);
                     losses[width].push(of_width.loss);
                     if surgery == Surgery::None {
                         gradients = gradients.plus(&layout, &of_width.gradient);
@@ -159,10 +167,10 @@ impl Trainer {
         StepOutcome { losses, widths, gradients }
     }
 
-    /// Computes the forward and backward pass of one width.
+    /// Computes the forward and backward pass of one width, with the random numbers of its dropout.
     fn train_width(
         &mut self,
-        width: usize,
+        (width, noise): (usize, ViewRng),
         task: &dyn PretextTask,
         teachers: &[Output],
         weight: f64,
@@ -171,7 +179,7 @@ impl Trainer {
         let Self { encoder, options, .. } = self;
         let mode = Mode::Train { splits: options.bn_splits };
         let forward = Forward::tracked(&mut self.query, width, mode).with_stem_cache(stem);
-        let mut forward = forward.in_precision(options.precision).recomputing(options.recompute);
+        let mut forward = forward.with_noise(noise).in_precision(options.precision).recomputing(options.recompute);
         let output = task.output(task.forward(&mut forward, encoder));
         let loss = options.weighted(task.loss(&output), (&output, teachers), task.targets(), weight);
         let scaled = match &self.loss_scale {

@@ -1,7 +1,7 @@
 //! EfficientNet-B0 and B1 (Tan & Le 2019, table 1), which the paper and SEED compare with. They are not slimmable.
 //!
 //! Two implementations have published weights, which differ in names, padding and the constants of norms ([`Form`]).
-//! Stochastic depth and dropout, with which both train, are left out.
+//! Both train with dropout and stochastic depth.
 
 use super::{
     Backbone, Block, ConvNorm, ConvNormShape, Stage,
@@ -31,6 +31,10 @@ const STEM: usize = 32;
 const FEATURES: Channels = Channels::Fixed(1280);
 /// Ratio of a block's input channels to those inside its squeeze-excitation.
 const SQUEEZE: usize = 4;
+/// Probability of dropout before the head.
+const DROPOUT: f64 = 0.2;
+/// Probability of stochastic depth after the last block, up to which it rises from 0 at the first one.
+const STOCHASTIC_DEPTH: f64 = 0.2;
 
 /// The blocks of a stage.
 struct StageShape {
@@ -145,6 +149,7 @@ pub fn efficientnet(layout: &mut Layout, size: Size, form: Form) -> Result<Backb
     let stem = conv_norm(layout, form, form.stem(), stem, side)?;
     side = side.div_ceil(2);
     let mut stages = vec![Stage::stem(vec![Block::ConvSilu(stem)])];
+    let blocks_in_all: usize = STAGES.iter().map(|stage| size.blocks(stage.count)).sum();
     let (mut inputs, mut numbers) = (STEM, 0..);
     for (stage, shape) in (1..).zip(&STAGES) {
         let mut blocks = Vec::with_capacity(size.blocks(shape.count));
@@ -160,6 +165,7 @@ pub fn efficientnet(layout: &mut Layout, size: Size, form: Form) -> Result<Backb
                 norms: form.norms(),
                 activation: Activation::Silu,
                 gate: Some((inputs / SQUEEZE, GateKind::Efficientnet)),
+                dropped: STOCHASTIC_DEPTH * number as f64 / blocks_in_all as f64,
             };
             let names = form.block([stage, place, number], block.expands());
             blocks.push(Block::InvertedResidual(InvertedResidual::new(layout, &names, &block)?.into()));
@@ -171,7 +177,7 @@ pub fn efficientnet(layout: &mut Layout, size: Size, form: Form) -> Result<Backb
     let last = ConvNormShape { sides: [Channels::Fixed(inputs), FEATURES], kernel: 1, stride: 1, gamma: 1.0 };
     let last = conv_norm(layout, form, form.last_conv(), last, side)?;
     stages.push(Stage::new("last conv", vec![Block::ConvSilu(last)]));
-    Ok(Backbone::new(stages, FEATURES))
+    Ok(Backbone::new(stages, FEATURES).with_dropout(DROPOUT))
 }
 
 /// Builds a convolution and its norm, for input with sides of `side` pixels at the network's own resolution.

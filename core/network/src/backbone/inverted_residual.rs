@@ -22,6 +22,7 @@ pub struct InvertedResidual {
     projection: ConvNorm,
     activation: Activation,
     adds_input: bool,
+    dropped: f64,
 }
 
 /// The shape of an [`InvertedResidual`].
@@ -41,6 +42,8 @@ pub struct BlockShape {
     pub activation: Activation,
     /// Channels inside the squeeze-excitation, and its kind, if the block has one.
     pub gate: Option<(usize, GateKind)>,
+    /// Probability with which training leaves out the layers of a block that adds its input.
+    pub dropped: f64,
 }
 
 impl BlockShape {
@@ -85,6 +88,7 @@ impl InvertedResidual {
             projection: conv_norm(layout, &names.projection, [middle, outputs], [1, 1])?,
             activation: shape.activation,
             adds_input: shape.stride == 1 && inputs == outputs,
+            dropped: shape.dropped,
         })
     }
 
@@ -106,7 +110,11 @@ impl InvertedResidual {
             }
         };
         let inner = self.projection.visit(inner, Epilogue::Nothing, visitor);
-        if self.adds_input { visitor.add(inner, x) } else { inner }
+        if !self.adds_input {
+            return inner;
+        }
+        let inner = visitor.stochastic_depth(inner, self.dropped);
+        visitor.add(inner, x)
     }
 }
 

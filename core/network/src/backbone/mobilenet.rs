@@ -1,7 +1,7 @@
 //! MobileNetV3-Large (Howard et al. 2019, table 1), a small network that SEED and Shi et al. train. It is not slimmable.
 //!
 //! It is that of their code, in names and order of layers: squeeze-excitation comes before the activation of the
-//! depthwise convolution, after which torchvision and timm have it. Dropout, with which it trains, is left out.
+//! depthwise convolution, after which torchvision and timm have it.
 
 use super::{
     Backbone, Block, ConvNorm, ConvNormShape, Stage,
@@ -56,6 +56,8 @@ const STEM: usize = 16;
 const LAST: Channels = Channels::Fixed(960);
 /// Channels of the layer after the pooling.
 const FEATURES: Channels = Channels::Fixed(1280);
+/// Probability of dropout before the head.
+const DROPOUT: f64 = 0.2;
 
 /// Builds a MobileNetV3-Large. Its features are those of the linear layer after the pooling, `classifier.0`.
 ///
@@ -78,6 +80,7 @@ pub fn mobilenet_v3_large(layout: &mut Layout) -> Result<Backbone, BuildError> {
                 norms: NormConstants::PYTORCH,
                 activation: row.activation,
                 gate: (row.squeezed > 0).then_some((row.squeezed, GateKind::Mobilenet)),
+                dropped: 0.0,
             };
             let names = block_names(number, shape.expands());
             blocks.push(Block::InvertedResidual(InvertedResidual::new(layout, &names, &shape)?.into()));
@@ -89,7 +92,7 @@ pub fn mobilenet_v3_large(layout: &mut Layout) -> Result<Backbone, BuildError> {
     stages.push(Stage::new("last conv", vec![Block::ConvHardSwish(last)]));
     let classifier = SlimConv2d::pointwise_with_bias(layout, "classifier.0", [LAST, FEATURES])?;
     let after_pooling = vec![Block::PointwiseHardSwish(classifier)];
-    Ok(Backbone::new(stages, LAST).with_layers_after_pooling(after_pooling, FEATURES))
+    Ok(Backbone::new(stages, LAST).with_layers_after_pooling(after_pooling, FEATURES).with_dropout(DROPOUT))
 }
 
 /// Names the layers of a block by their places in a `Sequential`, of which activations take places too.

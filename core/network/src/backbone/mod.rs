@@ -35,6 +35,8 @@ pub struct Backbone {
     stages: Vec<Stage>,
     after_pooling: Vec<Block>,
     features: Channels,
+    /// Probability of dropout between features and head.
+    dropout: f64,
 }
 
 /// A sequence of blocks, mostly of one resolution.
@@ -70,12 +72,22 @@ impl Backbone {
     /// If `stages` is empty.
     pub fn new(stages: Vec<Stage>, features: Channels) -> Self {
         assert!(!stages.is_empty(), "a backbone has a stem");
-        Self { stages, after_pooling: Vec::new(), features }
+        Self { stages, after_pooling: Vec::new(), features, dropout: 0.0 }
     }
 
     /// Adds blocks after the pooling, the last with `features` output channels. They count to the last stage.
     pub fn with_layers_after_pooling(self, blocks: Vec<Block>, features: Channels) -> Self {
         Self { after_pooling: blocks, features, ..self }
+    }
+
+    /// Sets the probability with which training drops features before the head.
+    pub fn with_dropout(self, dropout: f64) -> Self {
+        Self { dropout, ..self }
+    }
+
+    /// Returns the probability with which training drops features before the head.
+    pub fn dropout(&self) -> f64 {
+        self.dropout
     }
 
     /// Returns the output channels, `F`.
