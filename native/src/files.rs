@@ -9,8 +9,9 @@ use std::{
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
-/// Start of the names of temporary files, before [`RANDOM`] letters and digits.
-const PREFIX: &str = ".tmp";
+/// Start of the names of temporary files, before [`RANDOM`] letters and digits. No other program's are called so, since
+/// [`sweep`] removes them from any folder that a user names.
+const PREFIX: &str = ".slimclr-";
 const RANDOM: usize = 6;
 
 /// Writes a file under a temporary name in the same folder, syncs it and renames it, so that readers of `path` see
@@ -22,7 +23,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = temporary_file(folder)?;
-        file.write_all(bytes)?;
+        // Its errors are plain, while those of the named file name the temporary one.
+        file.as_file_mut().write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         io::Result::Ok(())
@@ -99,13 +101,14 @@ mod tests {
     #[test]
     fn only_abandoned_temporary_files_are_swept() {
         let folder = tempfile::tempdir().unwrap();
-        let names = [".tmpAb3xYz", ".tmp_notes", ".tmpAb3xYz.png", "tmpAb3xYz", ".tmpAb3xY"];
+        // The second is a name of another program that uses the same library.
+        let names = [".slimclr-Ab3xYz", ".tmpAb3xYz", ".slimclr-notes", ".slimclr-Ab3xYz.png", ".slimclr-Ab3xY"];
         names.iter().for_each(|name| fs::write(folder.path().join(name), "").unwrap());
-        fs::create_dir(folder.path().join(".tmpfolder")).unwrap();
+        fs::create_dir(folder.path().join(".slimclr-folder")).unwrap();
         let live = tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM).tempfile_in(folder.path()).unwrap();
         live.as_file().lock().unwrap();
         sweep(folder.path());
-        assert!(live.path().exists() && folder.path().join(".tmpfolder").exists());
+        assert!(live.path().exists() && folder.path().join(".slimclr-folder").exists());
         assert_eq!(names.map(|name| folder.path().join(name).exists()), [false, true, true, true, true]);
         write_atomically(&folder.path().join("file"), b"whole").unwrap();
         assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"whole");

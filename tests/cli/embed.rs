@@ -76,7 +76,7 @@ fn a_folder_is_embedded_without_its_damaged_images() {
     refuses(&embed("half.parquet", &[]), "name a .npy or a .safetensors file");
     refuses(&embed("new.npy", &["--width", "0.3"]), "has no width 0.3: choose from 1, 0.75, 0.5, 0.25");
     let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
-    assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with(".tmp")), "a temporary file is left");
+    assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with(".slimclr-")), "a temporary file is left");
 }
 
 #[test]

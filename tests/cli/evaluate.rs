@@ -54,7 +54,7 @@ fn features_of_other_images_are_removed_and_damaged_images_left_out() {
     succeeds(&evaluate());
     assert!(!out.join("features.safetensors").exists());
     // Those that a killed process has left are removed, too.
-    let left = out.join(".tmpAb3xYz");
+    let left = out.join(".slimclr-Ab3xYz");
     fs::write(&left, "features").unwrap();
     succeeds(&slimclr(&["evaluate", &text(&out), "--probe-epochs", "2"]));
     assert!(!left.exists() && out.join("features.safetensors").exists());

@@ -299,7 +299,7 @@ fn two_processes_never_train_one_run() {
     child.wait().unwrap();
 
     // The killed process left half a checkpoint.
-    let left = [run.join(".tmpAb3xYz"), run.join(".tmp-notes"), run.join("snapshots/.tmp000000")];
+    let left = [".slimclr-Ab3xYz", ".slimclr-notes", "snapshots/.slimclr-000000"].map(|name| run.join(name));
     fs::create_dir_all(run.join("snapshots")).unwrap();
     left.iter().for_each(|path| fs::write(path, "half").unwrap());
     let mut resumed = training(&["pretrain", "--resume", &text(&run)], &run);
