@@ -6,6 +6,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    slice,
 };
 
 use anyhow::{Context, Result, bail};
@@ -18,7 +19,7 @@ use tempfile::TempPath;
 use crate::{
     data::Dataset,
     feature_cache::{free_bytes, host_values},
-    files::{create_folder, sweep, temporary_file},
+    files::{check_replaceable, create_folder, folder_of, sweep, temporary_file},
     tensor_file::{GrowingFile, GrowingTensor},
     terminal::count,
 };
@@ -37,6 +38,48 @@ pub enum Columns {
     All(Vec<(f64, usize)>),
 }
 
+/// The names of the files.
+pub struct FeaturePaths {
+    matrices: MatrixPaths,
+    list: PathBuf,
+}
+
+/// The names of the files of features, by their format.
+enum MatrixPaths {
+    /// A file for each width.
+    Numpy(Vec<PathBuf>),
+    /// One file for all widths.
+    Safetensors(PathBuf),
+}
+
+impl FeaturePaths {
+    /// Names the files: `out`, whose extension is their format, or with several widths of a NumPy array a file for each;
+    /// and a list of the images, `.csv`.
+    ///
+    /// # Errors
+    /// If the extension is another, or one of the files exists and it does not `overwrite` files.
+    pub fn new(out: &Path, columns: &Columns, overwrites: bool) -> Result<Self> {
+        let extension = out.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        let matrices = match (extension.as_deref(), columns) {
+            (Some("npy"), Columns::All(widths)) => {
+                let stem = out.file_stem().unwrap_or_default().to_string_lossy();
+                let of_width = |(width, _): &(f64, usize)| out.with_file_name(format!("{stem}-w{width}.npy"));
+                MatrixPaths::Numpy(widths.iter().map(of_width).collect())
+            }
+            (Some("npy"), Columns::One(_)) => MatrixPaths::Numpy(vec![out.to_path_buf()]),
+            (Some("safetensors"), _) => MatrixPaths::Safetensors(out.to_path_buf()),
+            _ => bail!("--out {}: name a .npy or a .safetensors file; the extension is the format", out.display()),
+        };
+        let list = out.with_extension("csv");
+        let of_features = match &matrices {
+            MatrixPaths::Numpy(paths) => paths.as_slice(),
+            MatrixPaths::Safetensors(path) => slice::from_ref(path),
+        };
+        of_features.iter().chain([&list]).try_for_each(|path| check_replaceable(path, overwrites))?;
+        Ok(Self { matrices, list })
+    }
+}
+
 /// The features of images, `F32 [images, features]` for each width, on their way to disk.
 pub struct FeatureFiles {
     matrices: Matrices,
@@ -52,40 +95,28 @@ enum Matrices {
 }
 
 impl FeatureFiles {
-    /// Creates the files, under temporary names, for the features of all images of `dataset`: `out`, whose extension is
-    /// their format, or with several widths of a NumPy array a file for each; and a list of the images, `.csv`.
+    /// Creates the files, under temporary names, for the features of all images of `dataset`.
     ///
     /// # Errors
-    /// If the extension is another, one of the files exists and `overwrites` is false, or the disk has too little room.
-    pub fn create(out: &Path, columns: &Columns, dataset: &Dataset, overwrites: bool) -> Result<Self> {
-        let extension = out.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-        let is_numpy = match extension.as_deref() {
-            Some("npy") => true,
-            Some("safetensors") => false,
-            _ => bail!("--out {}: name a .npy or a .safetensors file; the extension is the format", out.display()),
-        };
-        let paths = match columns {
-            Columns::All(widths) if is_numpy => {
-                let stem = out.file_stem().unwrap_or_default().to_string_lossy();
-                widths.iter().map(|(width, _)| out.with_file_name(format!("{stem}-w{width}.npy"))).collect()
-            }
-            _ => vec![out.to_path_buf()],
-        };
-        let list = out.with_extension("csv");
-        if let Some(path) = paths.iter().chain([&list]).find(|path| path.exists() && !overwrites) {
-            bail!("{} already exists: overwrite it with --force, or choose another file with --out", path.display());
-        }
+    /// If they cannot be written, or the disk has too little room.
+    pub fn create(paths: FeaturePaths, columns: &Columns, dataset: &Dataset) -> Result<Self> {
+        let FeaturePaths { matrices: paths, list } = paths;
         let widths: Vec<(String, usize)> = match columns {
             Columns::One(features) => vec![("features".into(), *features)],
             Columns::All(widths) => widths.iter().map(|(width, features)| (format!("w{width}"), *features)).collect(),
         };
         let images = [Split::Train, Split::Test].iter().map(|split| dataset.len(*split)).sum();
         make_room(&list, images * widths.iter().map(|(_, features)| features).sum::<usize>())?;
-        let matrices = if is_numpy {
-            let files = paths.into_iter().zip(&widths).map(|(path, (_, features))| NumpyFile::create(path, *features));
-            Matrices::Numpy(files.collect::<Result<_>>()?)
-        } else {
-            Matrices::Safetensors(SafetensorsFile::create(out, &widths, images, dataset.summary().has_labels())?)
+        let matrices = match paths {
+            MatrixPaths::Numpy(paths) => {
+                let files = paths.into_iter().zip(&widths);
+                let files = files.map(|(path, (_, features))| NumpyFile::create(path, *features));
+                Matrices::Numpy(files.collect::<Result<_>>()?)
+            }
+            MatrixPaths::Safetensors(path) => {
+                let has_labels = dataset.summary().has_labels();
+                Matrices::Safetensors(SafetensorsFile::create(path, &widths, images, has_labels)?)
+            }
         };
         Ok(Self { matrices, list: List::create(list)? })
     }
@@ -137,10 +168,6 @@ fn make_room(path: &Path, values: usize) -> Result<()> {
         bail!("the features take {bytes}B, but {} has only {free}B free: choose another disk", folder.display());
     }
     Ok(())
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A file under a temporary name.
@@ -230,8 +257,8 @@ struct SafetensorsFile {
 }
 
 impl SafetensorsFile {
-    fn create(path: &Path, widths: &[(String, usize)], images: usize, has_labels: bool) -> Result<Self> {
-        let Unfinished { file, temporary, path } = Unfinished::create(path.to_path_buf())?;
+    fn create(path: PathBuf, widths: &[(String, usize)], images: usize, has_labels: bool) -> Result<Self> {
+        let Unfinished { file, temporary, path } = Unfinished::create(path)?;
         let of_width =
             |(name, features): &(String, usize)| GrowingTensor::new(name.clone(), Dtype::F32, &[*features], images);
         let mut tensors: Vec<GrowingTensor> = widths.iter().map(of_width).collect();

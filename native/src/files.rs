@@ -6,13 +6,33 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tempfile::NamedTempFile;
 
 /// Start of the names of temporary files, before [`RANDOM`] letters and digits. No other program's are called so, since
 /// [`sweep`] removes them from any folder that a user names.
 const PREFIX: &str = ".slimclr-";
 const RANDOM: usize = 6;
+
+/// Checks that a file may be written to `path`: nothing is there, or a file, if it `overwrites` one.
+///
+/// # Errors
+/// If something is there.
+pub fn check_replaceable(path: &Path, overwrites: bool) -> Result<()> {
+    if path.is_dir() {
+        bail!("{} is a folder: name a file with --out", path.display());
+    }
+    // Also a link to nothing.
+    if path.symlink_metadata().is_ok() && !overwrites {
+        bail!("{} already exists: overwrite it with --force, or choose another file with --out", path.display());
+    }
+    Ok(())
+}
+
+/// Returns the folder that a file is in.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
 
 /// Writes a file under a temporary name in the same folder, syncs it and renames it, so that readers of `path` see
 /// either the old file or the complete new one.
@@ -21,8 +41,7 @@ const RANDOM: usize = 6;
 /// If the disk is full or the folder cannot be written; the old file then remains.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = temporary_file(folder)?;
+        let mut file = temporary_file(folder_of(path))?;
         // Its errors are plain, while those of the named file name the temporary one.
         file.as_file_mut().write_all(bytes)?;
         file.as_file().sync_all()?;

@@ -74,6 +74,12 @@ fn a_folder_is_embedded_without_its_damaged_images() {
     succeeds(&embed("half.npy", &["--force"]));
     assert_eq!(numpy(&path("half.npy")).1, full);
     refuses(&embed("half.parquet", &[]), "name a .npy or a .safetensors file");
+    for taken in ["taken.npy", "list.csv"] {
+        fs::create_dir(path(taken)).unwrap();
+        let out = Path::new(taken).with_extension("npy");
+        refuses(&embed(&text(&out), &["--force"]), &format!("{taken} is a folder: name a file with --out"));
+    }
+    assert!(!path("list.npy").exists(), "features without their list are left");
     refuses(&embed("new.npy", &["--width", "0.3"]), "has no width 0.3: choose from 1, 0.75, 0.5, 0.25");
     let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with(".slimclr-")), "a temporary file is left");

@@ -30,7 +30,12 @@ fn similar_images_are_listed_and_drawn() {
     refuses(&neighbours(&[&copy, "--out", &sheet]), "sheet.png already exists: overwrite it with --force");
     succeeds(&neighbours(&[&copy, "--out", &sheet, "--force"]));
     refuses(&neighbours(&[&copy, "--out", &path("sheet.jpg")]), "sheet.jpg: name a .png file");
-    refuses(&neighbours(&[&path("nowhere.png")]), "nowhere.png");
+    let missing = neighbours(&[&path("nowhere.png"), "--out", &path("new/sheet.png")]);
+    refuses(&missing, "nowhere.png");
+    assert!(!stderr(&missing).contains("computing features"), "{}", stderr(&missing));
+    succeeds(&neighbours(&[&copy, "--out", &path("new/sheet.png")]));
+    refuses(&neighbours(&[&copy, "--out", &path("new"), "--force"]), "name a .png file");
+    refuses(&neighbours(&[&copy, "--least", "0.5"]), "cannot be used with");
     refuses(&neighbours(&[&path("run/config.toml")]), "config.toml");
     refuses(&neighbours(&[&copy, "--width", "0.3"]), "has no width 0.3: choose from 1, 0.75, 0.5, 0.25");
     refuses(&neighbours(&[]), "<QUERY>");
@@ -46,6 +51,10 @@ fn near_duplicates_are_listed_most_similar_first() {
     fs::copy(path("images/cat/000.png"), path("images/dog/copy.png")).unwrap();
     let output = slimclr(&["neighbours", &run, "--data", &images, "--duplicates", "--least", "0.99999"]);
     succeeds(&output);
+    for least in ["nan", "1.5"] {
+        let refused = slimclr(&["neighbours", &run, "--data", &images, "--duplicates", "--least", least]);
+        refuses(&refused, "a cosine is between -1 and 1");
+    }
     let stdout = String::from_utf8(output.stdout.clone()).unwrap();
     let pair =
         |line: &str| line.contains("cat/000.png") && line.contains("dog/copy.png") && line.starts_with("1.0000  ");

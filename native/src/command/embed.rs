@@ -13,7 +13,7 @@ use slimclr_core::{
 use crate::{
     data::{self, loader::LoadError},
     feature_cache::extract,
-    feature_files::{Columns, FeatureFiles},
+    feature_files::{Columns, FeatureFiles, FeaturePaths},
     interrupt,
     network::Network,
     terminal::{self, Progress},
@@ -65,8 +65,10 @@ pub fn run(flags: &EmbedFlags) -> Result<ExitCode> {
         WidthChoice::One(_) => Columns::One(features(indices.start)),
         WidthChoice::All => Columns::All(indices.clone().map(|index| (widths.get(index), features(index))).collect()),
     };
+    // Before the images are looked at, which may take long.
+    let paths = FeaturePaths::new(&flags.out, &columns, flags.force)?;
     let loader = network.loader(data::open(&flags.data)?)?;
-    let mut files = FeatureFiles::create(&flags.out, &columns, loader.images(), flags.force)?;
+    let mut files = FeatureFiles::create(paths, &columns, loader.images())?;
 
     let _commands = interrupt::listen("stopping, without the features so far; press Ctrl-C again to exit at once");
     let start = Instant::now();

@@ -25,7 +25,7 @@ use crate::{
         loader::{LoadError, Loader},
     },
     feature_cache::{FeatureCache, extract},
-    files::write_atomically,
+    files::{check_replaceable, create_folder, folder_of, write_atomically},
     network::Network,
     pretrained,
     terminal::{self, Progress},
@@ -67,7 +67,7 @@ pub struct NeighboursFlags {
     #[arg(long)]
     duplicates: bool,
     /// Minimum cosine similarity of near duplicates
-    #[arg(long, value_name = "COSINE", default_value_t = 0.99, requires = "duplicates")]
+    #[arg(long, value_name = "COSINE", default_value_t = 0.99, requires = "duplicates", conflicts_with = "queries")]
     least: f64,
     /// Device, as for pretrain [default: the run's]
     #[arg(long)]
@@ -86,17 +86,20 @@ pub fn run(flags: &NeighboursFlags) -> Result<()> {
         if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
             bail!("--out {}: name a .png file", out.display());
         }
-        if out.exists() && !flags.force {
-            bail!("{} already exists: overwrite it with --force, or choose another file with --out", out.display());
-        }
+        check_replaceable(out, flags.force)?;
+    }
+    if !(-1.0..=1.0).contains(&flags.least) {
+        bail!("--least {}: a cosine is between -1 and 1", flags.least);
     }
     let mut network = Network::open(&flags.run, flags.device.as_deref())?;
     let width = pretrained::position(network.encoder.layout().widths(), flags.width, &flags.run)?;
+    // First, since the features of the other images may take long.
+    let queries = Dataset::of_files(&flags.queries)?;
+    flags.out.as_deref().map(folder_of).map(create_folder).transpose()?;
     let images = Embedded::new(&mut network, width, data::open(&flags.data)?, "computing features")?;
     if flags.duplicates {
         return duplicates(&images, flags.least);
     }
-    let queries = Dataset::of_files(&flags.queries)?;
     let queries = Embedded::new(&mut network, width, queries, "computing features of the queries")?;
     // One more, because a query may be an image of the folder.
     let found = similar(&images, &queries.features, flags.count + 1)?;
