@@ -42,6 +42,6 @@ impl Network {
     /// # Errors
     /// If threads cannot be started.
     pub fn loader(&self, dataset: Dataset) -> Result<Loader> {
-        Loader::new(dataset.normalised_by(self.normalisation), &self.config, None)
+        Loader::for_features(dataset.normalised_by(self.normalisation), &self.config)
     }
 }

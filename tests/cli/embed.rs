@@ -81,6 +81,16 @@ fn a_folder_is_embedded_without_its_damaged_images() {
     }
     assert!(!path("list.npy").exists(), "features without their list are left");
     refuses(&embed("new.npy", &["--width", "0.3"]), "has no width 0.3: choose from 1, 0.75, 0.5, 0.25");
+    // Most of these are damaged: one has no pixel, and the first bytes of others are intact.
+    image_folder(&path("few"), &[""], 4, 12);
+    fs::write(path("few/000.png"), "").unwrap();
+    for file in ["few/001.jpg", "few/003.png"].map(&path) {
+        let bytes = fs::read(&file).unwrap();
+        fs::write(&file, &bytes[..bytes.len() - 60]).unwrap();
+    }
+    let few = slimclr(&["embed", &run, "--data", &text(&path("few")), "--out", &text(&path("few.npy"))]);
+    succeeds(&few);
+    assert_eq!(numpy(&path("few.npy")).0, "(1, 64)", "{}", stderr(&few));
     let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with(".slimclr-")), "a temporary file is left");
 }

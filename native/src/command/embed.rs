@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use futures::executor::block_on;
 use slimclr_core::{
+    data::folder::Purpose,
     eval::features::{Extractor, FeatureChunk},
     train::{Split, TrainError},
 };
@@ -67,7 +68,7 @@ pub fn run(flags: &EmbedFlags) -> Result<ExitCode> {
     };
     // Before the images are looked at, which may take long.
     let paths = FeaturePaths::new(&flags.out, &columns, flags.force)?;
-    let loader = network.loader(data::open(&flags.data)?)?;
+    let loader = network.loader(data::open_for(Purpose::Features, &flags.data)?)?;
     let mut files = FeatureFiles::create(paths, &columns, loader.images())?;
 
     let _commands = interrupt::listen("stopping, without the features so far; press Ctrl-C again to exit at once");

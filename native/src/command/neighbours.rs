@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use futures::executor::block_on;
 use slimclr_core::{
+    data::folder::Purpose,
     eval::{
         features::{Extractor, FeatureChunk, Features},
         knn::{Neighbour, nearest, passes},
@@ -96,7 +97,8 @@ pub fn run(flags: &NeighboursFlags) -> Result<()> {
     // First, since the features of the other images may take long.
     let queries = Dataset::of_files(&flags.queries)?;
     flags.out.as_deref().map(folder_of).map(create_folder).transpose()?;
-    let images = Embedded::new(&mut network, width, data::open(&flags.data)?, "computing features")?;
+    let images = data::open_for(Purpose::Features, &flags.data)?;
+    let images = Embedded::new(&mut network, width, images, "computing features")?;
     if flags.duplicates {
         return duplicates(&images, flags.least);
     }

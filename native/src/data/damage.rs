@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Error, Result, bail};
-use slimclr_core::train::{DamagedImages, Split};
+use slimclr_core::{
+    data::folder::Purpose,
+    train::{DamagedImages, Split},
+};
 
 use super::{folder::is_gone, image_file::shown_path};
 use crate::terminal::{note, warn};
@@ -19,14 +22,20 @@ const WAIT: u64 = 60;
 /// The damaged images of a run, as all threads that decode images find them.
 pub struct Damage {
     images: RwLock<DamagedImages>,
+    /// Whether only few images may be damaged.
+    is_limited: bool,
     /// Whether the folder was waited for in vain.
     is_gone: Mutex<bool>,
 }
 
 impl Damage {
-    /// Creates an empty record for a data set of this many images.
-    pub fn new(images: usize) -> Self {
-        Self { images: RwLock::new(DamagedImages::new(images)), is_gone: Mutex::new(false) }
+    /// Creates an empty record for a data set of this many images to train on, or for this other purpose.
+    pub fn new(images: usize, purpose: Purpose) -> Self {
+        Self {
+            images: RwLock::new(DamagedImages::new(images)),
+            is_limited: purpose == Purpose::Training,
+            is_gone: Mutex::new(false),
+        }
     }
 
     /// Returns whether an image is known to be damaged.
@@ -37,14 +46,14 @@ impl Damage {
     /// Remembers the damaged image `name`, and warns of the first one.
     ///
     /// # Errors
-    /// If more than one image in ten is damaged.
+    /// If more than one image in ten is damaged, and a run trains on them.
     pub fn record(&self, image: (Split, usize), name: &str, why: &Error) -> Result<()> {
         let mut images = self.images.write().expect(NO_PANIC);
         let is_first = images.add(image, name, &format!("{why:#}")) && images.count() == 1;
         if let Some(first) = images.summary().filter(|_| is_first) {
             warn(&first);
         }
-        Ok(images.check()?)
+        if self.is_limited { Ok(images.check()?) } else { Ok(()) }
     }
 
     /// Waits for the folder `root` if it is gone. Returns whether it was.
@@ -97,7 +106,7 @@ mod tests {
 
     #[test]
     fn more_than_a_tenth_ends_the_run() {
-        let damage = Damage::new(29);
+        let damage = Damage::new(29, Purpose::Training);
         let record = |split, index| damage.record((split, index), &format!("{index}.jpg"), &anyhow!("it is cut short"));
         record(Split::Train, 7).unwrap();
         record(Split::Train, 7).unwrap();
@@ -116,7 +125,7 @@ mod tests {
         let [root, away] = ["root", "away"].map(|name| folder.path().join(name));
         fs::create_dir(&root).unwrap();
         fs::write(root.join("a.jpg"), "").unwrap();
-        let damage = Damage::new(10);
+        let damage = Damage::new(10, Purpose::Training);
         assert!(!damage.wait(&root, 9).unwrap());
         fs::rename(&root, &away).unwrap();
         let back = thread::spawn({

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use slimclr_core::{
     augment::Normalisation,
     data::{
-        folder::{self, Contents, contents, is_ignored},
+        folder::{self, Contents, Purpose, contents_for, is_ignored},
         look::{self, FIRST, LONGER, LONGEST_LIST, Look, look},
     },
 };
@@ -23,14 +23,14 @@ use super::{
 };
 use crate::terminal::{self, Progress};
 
-/// Finds the images in `root`, and says in a line which are used and what is not.
+/// Finds the images in `root` for this purpose, and says in a line which are used and what is not.
 ///
 /// # Errors
-/// If `root` cannot be listed, or there is nothing to train on.
-pub fn scan(root: &Path) -> Result<Dataset> {
+/// If `root` cannot be listed, or there are no images or, for training, too few of them.
+pub fn scan(root: &Path, purpose: Purpose) -> Result<Dataset> {
     let name = shown_path(root);
     let (files, stamps) = list(root, &Progress::counter("found", "looking at the images"))?;
-    let found: Contents = contents(&files).map_err(|error| anyhow!("{name}: {error}"))?;
+    let found: Contents = contents_for(purpose, &files).map_err(|error| anyhow!("{name}: {error}"))?;
     terminal::note(&found.to_string());
     let images = |images: &[(usize, u32)]| {
         let image = |&(file, label): &(usize, u32)| {

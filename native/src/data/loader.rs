@@ -23,6 +23,7 @@ use slimclr_core::{
     data::{
         bags::Bags,
         batch::{HostBatch, HostViews, LabelledImages, ViewPairs},
+        folder::Purpose,
         reduced::ReducedImage,
         sampler::{Finish, Sampler, sample},
         subset::knn_bank,
@@ -95,6 +96,19 @@ impl Loader {
     /// # Errors
     /// If threads cannot be started.
     pub fn new(dataset: Dataset, config: &Config, folder: Option<RunFolder>) -> Result<Self> {
+        Self::for_purpose(Purpose::Training, dataset, config, folder)
+    }
+
+    /// Creates a loader that prepares the images of `dataset` as a run with the options `config` does, for its trained
+    /// network.
+    ///
+    /// # Errors
+    /// If threads cannot be started.
+    pub fn for_features(dataset: Dataset, config: &Config) -> Result<Self> {
+        Self::for_purpose(Purpose::Features, dataset, config, None)
+    }
+
+    fn for_purpose(purpose: Purpose, dataset: Dataset, config: &Config, folder: Option<RunFolder>) -> Result<Self> {
         let mut sampler = Sampler::new(config, dataset.summary().normalisation);
         if let Images::Shards(images) = dataset.split(Split::Train) {
             sampler = sampler.with_shards(images.order());
@@ -103,7 +117,7 @@ impl Loader {
         let maker = BatchMaker {
             bank: knn_bank(config, labels),
             sampler,
-            damage: Damage::new([Split::Train, Split::Test].map(|split| dataset.len(split)).iter().sum()),
+            damage: Damage::new([Split::Train, Split::Test].map(|split| dataset.len(split)).iter().sum(), purpose),
             dataset,
             pool: rayon::ThreadPoolBuilder::new().build().context("cannot start threads")?,
         };

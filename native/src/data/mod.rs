@@ -14,5 +14,5 @@ pub mod shards;
 
 pub use self::{
     dataset::{Dataset, Stored},
-    open::{EMBEDDED, open, open_cifar10, open_of_run},
+    open::{EMBEDDED, open, open_cifar10, open_for, open_of_run},
 };

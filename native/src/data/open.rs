@@ -3,24 +3,35 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use slimclr_core::{config::Config, data::names::shown};
+use slimclr_core::{
+    config::Config,
+    data::{folder::Purpose, names::shown},
+};
 
 use super::{cifar10, dataset::Dataset, embedded, folder, shards};
 
 /// The value of the option `data` for the embedded images.
 pub const EMBEDDED: &str = "embedded";
 
-/// Opens the data set that the option `data` names: the embedded images, a folder of CIFAR-10's binary batches, a folder
-/// of images, or shards.
+/// Opens the data set that the option `data` names, to train on: the embedded images, a folder of CIFAR-10's binary
+/// batches, a folder of images, or shards.
+///
+/// # Errors
+/// If there is no such folder, or it has too few usable images.
+pub fn open(data: &str) -> Result<Dataset> {
+    open_for(Purpose::Training, data)
+}
+
+/// Opens the data set that the option `data` names, as [`open`] does, for this purpose.
 ///
 /// # Errors
 /// If there is no such folder, or it has no usable images.
-pub fn open(data: &str) -> Result<Dataset> {
+pub fn open_for(purpose: Purpose, data: &str) -> Result<Dataset> {
     if data == EMBEDDED {
         return Ok(embedded::dataset());
     }
     if let Some(shards) = shards::named_by(data)? {
-        return shards::open(data, shards);
+        return shards::open(data, shards, purpose);
     }
     let path = Path::new(data);
     if path.is_file() {
@@ -33,7 +44,7 @@ pub fn open(data: &str) -> Result<Dataset> {
         let data = shown(data.as_bytes());
         bail!("data = '{data}': there is no such folder; use '{EMBEDDED}', a folder of images, or shards");
     }
-    if cifar10::has_batches(path) { cifar10::read(path) } else { folder::scan(path) }
+    if cifar10::has_batches(path) { cifar10::read(path) } else { folder::scan(path, purpose) }
 }
 
 /// Opens the images that the options of a run name.

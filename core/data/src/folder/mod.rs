@@ -7,6 +7,7 @@
 //!   set has no classes, and all labels are 0.
 //! - Without test images, every tenth image of each class is held out.
 //! - The folders of runs are not data.
+//! - A trained network takes one image, and any number of damaged ones; training does not.
 
 mod label_list;
 mod layout;
@@ -60,6 +61,15 @@ pub struct Contents {
     pub unused: Unused,
 }
 
+/// What images are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A run trains and is tested on them.
+    Training,
+    /// A trained network computes their features.
+    Features,
+}
+
 /// Why there is nothing to train on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ContentsError {
@@ -109,17 +119,28 @@ pub enum ContentsError {
     },
 }
 
-/// Decides which files are used, and as what.
+/// Decides which files a run uses, and as what.
 ///
 /// # Errors
 /// If there is nothing to train on.
 pub fn contents(files: &[File]) -> Result<Contents, ContentsError> {
+    contents_for(Purpose::Training, files)
+}
+
+/// Decides which files are used for this purpose, and as what.
+///
+/// # Errors
+/// If there are no images, or for a run too few of them.
+pub fn contents_for(purpose: Purpose, files: &[File]) -> Result<Contents, ContentsError> {
     let mut unused = Unused::default();
     let runs = layout::runs(files);
     if runs.contains(&&b""[..]) {
         return Err(ContentsError::IsRun);
     }
     let mut images = usable(files, &runs, &mut unused)?;
+    if purpose == Purpose::Training {
+        check_sufficient(&images, &unused)?;
+    }
     images.sort_by(|a, b| a.path.split(is_separator).cmp(b.path.split(is_separator)));
     let Layout { train, tests } = layout::of(images, &mut unused)?;
     let folder = train.path;
@@ -135,7 +156,7 @@ pub fn contents(files: &[File]) -> Result<Contents, ContentsError> {
         contents.test = hold_out(&mut contents.train);
         contents.is_held_out = true;
     }
-    if contents.test.is_empty() {
+    if contents.test.is_empty() && purpose == Purpose::Training {
         return Err(ContentsError::NoTest);
     }
     Ok(Contents { unused, ..contents })
@@ -156,14 +177,21 @@ fn usable<'a>(files: &'a [File], runs: &[&[u8]], unused: &mut Unused) -> Result<
             unused.add(reason, path);
         }
     }
-    let (damaged, examples) = unused.damaged();
-    let all = images.len() + damaged;
     match images.as_slice() {
         [] if unused.is_empty() => Err(ContentsError::Empty),
         [] => Err(ContentsError::NoImages(std::mem::take(unused))),
+        _ => Ok(images),
+    }
+}
+
+/// Checks that a run can train on these images, of which there is at least one.
+fn check_sufficient(images: &[Item], unused: &Unused) -> Result<(), ContentsError> {
+    let (damaged, examples) = unused.damaged();
+    let all = images.len() + damaged;
+    match images {
         _ if damaged * IMAGES_PER_DAMAGED > all => Err(ContentsError::Damaged { damaged, images: all, examples }),
         [only] => Err(ContentsError::OneImage(shown(only.path))),
-        _ => Ok(images),
+        _ => Ok(()),
     }
 }
 
@@ -277,10 +305,13 @@ impl fmt::Display for Contents {
     }
 }
 
-/// Says how many images of how many classes are trained on, and tested.
+/// Says how many images of how many classes are trained on, and tested; if there are no test images, how many there are.
 pub fn used([train, test]: [usize; 2], classes: usize, is_held_out: bool) -> String {
     let images = counted(train, "image", "images");
     let labels = if classes == 0 { "without labels".into() } else { format!("in {classes} classes") };
+    if test == 0 {
+        return format!("{images} {labels}");
+    }
     format!("{images} {labels} to train on, {test}{} to test", if is_held_out { " held out" } else { "" })
 }
 

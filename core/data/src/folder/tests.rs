@@ -233,6 +233,20 @@ fn folders_without_enough_images_are_refused() {
 }
 
 #[test]
+fn a_trained_network_takes_few_images_and_damaged_ones() {
+    let says = |files: &[&str], line: &str| {
+        assert_eq!(contents_for(Purpose::Features, &of(&[files])).unwrap().to_string(), line);
+    };
+    says(&["a/1.jpg"], "1 image without labels");
+    says(&["a/1.jpg", "b/1.jpg"], "2 images in 2 classes");
+    says(
+        &["1.jpg", "2.jpg", "x.bad"],
+        "1 image without labels to train on, 1 held out to test; not used: 1 damaged image (x.bad)",
+    );
+    assert_eq!(contents_for(Purpose::Features, &[]), Err(ContentsError::Empty));
+}
+
+#[test]
 fn a_test_image_of_each_class_is_held_out() {
     let of_sizes = |sizes: &[usize]| -> Vec<(usize, u32)> {
         let mut train: Vec<(usize, u32)> =

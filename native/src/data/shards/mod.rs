@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use slimclr_core::{
     augment::Normalisation,
     data::{
-        folder::{hold_out, used},
+        folder::{Purpose, hold_out, used},
         names::shown,
         shards::{Omission, Omitted, expand, is_test},
     },
@@ -90,12 +90,12 @@ fn in_folder(folder: &Path) -> Result<Option<Vec<PathBuf>>> {
     Ok(is_shards.then_some(paths))
 }
 
-/// Opens the images in `shards`, which the option `data` names. Those that are named as test images are the test
+/// Opens the images in `shards`, which the option `data` names, for this purpose. Those that are named as test images are the test
 /// split; if there are none, every tenth image of each class is held out.
 ///
 /// # Errors
-/// If a shard cannot be read or is no tar file, or there are no images to train on or to test.
-pub fn open(data: &str, shards: Vec<PathBuf>) -> Result<Dataset> {
+/// If a shard cannot be read or is no tar file, or there are no images or, for training, none to test.
+pub fn open(data: &str, shards: Vec<PathBuf>, purpose: Purpose) -> Result<Dataset> {
     let progress = Progress::new(shards.len() as u64, "shards", "listing their images");
     let list = |shard: &PathBuf| {
         let index = Index::open(shard).with_context(|| format!("cannot use the shard {}", shown_path(shard)))?;
@@ -134,7 +134,7 @@ pub fn open(data: &str, shards: Vec<PathBuf>) -> Result<Dataset> {
     if !has_test {
         test = hold_out(&mut train);
     }
-    if test.is_empty() {
+    if test.is_empty() && purpose == Purpose::Training {
         bail!(
             "data = '{data}': there are no test images; add shards named 'val', as in '{{train,val}}-{{000..009}}.tar', or \
              more images of a class"
