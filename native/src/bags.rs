@@ -16,7 +16,7 @@ use slimclr_core::{
 };
 
 use crate::{
-    data::loader::Loader,
+    data::{Dataset, loader::Loader},
     feature_cache::FeatureCache,
     files::{read_optional, write_atomically},
     run_folder::RunFolder,
@@ -28,6 +28,22 @@ const MEMBERS: &str = "members";
 /// The metadata's key of the digest of the images.
 const IMAGES: &str = "images";
 
+/// Checks that bags can be made of the images of a run, if its method takes views of their members.
+///
+/// # Errors
+/// If the images are in shards, or there are too few of them.
+pub fn check(dataset: &Dataset, config: &Config) -> Result<()> {
+    if config.method != MethodKind::Bingo {
+        return Ok(());
+    }
+    let (images, size) = (dataset.len(Split::Train), config.bag);
+    ensure!(
+        images > size,
+        "bag = {size} needs more than {size} training images, but there are {images}: set a smaller --bag"
+    );
+    dataset.check_random_access()
+}
+
 /// Gives the loader of a run whose method takes views of members of bags their bags: those in the run's folder, or new
 /// ones, which are then kept there.
 ///
@@ -37,7 +53,7 @@ pub fn add(loader: &mut Loader, folder: &RunFolder, config: &Config, device: &De
     if config.method != MethodKind::Bingo {
         return Ok(());
     }
-    loader.images().check_random_access()?;
+    check(loader.images(), config)?;
     let digest = loader.images().summary().train.digest.clone().unwrap_or_default();
     let path = folder.bags_path();
     if let Some(members) = read_optional(&path)?.and_then(|file| read(&file, &digest, config.bag)) {
@@ -52,10 +68,6 @@ pub fn add(loader: &mut Loader, folder: &RunFolder, config: &Config, device: &De
 /// Finds the bags by the teacher's features. The bag of a damaged image is the image itself.
 fn make(loader: &Loader, mut teacher: Teacher, size: usize, device: &Device) -> Result<Vec<u32>> {
     let images = loader.images().len(Split::Train);
-    ensure!(
-        images > size,
-        "bag = {size} needs more than {size} training images, but there are {images}: set a smaller --bag"
-    );
     note("making the bags of similar images, once");
     let features = teacher_features::compute(loader, &mut teacher, &FeatureCache::temporary(), device)?;
     let rank = block_on(rankme(&*features.values))?;

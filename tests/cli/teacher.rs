@@ -59,6 +59,11 @@ fn every_system_trains_from_a_teacher_that_the_run_keeps() {
     let other = ["--teacher", &path("teacher"), "--dim", "16"];
     let refused = pretrain(&[&data[..], &["--method", "seed", "--out", &path("other")], &other].concat());
     refuses(&refused, "cannot be the teacher: its embeddings have 8 dimensions, but the student's have 16");
+    let large_bags = ["--method", "bingo", "--teacher", &path("teacher"), "--bag", "30", "--distill", "none"];
+    for how in [&["--dry-run"][..], &["--out", &path("other")]] {
+        let refused = pretrain(&[&data[..], &large_bags, how].concat());
+        refuses(&refused, "bag = 30 needs more than 30 training images, but there are 30");
+    }
     assert!(!folder.path().join("other").exists());
 
     // The run has its own copy.

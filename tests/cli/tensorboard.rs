@@ -15,6 +15,8 @@ fn the_folder_of_another_run_is_refused() {
     fs::write(folder.path().join("notes/mine.txt"), "").unwrap();
     refuses(&train("second", "notes"), "is a folder that is not empty: choose another one");
     refuses(&train("second", "notes/mine.txt"), "is a file: name a folder");
+    refuses(&train("second", "notes/mine.txt/board"), "cannot create the folder");
+    assert!(!folder.path().join("second").exists());
 
     let third = path("third");
     interrupted(&[&["pretrain"], TINY, &["--epochs", "50", "--out", &third]].concat(), &folder.path().join("third"));

@@ -81,7 +81,7 @@ pub fn run(flags: &PretrainFlags, matches: &ArgMatches) -> Result<ExitCode> {
             if flags.dry_run {
                 return dry_run::run(new).map(|()| ExitCode::SUCCESS);
             }
-            flags.tensorboard_path().map(tensorboard::check_new).transpose()?;
+            flags.tensorboard_path().map(tensorboard::create).transpose()?;
             new.create(flags.out.as_deref(), &flags.preset.name())?
         }
     };
@@ -134,10 +134,10 @@ impl Prepared {
         }
         let run = Run::new(config.clone(), trainer, device.clone(), loader, interrupt::listen(STOPPING));
         let interrupted = train(run, (&folder, &lock), tensorboard.as_mut())?;
+        summary::show(&folder, &[])?;
         if let Some(board) = tensorboard.filter(|_| !interrupted) {
             board.write_embeddings(&folder, &config, &device.0)?;
         }
-        summary::show(&folder, &[])?;
         if interrupted {
             print_resume_hint(&folder);
             return Ok(ExitCode::from(interrupt::EXIT_CODE));
@@ -165,6 +165,7 @@ impl NewRun {
         let dataset = open_images(&config)?;
         let config = config.for_classes(dataset.summary().classes.len())?;
         config.schedule(dataset.len(Split::Train))?;
+        bags::check(&dataset, &config)?;
         let device = device::for_run(&config)?;
         let trainer = new_trainer(&config, &device.0)?;
         Ok(Self { config, dataset, device, trainer })

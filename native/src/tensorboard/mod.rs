@@ -30,7 +30,7 @@ use self::{
 };
 use crate::{
     data::loader::Loader,
-    files::{read_optional, write_atomically},
+    files::{create_folder, read_optional, temporary_file, write_atomically},
     pretrained,
     run_folder::RunFolder,
     run_images::RunImages,
@@ -53,11 +53,11 @@ pub struct TensorBoard {
     widths: Vec<(f64, EventFile)>,
 }
 
-/// Checks that a new run can write TensorBoard's files to `path`.
+/// Creates the folder `path` for the TensorBoard files of a run that has none there.
 ///
 /// # Errors
-/// If there is something already.
-pub fn check_new(path: &Path) -> Result<()> {
+/// If there is something already, or it cannot be written.
+pub fn create(path: &Path) -> Result<()> {
     if path.is_file() {
         bail!("--tensorboard {} is a file: name a folder", path.display());
     }
@@ -65,15 +65,17 @@ pub fn check_new(path: &Path) -> Result<()> {
         let of = owner(path)?.map(|run| format!(" with TensorBoard files of the run {run}")).unwrap_or_default();
         bail!("--tensorboard {} is a folder{of} that is not empty: choose another one", path.display());
     }
-    Ok(())
+    create_folder(path)?;
+    // It is removed at once.
+    temporary_file(path).map(drop).with_context(|| format!("cannot write to {}", path.display()))
 }
 
-/// Checks that the files in `path` are those of the run in `folder`, if there are any.
-fn check_own(path: &Path, folder: &RunFolder) -> Result<()> {
+/// Creates the folder `path` for the run in `folder`, unless it has the run's files.
+fn create_own(path: &Path, folder: &RunFolder) -> Result<()> {
     if path == folder.tensorboard_path() || owner(path)? == Some(name_of(folder)) {
         return Ok(());
     }
-    check_new(path)
+    create(path)
 }
 
 /// Reads which run the files in `path` are of, if it says so.
@@ -94,7 +96,7 @@ impl TensorBoard {
     /// # Errors
     /// If there are files that are not of this run, or the folder cannot be written.
     pub fn open(path: &Path, folder: &RunFolder, step: u64, _: &RunLock) -> Result<Self> {
-        check_own(path, folder)?;
+        create_own(path, folder)?;
         let run = EventFile::open(path, step)?;
         if path != folder.tensorboard_path() {
             write_atomically(&path.join(RUN), format!("{}\n", name_of(folder)).as_bytes())?;
