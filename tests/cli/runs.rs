@@ -22,6 +22,7 @@ fn runs_are_listed_with_their_state_and_accuracy() {
     let damaged = runs.join("damaged");
     fs::create_dir(&damaged).unwrap();
     fs::write(damaged.join("config.toml"), "batch = ").unwrap();
+    refuses(&slimclr(&["runs", &text(&damaged)]), "can be read");
 
     let mut running = program()
         .arg("pretrain")

@@ -36,7 +36,7 @@ pub struct RunsFlags {
 /// of its narrowest network after any training.
 ///
 /// # Errors
-/// If there is no such folder, or no run in it.
+/// If there is no such folder, or no run in it that can be read.
 pub fn run(flags: &RunsFlags) -> Result<()> {
     let folder = &flags.folder;
     if !folder.is_dir() {
@@ -59,6 +59,9 @@ pub fn run(flags: &RunsFlags) -> Result<()> {
         .iter()
         .filter_map(|path| row(path, folder).inspect_err(|error| warn(&format!("{error:#}"))).ok())
         .collect();
+    if rows.is_empty() {
+        bail!("no run in {} can be read", folder.display());
+    }
     terminal::print(&aligned(&HEADS, &rows));
     Ok(())
 }
