@@ -19,5 +19,6 @@ fn a_dry_run_says_what_a_run_takes_and_writes_nothing() {
     ] {
         assert!(plan.contains(part), "{part} is not in: {plan}");
     }
+    succeeds(&pretrain(&["--epochs", "1e9", "--dry-run"]));
     refuses(&slimclr(&["pretrain", "--resume", "runs/none", "--dry-run"]), "cannot be used with");
 }

@@ -150,6 +150,15 @@ impl RunSchedule {
         done == self.steps || (self.evaluate_every > 0 && is_due(self.evaluate_every))
     }
 
+    /// Returns the number of evaluations in the run, that of the untrained network among them.
+    pub fn evaluations(&self) -> u64 {
+        match self.evaluate_every {
+            0 => 1,
+            // Besides the first and the last.
+            every => 2 + self.steps.saturating_sub(every / 2 + 1) / every,
+        }
+    }
+
     /// Returns the plan of `step`.
     pub fn plan(&self, step: u64) -> StepPlan {
         let (trains_subnetworks, epoch) = (step >= self.slow_start_step, self.epoch(step));
@@ -229,7 +238,9 @@ mod tests {
         let evaluated = |evaluate_every| -> Vec<u64> {
             let config = Config { epochs: 2.5, evaluate_every, ..Config::cifar10() };
             let schedule = config.schedule(10 * config.batch).unwrap();
-            (0..=25).filter(|done| schedule.evaluates(*done)).collect()
+            let evaluated: Vec<u64> = (0..=25).filter(|done| schedule.evaluates(*done)).collect();
+            assert_eq!(schedule.evaluations(), evaluated.len() as u64);
+            evaluated
         };
         assert_eq!(evaluated(0.5), [0, 5, 10, 15, 20, 25]);
         // After 24 steps, the evaluation at the end is near enough.

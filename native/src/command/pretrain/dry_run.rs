@@ -48,7 +48,7 @@ pub fn run(new: NewRun) -> Result<()> {
         loader.set_bags(Bags::new(alone, config.bag)?)?;
     }
     let times = Times::measure(&config, &schedule, &mut loader, &mut trainer, &device)?;
-    print(&times.described(&schedule, evaluations(&schedule)));
+    print(&times.described(&schedule));
     print(&memory(&device));
     Ok(())
 }
@@ -83,16 +83,11 @@ fn plan(config: &Config, schedule: &RunSchedule) -> String {
         ),
         ("slow start", slow_start),
         ("learning rate", rates),
-        ("evaluations", evaluations(schedule).to_string()),
+        ("evaluations", schedule.evaluations().to_string()),
         ("checkpoints", checkpoints.to_string()),
     ]
     .map(|(what, plan)| format!("{what:<14}{plan}"))
     .join("\n")
-}
-
-/// Returns the number of evaluations in a run, with that of the untrained network.
-fn evaluations(schedule: &RunSchedule) -> usize {
-    (0..=schedule.steps).filter(|done| schedule.evaluates(*done)).count()
 }
 
 /// Formats the costs of each width.
@@ -146,13 +141,13 @@ impl Times {
         Ok(Self { slow_start, all_widths, evaluation: images as f64 * seconds_per_image })
     }
 
-    /// Describes the times, and that of a run with this number of evaluations.
-    fn described(&self, schedule: &RunSchedule, evaluations: usize) -> String {
+    /// Describes the times, and that of the whole run.
+    fn described(&self, schedule: &RunSchedule) -> String {
         let Self { slow_start, all_widths, evaluation } = self;
         let slow_steps = slow_start.map_or(0, |_| schedule.slow_start_step.min(schedule.steps));
         let training =
             slow_steps as f64 * slow_start.unwrap_or(0.0) + (schedule.steps - slow_steps) as f64 * all_widths;
-        let evaluating = evaluations as f64 * evaluation;
+        let evaluating = schedule.evaluations() as f64 * evaluation;
         let step = match slow_start {
             Some(slow) => format!("{} a step in slow start, {} after it", time(*slow), time(*all_widths)),
             None => format!("{} a step", time(*all_widths)),
@@ -216,7 +211,7 @@ mod tests {
         let config = Config { epochs: 10.0, batch: 10, slow_start: 0.5, evaluate_every: 5.0, ..Config::mini() };
         let schedule = config.schedule(100).unwrap();
         let times = Times { slow_start: Some(1.0), all_widths: 3.0, evaluation: 20.0 };
-        let text = times.described(&schedule, evaluations(&schedule));
+        let text = times.described(&schedule);
         // 50 steps of 1 s, 50 of 3 s, and three evaluations.
         assert!(text.contains("about 4 minutes, of which evaluations take 60 seconds"), "{text}");
         let plan = plan(&config, &schedule);
