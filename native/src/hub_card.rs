@@ -91,7 +91,7 @@ fn text(cards: &[Value]) -> String {
          network. The JSON file of each has its training options, evaluation and checksums.\n\n\
          | width | parameters | MACs | features | kNN | linear probe | files |\n|---|---|---|---|---|---|---|\n{rows}{int8}\n\
          ## Use\n\n```python\n{preprocessing}{onnxruntime}```\n",
-        metadata = metadata(cards),
+        metadata = metadata(cards, title),
         preprocessing = lines("preprocessing"),
         onnxruntime = lines("onnxruntime"),
     )
@@ -137,7 +137,7 @@ fn percentage(fraction: &Value) -> String {
 }
 
 /// Returns the metadata, in which JSON is valid YAML.
-fn metadata(cards: &[Value]) -> String {
+fn metadata(cards: &[Value], title: &str) -> String {
     let is_classifier = cards.iter().any(|card| card["outputs"].get("logits").is_some());
     let task = if is_classifier { "image-classification" } else { "image-feature-extraction" };
     let method = cards.iter().find_map(|card| card["training"]["method"].as_str());
@@ -145,13 +145,17 @@ fn metadata(cards: &[Value]) -> String {
     let tags = is_self_supervised.then_some("self-supervised-learning");
     let tags = ["slimmable", "slimclr"].into_iter().chain(tags).chain(method);
     let tags: String = tags.map(|tag| format!("- {}\n", Value::from(tag))).collect();
-    let results: String = cards.iter().filter_map(model_index).collect();
-    let results = if results.is_empty() { String::new() } else { format!("model-index:\n{results}") };
+    let results: String = cards.iter().filter_map(result).collect();
+    let results = match results.is_empty() {
+        true => String::new(),
+        // One model, since the hub's library keeps only one name.
+        false => format!("model-index:\n- name: {}\n  results:\n{results}", Value::from(title)),
+    };
     format!("---\nlibrary_name: onnx\npipeline_tag: {task}\ntags:\n{tags}{results}---\n")
 }
 
-/// Returns the accuracies of a network in the form of the hub's model index, if there are any.
-fn model_index(card: &Value) -> Option<String> {
+/// Returns the accuracies of a network as a result in the hub's model index, if there are any.
+fn result(card: &Value) -> Option<String> {
     let data = card["training"]["options"]["data"].as_str()?;
     let evaluation = &card["evaluation"];
     let metrics =
@@ -159,15 +163,17 @@ fn model_index(card: &Value) -> Option<String> {
     let metrics: String = metrics
         .iter()
         .filter_map(|(key, name)| Some((evaluation[key].as_f64()?, name)))
-        .map(|(accuracy, name)| format!("    - type: accuracy\n      name: {name}\n      value: {accuracy}\n"))
+        .map(|(accuracy, name)| {
+            let name = Value::from(format!("{name}, {}", card["name"].as_str().unwrap_or_default()));
+            format!("    - type: accuracy\n      name: {name}\n      value: {accuracy}\n")
+        })
         .collect();
     if metrics.is_empty() {
         return None;
     }
     let dataset = Value::from(Path::new(data).file_name().map_or(data.into(), |name| name.to_string_lossy()));
     Some(format!(
-        "- name: {name}\n  results:\n  - task:\n      type: image-classification\n    dataset:\n      type: imagefolder\n      \
-         name: {dataset}\n    metrics:\n{metrics}",
-        name = card["name"]
+        "  - task:\n      type: image-classification\n    dataset:\n      type: imagefolder\n      name: {dataset}\n    \
+         metrics:\n{metrics}"
     ))
 }
