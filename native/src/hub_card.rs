@@ -23,7 +23,8 @@ const MARK: &str = "<!-- Written by `slimclr export` from the JSON cards in this
 /// If there is one.
 pub fn check_replaceable(folder: &Path, force: bool) -> Result<()> {
     let path = folder.join(README);
-    let other = read_optional(&path)?.filter(|text| !String::from_utf8_lossy(text).contains(MARK));
+    let text = if path.is_file() { read_optional(&path)? } else { None };
+    let other = text.filter(|text| !String::from_utf8_lossy(text).contains(MARK));
     if other.is_some() && !force {
         bail!(
             "{} is not a card of this program: overwrite it with --force, or choose another folder with --out",

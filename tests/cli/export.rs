@@ -38,7 +38,11 @@ fn an_export_has_one_width_and_is_not_overwritten() {
     assert!((0.0..=1.0).contains(&card["evaluation"]["knn"].as_f64().unwrap()), "{card}");
 
     refuses(&export("0.5", &[]), "already exists: overwrite it with --force");
+    refuses(&export("0.5", &["--out", &text(&out.join("README.md"))]), "cannot create the folder");
+    let left = out.join(".slimclr-Ab3xYz");
+    fs::write(&left, "half").unwrap();
     succeeds(&export("0.5", &["--force"]));
+    assert!(!left.exists(), "what a killed process has left stays");
     succeeds(&export("0.5", &["--out", &text(&folder.path().join("elsewhere"))]));
 }
 

@@ -21,7 +21,7 @@ use slimclr_core::{
 
 use self::calibration::Calibration;
 use crate::{
-    files::{create_folder, write_atomically},
+    files::{create_folder, sweep, write_atomically},
     hub_card,
     model_card::{Architecture, FileEntry, Input, Loading, ModelCard, OnnxFile, Training, name_of},
     pretrained,
@@ -106,6 +106,8 @@ pub fn run(flags: &ExportFlags) -> Result<()> {
     };
 
     create_folder(&out)?;
+    // What a killed process has left.
+    sweep(&out);
     for (index, card) in indices.zip(cards) {
         let network = block_on(SubNetwork::take(&encoder, &parameters, index))?;
         export(&network, card, &precisions, calibration.as_ref(), &out)?;
