@@ -182,6 +182,10 @@ impl Config {
             optimizer: OptimizerKind::Sgd,
             surgery: Surgery::None,
             small_crops: 0,
+            // Values of other methods that this one refuses.
+            queue: self.queue.max(1),
+            cached_teacher: false,
+            mse_devices: 1,
             epochs: 30.0,
             batch: 64,
             accumulate: 1,
@@ -236,6 +240,19 @@ mod tests {
 
     fn close(a: f64, b: f64) -> bool {
         (a - b).abs() < 1e-9
+    }
+
+    #[test]
+    fn a_run_of_any_method_can_be_fine_tuned() {
+        let with = |method| Config { method, ..Config::cifar10() };
+        let runs = [
+            Config { queue: 0, ..with(MethodKind::Swav) },
+            Config { cached_teacher: true, ..with(MethodKind::Compress) },
+            Config { mse_devices: 16, ..with(MethodKind::Disco) },
+        ];
+        for run in runs {
+            Config { batch: 2, ..run.with_fine_tuning() }.check().unwrap();
+        }
     }
 
     #[test]
