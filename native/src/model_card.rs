@@ -1,6 +1,6 @@
 //! The model card of an exported sub-network: a JSON file beside it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
 use serde::Serialize;
@@ -10,12 +10,12 @@ use slimclr_core::{
     config::Config,
     encoder::{BackboneKind, EncoderConfig},
     event::Evaluated,
-    interchange::onnx::{FEATURES, IMAGES, LOGITS},
+    interchange::{
+        exported::Exported,
+        onnx::{FEATURES, IMAGES, LOGITS},
+    },
     method::MethodKind,
 };
-
-/// The key of the classes' names, as a JSON array, in the metadata of the ONNX and the safetensors file.
-const CLASSES: &str = "classes";
 
 /// The card of one sub-network.
 #[derive(Serialize)]
@@ -46,31 +46,16 @@ pub struct ModelCard {
 }
 
 impl ModelCard {
-    /// Returns the metadata of the safetensors file: the names of the classes, if there are any.
-    ///
-    /// # Errors
-    /// If a name cannot be written as JSON.
-    pub fn safetensors_metadata(&self) -> serde_json::Result<Option<HashMap<String, String>>> {
-        let metadata = |classes| Ok(HashMap::from([(CLASSES.to_owned(), serde_json::to_string(classes)?)]));
-        (!self.classes.is_empty()).then(|| metadata(&self.classes)).transpose()
-    }
-
-    /// Returns the metadata of the ONNX file as pairs of key and JSON.
-    ///
-    /// # Errors
-    /// If a number cannot be written as JSON.
-    pub fn properties(&self) -> serde_json::Result<Vec<(&'static str, String)>> {
-        let Normalisation { mean, std } = &self.input.normalisation;
-        let Preprocessing { resize, crop, .. } = &self.input.preprocessing;
-        let classes = (!self.classes.is_empty()).then(|| serde_json::to_string(&self.classes)).transpose()?;
-        let properties = [
-            ("width", serde_json::to_string(&self.width)?),
-            ("resize", serde_json::to_string(resize)?),
-            ("crop", serde_json::to_string(crop)?),
-            ("mean", serde_json::to_string(mean)?),
-            ("std", serde_json::to_string(std)?),
-        ];
-        Ok(properties.into_iter().chain(classes.map(|classes| (CLASSES, classes))).collect())
+    /// Returns the metadata of the ONNX and safetensors files.
+    pub fn exported(&self) -> Exported {
+        Exported {
+            width: self.width,
+            backbone: self.architecture.backbone,
+            depth: self.architecture.depth,
+            image_size: self.input.image_size,
+            normalisation: self.input.normalisation,
+            classes: self.classes.clone(),
+        }
     }
 }
 

@@ -111,18 +111,15 @@ pub fn events(path: &Path) -> Result<Vec<Event>> {
     if path.is_dir() { RunFolder::open(path)?.events() } else { Ok(Vec::new()) }
 }
 
-/// Returns the normalisation of the images of the network in `path`: that of the checkpoint, or of the run's latest start
-/// for checkpoints of older versions. The authors' code uses the statistics of the data set that the backbone is made for.
+/// Returns the normalisation of the images of the network in `path`: that of its file, or of the run's latest start for
+/// checkpoints of older versions.
 ///
 /// # Errors
 /// If it is not recorded, or the run's events cannot be read.
 pub fn normalisation(path: &Path, trained: &Pretrained) -> Result<Normalisation> {
-    let recorded = match &trained.run {
-        Some(run) if run.normalisation.is_none() => {
-            Event::latest_start(&events(path)?).and_then(|started| started.normalisation)
-        }
-        Some(run) => run.normalisation,
-        None => Some(Normalisation::of(trained.config.backbone)),
+    let recorded = match trained.normalisation() {
+        Some(normalisation) => Some(normalisation),
+        None => Event::latest_start(&events(path)?).and_then(|started| started.normalisation),
     };
     recorded.with_context(|| {
         format!(

@@ -37,6 +37,11 @@ fn an_export_has_one_width_and_is_not_overwritten() {
     assert_eq!((preprocessing["resize"].as_u64(), preprocessing["crop"].as_u64()), (Some(9), Some(8)));
     assert!((0.0..=1.0).contains(&card["evaluation"]["knn"].as_f64().unwrap()), "{card}");
 
+    // Its file says how its images are prepared.
+    let [exported, features] =
+        ["run/export/cifar-resnet8-w0.5.safetensors", "features.npy"].map(|path| text(&folder.path().join(path)));
+    succeeds(&slimclr(&["embed", &exported, "--data", "embedded", "--out", &features]));
+
     refuses(&export("0.5", &[]), "already exists: overwrite it with --force");
     refuses(&export("0.5", &["--out", &text(&out.join("README.md"))]), "cannot create the folder");
     let left = out.join(".slimclr-Ab3xYz");

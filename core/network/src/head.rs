@@ -36,6 +36,11 @@ pub enum HeadKind {
 }
 
 impl HeadKind {
+    /// Returns whether its outputs are class scores.
+    pub fn is_classifier(self) -> bool {
+        matches!(self, Self::Supervised | Self::SupervisedSwitch)
+    }
+
     /// Returns the hidden channels in the paper, for heads whose hidden channels are not the backbone's.
     pub fn paper_hidden(self) -> usize {
         match self {

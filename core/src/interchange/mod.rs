@@ -1,5 +1,6 @@
 //! Exchange with other programs: PyTorch and safetensors files in, torchvision safetensors and ONNX files out.
 
+pub mod exported;
 pub mod file_kind;
 pub mod infer_architecture;
 mod named_tensor;

@@ -5,6 +5,7 @@ use burn::tensor::{Device, TensorData};
 use thiserror::Error;
 
 use super::{
+    exported::Exported,
     file_kind::FileKind,
     infer_architecture::{self, InferError, Inferred},
     not_a_network::NotANetwork,
@@ -28,6 +29,8 @@ pub struct Pretrained {
     pub config: EncoderConfig,
     /// The run that trained it, if it was a run of this program.
     pub run: Option<Training>,
+    /// What its file says of it, if it is one width that this program has exported to safetensors.
+    pub exported: Option<Exported>,
     /// The file's name, for errors.
     name: String,
     tensors: Tensors,
@@ -90,8 +93,8 @@ pub enum Cause {
 }
 
 impl Pretrained {
-    /// Reads the bytes of a file: a checkpoint or snapshot of this program, or a network of another program in a PyTorch
-    /// file or in safetensors. The bytes tell which; the name is for errors.
+    /// Reads the bytes of a file: a checkpoint or snapshot of this program, a width that it has exported to safetensors,
+    /// or a network of another program in a PyTorch file or in safetensors. The bytes tell which; the name is for errors.
     ///
     /// # Errors
     /// If it is none of these, is damaged, or holds no network of a known architecture.
@@ -110,10 +113,17 @@ impl Pretrained {
             FileKind::Pytorch => Self::pytorch(name, bytes, branch),
             FileKind::Safetensors => match slimclr(&bytes, branch) {
                 Ok((config, run, branch)) => {
-                    Ok(Self { config, run: Some(run), name: name.into(), tensors: Tensors::Slimclr(bytes, branch) })
+                    let tensors = Tensors::Slimclr(bytes, branch);
+                    Ok(Self { config, run: Some(run), exported: None, name: name.into(), tensors })
                 }
                 Err(Cause::Checkpoint(CheckpointError::Foreign)) => {
-                    Self::safetensors(name, bytes, |shapes| infer_architecture::infer(shapes, branch))
+                    let exported = Exported::of(&bytes).filter(|_| branch.is_none());
+                    let infer = |shapes: &Shapes| match &exported {
+                        Some(it) => infer_architecture::infer_size(shapes, it.backbone, it.depth.unwrap_or(0)),
+                        None => infer_architecture::infer(shapes, branch),
+                    };
+                    let trained = Self::safetensors(name, bytes, infer)?;
+                    Ok(Self { exported, ..trained })
                 }
                 Err(cause) => Err(cause),
             },
@@ -140,7 +150,8 @@ impl Pretrained {
         let state_dict = StateDict::open(bytes)?;
         let inferred = infer_architecture::infer(&state_dict.shapes(), branch)?;
         let config = inferred.config.clone();
-        Ok(Self { config, run: None, name: name.into(), tensors: Tensors::Pytorch(state_dict.into(), inferred.into()) })
+        let tensors = Tensors::Pytorch(state_dict.into(), inferred.into());
+        Ok(Self { config, run: None, exported: None, name: name.into(), tensors })
     }
 
     fn safetensors(
@@ -152,7 +163,8 @@ impl Pretrained {
         let shapes = tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
         let inferred = infer(&shapes)?;
         let config = inferred.config.clone();
-        Ok(Self { config, run: None, name: name.into(), tensors: Tensors::Safetensors(bytes, inferred.into()) })
+        let tensors = Tensors::Safetensors(bytes, inferred.into());
+        Ok(Self { config, run: None, exported: None, name: name.into(), tensors })
     }
 
     /// Describes what was found in a file of another program, and where: one sentence for people.
@@ -174,14 +186,37 @@ impl Pretrained {
         }
     }
 
-    /// Returns the options it was trained with, or for a file of another program, which has none, the preset of its
-    /// backbone.
+    /// Returns the options it was trained with, or for another file, which has none, the preset of its backbone.
     pub fn options(&self) -> Config {
-        match &self.run {
+        let preset = match &self.run {
             Some(run) => run.config.clone(),
             None if self.config.backbone.is_for_small_images() => Config::cifar10(),
             None => Config::imagenet_mocov2(),
+        };
+        match &self.exported {
+            Some(exported) => Config { image_size: exported.image_size, ..preset },
+            None => preset,
         }
+    }
+
+    /// Returns the normalisation of its images; for a file of another program, the statistics of the data set that its
+    /// backbone is made for. `None` if it was a run's and is not recorded.
+    pub fn normalisation(&self) -> Option<Normalisation> {
+        match (&self.run, &self.exported) {
+            (Some(run), _) => run.normalisation,
+            (None, Some(exported)) => Some(exported.normalisation),
+            (None, None) => Some(Normalisation::of(self.config.backbone)),
+        }
+    }
+
+    /// Returns the names of the classes that its classifier tells apart, in the order of the logits; none if it has no
+    /// classifier, or they are not known.
+    pub fn classes(&self) -> &[String] {
+        let of_run = || Some(&self.run.as_ref()?.dataset.as_ref()?.classes);
+        let classes = self.exported.as_ref().map(|exported| &exported.classes).or_else(of_run);
+        let is_named =
+            |classes: &&Vec<String>| self.config.head.is_classifier() && classes.len() == self.config.outputs;
+        classes.filter(is_named).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Returns the file's bytes, if it is a file of this program.

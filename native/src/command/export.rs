@@ -133,12 +133,13 @@ fn export(
 ) -> Result<()> {
     let progress = Progress::spinner(&format!("exporting {}", card.name));
     card.outputs = network.outputs().map(|(output, channels)| (output.to_owned(), channels)).collect();
-    let properties = card.properties()?;
+    let properties = card.exported().properties()?;
+    let metadata = properties.iter().map(|(key, json)| ((*key).to_owned(), json.clone())).collect();
     let graph = network.to_onnx();
     let folded = graph.without_norms();
     drop(progress);
     let names = file_names(&card, precisions);
-    let mut files = vec![network.to_safetensors(card.safetensors_metadata()?)?, graph.encode(&properties)];
+    let mut files = vec![network.to_safetensors(Some(metadata))?, graph.encode(&properties)];
     card.onnx.push(OnnxFile { file: names[1].clone(), precision: "f32", int8: None });
     for (precision, name) in precisions.iter().zip(&names[2..]) {
         let (network, int8) = match (precision, calibration) {
@@ -186,7 +187,7 @@ fn model_card(flags: &ExportFlags, trained: &Pretrained, encoder: &Encoder, inde
         width,
         parameters: stages().map(|stage| stage.parameters).sum(),
         macs: stages().map(|stage| stage.macs).sum(),
-        classes: classes(trained, encoder),
+        classes: trained.classes().to_vec(),
         outputs: BTreeMap::new(),
         training: trained.run.as_ref().zip(started).map(|(run, started)| Training {
             method: run.config.method,
@@ -203,14 +204,6 @@ fn model_card(flags: &ExportFlags, trained: &Pretrained, encoder: &Encoder, inde
         input,
         name,
     })
-}
-
-/// Returns the names of the classes that the network's classifier tells apart; none if it has no classifier, or they are
-/// not known.
-fn classes(trained: &Pretrained, encoder: &Encoder) -> Vec<String> {
-    let dataset = trained.run.as_ref().and_then(|run| run.dataset.as_ref()).filter(|_| encoder.is_classifier());
-    let classes = dataset.map(|dataset| dataset.classes.clone()).unwrap_or_default();
-    if classes.len() == trained.config.outputs { classes } else { Vec::new() }
 }
 
 /// Returns the folder to export to from `network`, a run's folder or a file.
