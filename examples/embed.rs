@@ -11,12 +11,11 @@ use slimclr_core::{data::sprite_sheet::tiles, embedder::Embedder, image::Image};
 pub fn main() -> Result<(), Box<dyn Error>> {
     // Or the bytes of a run's checkpoint, `runs/c10/checkpoint.safetensors`.
     let file = include_bytes!("../web/assets/network.safetensors").to_vec();
-    let mut network = Embedder::read("network.safetensors", file, &Device::flex())?;
+    let network = Embedder::read("network.safetensors", file, &Device::flex())?;
     // Or `slimclr_core::data::decode::decode(&std::fs::read("picture.jpg")?)?`.
     let labelled = tiles(include_bytes!("../native/assets/cifar10-test.webp"))?;
     let (pictures, classes): (Vec<Image>, Vec<u32>) = labelled.into_iter().take(200).unzip();
-    let widths: Vec<f64> = network.widths().iter().collect();
-    for width in widths {
+    for width in network.widths().iter().copied() {
         let features = block_on(network.embed(&pictures, width))?;
         let similarity = |a: usize, b: usize| cosine(&features[a], &features[b]);
         let others = |picture| (0..pictures.len()).filter(move |other| *other != picture);

@@ -45,6 +45,14 @@ impl Image {
         Ok(image)
     }
 
+    /// Creates an image of `height` rows of `width` RGBA pixels, without their opacity.
+    ///
+    /// # Errors
+    /// When a side is zero or there are not `width * height` pixels.
+    pub fn from_rgba(width: usize, height: usize, pixels: &[u8]) -> Result<Self, ImageError> {
+        Self::new(width, height, pixels.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect())
+    }
+
     /// Repeats the checks of [`Image::new`], because the fields may have changed since.
     ///
     /// # Errors
@@ -72,5 +80,8 @@ mod tests {
         assert_eq!(Image::new(0, 3, vec![]), Err(ImageError::Empty { width: 0, height: 3 }));
         assert!(matches!(Image::new(2, 3, vec![0; 17]), Err(ImageError::Length { actual: 17, .. })));
         assert!(Image::new(usize::MAX, 2, vec![0; 6]).is_err());
+        let rgba = [1, 2, 3, 0, 4, 5, 6, 255];
+        assert_eq!(Image::from_rgba(2, 1, &rgba).unwrap().pixels, [1, 2, 3, 4, 5, 6]);
+        assert!(Image::from_rgba(1, 1, &rgba).is_err());
     }
 }

@@ -125,8 +125,7 @@ impl Gallery {
             profile,
         });
 
-        let normalisation = trained.run.and_then(|run| run.normalisation);
-        let normalisation = normalisation.unwrap_or(Normalisation::of(trained.config.backbone));
+        let normalisation = trained.normalisation().unwrap_or(Normalisation::of(trained.config.backbone));
         let sampler = Sampler::new(&Config { image_size: side, ..config }, normalisation);
         let mut gallery = Self {
             encoder,
@@ -261,10 +260,7 @@ impl Gallery {
         match picture {
             Picture::Sample(index) => self.samples.get(index).cloned().ok_or(GalleryError::Lost),
             Picture::File => Ok(decode::decode(&bytes()?)?),
-            Picture::Rgba { width, height } => {
-                let opaque = bytes()?.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
-                Ok(Image::new(width, height, opaque)?)
-            }
+            Picture::Rgba { width, height } => Ok(Image::from_rgba(width, height, &bytes()?)?),
         }
     }
 
