@@ -211,6 +211,18 @@ impl Snapshot {
     }
 }
 
+/// Returns the trained encoder of a checkpoint or [`Snapshot`] as a snapshot that also has what identifies the run's
+/// images.
+///
+/// # Errors
+/// If `bytes` are neither, or the tensors are not those of the options' network.
+pub fn encoder_alone(bytes: &[u8]) -> Result<Vec<u8>, CheckpointError> {
+    let file = Checkpoint::read_encoder(bytes)?;
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    let encoder = file.tensors.iter().filter(|(name, _)| name.starts_with(QUERY));
+    Ok(serialize(encoder, header.metadata().clone())?)
+}
+
 /// A checkpoint in memory.
 pub struct Checkpoint<'a> {
     tensors: SafeTensors<'a>,

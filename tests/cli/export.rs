@@ -82,6 +82,16 @@ fn all_widths_are_exported_in_all_precisions_with_one_card_for_the_hub() {
             assert_eq!(accuracy[field].as_u64(), Some(count), "{int8}");
         }
     }
+    // All widths in one file, without the state of training.
+    let whole = read("cifar-resnet8.safetensors");
+    assert!(whole.len() < fs::metadata(folder.path().join("run/checkpoint.safetensors")).unwrap().len() as usize / 2);
+    let embed = |network: &str, out: &str| {
+        let [network, out] = [network, out].map(|path| text(&folder.path().join(path)));
+        succeeds(&slimclr(&["embed", &network, "--data", "embedded", "--width", "0.5", "--out", &out]));
+        fs::read(out).unwrap()
+    };
+    assert!(embed("models/cifar-resnet8.safetensors", "whole.npy") == embed("run", "run.npy"));
+
     let card = readme();
     assert!(card.starts_with("---\nlibrary_name: onnx\npipeline_tag: image-feature-extraction\n"), "{card}");
     assert!(card.find("| 1.0 |").unwrap() < card.find("| 0.25 |").unwrap(), "{card}");

@@ -12,6 +12,7 @@ use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use futures::executor::block_on;
 use slimclr_core::{
+    checkpoint,
     encoder::Encoder,
     event::{Evaluated, Event},
     head::HEAD,
@@ -78,8 +79,8 @@ impl Precision {
     }
 }
 
-/// Writes the weights (safetensors), graph (ONNX) and model card (JSON) of each sub-network, and a card of all for Hugging
-/// Face's hub.
+/// Writes the weights (safetensors), graph (ONNX) and model card (JSON) of each sub-network, all widths in one file if all
+/// are exported, and a card of all for Hugging Face's hub.
 ///
 /// # Errors
 /// If the network lacks the width, or the files exist or cannot be written.
@@ -95,7 +96,9 @@ pub fn run(flags: &ExportFlags) -> Result<()> {
 
     let out = flags.out.clone().unwrap_or_else(|| default_folder(&flags.run));
     let is_there = |name: &String| out.join(name).exists() && !flags.force;
-    if let Some(name) = cards.iter().flat_map(|card| file_names(card, &precisions)).find(is_there) {
+    let whole = whole_network(flags.width, &trained)?;
+    let names = cards.iter().flat_map(|card| file_names(card, &precisions));
+    if let Some(name) = names.chain(whole.iter().map(|(name, _)| name.clone())).find(is_there) {
         let path = out.join(name);
         bail!("{} already exists: overwrite it with --force, or choose another folder with --out", path.display());
     }
@@ -111,6 +114,9 @@ pub fn run(flags: &ExportFlags) -> Result<()> {
     for (index, card) in indices.zip(cards) {
         let network = block_on(SubNetwork::take(&encoder, &parameters, index))?;
         export(&network, card, &precisions, calibration.as_ref(), &out)?;
+    }
+    if let Some((name, bytes)) = whole {
+        write(&out.join(name), &bytes)?;
     }
     hub_card::write(&out).map(|path| terminal::print(&path.display().to_string()))
 }
@@ -156,11 +162,28 @@ fn export(
     files.push(serde_json::to_vec_pretty(&card)?);
     // The card is written last, so that it never describes incomplete files.
     for (name, bytes) in names.iter().zip(files) {
-        let path = out.join(name);
-        write_atomically(&path, &bytes)?;
-        terminal::print(&format!("{}  {}B", path.display(), count(bytes.len() as u64)));
+        write(&out.join(name), &bytes)?;
     }
     Ok(())
+}
+
+/// Writes a file and prints its path and size.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, bytes)?;
+    terminal::print(&format!("{}  {}B", path.display(), count(bytes.len() as u64)));
+    Ok(())
+}
+
+/// Returns name and contents of the file of all widths together; none if one is exported, or the network is another
+/// program's.
+fn whole_network(width: WidthChoice, trained: &Pretrained) -> Result<Option<(String, Vec<u8>)>> {
+    match (width, trained.checkpoint()) {
+        (WidthChoice::All, Some(checkpoint)) => {
+            let name = format!("{}.safetensors", name_of(&trained.config));
+            Ok(Some((name, checkpoint::encoder_alone(checkpoint)?)))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Returns the model card of the width at `index`, without its outputs and files.
