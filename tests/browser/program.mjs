@@ -28,8 +28,13 @@ export async function slimclr(cwd, ...args) {
 }
 
 /** Serves the page, and a run if one is given; returns the address. Stops after the test, or earlier by `stop`. */
-export async function serve(test, ...run) {
-  const args = ["serve", "--address", "127.0.0.1:0", "--bundle", process.env.SLIMCLR_BUNDLE, ...run];
+export function serve(test, ...run) {
+  return serveFolder(test, process.env.SLIMCLR_BUNDLE, ...run);
+}
+
+/** Serves the page in a folder, as `serve` does. */
+export async function serveFolder(test, folder, ...run) {
+  const args = ["serve", "--address", "127.0.0.1:0", "--bundle", folder, ...run];
   const child = spawn(PROGRAM, args, { stdio: ["ignore", "pipe", "inherit"] });
   const ended = once(child, "close");
   const stop = async () => {

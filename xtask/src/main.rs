@@ -26,7 +26,7 @@ use clap::Parser;
 /// Tests, benchmarks and the web bundle of SlimCLR
 ///
 /// `cargo xtask test` must pass before a change is merged; it installs what it needs, or says what to install. `cargo
-/// xtask web` makes the page for browsers. `cargo xtask bench` compares speed with PyTorch and TensorFlow.js. `cargo
+/// xtask web` makes the page for browsers, and `cargo xtask package` the JavaScript package. `cargo xtask bench` compares speed with PyTorch and TensorFlow.js. `cargo
 /// xtask learn` compares the accuracy of the same recipe with PyTorch. `cargo xtask gpu-check` compares a GPU's losses
 /// and speed with the CPU's.
 #[derive(Parser)]
@@ -34,6 +34,7 @@ use clap::Parser;
 enum Task {
     Test(test::Test),
     Web(web::Web),
+    Package(web::Package),
     Bench(bench::Bench),
     GpuCheck(gpu_check::GpuCheck),
     Learn(learn::Learn),
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Test(task) => task.run(),
         Task::Web(task) => task.run(),
+        Task::Package(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::GpuCheck(task) => task.run(),
         Task::Learn(task) => task.run(),

@@ -69,6 +69,8 @@ const WEB_LINTS: Stage = Stage {
         "--target",
         "wasm32-unknown-unknown",
         "--package",
+        "slimclr-package",
+        "--package",
         "slimclr-page",
         "--package",
         "slimclr-worker",
@@ -77,7 +79,7 @@ const WEB_LINTS: Stage = Stage {
         "warnings",
     ],
     needs: Some(rustup::WASM),
-    failure: "page and worker do not compile for the browser without warnings: see clippy's messages above",
+    failure: "page, worker and package do not compile for the browser without warnings: see clippy's messages above",
 };
 
 /// `cargo test` runs the examples in the documentation too.
@@ -147,8 +149,11 @@ impl Test {
         }
         EXPORTS.run_with(&python::READERS, &mut report);
         TENSORBOARD.run_with(&python::READERS, &mut report);
-        let bundle = report.stage("web bundle", "cargo xtask web", bundle);
-        report.stage("browser tests", "the page in Chromium, with and without WebGPU", || test_page(bundle.as_deref()));
+        let page = report.stage("web bundle", "cargo xtask web", || bundle(Tools::make));
+        let package = report.stage("JavaScript package", "cargo xtask package", || bundle(Tools::make_package));
+        report.stage("browser tests", "page and package in Chromium, with and without WebGPU", || {
+            test_in_browser(page.as_deref().zip(package.as_deref()))
+        });
         if self.pytorch {
             PYTORCH.run_with(&python::PYTORCH, &mut report);
         }
@@ -188,22 +193,22 @@ impl Stage {
     }
 }
 
-/// Makes the web bundle. Returns its folder.
-fn bundle() -> Result<Outcome<PathBuf>> {
+/// Makes a bundle. Returns its folder.
+fn bundle(make: impl FnOnce(&Tools) -> Result<PathBuf>) -> Result<Outcome<PathBuf>> {
     match Tools::find() {
-        Ok(tools) => Ok(Outcome::Passed(tools.make()?)),
+        Ok(tools) => Ok(Outcome::Passed(make(&tools)?)),
         Err(advice) if is_ci() => Err(advice),
         Err(advice) => Ok(Outcome::LeftOut(format!("{advice:#}"))),
     }
 }
 
-/// Tests the page of a web bundle.
-fn test_page(bundle: Option<&Path>) -> Result<Outcome> {
-    let Some(bundle) = bundle else {
-        return Ok(Outcome::LeftOut("there is no web bundle".into()));
+/// Tests page and package.
+fn test_in_browser(bundles: Option<(&Path, &Path)>) -> Result<Outcome> {
+    let Some((page, package)) = bundles else {
+        return Ok(Outcome::LeftOut("there is no web bundle, or no JavaScript package".into()));
     };
     match chromium::install()? {
-        Tool::Ready(chromium) => Ok(Outcome::Passed(browser::test(&chromium, bundle)?)),
+        Tool::Ready(chromium) => Ok(Outcome::Passed(browser::test(&chromium, page, package)?)),
         Tool::Missing(advice) => Ok(Outcome::LeftOut(advice)),
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask web`: the folder of files that a browser loads the page from.
+//! `cargo xtask web`: the folder of files that a browser loads the page from; and the JavaScript package.
 
 mod bindgen;
 mod budget;
@@ -6,17 +6,26 @@ mod build_cache;
 mod bundle;
 mod compiler;
 mod optimise;
+mod package;
 
 use std::{
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Instant,
 };
 
 use anyhow::Result;
 use clap::Args;
 
-use self::{bindgen::Bindgen, build_cache::BuildCache, bundle::Bundle, compiler::Compiler, optimise::Optimiser};
+pub use self::package::Package;
+use self::{
+    bindgen::Bindgen,
+    budget::Part,
+    build_cache::BuildCache,
+    bundle::Bundle,
+    compiler::{Compiler, Module},
+    optimise::Optimiser,
+};
 use crate::{
     duration::HumanDuration,
     log::info,
@@ -24,6 +33,20 @@ use crate::{
 };
 
 const STAGE: &str = "web";
+
+/// The page. It has to load quickly. `erase_components` makes Leptos use one type for the views of all components, which
+/// is less code.
+const PAGE: Module = Module {
+    name: "page",
+    package: "slimclr-page",
+    profile: "page",
+    arguments: &["--config", r#"target.wasm32-unknown-unknown.rustflags = ["--cfg", "erase_components"]"#],
+    optimisation: "-Oz",
+};
+
+/// The worker. It has to compute quickly.
+const WORKER: Module =
+    Module { name: "slimclr_worker", package: "slimclr-worker", profile: "wasm", arguments: &[], optimisation: "-O2" };
 
 /// Make the page for browsers, in `web` in cargo's target directory
 ///
@@ -61,41 +84,44 @@ impl Tools {
         Ok(Self { compiler: Compiler::find()?, optimiser: Optimiser::find()?, bindgen: Bindgen::find()? })
     }
 
-    /// Makes the bundle. Returns its folder.
+    /// Makes the bundle of the page. Returns its folder.
     ///
     /// # Errors
     /// If something does not compile, or the bundle is too large.
     pub fn make(&self) -> Result<PathBuf> {
+        self.assemble("web", &budget::PAGE, |bundle, cache| {
+            self.add_module(bundle, cache, &PAGE)?;
+            self.add_module(bundle, cache, &WORKER)?;
+            add_assets(bundle)
+        })
+    }
+
+    /// Makes the bundle `name` in cargo's target directory. Returns its folder.
+    fn assemble(
+        &self,
+        name: &str,
+        parts: &[Part],
+        add_files: impl FnOnce(&mut Bundle, &mut BuildCache) -> Result<()>,
+    ) -> Result<PathBuf> {
         let target = target_directory()?;
         fs::create_dir_all(&target)?;
-        let lock = File::create(target.join("web.lock"))?;
+        let lock = File::create(target.join(format!("{name}.lock")))?;
         lock.lock()?;
-        let mut cache = BuildCache::open(target.join("web.cache"))?;
-        let compiled = self.compiler.compile()?;
+        let mut cache = BuildCache::open(target.join(format!("{name}.cache")))?;
         let mut bundle = Bundle::default();
-        // The page has to load quickly; the worker has to compute quickly.
-        self.add_module(&mut bundle, &mut cache, &compiled.page, "page", "-Oz")?;
-        self.add_module(&mut bundle, &mut cache, &compiled.worker, "slimclr_worker", "-O2")?;
-        add_assets(&mut bundle)?;
-        let folder = target.join("web");
+        add_files(&mut bundle, &mut cache)?;
+        let folder = target.join(name);
         let list = bundle.place(&mut cache, &folder)?;
         cache.remove_unused()?;
-        budget::check(&list)?;
+        budget::check(parts, &list)?;
         Ok(folder)
     }
 
-    fn add_module(
-        &self,
-        bundle: &mut Bundle,
-        cache: &mut BuildCache,
-        module: &Path,
-        name: &str,
-        level: &str,
-    ) -> Result<()> {
-        let bound = self.bindgen.bind(cache, module, name)?;
-        let module = format!("{name}_bg.wasm");
+    fn add_module(&self, bundle: &mut Bundle, cache: &mut BuildCache, module: &Module) -> Result<()> {
+        let bound = self.bindgen.bind(cache, &self.compiler.compile(module)?, module.name)?;
+        let wasm = format!("{}_bg.wasm", module.name);
         bundle.folder("", &bound)?;
-        bundle.file(&module, self.optimiser.optimise(cache, &bound.join(&module), level)?);
+        bundle.file(&wasm, self.optimiser.optimise(cache, &bound.join(&wasm), module.optimisation)?);
         Ok(())
     }
 }

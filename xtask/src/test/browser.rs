@@ -1,4 +1,4 @@
-//! The tests of the page.
+//! The tests of the page and of the JavaScript package.
 
 use std::{
     env::consts::EXE_SUFFIX,
@@ -15,11 +15,12 @@ use crate::{
     process::{run, target_directory, workspace},
 };
 
-/// Tests the page of the web bundle in `bundle`, with the program that `cargo test` has built.
+/// Tests the page in the folder `page` and the JavaScript package in `package`, with the program that `cargo test` has
+/// built.
 ///
 /// # Errors
 /// If the program is missing or a test fails.
-pub fn test(chromium: &Chromium, bundle: &Path) -> Result<()> {
+pub fn test(chromium: &Chromium, page: &Path, package: &Path) -> Result<()> {
     let target = target_directory()?;
     let program = target.join("release").join(format!("slimclr{EXE_SUFFIX}"));
     ensure!(program.exists(), "there is no {}: run `cargo build --release`", program.display());
@@ -29,7 +30,8 @@ pub fn test(chromium: &Chromium, bundle: &Path) -> Result<()> {
     node.args(["--test", "--test-reporter=spec", "--test-concurrency=1", "--test-timeout=300000"])
         .args(tests()?)
         .envs(chromium.variables())
-        .env("SLIMCLR_BUNDLE", bundle)
+        .env("SLIMCLR_BUNDLE", page)
+        .env("SLIMCLR_PACKAGE", package)
         .env("SLIMCLR_PROGRAM", program)
         .env("SLIMCLR_PICTURES", &screenshots);
     run(&mut node).context("tests in the browser failed: see their names above")?;

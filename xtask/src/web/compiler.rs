@@ -17,9 +17,6 @@ use crate::{
 
 const TRIPLE: &str = "wasm32-unknown-unknown";
 
-/// Makes Leptos use one type for the views of all components, which is less code.
-const SMALLER_VIEWS: &str = r#"target.wasm32-unknown-unknown.rustflags = ["--cfg", "erase_components"]"#;
-
 /// Debian's packages of a compiler that is new enough, its cargo, and the source of the standard library.
 const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
@@ -34,10 +31,18 @@ pub enum Compiler {
     },
 }
 
-/// The paths of the compiled modules.
-pub struct Compiled {
-    pub page: PathBuf,
-    pub worker: PathBuf,
+/// A crate that becomes a module.
+pub struct Module {
+    /// The name of its files in the bundle: `name.js`, `name_bg.wasm`.
+    pub name: &'static str,
+    /// The crate.
+    pub package: &'static str,
+    /// The profile of cargo.
+    pub profile: &'static str,
+    /// Further arguments of cargo.
+    pub arguments: &'static [&'static str],
+    /// The level of wasm-opt, such as `-Oz`.
+    pub optimisation: &'static str,
 }
 
 impl Compiler {
@@ -62,23 +67,16 @@ impl Compiler {
         Ok(Self::Debian { linker: linker()? })
     }
 
-    /// Compiles page and worker.
-    ///
-    /// Each has a profile of cargo: the page is built for size, the worker for speed.
+    /// Compiles a module. Returns its path.
     ///
     /// # Errors
-    /// If they do not compile.
-    pub fn compile(&self) -> Result<Compiled> {
-        let folder = target_directory()?.join(TRIPLE);
-        self.build("slimclr-page", "page", &["--config", SMALLER_VIEWS])?;
-        self.build("slimclr-worker", "wasm", &[])?;
-        Ok(Compiled { page: folder.join("page/slimclr_page.wasm"), worker: folder.join("wasm/slimclr_worker.wasm") })
-    }
-
-    fn build(&self, package: &str, profile: &str, arguments: &[&str]) -> Result<()> {
+    /// If it does not compile.
+    pub fn compile(&self, module: &Module) -> Result<PathBuf> {
+        let Module { package, profile, arguments, .. } = *module;
         let mut command = self.cargo();
         run(command.args(["--profile", profile, "--target", TRIPLE, "--package", package]).args(arguments))
-            .with_context(|| format!("{package} cannot be built: see cargo's messages above"))
+            .with_context(|| format!("{package} cannot be built: see cargo's messages above"))?;
+        Ok(target_directory()?.join(TRIPLE).join(profile).join(format!("{}.wasm", package.replace('-', "_"))))
     }
 
     fn cargo(&self) -> Command {
