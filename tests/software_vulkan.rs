@@ -17,7 +17,7 @@ use slimclr_core::{
     interference::surgery::Surgery,
     kernel::{
         contrastive::{cross_entropy, moco_logits, normalize, soft_cross_entropy},
-        conv::{Factors, conv, conv_plain},
+        conv::{conv, conv_plain},
         norm::{Normalised, batch_norm_train, batch_norm_train_plain, move_running},
         views::{DeviceImages, finish_for},
     },
@@ -382,9 +382,7 @@ fn the_fused_convolution_agrees_with_the_plain_one() {
             let gradients = output.clone().powi_scalar(2).sum().backward();
             [output.without_autodiff(), x.grad(&gradients).unwrap(), weight.grad(&gradients).unwrap()]
         };
-        for (found, expected) in
-            run(|x, weight, stride| conv(x, weight, stride, Factors::F32)).into_iter().zip(run(conv_plain))
-        {
+        for (found, expected) in run(conv).into_iter().zip(run(conv_plain)) {
             assert_close(found, expected, &format!("{inputs} to {outputs}, kernel {kernel}, stride {stride}"));
         }
     }

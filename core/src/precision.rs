@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 
-use crate::kernel::{conv::Factors, device::is_gpu};
+use crate::kernel::{conv::has_bf16, device::is_gpu};
 
 pub use slimclr_run::precision::Precision;
 
@@ -19,22 +19,40 @@ pub fn is_supported(precision: Precision, device: &Device) -> bool {
     low_dtype(precision).is_none_or(|dtype| device.supports_dtype(dtype))
 }
 
-/// Computes `product` of `x` and `weight` in `precision`. The result has the dtype of `x`.
-///
-/// In bf16 on a CPU, tensors stay in 32 bits and the product gets the factors that it may take: a convolution rounds
-/// values while it copies them, and a linear layer is bound by reading its weight.
-pub fn in_precision<const D: usize>(
+/// Convolves `x` with `weight` in `precision`, by `conv`. The result has the dtype of `x`, except in bf16 on a CPU that
+/// multiplies it: there it is in bfloat16, as are all activations until [`in_32_bits`], while weights and their gradients
+/// stay in 32 bits.
+pub fn conv_in_precision<const D: usize>(
     precision: Precision,
     x: Tensor<D>,
     weight: Tensor<D>,
-    product: impl FnOnce(Tensor<D>, Tensor<D>, Factors) -> Tensor<D>,
+    conv: impl FnOnce(Tensor<D>, Tensor<D>) -> Tensor<D>,
+) -> Tensor<D> {
+    if precision == Precision::Bf16 && !is_gpu(&x.device()) && has_bf16() {
+        let x = if x.dtype() == DType::BF16 { x } else { x.cast(FloatDType::BF16) };
+        return conv(x, weight);
+    }
+    linear_in_precision(precision, x, weight, conv)
+}
+
+/// Computes `product` of `x` and `weight` in `precision`. The result has the dtype of `x`. On CPUs bf16 is f32 here:
+/// there are few rows, so that reading the weight takes longest.
+pub fn linear_in_precision<const D: usize>(
+    precision: Precision,
+    x: Tensor<D>,
+    weight: Tensor<D>,
+    product: impl FnOnce(Tensor<D>, Tensor<D>) -> Tensor<D>,
 ) -> Tensor<D> {
     match low_dtype(precision) {
-        None => product(x, weight, Factors::F32),
-        Some(FloatDType::BF16) if x.dtype() == DType::F32 && !is_gpu(&x.device()) => product(x, weight, Factors::Bf16),
-        Some(low) => {
+        Some(low) if precision == Precision::F16 || is_gpu(&x.device()) => {
             let before = FloatDType::from(x.dtype());
-            product(x.cast(low), weight.cast(low), Factors::F32).cast(before)
+            product(x.cast(low), weight.cast(low)).cast(before)
         }
+        _ => product(x, weight),
     }
+}
+
+/// Returns activations in 32 bits, where layers with activations in bfloat16 end.
+pub fn in_32_bits<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if x.dtype() == DType::BF16 { x.cast(FloatDType::F32) } else { x }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Precision of convolutions and linear layers. Parameters, norms, losses and the optimiser always use 32 bits.
+/// Precision of convolutions, linear layers and the activations between them. Parameters, the arithmetic of norms, losses
+/// and the optimiser always use 32 bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
@@ -10,7 +11,7 @@ pub enum Precision {
     /// 32 bits throughout
     #[default]
     F32,
-    /// bfloat16, with the range of 32 bits; on a CPU in large convolutions, if it has AMX, else f32
+    /// bfloat16, with the range of 32 bits; on a CPU for convolutions and activations, if it multiplies it, else f32
     Bf16,
     /// float16, with dynamic loss scaling so that gradients do not underflow
     F16,

@@ -8,7 +8,7 @@ mod tests;
 use std::{mem, ops::Range};
 
 use burn::tensor::{
-    Gradients, Tensor, TensorData,
+    FloatDType, Gradients, Tensor, TensorData,
     activation::{hard_sigmoid, relu, sigmoid},
     module::adaptive_avg_pool2d,
 };
@@ -27,7 +27,7 @@ use crate::{
     layers::{NormConstants, Padding, SlimConv2d, SlimLinear, SwitchableBatchNorm},
     layout::ParameterId,
     parameter::Parameters,
-    precision::{Precision, in_precision},
+    precision::{Precision, conv_in_precision, in_32_bits, linear_in_precision},
     visitor::{Epilogue, Visit, Visitor},
 };
 
@@ -123,7 +123,7 @@ impl<'a> Forward<'a> {
     /// Computes the backbone's features. Shapes: images `[batch, 3, height, width]` to `[batch, F]`, `F` of the pass'
     /// width.
     pub fn features(&mut self, encoder: &Encoder, images: Tensor<4>) -> Tensor<2> {
-        encoder.backbone().visit(images, self).flatten(1, 3)
+        in_32_bits(encoder.backbone().visit(images, self)).flatten(1, 3)
     }
 
     /// Computes the backbone's features as an evaluation does, whatever the pass: without a graph, and with the norms'
@@ -303,16 +303,19 @@ impl Visitor for Forward<'_> {
         let channels = self.output_channels(layer.weight());
         let stem = self.stem.as_deref_mut().filter(|_| layer.sees_images());
         let kernel = weight.dims()[2];
-        let convolve = |x, weight, factors| match stem {
-            Some(stem) => stem.conv(x, weight, channels, stride, factors),
-            None => conv(x, weight, stride, factors),
+        let convolve = |x, weight| match stem {
+            Some(stem) => stem.conv(x, weight, channels, stride),
+            None => conv(x, weight, stride),
         };
-        let product = in_precision(self.precision, x, weight, |x, weight, factors| match layer.padding() {
-            Padding::Symmetric => convolve(x, weight, factors),
-            Padding::TensorFlow => padded_as_tensorflow(x, kernel, stride, |x| convolve(x, weight, factors)),
+        let product = conv_in_precision(self.precision, x, weight, |x, weight| match layer.padding() {
+            Padding::Symmetric => convolve(x, weight),
+            Padding::TensorFlow => padded_as_tensorflow(x, kernel, stride, |x| convolve(x, weight)),
         });
         match layer.bias() {
-            Some(bias) => product + self.parameter(bias).swap_dims(0, 1),
+            Some(bias) => {
+                let bias = self.parameter(bias).swap_dims(0, 1).cast(FloatDType::from(product.dtype()));
+                product + bias
+            }
             None => product,
         }
     }
@@ -322,7 +325,10 @@ impl Visitor for Forward<'_> {
         let [batch, channels, height, width] = x.dims();
         let [gamma, beta] = match layer.affine(self.width) {
             Some(affine) => affine.map(|id| self.parameter(id).reshape([channels])),
-            None => [1.0, 0.0].map(|constant| Tensor::full([channels], constant, (&x.device(), x.dtype()))),
+            None => {
+                let like = self.running(layer.running(self.width)[0]);
+                [1.0, 0.0].map(|constant| Tensor::full([channels], constant, (&like.device(), like.dtype())))
+            }
         };
         let NormConstants { momentum, epsilon } = layer.constants();
         let ids = layer.running(self.width);
@@ -358,10 +364,10 @@ impl Visitor for Forward<'_> {
         let weight = self.parameter(layer.weight());
         let [outputs, inputs, ..] = weight.dims();
         let bias = layer.bias().map(|bias| self.parameter(bias).reshape([1, outputs]));
-        let x: Tensor<2> = x.flatten(1, 3);
+        let x: Tensor<2> = in_32_bits(x).flatten(1, 3);
         let [batch, _] = x.dims();
         let transposed = weight.reshape([outputs, inputs]).transpose();
-        let product = in_precision(self.precision, x, transposed, |x, weight, _| x.matmul(weight));
+        let product = linear_in_precision(self.precision, x, transposed, |x, weight| x.matmul(weight));
         let output = match bias {
             Some(bias) => product + bias,
             None => product,
@@ -394,7 +400,7 @@ impl Visitor for Forward<'_> {
     }
 
     fn average_pool(&mut self, x: Tensor<4>) -> Tensor<4> {
-        adaptive_avg_pool2d(x, [1, 1])
+        adaptive_avg_pool2d(in_32_bits(x), [1, 1])
     }
 
     fn dropout(&mut self, x: Tensor<4>, probability: f64) -> Tensor<4> {

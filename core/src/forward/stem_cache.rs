@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 
-use crate::kernel::conv::{Factors, conv, conv_known};
+use crate::kernel::conv::{conv, conv_known};
 
 /// The full network's outputs of the convolutions that see the images. Other widths' outputs are slices of them.
 ///
@@ -23,20 +23,13 @@ impl StemCache {
     }
 
     /// Computes a convolution whose outputs are these `channels` of the full network's.
-    pub(super) fn conv(
-        &mut self,
-        x: Tensor<4>,
-        weight: Tensor<4>,
-        channels: Range<usize>,
-        stride: usize,
-        factors: Factors,
-    ) -> Tensor<4> {
+    pub(super) fn conv(&mut self, x: Tensor<4>, weight: Tensor<4>, channels: Range<usize>, stride: usize) -> Tensor<4> {
         let known = self.outputs.get(self.next).cloned();
         self.next += 1;
         match known {
-            Some(full) => conv_known(x, weight, full.slice_dim(1, channels), stride, factors),
+            Some(full) => conv_known(x, weight, full.slice_dim(1, channels), stride),
             None => {
-                let output = conv(x, weight, stride, factors);
+                let output = conv(x, weight, stride);
                 self.outputs.push(output.clone().without_autodiff());
                 output
             }

@@ -50,7 +50,7 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     use super::*;
-    use crate::kernel::conv::{Factors, conv};
+    use crate::kernel::conv::conv;
 
     #[test]
     fn outputs_are_those_of_tensorflows_definition() {
@@ -60,8 +60,7 @@ mod tests {
             let random =
                 |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());
             let (x, weight) = (random([1, 1, height, width]), random([1, 1, kernel, kernel]));
-            let found =
-                padded_as_tensorflow(x.clone(), kernel, stride, |x| conv(x, weight.clone(), stride, Factors::F32));
+            let found = padded_as_tensorflow(x.clone(), kernel, stride, |x| conv(x, weight.clone(), stride));
             let [rows, columns] = [height, width].map(|size: usize| size.div_ceil(stride));
             assert_eq!(found.dims(), [1, 1, rows, columns]);
             let [found, x, weight] = [found, x, weight].map(|tensor| tensor.into_data().iter().collect::<Vec<f32>>());

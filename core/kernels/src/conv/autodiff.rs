@@ -39,16 +39,16 @@ impl<B: ConvBackward> Backward<B, 2> for ConvStep {
 
 impl<B: ConvBackward, C: CheckpointStrategy> ConvBackend for Autodiff<B, C> {
     fn conv(input: ConvInput<Self>) -> FloatTensor<Self> {
-        let ConvInput { x, weight, stride, factors } = input.clone();
+        let ConvInput { x, weight, stride } = input.clone();
         let [x, weight] = [x, weight].map(Self::inner);
-        let output = B::conv(ConvInput { x, weight, stride, factors });
+        let output = B::conv(ConvInput { x, weight, stride });
         Self::conv_known(input, Self::from_inner(output))
     }
 
     fn conv_known(input: ConvInput<Self>, output: FloatTensor<Self>) -> FloatTensor<Self> {
-        let ConvInput { x, weight, stride, factors } = input;
+        let ConvInput { x, weight, stride } = input;
         let nodes = [x.node(), weight.node()];
         let [x, weight, output] = [x, weight, output].map(Self::inner);
-        record::<B, C, _, _>(ConvStep, nodes, ConvInput { x, weight, stride, factors }, output)
+        record::<B, C, _, _>(ConvStep, nodes, ConvInput { x, weight, stride }, output)
     }
 }

@@ -17,18 +17,26 @@ use burn::{
     tensor::{Tensor, module},
 };
 
-pub use self::types::{ConvInput, Factors};
+pub use self::types::ConvInput;
 
 /// Convolves `x`, `[batch, in, height, width]`, with `weight`, `[out, in / groups, kernel, kernel]`, zero-padded by
 /// `kernel / 2`, to `[batch, out, height / stride, width / stride]`, rounded up. The number of groups follows from
 /// these shapes; a depthwise convolution has as many as channels.
-pub fn conv(x: Tensor<4>, weight: Tensor<4>, stride: usize, factors: Factors) -> Tensor<4> {
-    Tensor::from_dispatch(Dispatch::conv(input(x, weight, stride, factors)))
+///
+/// The output and the gradient of `x` have the dtype of `x`, and the gradient of the weight that of the weight. On a CPU
+/// with [`has_bf16`], `x` may be in bfloat16 and the weight in f32; the weight is then rounded, and sums are in f32.
+pub fn conv(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::conv(input(x, weight, stride)))
+}
+
+/// Returns whether this CPU multiplies bfloat16, by a matrix unit or by vectors.
+pub fn has_bf16() -> bool {
+    cpu::has_bf16()
 }
 
 /// Returns `output`, which is that of [`conv`], as its result in the graph: only the backward pass remains to compute.
-pub fn conv_known(x: Tensor<4>, weight: Tensor<4>, output: Tensor<4>, stride: usize, factors: Factors) -> Tensor<4> {
-    Tensor::from_dispatch(Dispatch::conv_known(input(x, weight, stride, factors), output.into_dispatch()))
+pub fn conv_known(x: Tensor<4>, weight: Tensor<4>, output: Tensor<4>, stride: usize) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::conv_known(input(x, weight, stride), output.into_dispatch()))
 }
 
 /// Computes [`conv`] with Burn's own operation.
@@ -37,8 +45,8 @@ pub fn conv_plain(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
     module::conv2d(x, weight, None, options)
 }
 
-fn input(x: Tensor<4>, weight: Tensor<4>, stride: usize, factors: Factors) -> ConvInput<Dispatch> {
-    ConvInput { x: x.into_dispatch(), weight: weight.into_dispatch(), stride, factors }
+fn input(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> ConvInput<Dispatch> {
+    ConvInput { x: x.into_dispatch(), weight: weight.into_dispatch(), stride }
 }
 
 /// The convolution as an operation of a back end; by default its own.

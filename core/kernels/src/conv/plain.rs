@@ -9,19 +9,19 @@ use burn::{
 use super::types::ConvInput;
 
 pub fn conv<B: Backend>(input: ConvInput<B>) -> FloatTensor<B> {
-    let ConvInput { x, weight, stride, .. } = input;
+    let ConvInput { x, weight, stride } = input;
     let options = options(x.shape(), weight.shape(), stride);
     B::conv2d(x, weight, None, options)
 }
 
 pub fn input_gradient<B: Backend>(input: ConvInput<B>, gradient: FloatTensor<B>) -> FloatTensor<B> {
-    let ConvInput { x, weight, stride, .. } = input;
+    let ConvInput { x, weight, stride } = input;
     let options = options(x.shape(), weight.shape(), stride);
     B::conv2d_x_backward(x, weight, gradient, options)
 }
 
 pub fn weight_gradient<B: Backend>(input: ConvInput<B>, gradient: FloatTensor<B>) -> FloatTensor<B> {
-    let ConvInput { x, weight, stride, .. } = input;
+    let ConvInput { x, weight, stride } = input;
     let options = options(x.shape(), weight.shape(), stride);
     B::conv2d_weight_backward(x, weight, gradient, options)
 }

@@ -1,4 +1,4 @@
-//! Batch norm and its epilogue on the CPU, for f32.
+//! Batch norm and its epilogue on the CPU, for activations in f32 and in bfloat16.
 //!
 //! Each pass reads memory in order, image by image, with the widest vectors that the processor has. Every plane is
 //! summed by itself, and the sums are added in the order of the images, for any number of threads, so runs are
@@ -13,7 +13,7 @@ use super::{
     types::{Moments, NormGradients, NormInput, NormOutput, NormSaved},
 };
 use crate::{
-    cpu::{at_least, is_f32, par_collect_uninit, sums, tensor, values, vectorised, zip_map_inplace},
+    cpu::{Stored, at_least, by_type, par_collect_uninit, sums, tensor, values, vectorised, zip_map_inplace},
     threads::map,
 };
 
@@ -85,8 +85,8 @@ impl Extent {
 /// Computes a plane's mean and the sum of squared differences from it, from differences to one of its values, to avoid
 /// cancellation (Chan et al. 1983).
 #[inline(always)]
-fn moments(plane: &[f32]) -> [f64; 2] {
-    let (pivot, count) = (plane[0], plane.len() as f64);
+fn moments<T: Stored>(plane: &[T]) -> [f64; 2] {
+    let (pivot, count) = (plane[0].widen(), plane.len() as f64);
     let [sum, squares] = sums(
         [plane],
         #[inline(always)]
@@ -101,13 +101,13 @@ fn scale_and_shift([gamma, beta, mean, variance]: [f32; 4], epsilon: f64) -> (f3
     (scale, beta - mean * scale)
 }
 
-fn forward(input: NormInput<Flex>, epsilon: f64) -> NormOutput<Flex> {
+fn forward<T: Stored>(input: NormInput<Flex>, epsilon: f64) -> NormOutput<Flex> {
     let NormInput { x, gamma, beta, relu, shortcut } = input;
     let [x, gamma, beta] = [x, gamma, beta].map(|tensor| tensor.to_contiguous());
     let shortcut = shortcut.into_option().map(|shortcut| shortcut.to_contiguous());
     let extent = Extent::of(&x);
     let shape = x.layout().shape().clone();
-    let (x, gamma, beta) = (values(&x), values(&gamma), values(&beta));
+    let (x, gamma, beta) = (values::<T>(&x), values(&gamma), values(&beta));
     let planes = extent.map_planes(
         #[inline(always)]
         |_, place| moments(&x[place]),
@@ -127,32 +127,32 @@ fn forward(input: NormInput<Flex>, epsilon: f64) -> NormOutput<Flex> {
         scale_and_shift([gamma[channel], beta[channel], mean, variance], epsilon)
     };
     let output = apply(x, extent, scale_and_shift_of, shortcut.as_ref().map(values), relu);
-    let (mean, variance) = statistics.into_iter().unzip();
+    let (mean, variance): (Vec<f32>, Vec<f32>) = statistics.into_iter().unzip();
     let channels = [extent.channels];
     let moments = Moments { mean: tensor(mean, channels), variance: tensor(variance, channels) };
     NormOutput { output: tensor(output, shape), moments }
 }
 
-fn affine(input: NormInput<Flex>) -> FlexTensor {
+fn affine<T: Stored>(input: NormInput<Flex>) -> FlexTensor {
     let NormInput { x, gamma: scale, beta: shift, relu, shortcut } = input;
     let [x, scale, shift] = [x, scale, shift].map(|tensor| tensor.to_contiguous());
     let shortcut = shortcut.into_option().map(|shortcut| shortcut.to_contiguous());
     let (scale, shift) = (values(&scale), values(&shift));
     let scale_and_shift_of = |channel: usize| (scale[channel], shift[channel]);
-    let output = apply(values(&x), Extent::of(&x), scale_and_shift_of, shortcut.as_ref().map(values), relu);
+    let output = apply(values::<T>(&x), Extent::of(&x), scale_and_shift_of, shortcut.as_ref().map(values), relu);
     tensor(output, x.layout().shape().clone())
 }
 
 /// Applies each channel's scale and shift, and the epilogue.
-fn apply(
-    x: &[f32],
+fn apply<T: Stored>(
+    x: &[T],
     extent: Extent,
     scale_and_shift_of: impl Fn(usize) -> (f32, f32) + Sync + Send,
-    shortcut: Option<&[f32]>,
+    shortcut: Option<&[T]>,
     relu: bool,
-) -> Vec<f32> {
+) -> Vec<T> {
     let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-    let write = |block: usize, output: &mut [MaybeUninit<f32>]| {
+    let write = |block: usize, output: &mut [MaybeUninit<T>]| {
         vectorised(
             #[inline(always)]
             || {
@@ -162,12 +162,13 @@ fn apply(
                     match shortcut {
                         None => {
                             for (output, x) in pixels {
-                                output.write(at_least(x * scale + shift, floor));
+                                output.write(T::narrow(at_least(x.widen() * scale + shift, floor)));
                             }
                         }
                         Some(shortcut) => {
                             for ((output, x), shortcut) in pixels.zip(&shortcut[place]) {
-                                output.write(at_least(at_least(x * scale + shift, floor) + shortcut, 0.0));
+                                let normalised = at_least(x.widen() * scale + shift, floor);
+                                output.write(T::narrow(at_least(normalised + shortcut.widen(), 0.0)));
                             }
                         }
                     }
@@ -191,8 +192,8 @@ fn relu_gradient(output: f32, gradient: f32, ceiling: f32) -> f32 {
 }
 
 /// Computes a ReLU's gradient for whole tensors, given its output; in place if `gradient` is not shared.
-fn relu_backward(output: &FlexTensor, gradient: FlexTensor) -> FlexTensor {
-    let [passed] = zip_map_inplace(
+fn relu_backward<T: Stored>(output: &FlexTensor, gradient: FlexTensor) -> FlexTensor {
+    let [passed] = zip_map_inplace::<T, _, _, _>(
         [gradient],
         [output],
         #[inline(always)]
@@ -206,15 +207,15 @@ fn relu_backward(output: &FlexTensor, gradient: FlexTensor) -> FlexTensor {
 
 /// Returns the gradients, except the shortcut's, given the gradient before the last ReLU. The first ReLU's mask is
 /// recomputed from the input, so that its output need not be read.
-fn backward(saved: &NormSaved<Flex>, gradient: &FlexTensor) -> NormGradients<Flex> {
+fn input_gradients<T: Stored>(saved: &NormSaved<Flex>, gradient: &FlexTensor) -> NormGradients<Flex> {
     let NormSaved { x, gamma, beta, relu, moments: Moments { mean, variance }, epsilon, .. } = saved;
     let (relu, epsilon) = (*relu, *epsilon);
     let [x, gradient] = [x, gradient].map(FlexTensor::to_contiguous);
     let vectors = [gamma, beta, mean, variance].map(FlexTensor::to_contiguous);
     let extent = Extent::of(&x);
     let shape = x.layout().shape().clone();
-    let (x, gradient) = (values(&x), values(&gradient));
-    let [gamma, beta, mean, variance] = vectors.each_ref().map(values);
+    let (x, gradient) = (values::<T>(&x), values::<T>(&gradient));
+    let [gamma, beta, mean, variance] = vectors.each_ref().map(values::<f32>);
     let scale_and_shift_of =
         |channel: usize| scale_and_shift([gamma, beta, mean, variance].map(|of| of[channel]), epsilon);
     let planes = extent.map_planes(
@@ -249,7 +250,7 @@ fn backward(saved: &NormSaved<Flex>, gradient: &FlexTensor) -> NormGradients<Fle
             ((product as f32, sum as f32), (scale, correlation, mean_gradient))
         })
         .collect();
-    let write = |block: usize, x_gradient: &mut [MaybeUninit<f32>]| {
+    let write = |block: usize, x_gradient: &mut [MaybeUninit<T>]| {
         vectorised(
             #[inline(always)]
             || {
@@ -259,8 +260,9 @@ fn backward(saved: &NormSaved<Flex>, gradient: &FlexTensor) -> NormGradients<Fle
                     let ((of_x, shift), mean) = (scale_and_shift_of(channel), mean[channel]);
                     let [x, gradient] = [x, gradient].map(|of| &of[place.clone()]);
                     for ((target, x), gradient) in x_gradient.iter_mut().zip(x).zip(gradient) {
-                        let gradient = relu_gradient(x * of_x + shift, *gradient, ceiling);
-                        target.write(scale * (gradient - mean_gradient - correlation * (x - mean)));
+                        let x = x.widen();
+                        let gradient = relu_gradient(x * of_x + shift, gradient.widen(), ceiling);
+                        target.write(T::narrow(scale * (gradient - mean_gradient - correlation * (x - mean))));
                     }
                 }
             },
@@ -269,7 +271,7 @@ fn backward(saved: &NormSaved<Flex>, gradient: &FlexTensor) -> NormGradients<Fle
     // SAFETY: every pixel of every plane is written.
     let x_gradient =
         unsafe { par_collect_uninit(x.len(), extent.size(), || (), |(), block, target| write(block, target)) };
-    let (gamma_gradient, beta_gradient) = channels.into_iter().map(|(sums, _)| sums).unzip();
+    let (gamma_gradient, beta_gradient): (Vec<f32>, Vec<f32>) = channels.into_iter().map(|(sums, _)| sums).unzip();
     let channels = [extent.channels];
     NormGradients {
         x: tensor(x_gradient, shape),
@@ -279,28 +281,30 @@ fn backward(saved: &NormSaved<Flex>, gradient: &FlexTensor) -> NormGradients<Fle
     }
 }
 
+/// Returns all gradients, given the output's.
+fn backward<T: Stored>(saved: &NormSaved<Flex>, gradient: FlexTensor) -> NormGradients<Flex> {
+    match &saved.output {
+        None => input_gradients::<T>(saved, &gradient),
+        Some(output) => {
+            let gradient = relu_backward::<T>(output, gradient);
+            let gradients = input_gradients::<T>(saved, &gradient);
+            NormGradients { shortcut: Some(gradient), ..gradients }
+        }
+    }
+}
+
 impl NormBackend for Flex {
     fn norm(input: NormInput<Self>, epsilon: f64) -> NormOutput<Self> {
-        if is_f32(&input.x) { forward(input, epsilon) } else { plain::norm(input, epsilon) }
+        by_type!(input.x.dtype(), T => forward::<T>(input, epsilon), else plain::norm(input, epsilon))
     }
 
     fn affine(input: NormInput<Self>) -> FloatTensor<Self> {
-        if is_f32(&input.x) { affine(input) } else { plain::affine(input) }
+        by_type!(input.x.dtype(), T => affine::<T>(input), else plain::affine(input))
     }
 }
 
 impl NormBackward for Flex {
     fn norm_backward(saved: NormSaved<Self>, gradient: FloatTensor<Self>) -> NormGradients<Self> {
-        if !is_f32(&saved.x) {
-            return plain::norm_backward(saved, gradient);
-        }
-        match &saved.output {
-            None => backward(&saved, &gradient),
-            Some(output) => {
-                let gradient = relu_backward(output, gradient);
-                let gradients = backward(&saved, &gradient);
-                NormGradients { shortcut: Some(gradient), ..gradients }
-            }
-        }
+        by_type!(saved.x.dtype(), T => backward::<T>(&saved, gradient), else plain::norm_backward(saved, gradient))
     }
 }

@@ -1,10 +1,14 @@
-use burn::tensor::{Device, Distribution, Tensor, module};
+use burn::tensor::{Device, Distribution, FloatDType, Tensor, module};
 use slimclr_network::visitor::Epilogue;
 
 use super::{Normalised, apply, batch_norm_eval, batch_norm_train, batch_norm_train_plain};
 
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter().collect()
+}
+
 fn close<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> bool {
-    let [found, expected] = [found, expected].map(|tensor| tensor.into_data().iter::<f32>().collect::<Vec<_>>());
+    let [found, expected] = [found, expected].map(values);
     let largest = expected.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
     found.len() == expected.len() && found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 2e-5 * largest)
 }
@@ -68,4 +72,46 @@ fn nan_is_kept() {
     let one = Tensor::<1>::ones([1], &device);
     let result = batch_norm_train(x, one.clone(), one, 1e-5, Epilogue::Relu);
     assert!(result.output.into_data().iter::<f32>().all(f32::is_nan));
+}
+
+/// Statistics are those of the rounded input; activations and their gradients are rounded.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn norm_of_bf16_is_that_of_f32_rounded() {
+    let [narrow, wide] = [FloatDType::BF16, FloatDType::F32];
+    let device = Device::flex();
+    for shape in [[2, 3, 4, 5], [8, 12, 1, 1], [3, 4, 17, 9]] {
+        let random = || Tensor::<4>::random(shape, Distribution::Normal(0.5, 2.0), &device).cast(narrow).cast(wide);
+        let vector = || Tensor::<1>::random([shape[1]], Distribution::Normal(1.0, 0.5), &device);
+        let (x, gamma, beta, shortcut, cotangent) = (random(), vector(), vector(), random(), random());
+        for kind in 0..4 {
+            let run = |dtype| {
+                let [x, shortcut] = [&x, &shortcut].map(|leaf| leaf.clone().autodiff().require_grad());
+                let [gamma, beta] = [&gamma, &beta].map(|leaf| leaf.clone().autodiff().require_grad());
+                let [add, relu_add] =
+                    [Epilogue::AddRelu, Epilogue::ReluAddRelu].map(|then| then(shortcut.clone().cast(dtype)));
+                let then = [Epilogue::Nothing, Epilogue::Relu, add, relu_add][kind].clone();
+                let result = batch_norm_train(x.clone().cast(dtype), gamma.clone(), beta.clone(), 1e-5, then);
+                assert_eq!(FloatDType::from(result.output.dtype()), dtype);
+                let output = result.output.cast(wide);
+                let gradients = (output.clone() * cotangent.clone()).sum().backward();
+                let large = [Some(output.without_autodiff()), x.grad(&gradients), shortcut.grad(&gradients)];
+                let vectors = [gamma.grad(&gradients), beta.grad(&gradients)].map(|vector| vector.unwrap());
+                (
+                    large.map(|tensor| tensor.map(values)),
+                    vectors.map(values),
+                    [result.mean, result.variance].map(values),
+                )
+            };
+            let (found, expected) = (run(narrow), run(wide));
+            assert_eq!(found.2, expected.2, "{shape:?}, {kind}: statistics");
+            let pairs =
+                found.0.into_iter().flatten().chain(found.1).zip(expected.0.into_iter().flatten().chain(expected.1));
+            for (found, expected) in pairs {
+                let largest = expected.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
+                let is_close = found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= largest / 200.0);
+                assert!(found.len() == expected.len() && is_close, "{shape:?}, {kind}");
+            }
+        }
+    }
 }

@@ -1,11 +1,11 @@
-//! Max pooling on the CPU, for f32.
+//! Max pooling on the CPU, for activations in f32 and in bfloat16.
 
 use std::{array, mem::MaybeUninit};
 
 use burn::backend::{Flex, flex::FlexTensor, tensor::FloatTensor};
 
 use super::{PoolBackend, PoolBackward, plain};
-use crate::cpu::{is_f32, par_collect_uninit, tensor, values, vectorised};
+use crate::cpu::{Stored, by_type, par_collect_uninit, tensor, values, vectorised};
 
 /// Size of a plane.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ impl Plane {
 
     /// Copies the three rows of `plane` that the windows of output row `row` cover.
     #[inline(always)]
-    fn load(self, plane: &[f32], row: usize, rows: &mut [Row; 3]) {
+    fn load<T: Stored>(self, plane: &[T], row: usize, rows: &mut [Row; 3]) {
         for (y, target) in (2 * row..).zip(rows) {
             match y.checked_sub(1).filter(|y| *y < self.height) {
                 Some(y) => target.read(&plane[y * self.width..][..self.width]),
@@ -64,22 +64,22 @@ impl Row {
     }
 
     #[inline(always)]
-    fn read(&mut self, pixels: &[f32]) {
+    fn read<T: Stored>(&mut self, pixels: &[T]) {
         let (pairs, last) = pixels.as_chunks::<2>();
         for ((pair, middle), border) in pairs.iter().zip(&mut self.middles).zip(&mut self.borders[1..]) {
-            [*middle, *border] = *pair;
+            [*middle, *border] = pair.map(T::widen);
         }
-        self.middles[pairs.len()..].copy_from_slice(last);
+        self.middles[pairs.len()..].iter_mut().zip(last).for_each(|(middle, last)| *middle = last.widen());
     }
 
     #[inline(always)]
-    fn write(&self, pixels: &mut [MaybeUninit<f32>]) {
+    fn write<T: Stored>(&self, pixels: &mut [MaybeUninit<T>]) {
         let (pairs, last) = pixels.as_chunks_mut::<2>();
         let ends = &self.middles[pairs.len()..];
         for ((pair, middle), border) in pairs.iter_mut().zip(&self.middles).zip(&self.borders[1..]) {
-            *pair = [*middle, *border].map(MaybeUninit::new);
+            *pair = [*middle, *border].map(|sum| MaybeUninit::new(T::narrow(sum)));
         }
-        last.iter_mut().zip(ends).for_each(|(last, end)| _ = last.write(*end));
+        last.iter_mut().zip(ends).for_each(|(last, end)| _ = last.write(T::narrow(*end)));
     }
 
     /// Replaces each pixel by that of the other row if that is larger.
@@ -114,12 +114,12 @@ fn larger(a: f32, b: f32) -> f32 {
 }
 
 /// See [`max_pool`](crate::pool::max_pool).
-fn forward(x: &FlexTensor) -> FlexTensor {
+fn forward<T: Stored>(x: &FlexTensor) -> FlexTensor {
     let [batch, channels, ..] = x.layout().shape().dims::<4>();
     let (plane, pooled) = (Plane::of(x), Plane::of(x).pooled());
     let x = x.to_contiguous();
-    let x = values(&x);
-    let pool = |rows: &mut [Row; 3], number: usize, output: &mut [MaybeUninit<f32>]| {
+    let x = values::<T>(&x);
+    let pool = |rows: &mut [Row; 3], number: usize, output: &mut [MaybeUninit<T>]| {
         vectorised(
             #[inline(always)]
             || {
@@ -130,7 +130,7 @@ fn forward(x: &FlexTensor) -> FlexTensor {
                     others.iter().for_each(|row| highest.max_with(row));
                     let windows = highest.at(0).iter().zip(highest.at(1)).zip(highest.at(2));
                     for (output, ((first, middle), last)) in output.iter_mut().zip(windows) {
-                        output.write(larger(larger(*first, *middle), *last));
+                        output.write(T::narrow(larger(larger(*first, *middle), *last)));
                     }
                 }
             },
@@ -175,23 +175,23 @@ impl Windows {
 
     /// Adds each window's gradient to that of its largest pixel.
     #[inline(always)]
-    fn scatter(&mut self, gradient: &[f32]) {
+    fn scatter<T: Stored>(&mut self, gradient: &[T]) {
         for place in 0..9 {
             let sums = self.sums[place / 3].at_mut(place % 3).iter_mut();
             for ((sum, gradient), of_largest) in sums.zip(gradient).zip(&self.places) {
-                *sum += if *of_largest == place as u32 { *gradient } else { 0.0 };
+                *sum += if *of_largest == place as u32 { gradient.widen() } else { 0.0 };
             }
         }
     }
 }
 
 /// Computes the gradient of `x`: each window's goes to its largest value, the first one of equal values.
-fn backward(x: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
+fn backward<T: Stored>(x: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
     let shape = x.layout().shape().clone();
     let (plane, pooled) = (Plane::of(x), Plane::of(x).pooled());
     let [x, gradient] = [x, gradient].map(FlexTensor::to_contiguous);
-    let (x, gradient) = (values(&x), values(&gradient));
-    let pass = |windows: &mut Windows, number: usize, target: &mut [MaybeUninit<f32>]| {
+    let (x, gradient) = (values::<T>(&x), values::<T>(&gradient));
+    let pass = |windows: &mut Windows, number: usize, target: &mut [MaybeUninit<T>]| {
         vectorised(
             #[inline(always)]
             || {
@@ -220,12 +220,12 @@ fn backward(x: &FlexTensor, gradient: &FlexTensor) -> FlexTensor {
 
 impl PoolBackend for Flex {
     fn max_pool(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        if is_f32(&x) { forward(&x) } else { plain::max_pool::<Self>(x) }
+        by_type!(x.dtype(), T => forward::<T>(&x), else plain::max_pool::<Self>(x))
     }
 }
 
 impl PoolBackward for Flex {
     fn max_pool_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        if is_f32(&x) { backward(&x, &gradient) } else { plain::max_pool_backward::<Self>(x, gradient) }
+        by_type!(x.dtype(), T => backward::<T>(&x, &gradient), else plain::max_pool_backward::<Self>(x, gradient))
     }
 }

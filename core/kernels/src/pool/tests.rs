@@ -1,4 +1,4 @@
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 
 use super::{max_pool, max_pool_plain};
 
@@ -26,4 +26,22 @@ fn nan_is_kept() {
     let x = Tensor::<4>::from_floats([[[[1.0, f32::NAN, 2.0, 5.0]]]], &Device::flex());
     let pooled: Vec<f32> = max_pool(x).into_data().iter().collect();
     assert!(pooled.iter().all(|value| value.is_nan()), "{pooled:?}");
+}
+
+/// Values of bfloat16 whose sums are such values, too.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn pooling_of_bf16_is_that_of_f32() {
+    for (height, width) in [(2, 3), (7, 8), (33, 40)] {
+        let random = |shape: [usize; 4]| Tensor::random(shape, Distribution::Default, &Device::flex()).mul_scalar(16.0);
+        let x = random([2, 3, height, width]).floor();
+        let cotangent = random([2, 3, height.div_ceil(2), width.div_ceil(2)]).floor();
+        let run = |dtype| {
+            let x = x.clone().autodiff().require_grad();
+            let output = max_pool(x.clone().cast(dtype)).cast(FloatDType::F32);
+            let gradients = (output.clone() * cotangent.clone()).sum().backward();
+            [output.without_autodiff(), x.grad(&gradients).unwrap()].map(|tensor| tensor.into_data())
+        };
+        assert_eq!(run(FloatDType::BF16), run(FloatDType::F32), "{height} x {width}");
+    }
 }

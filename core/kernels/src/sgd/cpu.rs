@@ -12,8 +12,8 @@ fn sgd_step(input: SgdInput<Flex>) -> (FlexTensor, FlexTensor) {
     let SgdInput { values: parameters, velocities, gradient, decay, momentum, rate } = input;
     let (momentum, rate) = (momentum as f32, rate as f32);
     let decay = decay.to_contiguous();
-    let decay = values(&decay);
-    let [moved, velocities] = zip_map_inplace(
+    let decay = values::<f32>(&decay);
+    let [moved, velocities] = zip_map_inplace::<f32, _, _, _>(
         [parameters, velocities],
         [&gradient],
         #[inline(always)]
@@ -31,7 +31,7 @@ fn sgd_step(input: SgdInput<Flex>) -> (FlexTensor, FlexTensor) {
 
 fn ema(values: FlexTensor, target: &FlexTensor, keep: f64) -> FlexTensor {
     let [keep, share] = [keep as f32, (1.0 - keep) as f32];
-    let [moved] = zip_map_inplace(
+    let [moved] = zip_map_inplace::<f32, _, _, _>(
         [values],
         [target],
         #[inline(always)]

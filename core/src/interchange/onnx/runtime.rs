@@ -14,10 +14,7 @@ use super::{
 };
 use crate::{
     forward::padded_as_tensorflow,
-    kernel::{
-        conv::{Factors, conv},
-        pool::max_pool,
-    },
+    kernel::{conv::conv, pool::max_pool},
 };
 
 /// A network that is ready to compute, in f32: the numbers of an 8-bit network are the integers that they stand for. An
@@ -85,8 +82,8 @@ fn compute(node: &Node, inputs: Vec<Tensor<4>>) -> Tensor<4> {
             let stride = node.attribute("strides").map_or(1, |strides| strides.ints[0] as usize);
             let kernel = weight.dims()[2];
             let output = match node.attribute("auto_pad") {
-                Some(_) => padded_as_tensorflow(x, kernel, stride, |x| conv(x, weight, stride, Factors::F32)),
-                None => conv(x, weight, stride, Factors::F32),
+                Some(_) => padded_as_tensorflow(x, kernel, stride, |x| conv(x, weight, stride)),
+                None => conv(x, weight, stride),
             };
             match inputs.next() {
                 Some(bias) => output + of_channels(bias),

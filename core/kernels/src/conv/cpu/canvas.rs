@@ -1,6 +1,7 @@
 //! Zero-padded images.
 
 use super::{copy::copy_rows, vectors::SLACK};
+use crate::cpu::Stored;
 
 /// Layout of an image in zero-padded planes. A channel has `phases * phases` planes; each holds every `step`-th pixel
 /// of every `step`-th row, from a different first pixel.
@@ -35,7 +36,7 @@ impl Canvas {
     }
 
     /// Copies `image` into `target`, which comes from [`blank`](Self::blank) and whose margins are still zero.
-    pub fn fill(&self, image: &[f32], target: &mut [f32]) {
+    pub fn fill<T: Stored>(&self, image: &[T], target: &mut [f32]) {
         let Self { height, width, step, phases, margin, pitch, .. } = *self;
         for (image, target) in image.chunks_exact(height * width).zip(target.chunks_exact_mut(self.channel())) {
             if step == 1 {
@@ -51,7 +52,7 @@ impl Canvas {
                     let y = (row * step + down).wrapping_sub(margin);
                     if y < height && pixel < width {
                         let source = image[y * width + pixel..(y + 1) * width].iter().step_by(step);
-                        target[first..].iter_mut().zip(source).for_each(|(target, source)| *target = *source);
+                        target[first..].iter_mut().zip(source).for_each(|(target, source)| *target = source.widen());
                     }
                 }
             }

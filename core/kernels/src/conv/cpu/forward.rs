@@ -12,15 +12,15 @@ use super::{
 };
 use crate::{
     conv::types::ConvInput,
-    cpu::{par_collect_uninit, tensor, values},
+    cpu::{Stored, par_collect_uninit, tensor, values},
 };
 
-/// See [`conv`](crate::conv::conv()).
-pub fn forward(input: &ConvInput<Flex>) -> FlexTensor {
+/// See [`conv`](crate::conv::conv()); for activations of type `T`.
+pub fn forward<T: Stored>(input: &ConvInput<Flex>) -> FlexTensor {
     let ConvInput { x, weight, .. } = input;
     let shape = Geometry::of(input);
     let x = x.to_contiguous();
-    let x = values(&x);
+    let x = values::<T>(&x);
     let canvas = shape.input_canvas();
     let taps = shape.kernel * shape.kernel;
     let reach = (shape.kernel - 1) * canvas.pitch;
@@ -37,18 +37,23 @@ pub fn forward(input: &ConvInput<Flex>) -> FlexTensor {
         false => Extent { height: shape.out_height, width: shape.out_width, pitch: canvas.pitch },
     };
     let target = Target { first: 0, step: 1, pitch: extent.width, plane: shape.out_plane() };
-    let blank = || Scratch {
-        canvas: if shape.is_pointwise() { Vec::new() } else { canvas.blank(shape.inputs) },
-        ..Scratch::default()
+    let reads_in_place = shape.is_pointwise() && T::as_f32(x).is_some();
+    let blank = || {
+        let canvas = if reads_in_place { Vec::new() } else { canvas.blank(shape.inputs) };
+        (Scratch { canvas, ..Scratch::default() }, Vec::new())
     };
-    let sweep = |scratch: &mut Scratch, number: usize, output: &mut [MaybeUninit<f32>]| {
+    let sweep = |(scratch, memory): &mut (Scratch, Vec<f32>), number: usize, output: &mut [MaybeUninit<T>]| {
         let image = &x[number * shape.input_size()..][..shape.input_size()];
-        let pointwise = shape.is_pointwise().then_some(image);
+        let pointwise = T::as_f32(image).filter(|_| reads_in_place);
         if pointwise.is_none() {
             canvas.fill(image, &mut scratch.canvas);
         }
-        let group = number % groups;
-        Arch::new().dispatch(Sweep { stencil: &stencil, group, pointwise, extent, scratch, output, target });
+        let (stencil, group) = (&stencil, number % groups);
+        let sweep = |output: &mut [MaybeUninit<f32>]| {
+            Arch::new().dispatch(Sweep { stencil, group, pointwise, extent, scratch, output, target });
+        };
+        // SAFETY: the extent covers the output.
+        unsafe { T::write_rounded(output, memory, sweep) };
     };
     // SAFETY: the extent covers the output.
     let output =

@@ -12,18 +12,18 @@ use super::{
 };
 use crate::{
     conv::types::ConvInput,
-    cpu::{par_collect_uninit, tensor, values},
+    cpu::{Stored, par_collect_uninit, tensor, values},
 };
 
-/// Computes the gradient of `x`, whose values are not read.
+/// Computes the gradient of `x`, whose values are not read; for activations of type `T`.
 ///
 /// Every `stride`-th pixel uses the same taps, so each phase along both axes has its own stencil.
-pub fn input_gradient(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTensor {
+pub fn input_gradient<T: Stored>(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTensor {
     let ConvInput { weight, stride, .. } = input;
     let stride = *stride;
     let shape = Geometry::of(input);
     let gradient = gradient.to_contiguous();
-    let gradient = values(&gradient);
+    let gradient = values::<T>(&gradient);
     let strides = strides(weight);
     let canvas = shape.gradient_canvas();
     let [groups, outputs] = [shape.groups, shape.outputs];
@@ -51,23 +51,28 @@ pub fn input_gradient(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTen
         })
         .collect();
     let any_empty = phases.iter().any(|(stencil, ..)| stencil.is_empty());
-    let blank = || Scratch {
-        canvas: if shape.is_pointwise() { Vec::new() } else { canvas.blank(outputs) },
-        ..Scratch::default()
+    let reads_in_place = shape.is_pointwise() && T::as_f32(gradient).is_some();
+    let blank = || {
+        let canvas = if reads_in_place { Vec::new() } else { canvas.blank(outputs) };
+        (Scratch { canvas, ..Scratch::default() }, Vec::new())
     };
-    let sweep = |scratch: &mut Scratch, number: usize, x_gradient: &mut [MaybeUninit<f32>]| {
-        if any_empty {
-            x_gradient.fill(MaybeUninit::new(0.0));
-        }
+    let sweep = |(scratch, memory): &mut (Scratch, Vec<f32>), number: usize, x_gradient: &mut [MaybeUninit<T>]| {
         let image = &gradient[number * shape.output_size()..][..shape.output_size()];
-        let pointwise = shape.is_pointwise().then_some(image);
+        let pointwise = T::as_f32(image).filter(|_| reads_in_place);
         if pointwise.is_none() {
             canvas.fill(image, &mut scratch.canvas);
         }
-        for &(ref stencil, extent, target) in phases.iter().filter(|(stencil, ..)| !stencil.is_empty()) {
-            let (group, output) = (number % groups, &mut *x_gradient);
-            Arch::new().dispatch(Sweep { stencil, group, pointwise, extent, scratch, output, target });
-        }
+        let sweep = |x_gradient: &mut [MaybeUninit<f32>]| {
+            if any_empty {
+                x_gradient.fill(MaybeUninit::new(0.0));
+            }
+            for &(ref stencil, extent, target) in phases.iter().filter(|(stencil, ..)| !stencil.is_empty()) {
+                let (group, scratch, output) = (number % groups, &mut *scratch, &mut *x_gradient);
+                Arch::new().dispatch(Sweep { stencil, group, pointwise, extent, scratch, output, target });
+            }
+        };
+        // SAFETY: the phases' extents cover the input; where one is empty, the gradient was filled with zeros.
+        unsafe { T::write_rounded(x_gradient, memory, sweep) };
     };
     // SAFETY: the phases' extents cover the input; where one is empty, the gradient was filled with zeros.
     let x_gradient =

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     conv::types::ConvInput,
-    cpu::{tensor, values},
+    cpu::{Stored, tensor, values},
     threads::{for_each_chunk, threads},
 };
 
@@ -26,13 +26,13 @@ const PARTS: usize = 16;
 /// Vectors per dot product that make it worth reducing its lanes.
 const LONG: usize = 64;
 
-/// Computes the gradient of the weight, whose values are not read.
+/// Computes the gradient of the weight, whose values are not read; for activations of type `T`.
 ///
 /// Parts of the batch and blocks of output channels are summed separately, each over its own canvases.
-pub fn weight_gradient(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTensor {
+pub fn weight_gradient<T: Stored>(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTensor {
     let shape = Geometry::of(input);
     let [x, gradient] = [&input.x, gradient].map(FlexTensor::to_contiguous);
-    let (x, gradient) = (values(&x), values(&gradient));
+    let (x, gradient) = (values::<T>(&x), values::<T>(&gradient));
     let Geometry { batch, groups, inputs, outputs, .. } = shape;
     let (canvas, offsets) = (shape.input_canvas(), shape.patch_offsets());
     let taps = shape.kernel * shape.kernel;
@@ -71,13 +71,16 @@ pub fn weight_gradient(input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTe
                 let own = |number: usize| number * shape.input_size() + inputs.start * shape.plane();
                 let end = own((images.end - 1) * groups + group) + inputs.len() * shape.plane();
                 // Whole vectors are read, even past the last plane, where `left` is zero.
-                let (right, image) = if shape.is_pointwise() && end + MOST_LANES <= x.len() {
-                    (&x[own(images.start * groups + group)..], groups * shape.input_size())
-                } else {
-                    for (target, number) in right.chunks_exact_mut(image).zip(numbers()) {
-                        canvas.fill(&x[own(number)..][..inputs.len() * shape.plane()], target);
+                let (right, image) = match T::as_f32(x) {
+                    Some(x) if shape.is_pointwise() && end + MOST_LANES <= x.len() => {
+                        (&x[own(images.start * groups + group)..], groups * shape.input_size())
                     }
-                    (&right[..], image)
+                    _ => {
+                        for (target, number) in right.chunks_exact_mut(image).zip(numbers()) {
+                            canvas.fill(&x[own(number)..][..inputs.len() * shape.plane()], target);
+                        }
+                        (&right[..], image)
+                    }
                 };
                 let (rows, images) = (rows.len(), images.len());
                 let offsets = &offsets[..inputs.len() * taps];

@@ -2,16 +2,21 @@
 
 use std::{
     arch::x86_64::{
-        __mmask16, _mm512_loadu_si512, _mm512_mask_i32scatter_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+        __m256bh, __m256i, __mmask16, __mmask32, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh, _mm512_mask_storeu_epi16,
+        _mm512_maskz_loadu_ps,
     },
-    array,
+    mem::transmute,
     ops::Range,
 };
 
+use burn::tensor::bf16;
+
 use super::{
-    tiles::{DEPTH, Multiplier, Product, SIDE, Unit},
+    product::{DEPTH, Product, SIDE},
+    rounding::round,
+    tiles::{Multiplier, Unit},
     weights::Weights,
-    windows::{Reader, Windows},
+    windows::{Grid, Reader},
 };
 use crate::threads::for_each_chunk;
 
@@ -24,16 +29,7 @@ const TASKS: usize = 8;
 /// Sums over the windows of a batch of images, for each of some outputs.
 #[derive(Debug, Clone, Copy)]
 pub struct Correlation {
-    pub batch: usize,
-    /// A row of windows.
-    pub windows: Windows,
-    /// Rows of windows.
-    pub rows: usize,
-    /// Taps of a window along a column.
-    pub taps: usize,
-    /// The row of pixels of the first tap of the first row of windows.
-    pub first: isize,
-    pub outputs: usize,
+    pub grid: Grid,
     pub target: Target,
 }
 
@@ -49,12 +45,12 @@ pub struct Target {
 
 /// Memory that threads write to, each to another part.
 #[derive(Clone, Copy)]
-pub struct SharedMut(pub *mut f32);
+pub struct SharedMut<T>(pub *mut T);
 
 // SAFETY: threads write to different parts.
-unsafe impl Send for SharedMut {}
+unsafe impl<T: Send> Send for SharedMut<T> {}
 // SAFETY: as above.
-unsafe impl Sync for SharedMut {}
+unsafe impl<T: Send> Sync for SharedMut<T> {}
 
 /// Some outputs of consecutive rows of windows of some images side by side.
 struct Task {
@@ -78,17 +74,17 @@ impl Correlation {
     ///
     /// # Safety
     /// `output` has a plane for each output of each image, and rows of windows are inside it.
-    pub unsafe fn compute(&self, unit: Unit, x: &[f32], size: usize, weights: &Weights, output: SharedMut) {
-        let Self { batch, windows, rows, taps, .. } = *self;
+    pub unsafe fn compute(&self, unit: Unit, x: &[bf16], size: usize, weights: &Weights, output: SharedMut<bf16>) {
+        let Grid { batch, windows, rows, taps, first, outputs } = self.grid;
         let groups = batch.div_ceil(windows.images);
         let row = windows.values().div_ceil(2) * windows.length();
         let fitting = (NEAR / row).saturating_sub(taps) / windows.stride + 1;
         let bands = rows.div_ceil(fitting).max(TASKS.div_ceil(groups)).min(rows);
-        let blocks = self.outputs.div_ceil(DEPTH);
+        let blocks = outputs.div_ceil(DEPTH);
         let shares = (TASKS / (groups * bands)).clamp(1, blocks);
         let task = |number: usize| {
             let (group, band, share) = (number / shares / bands, number / shares % bands, number % shares);
-            let outputs = [share, share + 1].map(|share| self.outputs.min(share * blocks / shares * DEPTH));
+            let outputs = [share, share + 1].map(|share| outputs.min(share * blocks / shares * DEPTH));
             let (first_image, first_row) = (group * windows.images, band * rows / bands);
             let images = windows.images.min(batch - first_image);
             let rows = (band + 1) * rows / bands - first_row;
@@ -102,7 +98,7 @@ impl Correlation {
         let scratch = || Scratch { canvas: vec![0; values], sums: [[0.0; DEPTH]; DEPTH] };
         for_each_chunk(&mut tasks, 1, scratch, |scratch, _, task| {
             let task = &task[0];
-            let first = self.first + (task.first_row * windows.stride) as isize;
+            let first = first + (task.first_row * windows.stride) as isize;
             let rows = scratch.canvas.chunks_exact_mut(row).take(pixel_rows(task.rows));
             for (row, canvas) in (first..).zip(rows) {
                 let images = x[task.first_image * size..].chunks_exact(size).take(task.images);
@@ -124,32 +120,18 @@ impl Correlation {
         multiplier: &Multiplier,
         weights: &Weights,
         Scratch { canvas, sums }: &mut Scratch,
-        output: SharedMut,
+        output: SharedMut<bf16>,
     ) {
-        let Self { windows, outputs, target, .. } = *self;
+        let windows = self.grid.windows;
         let (length, used) = (windows.length(), task.images * windows.count);
         let row = windows.values().div_ceil(2) * length;
-        let in_place = target.step == 1 && windows.count.is_multiple_of(DEPTH);
         for block in task.outputs.clone().step_by(DEPTH) {
-            let here = DEPTH.min(task.outputs.end - block);
-            let tiles = here.div_ceil(SIDE);
+            let outputs = block..task.outputs.end.min(block + DEPTH);
+            let tiles = outputs.len().div_ceil(SIDE);
             let left = [0, tiles - 1].map(|tile| weights.tiles(block / SIDE + tile));
             for (number, start) in
                 (0..task.rows).flat_map(|row| (0..used).step_by(DEPTH).map(move |start| (row, start)))
             {
-                let place = |window: usize, output: usize| {
-                    let image = task.first_image + window / windows.count;
-                    let pixel = (task.first_row + number) * target.pitch + window % windows.count * target.step;
-                    (image * outputs + output) * target.plane + target.first + pixel
-                };
-                let in_place = in_place && here.is_multiple_of(SIDE);
-                let (places, pitch) = match in_place {
-                    true => {
-                        let place = |tile: usize| output.0.wrapping_add(place(start, block + tile * SIDE));
-                        ([place(0), place(tiles - 1)], target.plane)
-                    }
-                    false => ([0, (tiles - 1) * SIDE].map(|row| sums[row..].as_mut_ptr().cast()), DEPTH),
-                };
                 let product = Product {
                     left,
                     left_pitch: size_of::<[u16; DEPTH]>(),
@@ -160,50 +142,84 @@ impl Correlation {
                     right_step: SIDE * length * size_of::<u32>(),
                     terms: weights.terms,
                     runs: 1,
-                    sums: places,
-                    sums_pitch: pitch * size_of::<f32>(),
+                    sums: [0, (tiles - 1) * SIDE].map(|row| sums[row..].as_mut_ptr().cast()),
+                    sums_pitch: size_of::<[f32; DEPTH]>(),
                     continues: false,
                 };
-                // SAFETY: the weights have tiles for every term, the canvas has rows for them; the sums are the task's.
-                unsafe { multiplier.multiply([tiles, 2], &product) };
-                if in_place {
-                    continue;
-                }
-                let end = used.min(start + DEPTH);
-                let mut first = start;
-                while first < end {
-                    // Up to the end of the image.
-                    let next = end.min((first / windows.count + 1) * windows.count);
-                    for (output_number, sums) in sums.iter().enumerate().take(here) {
-                        let target_place = output.0.wrapping_add(place(first, block + output_number));
-                        // SAFETY: these sums are the task's; there is a unit.
-                        unsafe { write(&sums[first - start..next - start], target_place, target.step) };
-                    }
-                    first = next;
+                // SAFETY: the weights have tiles for every term, the canvas has rows for them; the rows of the output
+                // are the task's; there is a unit.
+                unsafe {
+                    multiplier.multiply([tiles, 2], &product);
+                    self.round(task, number, start..used.min(start + DEPTH), outputs.clone(), sums, output);
                 }
             }
         }
     }
+
+    /// Writes sums of some windows in a task's row of this `number`.
+    ///
+    /// # Safety
+    /// As of [`multiply`](Self::multiply); the processor has AVX-512.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    unsafe fn round(
+        &self,
+        task: &Task,
+        number: usize,
+        windows: Range<usize>,
+        outputs: Range<usize>,
+        sums: &[[f32; DEPTH]; DEPTH],
+        output: SharedMut<bf16>,
+    ) {
+        let (grid, target) = (self.grid, self.target);
+        let count = grid.windows.count;
+        let mut first = windows.start;
+        while first < windows.end {
+            // Up to the end of the image.
+            let (image, window) = (first / count, first % count);
+            let next = windows.end.min(first + count - window);
+            let plane = (task.first_image + image) * grid.outputs + outputs.start;
+            let row = (task.first_row + number) * target.pitch;
+            let place = plane * target.plane + target.first + row + window * target.step;
+            for (sums, number) in sums.iter().zip(0..outputs.len()) {
+                let sums = &sums[first - windows.start..next - windows.start];
+                // SAFETY: these sums are the task's.
+                unsafe { write(sums, output.0.add(place + number * target.plane), target.step) };
+            }
+            first = next;
+        }
+    }
 }
 
-/// Writes at most [`DEPTH`] values, `step` apart.
+/// Rounds and writes at most [`DEPTH`] values, `step` apart.
 ///
 /// # Safety
 /// There is memory for them at the target; the processor has AVX-512.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn write(values: &[f32], target: *mut f32, step: usize) {
-    let offsets: [i32; SIDE] = array::from_fn(|lane| (lane * step) as i32);
-    for (number, values) in values.chunks(SIDE).enumerate() {
-        let lanes = __mmask16::MAX >> (SIDE - values.len());
-        // SAFETY: the lanes are inside the values; guaranteed by the caller for the target.
-        unsafe {
-            let target = target.add(number * SIDE * step);
-            let vector = _mm512_maskz_loadu_ps(lanes, values.as_ptr());
-            match step {
-                1 => _mm512_mask_storeu_ps(target, lanes, vector),
-                _ => {
-                    let offsets = _mm512_loadu_si512(offsets.as_ptr().cast());
-                    _mm512_mask_i32scatter_ps::<4>(target.cast(), lanes, offsets, vector);
+unsafe fn write(values: &[f32], target: *mut bf16, step: usize) {
+    let lanes = |count: usize| ((1_u32 << count) - 1) as __mmask16;
+    let [lower, upper] = [values.len().min(SIDE), values.len().saturating_sub(SIDE)];
+    // SAFETY: the lanes are inside the values; guaranteed by the caller for the target.
+    unsafe {
+        let first = _mm512_maskz_loadu_ps(lanes(lower), values.as_ptr());
+        let second = _mm512_maskz_loadu_ps(lanes(upper), values.as_ptr().wrapping_add(SIDE));
+        match step {
+            1 => {
+                let written = __mmask32::MAX >> (DEPTH - values.len());
+                _mm512_mask_storeu_epi16(target.cast(), written, round(first, second));
+            }
+            2 => {
+                for (number, (count, values)) in [(lower, first), (upper, second)].into_iter().enumerate() {
+                    let values = transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values));
+                    // Every second value.
+                    let written = (0x5555_5555_u64 & ((1 << (2 * count)) - 1)) as __mmask32;
+                    let target = target.wrapping_add(number * SIDE * step);
+                    _mm512_mask_storeu_epi16(target.cast(), written, _mm512_cvtepu16_epi32(values));
+                }
+            }
+            _ => {
+                for (place, value) in values.iter().enumerate() {
+                    *target.add(place * step) = bf16::from_f32(*value);
                 }
             }
         }

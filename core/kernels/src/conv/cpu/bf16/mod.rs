@@ -1,11 +1,14 @@
-//! Convolution with factors in bfloat16, tile by tile, for processors with a matrix unit.
+//! Convolution of activations in bfloat16, tile by tile, for processors with a matrix unit or dot products of bfloat16.
 //!
-//! An image is rounded while it is copied, row by row, to a canvas in which the taps of a row of windows lie side by
-//! side, as tiles read them. Products are then matrix products: of weights and windows for the outputs and for the
-//! gradient of the input; of windows and gradients for that of the weight. Outputs and sums stay in f32. The order of
-//! sums does not depend on the number of threads, so runs are reproducible.
+//! An image is copied, row by row, to a canvas in which the taps of a row of windows lie side by side, as tiles read
+//! them. Products are then matrix products: of weights and windows for the outputs and for the gradient of the input; of
+//! windows and gradients for that of the weight. Sums are in f32. Those for activations are rounded when they are
+//! complete; the gradient of the weight stays in f32. The order of sums does not depend on the number of threads, so
+//! runs are reproducible.
 
 mod correlation;
+mod dot_products;
+mod product;
 mod rounding;
 #[cfg(test)]
 mod tests;
@@ -14,14 +17,17 @@ mod weight_gradient;
 mod weights;
 mod windows;
 
-use burn::backend::{Flex, flex::FlexTensor};
+use burn::{
+    backend::{Flex, flex::FlexTensor},
+    tensor::bf16,
+};
 
 pub use self::tiles::Unit;
 use self::{
     correlation::{Correlation, SharedMut, Target},
     weight_gradient::WeightGradient,
     weights::{Places, Weights},
-    windows::Windows,
+    windows::{Grid, Windows},
 };
 use super::{geometry::Geometry, stencil::strides};
 use crate::{
@@ -43,8 +49,8 @@ fn geometry(input: &ConvInput<Flex>) -> Geometry {
 }
 
 /// Returns the windows that the forward pass and the weight's gradient read.
-fn input_windows(shape: &Geometry) -> Windows {
-    Windows {
+fn input_grid(shape: &Geometry) -> Grid {
+    let windows = Windows {
         channels: shape.inputs,
         height: shape.height,
         width: shape.width,
@@ -53,6 +59,14 @@ fn input_windows(shape: &Geometry) -> Windows {
         taps: shape.kernel,
         first: -(shape.padding() as isize),
         images: Windows::images_together(shape.out_width, shape.batch),
+    };
+    Grid {
+        batch: shape.batch,
+        windows,
+        rows: shape.out_height,
+        taps: shape.kernel,
+        first: windows.first,
+        outputs: shape.outputs,
     }
 }
 
@@ -66,14 +80,8 @@ pub fn forward(unit: Unit, input: &ConvInput<Flex>) -> FlexTensor {
     let places =
         Places { outputs: shape.outputs, channels: shape.inputs, strides: [out, within], rows: &rows, taps: &taps };
     let weights = Weights::new(unit, weight, &places);
-    let windows = input_windows(&shape);
     let correlation = Correlation {
-        batch: shape.batch,
-        windows,
-        rows: shape.out_height,
-        taps: shape.kernel,
-        first: windows.first,
-        outputs: shape.outputs,
+        grid: input_grid(&shape),
         target: Target { first: 0, step: 1, pitch: shape.out_width, plane: shape.out_plane() },
     };
     let count = shape.batch * shape.output_size();
@@ -109,7 +117,7 @@ pub fn input_gradient(unit: Unit, input: &ConvInput<Flex>, gradient: &FlexTensor
     let is_empty = |(_, taps): &(usize, Vec<_>)| taps.is_empty();
     let count = shape.batch * shape.input_size();
     let mut x_gradient = match phases.iter().any(|(y, x)| is_empty(y) || is_empty(x)) {
-        true => vec![0.0; count],
+        true => vec![bf16::ZERO; count],
         false => Vec::with_capacity(count),
     };
     for ((y, down_taps), (x, right_taps)) in phases {
@@ -120,22 +128,26 @@ pub fn input_gradient(unit: Unit, input: &ConvInput<Flex>, gradient: &FlexTensor
         let places =
             Places { outputs: shape.inputs, channels: shape.outputs, strides: [within, out], rows: &rows, taps: &taps };
         let count = (width - x).div_ceil(stride);
-        let correlation = Correlation {
+        let windows = Windows {
+            channels: shape.outputs,
+            height: shape.out_height,
+            width: shape.out_width,
+            count,
+            stride: 1,
+            taps: taps.len(),
+            first,
+            images: Windows::images_together(count, shape.batch),
+        };
+        let grid = Grid {
             batch: shape.batch,
-            windows: Windows {
-                channels: shape.outputs,
-                height: shape.out_height,
-                width: shape.out_width,
-                count,
-                stride: 1,
-                taps: taps.len(),
-                first,
-                images: Windows::images_together(count, shape.batch),
-            },
+            windows,
             rows: (height - y).div_ceil(stride),
             taps: rows.len(),
             first: first_row,
             outputs: shape.inputs,
+        };
+        let correlation = Correlation {
+            grid,
             target: Target { first: y * width + x, step: stride, pitch: stride * width, plane: shape.plane() },
         };
         let weights = Weights::new(unit, weight, &places);
@@ -152,15 +164,7 @@ pub fn input_gradient(unit: Unit, input: &ConvInput<Flex>, gradient: &FlexTensor
 pub fn weight_gradient(unit: Unit, input: &ConvInput<Flex>, gradient: &FlexTensor) -> FlexTensor {
     let shape = geometry(input);
     let [x, gradient] = [&input.x, gradient].map(FlexTensor::to_contiguous);
-    let windows = input_windows(&shape);
-    let products = WeightGradient {
-        batch: shape.batch,
-        windows,
-        rows: shape.out_height,
-        taps: shape.kernel,
-        first: windows.first,
-        outputs: shape.outputs,
-    };
+    let products = WeightGradient { grid: input_grid(&shape) };
     let weight = products.compute(unit, values(&x), shape.input_size(), values(&gradient));
     tensor(weight, input.weight.layout().shape().clone())
 }

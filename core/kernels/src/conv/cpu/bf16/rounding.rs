@@ -2,7 +2,7 @@
 
 use std::{
     arch::x86_64::{
-        __m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_permutexvar_epi16,
+        __m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_si512, _mm512_permutexvar_epi16,
         _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
         _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
     },
@@ -10,7 +10,7 @@ use std::{
     mem::transmute,
 };
 
-use super::tiles::{DEPTH, SIDE};
+use super::product::{DEPTH, SIDE};
 
 /// Rounds two vectors, to the values of the first and then those of the second.
 #[inline]
@@ -28,18 +28,6 @@ pub fn round_to_pairs(first: __m512, second: __m512) -> __m512i {
     // SAFETY: both have 512 bits.
     let places = unsafe { transmute::<[u16; DEPTH], __m512i>(places) };
     _mm512_permutexvar_epi16(places, round(first, second))
-}
-
-/// Rounds values, and writes every [`DEPTH`] of them `apart` values from those before.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-pub fn round_slice(values: &[f32], target: &mut [u16], apart: usize) {
-    for (values, target) in values.as_chunks::<DEPTH>().0.iter().zip(target.chunks_mut(apart)) {
-        // SAFETY: each vector is inside its slice.
-        unsafe {
-            let (first, second) = (_mm512_loadu_ps(values.as_ptr()), _mm512_loadu_ps(values[SIDE..].as_ptr()));
-            _mm512_storeu_si512(target[..DEPTH].as_mut_ptr().cast(), round(first, second));
-        }
-    }
 }
 
 /// Transposes `rows` of `length` values, a multiple of [`DEPTH`], to the right tiles of a product over them: `[pair of

@@ -1,26 +1,38 @@
-use burn::{backend::flex::FlexTensor, tensor::bf16};
+use burn::{
+    backend::flex::FlexTensor,
+    tensor::{DType, bf16},
+};
 
 use super::{Unit, forward, input_gradient, weight_gradient};
 use crate::{
-    conv::{
-        cpu,
-        types::{ConvInput, Factors},
-    },
+    conv::{cpu, types::ConvInput},
     cpu::{tensor, values},
 };
 
-/// Returns values without a pattern, as they are and rounded to bfloat16.
+/// Returns values of bfloat16 without a pattern, in that type and in f32.
 fn tensors(shape: [usize; 4], seed: usize) -> [FlexTensor; 2] {
     let count = shape.iter().product();
-    let exact: Vec<f32> = (seed..).map(|place| (place as f32 * 7919.0).sin()).take(count).collect();
-    let rounded = exact.iter().map(|value| bf16::from_f32(*value).to_f32()).collect();
-    [exact, rounded].map(|values| tensor(values, shape))
+    let narrow: Vec<_> = (seed..).map(|place| bf16::from_f32((place as f32 * 7919.0).sin())).take(count).collect();
+    let wide: Vec<f32> = narrow.iter().map(|value| value.to_f32()).collect();
+    [tensor(narrow, shape), tensor(wide, shape)]
 }
 
-/// Products of bfloat16 are exact in f32, so only the order of sums differs.
+fn wide(x: &FlexTensor) -> Vec<f32> {
+    match x.dtype() {
+        DType::BF16 => values::<bf16>(x).iter().map(|value| value.to_f32()).collect(),
+        _ => values::<f32>(x).to_vec(),
+    }
+}
+
+/// Products of bfloat16 are exact in f32, so only the order of sums and the rounding of activations differ.
 #[test]
 fn convolution_is_that_of_rounded_factors() {
-    let Some(unit) = Unit::get() else { return };
+    for unit in [Unit::matrix(), Unit::vectors()].into_iter().flatten() {
+        convolves(unit);
+    }
+}
+
+fn convolves(unit: Unit) {
     for [batch, inputs, outputs, kernel, stride, height, width] in [
         [1, 1, 1, 1, 1, 1, 1],
         [2, 3, 16, 3, 1, 8, 8],
@@ -38,28 +50,32 @@ fn convolution_is_that_of_rounded_factors() {
         let x = tensors([batch, inputs, height, width], 1);
         let weight = tensors([outputs, inputs, kernel, kernel], 2);
         let gradient = tensors([batch, outputs, height.div_ceil(stride), width.div_ceil(stride)], 3);
-        let [exact, rounded] = [0, 1].map(|number| ConvInput {
+        let [narrow, wide_input] = [0, 1].map(|number| ConvInput {
             x: x[number].clone(),
-            weight: weight[number].clone(),
+            // Weights are in f32 in either case.
+            weight: weight[1].clone(),
             stride,
-            factors: Factors::Bf16,
         });
         let found = [
-            forward(unit, &exact),
-            input_gradient(unit, &exact, &gradient[0]),
-            weight_gradient(unit, &exact, &gradient[0]),
+            forward(unit, &narrow),
+            input_gradient(unit, &narrow, &gradient[0]),
+            weight_gradient(unit, &narrow, &gradient[0]),
         ];
         let expected = [
-            cpu::forward(&rounded),
-            cpu::input_gradient(&rounded, &gradient[1]),
-            cpu::weight_gradient(&rounded, &gradient[1]),
+            cpu::forward::<f32>(&wide_input),
+            cpu::input_gradient::<f32>(&wide_input, &gradient[1]),
+            cpu::weight_gradient::<f32>(&wide_input, &gradient[1]),
         ];
-        for (found, expected) in found.iter().map(values).zip(expected.iter().map(values)) {
+        for (found, expected) in found.iter().zip(&expected) {
+            let rounding = if found.dtype() == DType::BF16 { 1.0 / 256.0 } else { 0.0 };
+            let (found, expected) = (wide(found), wide(expected));
             let largest = expected.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
-            let is_close = |(found, expected): (&f32, &f32)| (found - expected).abs() <= 2e-5 * largest;
+            let is_close = |(found, expected): (&f32, &f32)| {
+                (found - expected).abs() <= 2e-5 * largest + rounding * expected.abs()
+            };
             assert!(
-                found.len() == expected.len() && found.iter().zip(expected).all(is_close),
-                "{batch} images of {inputs} x {height} x {width} to {outputs}, kernel {kernel}, stride {stride}"
+                found.len() == expected.len() && found.iter().zip(&expected).all(is_close),
+                "{unit:?}: {batch} images of {inputs} x {height} x {width} to {outputs}, kernel {kernel}, stride {stride}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Products of tiles in bfloat16, summed in f32 by the processor's matrix unit.
+//! Products of tiles in bfloat16, summed in f32 by the processor's matrix unit or by its vectors.
 
 use std::{
     arch::{asm, x86_64::__cpuid_count},
@@ -7,33 +7,45 @@ use std::{
     sync::OnceLock,
 };
 
-/// Rows of a tile, and columns of the right one and of the sums.
-pub const SIDE: usize = 16;
-
-/// Values of a left tile's row: what one product sums over. A right tile has a row for each pair of them.
-pub const DEPTH: usize = 2 * SIDE;
+use super::{
+    dot_products,
+    product::{MOST, Product, SIDE},
+};
 
 /// Bytes of a tile's row.
 const ROW: usize = 64;
 
-/// Tiles of sums at once along each axis, at most: with their factors they fill the registers.
-const MOST: usize = 2;
+/// What multiplies tiles. It shows that the processor has vectors for bfloat16 (AVX-512 BF16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unit(Kind);
 
-/// The matrix unit (AMX) of Intel's processors since Sapphire Rapids. It shows that there are vectors for bfloat16, too.
-#[derive(Debug, Clone, Copy)]
-pub struct Unit(());
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The matrix unit (AMX) of Intel's processors since Sapphire Rapids.
+    Matrix,
+    /// Dot products of pairs, by vectors: AMD's processors since Zen 4.
+    Vectors,
+}
 
 impl Unit {
-    /// Returns the processor's unit, if it has one.
+    /// Returns the processor's fastest unit, if it has one.
     pub fn get() -> Option<Self> {
-        static HAS_UNIT: OnceLock<bool> = OnceLock::new();
-        let has_vectors = || {
-            is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512bf16")
-        };
-        HAS_UNIT.get_or_init(|| has_vectors() && has_amx()).then_some(Self(()))
+        static UNIT: OnceLock<Option<Unit>> = OnceLock::new();
+        *UNIT.get_or_init(|| Self::matrix().or_else(Self::vectors))
+    }
+
+    /// Returns the matrix unit, if there is one.
+    pub fn matrix() -> Option<Self> {
+        (Self::vectors().is_some() && has_amx()).then_some(Self(Kind::Matrix))
+    }
+
+    /// Returns the vectors, if they have dot products of bfloat16.
+    pub fn vectors() -> Option<Self> {
+        let has_vectors = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512bf16");
+        has_vectors.then_some(Self(Kind::Vectors))
     }
 }
 
@@ -84,55 +96,30 @@ impl TileConfig {
 
 /// A thread's unit, ready to multiply. The tiles are released when it is dropped.
 pub struct Multiplier {
+    unit: Unit,
     /// The tiles are those of one thread.
     _not_send: PhantomData<*const ()>,
 }
 
 impl Multiplier {
     /// Prepares this thread's unit.
-    pub fn new(_: Unit) -> Self {
+    pub fn new(unit: Unit) -> Self {
         static FULL: TileConfig = TileConfig::FULL;
-        // SAFETY: the processor has this unit, and the configuration is one that it supports.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const FULL, options(nostack, readonly)) };
-        Self { _not_send: PhantomData }
+        if unit.0 == Kind::Matrix {
+            // SAFETY: the processor has this unit, and the configuration is one that it supports.
+            unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const FULL, options(nostack, readonly)) };
+        }
+        Self { unit, _not_send: PhantomData }
     }
 }
 
 impl Drop for Multiplier {
     fn drop(&mut self) {
-        // SAFETY: the processor has this unit.
-        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+        if self.unit.0 == Kind::Matrix {
+            // SAFETY: the processor has this unit.
+            unsafe { asm!("tilerelease", options(nostack, nomem)) };
+        }
     }
-}
-
-/// A matrix product of tiles: sums, over some terms, of a left tile times a right one. Pitches and steps are in bytes.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Product {
-    /// The first term's left tiles, one for each row of tiles of sums; twice the same if there is one row.
-    pub left: [*const u8; MOST],
-    /// From one row of a left tile to the next.
-    pub left_pitch: usize,
-    /// From one term's left tiles to the next one's.
-    pub left_step: usize,
-    /// What is added to that after a run of terms.
-    pub left_jump: usize,
-    /// The first term's first right tile. The one for the next column of tiles of sums starts 64 bytes later.
-    pub right: *const u8,
-    /// From one row of a right tile to the next.
-    pub right_pitch: usize,
-    /// From one term's right tiles to the next one's.
-    pub right_step: usize,
-    /// Terms of a run.
-    pub terms: usize,
-    /// Runs of terms.
-    pub runs: usize,
-    /// The sums of each row of tiles. Those of the next column of tiles start 64 bytes later.
-    pub sums: [*mut f32; MOST],
-    /// From one row of sums to the next.
-    pub sums_pitch: usize,
-    /// Whether to add to the sums instead of writing them.
-    pub continues: bool,
 }
 
 /// The matrix unit's loop over all terms. `load` and `store` are for the sums, `term` multiplies; they depend on the
@@ -201,6 +188,8 @@ impl Multiplier {
         // SAFETY: guaranteed by the caller; the processor has the unit.
         unsafe {
             match (rows, columns) {
+                (_, 1) if self.unit.0 == Kind::Vectors => dot_products::multiply::<1>(rows, product),
+                (_, MOST) if self.unit.0 == Kind::Vectors => dot_products::multiply::<MOST>(rows, product),
                 (1, 1) => sum!(
                     product,
                     load: ["tileloadd tmm0, [{sums} + {n}*1]"],
@@ -264,7 +253,7 @@ impl Multiplier {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::product::DEPTH, *};
 
     /// A small whole number as bfloat16.
     fn number(place: usize, modulus: usize) -> (u16, f32) {
@@ -273,8 +262,13 @@ mod tests {
     }
 
     #[test]
-    fn the_unit_multiplies() {
-        let Some(unit) = Unit::get() else { return };
+    fn units_multiply() {
+        for unit in [Unit::matrix(), Unit::vectors()].into_iter().flatten() {
+            multiplies(unit);
+        }
+    }
+
+    fn multiplies(unit: Unit) {
         const RUNS: usize = 3;
         const TERMS: usize = 2;
         const PITCH: usize = RUNS * (TERMS + 1) * DEPTH;
@@ -313,7 +307,7 @@ mod tests {
                     });
                     let product = if is_written { terms.sum() } else { 0.0 };
                     let before = if continues || !is_written { 1.0 } else { 0.0 };
-                    assert_eq!(*sum, before + product, "{shape:?}, row {row}, column {column}");
+                    assert_eq!(*sum, before + product, "{unit:?}, {shape:?}, row {row}, column {column}");
                 }
             }
         }
