@@ -11,6 +11,7 @@ pub mod contrastive;
 pub mod conv;
 mod cpu;
 pub mod device;
+pub mod fork;
 #[cfg(feature = "webgpu")]
 mod gpu;
 pub mod norm;

@@ -30,6 +30,11 @@ pub trait Visitor {
         block.visit(x, self)
     }
 
+    /// Returns `x` twice, for the two ways of a residual block.
+    fn fork(&mut self, x: Self::Value) -> [Self::Value; 2] {
+        [x.clone(), x]
+    }
+
     /// Visits a convolution.
     fn conv(&mut self, x: Self::Value, conv: &SlimConv2d) -> Self::Value;
 

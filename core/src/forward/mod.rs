@@ -21,6 +21,7 @@ use crate::{
     encoder::Encoder,
     kernel::{
         conv::conv,
+        fork::fork,
         norm::{batch_norm_eval, batch_norm_train, move_running},
         pool::max_pool,
     },
@@ -294,6 +295,10 @@ impl Visitor for Forward<'_> {
                 block.visit(x, self)
             }
         }
+    }
+
+    fn fork(&mut self, x: Tensor<4>) -> [Tensor<4>; 2] {
+        fork(x)
     }
 
     /// Shapes: `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`, rounded up.

@@ -79,7 +79,7 @@ impl Residual {
 
     pub(super) fn visit<V: Visitor>(&self, x: V::Value, visitor: &mut V) -> V::Value {
         let (last, earlier) = self.layers.split_last().expect("a block has layers");
-        let mut inner = x.clone();
+        let [mut inner, x] = visitor.fork(x);
         for layer in earlier {
             inner = layer.visit(inner, Epilogue::Relu, visitor);
         }
