@@ -2,13 +2,19 @@
 
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 
-use crate::kernel::{conv::has_bf16, device::is_gpu};
+use crate::{
+    encoder::BackboneKind,
+    kernel::{
+        conv::{has_bf16, has_matrix_unit},
+        device::is_gpu,
+    },
+};
 
 pub use slimclr_run::precision::Precision;
 
 fn low_dtype(precision: Precision) -> Option<FloatDType> {
     match precision {
-        Precision::F32 => None,
+        Precision::F32 | Precision::Auto => None,
         Precision::Bf16 => Some(FloatDType::BF16),
         Precision::F16 => Some(FloatDType::F16),
     }
@@ -17,6 +23,17 @@ fn low_dtype(precision: Precision) -> Option<FloatDType> {
 /// Returns whether `device` supports `precision`.
 pub fn is_supported(precision: Precision, device: &Device) -> bool {
     low_dtype(precision).is_none_or(|dtype| device.supports_dtype(dtype))
+}
+
+/// Returns the precision of a run whose options ask for `precision`: `Auto` becomes bf16 for a residual network on a CPU
+/// with a matrix unit, where the whole step is faster (BENCHMARKS.md), and f32 elsewhere. Undecided, it is f32, too.
+pub fn decide(precision: Precision, backbone: BackboneKind, device: &Device) -> Precision {
+    match precision {
+        // Kinds of one size have depthwise convolutions, which no unit multiplies.
+        Precision::Auto if backbone.has_sizes() && !is_gpu(device) && has_matrix_unit() => Precision::Bf16,
+        Precision::Auto => Precision::F32,
+        decided => decided,
+    }
 }
 
 /// Convolves `x` with `weight` in `precision`, by `conv`. The result has the dtype of `x`, except in bf16 on a CPU that

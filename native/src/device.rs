@@ -7,18 +7,26 @@ use burn::{
     backend::{CubeDevice, DispatchDevice, WgpuDevice, WgpuDeviceKind},
     tensor::{Device, wgpu::WgpuBackend},
 };
-use slimclr_core::{config::Config, precision::is_supported};
+use clap::ValueEnum;
+use slimclr_core::{
+    config::Config,
+    precision::{Precision, decide, is_supported},
+};
 
-/// Opens the device of a run's options. Returns it with its name for the user.
+/// Opens the device of a run's options. Returns it with its name for the user, after the options with a precision that is
+/// decided.
 ///
 /// # Errors
 /// If there is no such device on this machine or in this build, or it does not support the run's precision.
-pub fn for_run(config: &Config) -> Result<(Device, String)> {
+pub fn for_run(config: Config) -> Result<(Config, (Device, String))> {
     let (device, name) = open(&config.device)?;
-    if !is_supported(config.precision, &device) {
-        bail!("{name} does not support {:?}: use --precision f32", config.precision);
+    let precision = decide(config.precision, config.backbone, &device);
+    let precision_name = precision.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    if !is_supported(precision, &device) {
+        bail!("{name} does not support {precision_name}: use --precision f32");
     }
-    Ok((device, name))
+    let name = if precision == Precision::F32 { name } else { format!("{name}, {precision_name}") };
+    Ok((Config { precision, ..config }, (device, name)))
 }
 
 /// Opens the device named by `choice`. Returns it with its name for the user.

@@ -239,3 +239,16 @@ fn a_full_disk_is_reported() {
         .unwrap();
     refuses(&output, "checkpoint.safetensors");
 }
+
+#[test]
+fn the_precision_that_auto_chooses_is_recorded_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let (images, run) = (folder.path().join("images"), folder.path().join("run"));
+    image_folder(&images, &["a", "b"], 10, 12);
+    succeeds(&pretrain(&["--precision", "auto", "--data", &text(&images), "--epochs", "1", "--out", &text(&run)]));
+    let config = fs::read_to_string(run.join("config.toml")).unwrap();
+    let has = |precision: &str| config.contains(&format!("\nprecision = \"{precision}\"\n"));
+    assert!(has("f32") != has("bf16"), "{config}");
+    let started = events(&run).swap_remove(0);
+    assert_eq!(started["device"].as_str().unwrap().ends_with(", bf16"), has("bf16"), "{}", started["device"]);
+}

@@ -11,6 +11,8 @@ pub enum Precision {
     /// 32 bits throughout
     #[default]
     F32,
+    /// bf16 where it is known to be faster, else f32; decided when a run starts, and recorded
+    Auto,
     /// bfloat16, with the range of 32 bits; on a CPU for convolutions and activations, if it multiplies it, else f32
     Bf16,
     /// float16, with dynamic loss scaling so that gradients do not underflow

@@ -166,7 +166,7 @@ impl NewRun {
         let config = config.for_classes(dataset.summary().classes.len())?;
         config.schedule(dataset.len(Split::Train))?;
         bags::check(&dataset, &config)?;
-        let device = device::for_run(&config)?;
+        let (config, device) = device::for_run(config)?;
         let trainer = new_trainer(&config, &device.0)?;
         Ok(Self { config, dataset, device, trainer })
     }
@@ -203,7 +203,7 @@ fn prepare_resumption(path: &Path, flags: &PretrainFlags, matches: &ArgMatches) 
         instead: &instead,
     };
     let resumption = Resumption::open(folder, lock, request)?;
-    let device = device::for_run(&resumption.config)?;
+    let (_, device) = device::for_run(resumption.config.clone())?;
     let trainer = resumption.trainer(&device.0)?;
     resumption.keep_images()?;
     let Resumption { folder, lock, config, dataset, .. } = resumption;

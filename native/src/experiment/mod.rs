@@ -111,7 +111,7 @@ impl Experiment {
         };
         let training_images = options.images.unwrap_or(source.len(Split::Train));
         let shared = Config { data, ..options.options.clone() };
-        let device = device::for_run(&shared)?;
+        let (shared, device) = device::for_run(shared)?;
         Ok(Self { out: out.to_owned(), options, source, shared, training_images, device, failures: Vec::new() })
     }
 

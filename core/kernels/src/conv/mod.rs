@@ -34,6 +34,11 @@ pub fn has_bf16() -> bool {
     cpu::has_bf16()
 }
 
+/// Returns whether this CPU has a matrix unit for bfloat16 (AMX), which is several times as fast as vectors.
+pub fn has_matrix_unit() -> bool {
+    cpu::has_matrix_unit()
+}
+
 /// Returns `output`, which is that of [`conv`], as its result in the graph: only the backward pass remains to compute.
 pub fn conv_known(x: Tensor<4>, weight: Tensor<4>, output: Tensor<4>, stride: usize) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::conv_known(input(x, weight, stride), output.into_dispatch()))

@@ -72,6 +72,14 @@ pub fn has_bf16() -> bool {
     false
 }
 
+/// See [`has_matrix_unit`](super::has_matrix_unit).
+pub fn has_matrix_unit() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return Unit::matrix().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 impl ConvBackend for Flex {
     fn conv(input: ConvInput<Self>) -> FloatTensor<Self> {
         match Form::of(&input) {
