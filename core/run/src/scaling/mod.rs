@@ -249,13 +249,10 @@ impl StepModel {
 
     /// Returns the time of the operations of the first `widths` widths, `parts` times on `images` images.
     fn operations_time(&self, parts: usize, images: f64, widths: usize) -> StepTime {
-        let peak = match self.precision {
-            Precision::F32 => self.device.flops,
-            Precision::Bf16 | Precision::F16 => self.device.half_flops,
-        };
-        let bytes = match self.precision {
-            Precision::F32 => F32,
-            Precision::Bf16 | Precision::F16 => F32 / 2.0,
+        let (peak, bytes) = match self.precision {
+            // On GPUs, nothing else is chosen automatically.
+            Precision::F32 | Precision::Auto => (self.device.flops, F32),
+            Precision::Bf16 | Precision::F16 => (self.device.half_flops, F32 / 2.0),
         };
         let forwards = if self.recomputes { 2 } else { 1 };
         let of_width = |width: &Operations| {
