@@ -1,13 +1,12 @@
-//! Counts the kernel launches of a training step on WebGPU, and checks that it waits for none of them. A small network's
-//! step is bound by launches, and their number is the same on every machine.
+//! Counts the kernel launches of a training step on WebGPU. A small network's step is bound by them, and their number
+//! is the same on every machine.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::Instant,
 };
 
-use burn::tensor::{Device, DeviceKind, Distribution, Tensor};
+use burn::tensor::{Device, DeviceKind, Tensor};
 use cubecl_runtime::logging::{LaunchObservation, LaunchObserver};
 use futures::executor::block_on;
 use slimclr_core::{
@@ -118,21 +117,6 @@ fn a_step_takes_at_most_a_tenth_of_burns_launches() {
     assert!(step(&[1.0, 0.75, 0.5, 0.25]) <= 745);
 }
 
-/// Returns whether `work` waits for what was launched before it. Reading from a device does, because kernels run one after
-/// the other.
-fn waits(device: &Device, work: impl FnOnce()) -> bool {
-    let matrix = || Tensor::<2>::random([512, 512], Distribution::Uniform(-0.03, 0.03), device);
-    let factor = matrix();
-    matrix().matmul(factor.clone()).into_data();
-    let start = Instant::now();
-    // Takes longer than to launch a step.
-    let product = (0..40).fold(matrix(), |product, _| product.matmul(factor.clone()));
-    work();
-    let launched = start.elapsed();
-    product.into_data();
-    launched > start.elapsed() / 2
-}
-
 /// Makes a plain ResNet-8 that learns as this system does, from a network of the same size, and a batch.
 fn system(recipe: Recipe, device: &Device) -> (Trainer, Batch) {
     let tiny = Config { depth: 8, multiplier: 0.5, batch: 8, dim: 32, hidden: 64, image_size: 16, ..Config::cifar10() };
@@ -155,10 +139,8 @@ fn system(recipe: Recipe, device: &Device) -> (Trainer, Batch) {
 }
 
 #[test]
-fn steps_of_two_stage_methods_take_few_launches_and_read_nothing() {
+fn steps_of_two_stage_methods_take_few_launches() {
     let device = Device::wgpu(DeviceKind::DefaultDevice);
-    let value = Tensor::<1>::zeros([1], &device);
-    assert!(waits(&device, || drop(value.into_data())), "a reading is not noticed");
     for (recipe, most) in [(Recipe::Seed, 10_000), (Recipe::Disco, 10_000), (Recipe::Swav, 10_000)] {
         let (mut trainer, batch) = system(recipe, &device);
         let plan = StepPlan { rate: 0.06, key_momentum: 0.99, ..StepPlan::trial(0.0) };
@@ -168,7 +150,6 @@ fn steps_of_two_stage_methods_take_few_launches_and_read_nothing() {
         println!("{whole:>6} {recipe:?}");
         assert!(whole <= most, "{recipe:?}: {whole}");
         assert!(Tensor::cat(losses.weighted, 0).into_data().iter::<f32>().all(f32::is_finite));
-        assert!(!waits(&device, || drop(trainer.step(batch, plan))), "{recipe:?} waits for the device");
     }
 }
 

@@ -19,3 +19,18 @@ fn the_costs_equal_the_papers() {
     }
     refuses(&slimclr(&["profile", "--backbone", "efficientnet-b0"]), "EfficientNet-B0 has one size only");
 }
+
+#[test]
+fn a_run_on_many_devices_is_modelled() {
+    let output = slimclr(&["profile", "--ranks", "8,64", "--device", "h100", "--precision", "f16"]);
+    succeeds(&output);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.lines().all(|line| line.chars().count() <= 160), "{text}");
+    let hours = |devices: &str| -> f64 {
+        let row = text.lines().find(|line| line.split_whitespace().next() == Some(devices)).unwrap();
+        row.split_whitespace().next_back().unwrap().parse().unwrap()
+    };
+    assert!(hours("8") > hours("64") && hours("64") > hours("8") / 8.0, "{text}");
+    refuses(&slimclr(&["profile", "--ranks", "8", "--device", "cpu"]), "--device cpu: with --ranks, it is one of v100");
+    refuses(&slimclr(&["profile", "--ranks", "7"]), "7");
+}

@@ -5,15 +5,12 @@ mod scaling;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{
-    Arg, ArgMatches, Args, ValueEnum,
-    builder::{ArgPredicate, PossibleValuesParser},
-};
+use clap::{Arg, ArgMatches, Args, builder::ArgPredicate};
 use slimclr_core::{
     config::Config,
     head::HeadKind,
     profile::{Profile, profile},
-    scaling::{DeviceKind, IMAGENET},
+    scaling::IMAGENET,
 };
 
 use crate::{
@@ -82,10 +79,8 @@ const WITH_EFFECT: [&str; 9] =
 fn adapted(option: Arg) -> Arg {
     let id = option.get_id().as_str();
     if id == "device" {
-        let kinds = DeviceKind::value_variants().iter().filter_map(ValueEnum::to_possible_value);
         return option
-            .help("Kind of the devices, in servers of eight")
-            .value_parser(PossibleValuesParser::new(kinds))
+            .help(format!("Kind of the devices, in servers of eight: {}", scaling::device_kinds()))
             .default_value("h100")
             .help_heading(MANY_DEVICES);
     }

@@ -1,6 +1,6 @@
 //! `slimclr profile --ranks`: a run on many devices, on paper.
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use clap::ValueEnum;
 use slimclr_core::{
     config::{Config, in_range},
@@ -20,8 +20,9 @@ const HOUR: f64 = 3600.0;
 /// # Errors
 /// If the run cannot be modelled, or devices cannot share its batch.
 pub fn run(config: &Config, flags: &ProfileFlags) -> Result<()> {
-    let kind =
-        DeviceKind::from_str(&flags.options.device, true).ok().context("there is no data sheet of the device")?;
+    let device = &flags.options.device;
+    let kind = DeviceKind::from_str(device, true)
+        .map_err(|_| anyhow!("--device {device}: with --ranks, it is one of {}", device_kinds()))?;
     let mut model = StepModel::new(config, kind.device(), flags.images)?;
     if let Some(rate) = flags.measured {
         in_range("measured", rate, rate.is_finite() && rate > 0.0, "above 0")?;
@@ -34,6 +35,11 @@ pub fn run(config: &Config, flags: &ProfileFlags) -> Result<()> {
     terminal::print(&bend(config, &model));
     terminal::print(&format!("\n{}", paper(kind, &model, &flags.ranks)?));
     Ok(())
+}
+
+/// Lists the kinds of devices that are modelled.
+pub fn device_kinds() -> String {
+    DeviceKind::ALL.map(|kind| kind.name().to_lowercase()).join(", ")
 }
 
 /// Describes what is modelled.
