@@ -20,7 +20,7 @@ pub use figures::{
     learned_nothing,
 };
 pub use report::{LabelledPicture, Neighbours, Report};
-pub use text::{compact, count, duration, escape, fixed};
+pub use text::{capitalized, compact, count, duration, escape, fixed};
 
 use catalog::NamedFigure;
 use figures::accuracy_by_time;

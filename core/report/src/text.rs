@@ -121,9 +121,17 @@ pub fn list(items: &[String]) -> String {
 
 /// Returns `text` with a capital letter and a full stop.
 pub fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    format!("{first}{}.", letters.as_str())
+    capitalized(text) + "."
+}
+
+/// Returns `text` with a capital letter, if its first one is of ASCII: the tables of all alphabets would be 7 kB of the
+/// page.
+pub fn capitalized(text: &str) -> String {
+    let mut text = text.to_owned();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
 }
 
 /// Returns `number` and a noun, with an s unless the number is 1.
@@ -174,5 +182,6 @@ mod tests {
             ["0.2 s", "59 s", "12 min 5 s", "3 h 12 min", "2 d 7 h"]
         );
         assert_eq!(list(&["a", "b", "c"].map(String::from)), "a, b and c");
+        assert_eq!(["no steps", "", "Ålesund"].map(sentence), ["No steps.", ".", "Ålesund."]);
     }
 }

@@ -146,7 +146,7 @@ impl Workspace {
         self.error.set(None);
         let is_record = |path: &str| path.ends_with(".jsonl") || path.ends_with(".json");
         let is_network = |path: &str| {
-            let path = path.to_lowercase();
+            let path = path.to_ascii_lowercase();
             [".safetensors", ".pth", ".pt", ".tar", ".ckpt"].iter().any(|end| path.ends_with(end))
         };
         let records: Vec<UserFile> = files.iter().filter(|(path, _)| is_record(path)).cloned().collect();

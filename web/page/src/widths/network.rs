@@ -3,6 +3,7 @@
 use js_sys::Uint8Array;
 use leptos::prelude::*;
 use slimclr_protocol::{DeviceChoice, Progress};
+use slimclr_report::capitalized;
 
 use super::{DEVICES, file_input::FileInput, viewer::Viewer};
 use crate::{
@@ -99,11 +100,6 @@ fn ProgressBar(viewer: Viewer) -> impl IntoView {
             </p>
         </Show>
     }
-}
-
-fn capitalized(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// The choice of the images among which neighbours are found.
