@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 
+use js_sys::Math;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{Element, PointerEvent};
@@ -39,8 +40,9 @@ impl Arrow {
     const FIRST: Self = Self { x: 1.0, y: 0.0 };
 
     fn new(degrees: f64, length: f64) -> Self {
-        let (y, x) = (degrees * PI / 180.0).sin_cos();
-        Self { x: length * x, y: length * y }
+        // By the browser, because Rust's tables for it are large.
+        let radians = degrees * PI / 180.0;
+        Self { x: length * Math::cos(radians), y: length * Math::sin(radians) }
     }
 
     fn plus(self, other: Self) -> Self {
@@ -81,7 +83,7 @@ fn Gradients() -> impl IntoView {
         if let Some((to, held)) = pointer(&event)
             && held
         {
-            angle.set((to.y.atan2(to.x) * 180.0 / PI).round());
+            angle.set((Math::atan2(to.y, to.x) * 180.0 / PI).round());
             length.set(((to.length() * 20.0).round() / 20.0).clamp(LENGTHS[0], LENGTHS[1]));
         }
     };

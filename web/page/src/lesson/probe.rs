@@ -2,6 +2,7 @@
 
 use std::f64::consts::TAU;
 
+use js_sys::Math;
 use leptos::prelude::*;
 
 use super::{Live, Step, range_input::RangeInput};
@@ -44,6 +45,13 @@ fn Layers() -> impl IntoView {
         let correlated = correlation.get() * first + (1.0 - correlation.get().powi(2)).sqrt() * second;
         first + coefficient.get() * correlated
     };
+    let dots = move || {
+        let dot = |image: [f64; 2]| {
+            let [x, y] = [image[0] * SCALE, -target(image) * SCALE];
+            format!(r#"<circle class="image" r="1.8" cx="{x:.1}" cy="{y:.1}"/>"#)
+        };
+        (0..IMAGES).map(normal).map(dot).collect::<String>()
+    };
     let line = |slope: f64| {
         let x = REACH[0].min(REACH[1] / slope.abs().max(1e-9));
         format!("M{} {}L{} {}", -x * SCALE, x * slope * SCALE, x * SCALE, -x * slope * SCALE)
@@ -62,10 +70,7 @@ fn Layers() -> impl IntoView {
             viewBox=format!("{} {} {} {}", -width, -height, 2.0 * width, 2.0 * height)
         >
             <path class="axes" d=format!("M{} 0h{}M0 {}v{}", -width, 2.0 * width, -height, 2.0 * height)/>
-            {(0..IMAGES).map(|index| {
-                let image = normal(index);
-                view! { <circle class="image" r="1.8" cx=image[0] * SCALE cy=move || -target(image) * SCALE/> }
-            }).collect_view()}
+            <g inner_html=dots></g>
             <path class="shared" d=line(shared)/>
             <path class="own" d=move || line(own.get())/>
             <text class="axis" x=width - 4.0 y="-5" text-anchor="end">"feature x₁"</text>
@@ -95,6 +100,7 @@ fn Layers() -> impl IntoView {
 /// Returns the `index`-th of [`IMAGES`] points that are distributed like two independent normal variables.
 pub fn normal(index: usize) -> [f64; 2] {
     let radius = (-2.0 * ((index as f64 + 0.5) / IMAGES as f64).ln()).sqrt();
-    let (sine, cosine) = (TAU * (index as f64 * GOLDEN).fract()).sin_cos();
-    [radius * cosine, radius * sine]
+    // By the browser, because Rust's tables for it are large.
+    let angle = TAU * (index as f64 * GOLDEN).fract();
+    [radius * Math::cos(angle), radius * Math::sin(angle)]
 }

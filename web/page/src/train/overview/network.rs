@@ -1,6 +1,7 @@
 //! The network, drawn as the weights of its stages: the slices of its widths, lit by their gradients, and how the
 //! gradients turn away from each other.
 
+use js_sys::Math;
 use leptos::prelude::*;
 use slimclr_run::{event::Event, interference::agreement::StageAgreement};
 
@@ -66,7 +67,7 @@ fn of_stage(StageAgreement { agreement, norms, .. }: &StageAgreement) -> Vec<Gra
         let cosine = with_full.and_then(|cosines| *cosines.get(width)?);
         Gradient {
             norm: norm.unwrap_or_default(),
-            angle: cosine.map(|cosine| cosine.clamp(-1.0, 1.0).acos().to_degrees()),
+            angle: cosine.map(|cosine| Math::acos(cosine.clamp(-1.0, 1.0)).to_degrees()),
         }
     };
     norms.iter().enumerate().map(gradient).collect()
