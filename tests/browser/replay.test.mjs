@@ -75,6 +75,20 @@ test("a recording with damaged lines is replayed without them", async (t) => {
   await page.getByRole("alert").filter({ hasText: "skipped 1 line" }).waitFor();
 });
 
+test("a collapse is shown as the program says it", async (t) => {
+  const run = await nativeRun(t, { epochs: 1 });
+  const { address } = await program.serve(t);
+  const page = await open(t, BROWSER, address);
+  const file = join(await program.folder(t), "events.jsonl");
+  const collapsed = { event: "collapsed", step: 8, sign: "rank", width: 1, rankme: 1.2 };
+  await writeFile(file, `${await readFile(join(run, "events.jsonl"), "utf8")}${JSON.stringify(collapsed)}\n`);
+  await page.getByLabel("Open events.jsonl…").setInputFiles(file);
+  const warning = page.getByRole("alert").filter({ hasText: "Warning: the features of width 1 have an effective rank (RankMe) of 1.2" });
+  await warning.waitFor();
+  await page.getByRole("group", { name: "Recording" }).getByRole("slider").fill("4");
+  await warning.waitFor({ state: "detached" });
+});
+
 test("slimclr serve streams a native run into the page", async (t) => {
   const data = await program.folder(t);
   await images.write(data, 64, 20);

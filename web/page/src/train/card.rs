@@ -10,17 +10,31 @@ use super::{
 };
 use crate::{download, fetch};
 
-/// A run's progress, and loss and accuracy of each width.
+/// A run's progress, its collapse if it has collapsed, and loss and accuracy of each width.
 #[component]
 pub fn StatusTable(
     /// The run.
     events: RunEvents,
 ) -> impl IntoView {
     let status = Memo::new(move |_| events.status());
-    move || status.get().map(status_table)
+    // A memo, so that screen readers announce it once.
+    let collapse = Memo::new(move |_| events.with_shown(collapse));
+    view! {
+        <p class="problem" role="alert">{collapse}</p>
+        {move || status.get().map(status_table)}
+    }
 }
 
-fn status_table(status: Status) -> impl IntoView {
+/// Says how a run has collapsed, as the program does, if it has.
+fn collapse(events: &[Event]) -> Option<String> {
+    let sign = events.iter().rev().find_map(|event| match event {
+        Event::Collapsed { sign, .. } => Some(sign),
+        _ => None,
+    });
+    Some(format!("Warning: {}.", sign?))
+}
+
+fn status_table(status: Status) -> AnyView {
     let Status { step, steps, epoch, steps_per_epoch, device, is_slow_start, no_accuracy, widths, .. } = status;
     let speed = status.images_per_second.map(|speed| format!("{} images/s", three_digits(speed)));
     let rate = status.learning_rate.map(|rate| format!("learning rate {}", three_digits(rate)));
@@ -28,28 +42,12 @@ fn status_table(status: Status) -> impl IntoView {
     let epochs = steps as f64 / steps_per_epoch.max(1) as f64;
     let progress = format!("step {step} of {steps}, epoch {epoch:.1} of {epochs:.1}");
     let facts: Vec<String> = [Some(progress), speed, rate, Some(device)].into_iter().flatten().collect();
-    view! {
-        <progress max=steps.to_string() value=step.to_string() aria-label="Steps taken"></progress>
-        <p class="facts">{facts.join(" · ")}</p>
-        {is_slow_start.then(|| view! { <p class="note">"Slow start: only the full network is training for now."</p> })}
-        {no_accuracy.map(|reason| view! { <p class="note">{format!("No kNN accuracy: {reason}.")}</p> })}
-        <table class="numbers">
-            <thead><tr><th scope="col">"Width"</th><th scope="col">"Loss"</th>{has_first.then(first_head)}{heads(no_accuracy)}</tr></thead>
-            <tbody>
-                {widths.into_iter().enumerate().map(|(index, width)| row(index, width, has_first, no_accuracy)).collect_view()}
-            </tbody>
-        </table>
-    }
-}
-
-/// The head of the column with the contrastive accuracy.
-fn first_head() -> impl IntoView {
-    view! { <th scope="col"><abbr title="Views whose positive, or class, ranks first">"top-1"</abbr></th> }
-}
-
-/// The heads of the columns with accuracies or, without them, with measures that need no labels.
-fn heads(no_accuracy: Option<NoAccuracy>) -> impl IntoView {
-    let columns = match no_accuracy {
+    let slow_start = is_slow_start.then(|| "Slow start: only the full network is training for now.".to_owned());
+    let notes: Vec<String> =
+        [slow_start, no_accuracy.map(|why| format!("No kNN accuracy: {why}."))].into_iter().flatten().collect();
+    let mut heads = vec![("Width", ""), ("Loss", "")];
+    heads.extend(has_first.then_some(("top-1", "Views whose positive, or class, ranks first")));
+    heads.extend(match no_accuracy {
         None => [
             ("kNN", "Accuracy on test images, classified by their nearest training images"),
             ("untrained", "The same before training"),
@@ -58,32 +56,50 @@ fn heads(no_accuracy: Option<NoAccuracy>) -> impl IntoView {
             ("rank", "RankMe, the effective rank of the features"),
             ("cosines", "Mean cosine of two views of one image, and of views of different images"),
         ],
-    };
-    columns.map(|(name, title)| view! { <th scope="col"><abbr title=title>{name}</abbr></th> })
+    });
+    let heads: String = heads.into_iter().map(head).collect();
+    let rows: String =
+        widths.iter().enumerate().map(|(index, width)| row(index, width, has_first, no_accuracy)).collect();
+    view! {
+        <progress max=steps.to_string() value=step.to_string() aria-label="Steps taken"></progress>
+        <p class="facts">{facts.join(" · ")}</p>
+        <p class="note">{notes.join(" ")}</p>
+        <table class="numbers"><thead><tr inner_html=heads></tr></thead><tbody inner_html=rows></tbody></table>
+    }
+    .into_any()
 }
 
-fn row(index: usize, status: WidthStatus, has_first: bool, no_accuracy: Option<NoAccuracy>) -> impl IntoView {
-    let dash = || "–".to_owned();
-    let percent = |share: Option<f64>| share.map_or_else(dash, |share| format!("{:.1} %", 100.0 * share));
-    let results = match no_accuracy {
-        None => [percent(status.knn), percent(status.knn_untrained)],
-        Some(_) => [
-            status.rankme.map_or_else(dash, |rank| format!("{rank:.1}")),
-            status.views.map_or_else(dash, |views| {
-                format!("{:.2} / {:.2}", views.cosine_same_image, views.cosine_different_images)
-            }),
-        ],
-    };
-    let [result, other] = results;
-    view! {
-        <tr>
-            <th scope="row"><span class=format!("swatch w{index}") aria-hidden="true"></span>{status.width}</th>
-            <td>{status.loss.map_or_else(dash, |loss| format!("{loss:.3}"))}</td>
-            {has_first.then(|| view! { <td>{percent(status.first.map(f64::from))}</td> })}
-            <td>{result}</td>
-            <td class:faint=no_accuracy.is_none()>{other}</td>
-        </tr>
+/// Returns the head of a column, explained unless it needs no explanation, as HTML.
+fn head((name, explanation): (&str, &str)) -> String {
+    match explanation {
+        "" => format!(r#"<th scope="col">{name}</th>"#),
+        _ => format!(r#"<th scope="col"><abbr title="{explanation}">{name}</abbr></th>"#),
     }
+}
+
+/// Returns the row of a width, as HTML: its accuracies or, without them, measures that need no labels.
+fn row(index: usize, status: &WidthStatus, has_first: bool, no_accuracy: Option<NoAccuracy>) -> String {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let mut cells = vec![(status.loss.map(|loss| format!("{loss:.3}")), "")];
+    cells.extend(has_first.then(|| (status.first.map(|first| percent(first.into())), "")));
+    cells.extend(match no_accuracy {
+        None => [(status.knn.map(percent), "result"), (status.knn_untrained.map(percent), "faint")],
+        Some(_) => [
+            (status.rankme.map(|rank| format!("{rank:.1}")), "result"),
+            (
+                status
+                    .views
+                    .map(|views| format!("{:.2} / {:.2}", views.cosine_same_image, views.cosine_different_images)),
+                "",
+            ),
+        ],
+    });
+    let cell = |(text, class): (Option<String>, &str)| {
+        format!(r#"<td class="{class}">{}</td>"#, text.as_deref().unwrap_or("–"))
+    };
+    let cells: String = cells.into_iter().map(cell).collect();
+    let width = status.width;
+    format!(r#"<tr><th scope="row"><span class="swatch w{index}" aria-hidden="true"></span>{width}</th>{cells}</tr>"#)
 }
 
 /// Formats a number with three significant digits.
