@@ -5,7 +5,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 
-import { download, launch, open } from "./browser.mjs";
+import { download, expect, launch, open } from "./browser.mjs";
 import * as images from "./images.mjs";
 import * as program from "./program.mjs";
 import { TINY, TrainPage, link } from "./train-page.mjs";
@@ -148,6 +148,28 @@ test("every technique can be switched before and during a run", async (t) => {
   assert.ok(changes.some(({ config }) => config.distill === "dkd"), "distillation variant");
   assert.equal(second.config.method, "simclr");
   assert.ok(second.step > 0, "the new method starts from the weights");
+});
+
+test("a second run, set up by one click, does nothing against interference", async (t) => {
+  const { page, train } = await longRun(t, { epochs: "1", slow_start: "0.25" });
+  await train.button("Compare with a second run").click();
+  const second = page.getByRole("article", { name: "B: nothing against interference" });
+  await second.waitFor();
+  for (const name of Object.keys(TECHNIQUES)) assert.equal(await page.getByRole("switch", { name }).isChecked(), false);
+  const options = new URLSearchParams(new URL(page.url()).hash.split("?")[1]);
+  assert.deepEqual(["slow_start", "distill", "reweighting"].map((key) => options.get(`b.${key}`)), ["0", "none", "0"]);
+  await train.button("Start").click();
+  await expect(() => second.locator(".state").textContent(), "finished", 60_000);
+  const { bytes } = await download(page, second.getByRole("button", { name: "Events" }));
+  const { config } = program.lines(bytes.toString()).find(({ event }) => event === "started");
+  for (const [key, off] of Object.values(TECHNIQUES)) assert.equal(config[key], off, key);
+  // The other way round: a run that does nothing is compared with one that has the techniques.
+  await train.button("Remove run B").click();
+  await train.button("Reset").click();
+  for (const name of Object.keys(TECHNIQUES)) await page.getByRole("switch", { name }).uncheck();
+  await train.button("Compare with a second run").click();
+  await page.getByRole("article", { name: "A: nothing against interference" }).waitFor();
+  assert.equal(await page.getByRole("switch", { name: "Distillation" }).isChecked(), true);
 });
 
 test("a batch size of 0 is rejected with a message, and a valid one trains", async (t) => {

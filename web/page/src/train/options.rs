@@ -16,6 +16,10 @@ pub const DEVICE: &str = "device";
 /// The key of the method, which determines the defaults of the others.
 pub const METHOD: &str = "method";
 
+/// The options of the techniques against interference, and their values without any.
+pub const TECHNIQUES: [(&str, &str); 4] =
+    [("slow_start", "0"), ("distill", "none"), ("reweighting", "0"), ("surgery", "none")];
+
 /// Images of a step, unless the user chooses others.
 const BATCH: usize = 32;
 
@@ -109,6 +113,24 @@ impl Options {
         let multiplier = if is_same_network { self.config.multiplier } else { defaults.multiplier };
         let config = Config { depth, multiplier, batch, queue, epochs, seed, widths, ..defaults };
         Self { config, device: self.device }
+    }
+
+    /// Returns whether nothing is done against interference.
+    pub fn has_no_technique(&self) -> bool {
+        TECHNIQUES.iter().all(|(key, off)| self.get(key) == *off)
+    }
+
+    /// Returns the same options without the techniques against interference or, if there are none, with those of the
+    /// method's defaults.
+    pub fn toggle_techniques(&self) -> Self {
+        let (has_none, defaults) = (self.has_no_technique(), self.with_method(self.config.method));
+        let mut toggled = self.clone();
+        for (key, off) in TECHNIQUES {
+            let value = if has_none { defaults.get(key) } else { off.to_owned() };
+            // Both are valid values of the option.
+            let _ = toggled.set(key, &value);
+        }
+        toggled
     }
 
     /// Returns an option as text; empty if the key is unknown.

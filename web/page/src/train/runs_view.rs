@@ -11,6 +11,7 @@ use super::{
     card::Card,
     controls::Controls,
     figures::Figures,
+    options::Options,
     overview::Overview,
     recording,
     run::{Images, State},
@@ -250,7 +251,21 @@ fn run_selection(workspace: Workspace) -> impl IntoView {
             .into_any()
         } else {
             let add = move |_| workspace.add_second();
-            view! { <button type="button" class="wide" on:click=add>"Compare with a second run"</button> }.into_any()
+            let has_none = move || workspace.both[0].options.with(Options::has_no_technique);
+            let about = move || {
+                if has_none() {
+                    "The same network, with slow start, distillation and reweighting."
+                } else {
+                    "The same network, with nothing against interference."
+                }
+            };
+            view! {
+                <button type="button" class="wide" aria-describedby="about-second" on:click=add>
+                    "Compare with a second run"
+                </button>
+                <p class="about" id="about-second">{about}</p>
+            }
+            .into_any()
         }
     }
 }

@@ -5,7 +5,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
 use super::{
-    options::Options,
+    options::{Options, TECHNIQUES},
     playback::Playback,
     run::{Run, State},
     run_events::RunEvents,
@@ -39,7 +39,7 @@ impl Workspace {
     pub fn new(options: Vec<Options>) -> Self {
         let compares = RwSignal::new(options.len() > 1);
         let first = options.first().cloned().unwrap_or_default();
-        let second = options.get(1).cloned().unwrap_or_else(|| toggle_distillation(&first));
+        let second = options.get(1).cloned().unwrap_or_else(|| first.toggle_techniques());
         let (code, data) = (expect_context::<WorkerCode>(), Data::new());
         let workspace = Self {
             both: [Run::new("A", first, code, data), Run::new("B", second, code, data)],
@@ -75,10 +75,10 @@ impl Workspace {
         self.both.iter().zip(options).for_each(|(run, options)| run.options.set(options));
     }
 
-    /// Adds run B, with the options of run A except that distillation is toggled.
+    /// Adds run B, with the options of run A but nothing against interference or, if A has nothing, with the techniques.
     pub fn add_second(self) {
         let [first, second] = self.both;
-        second.options.set(first.options.with_untracked(toggle_distillation));
+        second.options.set(first.options.with_untracked(Options::toggle_techniques));
         self.compares.set(true);
         self.selected.set(1);
     }
@@ -177,25 +177,26 @@ impl Workspace {
         });
     }
 
-    /// Names run B after the options in which it differs from run A.
+    /// Names run B after the options in which it differs from run A, and the run that does nothing against interference
+    /// after that.
     fn update_names(self) {
         let [first, second] = self.both;
-        let differences = second.options.with(|second| first.options.with(|first| second.differences(first)));
-        let differences: Vec<String> =
-            differences.iter().map(|(key, value)| format!("{} {value}", key.replace('_', " "))).collect();
-        first.events.name.set(if self.compares.get() { "A".into() } else { "This run".into() });
-        second.events.name.set(match differences.as_slice() {
-            [] => "B".into(),
-            differences => format!("B: {}", differences.join(", ")),
-        });
+        let options = self.both.map(|run| run.options.get());
+        let has_none = options.each_ref().map(Options::has_no_technique);
+        let nothing =
+            |run: usize| (has_none[run] && !has_none[1 - run]).then(|| "nothing against interference".to_owned());
+        let is_technique = |key: &str| TECHNIQUES.iter().any(|(technique, _)| *technique == key);
+        let differences = options[1].differences(&options[0]).into_iter();
+        let differences = differences.filter(|(key, _)| !has_none[1] || !is_technique(key));
+        let differences = differences.map(|(key, value)| format!("{} {value}", key.replace('_', " ")));
+        let of_first = if self.compares.get() { name("A", nothing(0)) } else { "This run".to_owned() };
+        first.events.name.set(of_first);
+        second.events.name.set(name("B", nothing(1).into_iter().chain(differences)));
     }
 }
 
-/// Returns the same options with distillation switched on or off.
-fn toggle_distillation(options: &Options) -> Options {
-    let mut toggled = options.clone();
-    let distillation = if options.get("distill") == "none" { "seed" } else { "none" };
-    // Both are valid values of the option.
-    let _ = toggled.set("distill", distillation);
-    toggled
+/// Returns a run's name, with what is special about it.
+fn name(letter: &str, special: impl IntoIterator<Item = String>) -> String {
+    let special: Vec<String> = special.into_iter().collect();
+    if special.is_empty() { letter.to_owned() } else { format!("{letter}: {}", special.join(", ")) }
 }
