@@ -85,6 +85,23 @@ test("the slider switches widths without any request", async (t) => {
   assert.deepEqual(requests.filter((url) => url.startsWith("http") && !url.endsWith("/icon.svg")), []);
 });
 
+test("each width's accuracy is measured, and the class of its neighbours counted", async (t) => {
+  const page = await openWidths(t);
+  const rows = await page.locator(".all-widths tbody tr").allTextContents();
+  assert.equal(rows.length, 4);
+  const cells = (column) => page.locator(`.all-widths tbody td:nth-child(${column})`).allTextContents();
+  const accuracies = (await cells(5)).map((text) => Number(text.match(/^(\d+) %$/)[1]));
+  accuracies.forEach((accuracy) => assert.ok(accuracy > 15 && accuracy < 90, `${accuracies}: ten classes, trained`));
+  assert.ok(accuracies.at(-1) < accuracies[0], `${accuracies}: the narrowest is worse than the full network`);
+  assert.equal(await page.locator(".costs div").last().locator("strong").textContent(), `${accuracies[0]} %`);
+  const ticks = await page.locator(".neighbours .tick").count();
+  const [same, narrow] = [(await cells(6))[0], (await cells(6)).at(-1)];
+  assert.equal(same, `${ticks} of 12`);
+  await slider(page).fill("0");
+  await page.getByText(`${narrow} neighbours have its class`).waitFor();
+  await page.getByText(`At full width, ${ticks} have.`).waitFor();
+});
+
 test("files that are not a network or an image are rejected with a message, and the network stays", async (t) => {
   const page = await openWidths(t);
   const whole = await readFile(NETWORK);
@@ -145,6 +162,7 @@ test("neighbours are found among the user's own images, which need no labels", a
   const counts = () => Promise.all([".class", "img"].map((part) => page.locator(`.neighbours li ${part}`).count()));
   // While the images are embedded, the list is empty.
   await expect(async () => (await counts()).join(), "0,12", 60_000);
+  assert.equal(await page.locator(".all-widths tbody td:nth-child(5)").first().textContent(), "", "no accuracy without labels");
   assert.ok((await page.locator(".map .image").count()) > 12, "the map shows them");
   const exported = JSON.parse((await download(page, page.getByRole("button", { name: "Embeddings (JSON)" }))).bytes);
   assert.deepEqual(Object.keys(exported.widths[0].neighbours[0]), ["image", "cosine"]);

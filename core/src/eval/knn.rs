@@ -167,6 +167,22 @@ pub async fn knn(bank: &Features, test: &Features, k: usize) -> Result<Voted, Ex
     })
 }
 
+/// Computes the accuracy of a vote of the `k` images nearest to each image, itself left out.
+///
+/// # Errors
+/// If the device fails.
+pub async fn leave_one_out(images: &Features, k: usize) -> Result<Accuracy, ExecutionError> {
+    let neighbours = nearest(&*images.values, &*images.values, k + 1).await?;
+    let classes = images.classes();
+    let is_right = |(image, mut others): (usize, Vec<Neighbour>)| {
+        others.retain(|other| other.image != image);
+        others.truncate(k);
+        vote(&others, &images.labels, classes) == Some(images.labels[image])
+    };
+    let right = neighbours.into_iter().enumerate().map(is_right).filter(|is_right| *is_right).count();
+    Ok(Accuracy::new(right, images.labels.len()))
+}
+
 /// Returns the class with the greatest weight among the neighbours.
 fn vote(neighbours: &[Neighbour], labels: &[u32], classes: usize) -> Option<u32> {
     let mut votes = vec![0.0_f32; classes];
@@ -230,6 +246,18 @@ mod tests {
         let test = features([[5.0, 0.0], [0.0, 0.5], [1.0, 0.02], [1.0, -0.02]], [0, 1, 0, 0]);
         let accuracy = block_on(knn(&bank, &test, 3)).unwrap();
         assert_eq!(accuracy, Voted { vote: Accuracy::new(1, 4), nearest: Accuracy::new(4, 4) });
+    }
+
+    #[test]
+    fn an_image_left_out_does_not_vote_for_itself() {
+        let images = |labels| features([[1.0, 0.0], [2.0, 0.1], [0.0, 3.0], [-0.1, 1.0]], labels);
+        let right = |labels| block_on(leave_one_out(&images(labels), 1)).unwrap();
+        assert_eq!(right([0, 0, 1, 1]), Accuracy::new(4, 4));
+        assert_eq!(right([0, 1, 1, 1]), Accuracy::new(2, 4));
+        assert_eq!(right([0, 1, 0, 1]), Accuracy::new(0, 4));
+        // Equal images are neighbours of each other.
+        let equal = features([[1.0, 0.0]; 4], [0, 0, 0, 1]);
+        assert_eq!(block_on(leave_one_out(&equal, 3)).unwrap(), Accuracy::new(3, 4));
     }
 
     #[test]

@@ -127,7 +127,8 @@ pub fn link(route: Route, options: &Options) -> String {
     format!("#{}{mark}{query}", route.name())
 }
 
-fn parse(query: &str) -> Options {
+/// Returns the options in the part of an address after the `?`.
+pub fn parse(query: &str) -> Options {
     let Ok(query) = UrlSearchParams::new_with_str(query) else { return Options::new() };
     let pairs = query.entries().into_iter().flatten().map(|pair| js_sys::Array::from(&pair));
     let text = |value: JsValue| value.as_string().unwrap_or_default();

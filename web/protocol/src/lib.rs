@@ -171,6 +171,9 @@ pub enum Report {
         samples: Vec<u32>,
         /// One map for each width, widest first.
         maps: Vec<Map>,
+        /// At each width, the share of the images that a vote of their nearest neighbours gets right, each image left out
+        /// of its own vote; empty if the images have no labels.
+        knn: Vec<f64>,
     },
     /// A picture as embedded at each width. Attached: the network's input as RGB pixels; then for each width the unit
     /// feature vector as little-endian 32-bit floats.

@@ -13,6 +13,7 @@ use slimclr_core::{
     encoder::{BuildError, Encoder},
     eval::{
         features::{Collector, Extractor, Features},
+        knn::leave_one_out,
         map::Map,
     },
     forward::{Forward, Mode},
@@ -42,7 +43,7 @@ const COST: u64 = 1 << 34;
 const CHUNK: usize = 10;
 /// Test images offered as samples.
 const SAMPLES: usize = 30;
-/// Nearest neighbours reported for a picture.
+/// Nearest neighbours reported for a picture, and those that vote for an image's class.
 const NEIGHBOURS: usize = 12;
 /// Runs that the median latency is taken of.
 const RUNS: usize = 5;
@@ -140,6 +141,12 @@ impl Gallery {
         let count = (COST / cost.max(1)).clamp(IMAGES[0], IMAGES[1]) as usize;
         let Some((pixels, features)) = gallery.embed_all(dataset, count, wanted).await? else { return Ok(None) };
         let labels = features.first().map(|features| features.labels.clone()).unwrap_or_default();
+        let mut knn = Vec::new();
+        if !dataset.summary.classes.is_empty() {
+            for features in &features {
+                knn.push(leave_one_out(features, NEIGHBOURS).await?.fraction);
+            }
+        }
         let maps = gallery.store(features).await?;
         let mut sample_labels = Vec::new();
         let mut sample_pixels = Vec::new();
@@ -149,8 +156,8 @@ impl Gallery {
             sample_labels.push(dataset.label(Split::Test, index));
             gallery.samples.push(image);
         }
-        let complete =
-            Report::Gallery { side, classes: dataset.summary.classes.clone(), labels, samples: sample_labels, maps };
+        let classes = dataset.summary.classes.clone();
+        let complete = Report::Gallery { side, classes, labels, samples: sample_labels, maps, knn };
         report_with(&complete, &[&pixels, &sample_pixels]);
         Ok(Some(gallery))
     }

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::{
-    Live, Step,
+    Live, Step, answer,
     probe::{IMAGES, normal},
     range_input::RangeInput,
 };
@@ -23,10 +23,11 @@ pub const STEP: Step = Step {
     text: "lesson/evaluation.html",
     control: || view! { <Questions/> }.into_any(),
     live: Some(Live {
-        watch: "kNN accuracy at each width, before training and after each epoch. How much of it was there already?",
-        runs: &[&[]],
-        controls: &["learning_rate"],
+        text: "lesson/evaluation-run.html",
+        expected: "lesson/expected/evaluation.html",
+        setups: &[("As it is", ""), ("A tenth of the learning rate", "learning_rate=0.002")],
         figures: &["accuracy"],
+        answer: answer::gain,
     }),
 };
 

@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{Element, PointerEvent};
 
-use super::{Live, Step, range_input::RangeInput};
+use super::{Live, Step, answer, range_input::RangeInput};
 
 /// SVG units for a gradient of length 1.
 const UNIT: f64 = 38.0;
@@ -21,11 +21,15 @@ pub const STEP: Step = Step {
     text: "lesson/interference.html",
     control: || view! { <Gradients/> }.into_any(),
     live: Some(Live {
-        watch: "A slimmable network without any of the techniques. The figures show the norm of each width’s \
-                gradient and the cosine between each pair.",
-        runs: &[&[("slow_start", "0"), ("distill", "none"), ("reweighting", "0")]],
-        controls: &["learning_rate", "surgery"],
+        text: "lesson/interference-run.html",
+        expected: "lesson/expected/interference.html",
+        setups: &[
+            ("Four widths", "slow_start=0&distill=none&reweighting=0"),
+            ("Only 1 and 0.25", "slow_start=0&distill=none&reweighting=0&widths=1,0.25"),
+            ("With gradient surgery", "slow_start=0&distill=none&reweighting=0&surgery=pcgrad"),
+        ],
         figures: &["figure3", "cosines"],
+        answer: answer::conflicts,
     }),
 };
 

@@ -1,5 +1,6 @@
-//! The lesson: steps, each with a text, a question, and a control or a training to answer it with.
+//! The lesson: steps, each with a text, a question with a control to try, and some with a training that answers another.
 
+mod answer;
 mod contrast;
 mod evaluation;
 mod interference;
@@ -19,7 +20,7 @@ use web_sys::{Element, HtmlElement};
 use crate::{
     address::{self, Address, Route},
     fetch,
-    train::{Options, RunsView, Workspace},
+    train::{self, RunEvents, RunsView, State, Workspace},
 };
 
 /// The steps in order.
@@ -35,6 +36,8 @@ static STEPS: [Step; 8] = [
 ];
 /// The key in the address that names the step, counted from 1.
 const STEP_KEY: &str = "step";
+/// What makes a run short enough for a lesson: a minute or two on one core.
+const SHORT: &str = "epochs=3";
 /// Elements that use the arrow keys themselves.
 const USE_ARROWS: &str = "input, select, textarea, button, summary, [role=slider]";
 
@@ -45,20 +48,21 @@ struct Step {
     text: &'static str,
     /// The control to try.
     control: fn() -> AnyView,
-    /// A training to watch, if the step has one.
+    /// A training of the learner's own, if the step has one.
     live: Option<Live>,
 }
 
-/// A training to watch in a step.
+/// A training that answers the step's second question.
 struct Live {
-    /// What to look at.
-    watch: &'static str,
-    /// For each run, the options that differ from the defaults.
-    runs: &'static [&'static [(&'static str, &'static str)]],
-    /// Keys of the options that have a control.
-    controls: &'static [&'static str],
+    /// The path in the bundle of the question, and of what our runs of the first set-up showed.
+    text: &'static str,
+    expected: &'static str,
+    /// Runs to choose from: a name, and the options as in the address of a training. The first is set up.
+    setups: &'static [(&'static str, &'static str)],
     /// Names of the report's figures to show.
     figures: &'static [&'static str],
+    /// Says what the runs show, once they show it.
+    answer: fn(&[RunEvents]) -> Option<String>,
 }
 
 /// The page of the lesson, which shows one step at a time.
@@ -115,15 +119,9 @@ fn StepView(index: usize, step: Memo<usize>) -> impl IntoView {
     let visited = Memo::new(move |before| shown.get() || before.copied().unwrap_or(false));
     let Step { title, text, control, live } = &STEPS[index];
     let content = move || {
-        let prose = RwSignal::new(String::new());
-        spawn_local(async move {
-            let failed =
-                |why| format!("<p class=\"problem\">The text could not be loaded ({why}): reload the page.</p>");
-            prose.set(fetch::text(text).await.unwrap_or_else(failed));
-        });
         view! {
             <h1 tabindex="-1"><span class="number">{format!("{} of {}", index + 1, STEPS.len())}</span>{*title}</h1>
-            <div class="prose" inner_html=prose></div>
+            <div class="prose" inner_html=loaded(text)></div>
             <div class="control" role="group" aria-label="Try it">{control()}</div>
             {live.as_ref().map(training)}
         }
@@ -131,21 +129,52 @@ fn StepView(index: usize, step: Memo<usize>) -> impl IntoView {
     view! { <article id=id(index) hidden=move || !shown.get()>{move || visited.get().then(content)}</article> }
 }
 
-fn training(live: &'static Live) -> impl IntoView {
-    let workspace = Workspace::new(live.runs.iter().map(|changed| options_with(changed)).collect());
-    view! {
-        <section class="live" aria-label="Live">
-            <h2>"Watch it in a training"</h2>
-            <p>{live.watch}</p>
-            <RunsView workspace controls=live.controls figures=live.figures/>
-        </section>
-    }
+/// Returns the contents of a file in the bundle, as HTML, once it is loaded.
+fn loaded(path: &'static str) -> RwSignal<String> {
+    let html = RwSignal::new(String::new());
+    spawn_local(async move {
+        let failed = |why| format!("<p class=\"problem\">The text could not be loaded ({why}): reload the page.</p>");
+        html.set(fetch::text(path).await.unwrap_or_else(failed));
+    });
+    html
 }
 
-/// Returns the default options with these changes.
-fn options_with(changed: &[(&str, &str)]) -> Options {
-    let changed = changed.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Options::read(&Options::default(), &changed)
+/// The learner's own runs, with the answer that they give beside the expected one.
+fn training(live: &'static Live) -> AnyView {
+    let options = |setup: usize| train::read(&address::parse(&format!("{SHORT}&{}", live.setups[setup].1)));
+    let workspace = Workspace::new(options(0));
+    let chosen = RwSignal::new(0);
+    let setups = live.setups.iter().enumerate().map(|(index, (name, _))| {
+        let choose = move |_| {
+            chosen.set(index);
+            workspace.reset();
+            workspace.set_options(options(index));
+        };
+        let is_pressed = move || (chosen.get() == index).to_string();
+        view! { <button type="button" aria-pressed=is_pressed on:click=choose>{*name}</button> }.into_any()
+    });
+    let setups: Vec<AnyView> = setups.collect();
+    let answer = Memo::new(move |_| (live.answer)(&workspace.shown_events()));
+    let is_expected = move || chosen.get() == 0;
+    // A memo, so that the reader may open or close it at any time.
+    let have_ended = Memo::new(move |_| workspace.runs().iter().all(|run| run.state.with(State::has_ended)));
+    view! {
+        <section class="live" aria-label="Your own run">
+            <div class="ask" inner_html=loaded(live.text)></div>
+            <div class="setups" role="group" aria-label="Set up">{setups}</div>
+            <div class="beside">
+                <div>
+                    <RunsView workspace figures=live.figures/>
+                    <p class="answer">{answer}</p>
+                </div>
+                <details class="expected" hidden=move || !is_expected() prop:open=have_ended>
+                    <summary>"What our run showed"</summary>
+                    <div inner_html=loaded(live.expected)></div>
+                </details>
+            </div>
+        </section>
+    }
+    .into_any()
 }
 
 /// Moves the keyboard focus to a step's heading.

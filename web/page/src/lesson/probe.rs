@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use js_sys::Math;
 use leptos::prelude::*;
 
-use super::{Live, Step, range_input::RangeInput};
+use super::{Live, Step, answer, range_input::RangeInput};
 
 /// Number of images in the plot.
 pub const IMAGES: usize = 150;
@@ -21,11 +21,11 @@ pub const STEP: Step = Step {
     text: "lesson/probe.html",
     control: || view! { <Layers/> }.into_any(),
     live: Some(Live {
-        watch: "kNN has no layer that widths could share: after each epoch, it compares the features of each width. Which \
-                width loses most against the full network?",
-        runs: &[&[]],
-        controls: &["widths"],
+        text: "lesson/probe-run.html",
+        expected: "lesson/expected/probe.html",
+        setups: &[("Four widths", ""), ("Only 1 and 0.25", "widths=1,0.25")],
         figures: &["accuracy"],
+        answer: answer::lag,
     }),
 };
 

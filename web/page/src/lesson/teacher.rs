@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::{Live, Step, range_input::RangeInput};
+use super::{Live, Step, answer, range_input::RangeInput};
 
 /// The sizes that may be needed: widths, widest first.
 const SIZES: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
@@ -14,12 +14,14 @@ pub const STEP: Step = Step {
     text: "lesson/teacher.html",
     control: || view! { <Bill/> }.into_any(),
     live: Some(Live {
-        watch: "The same small network twice: run A learns from this page’s trained network by SEED, run B by itself. \
-                Start both and compare kNN. Run A’s teacher was trained before, on 50,000 pictures for thousands of \
-                steps, which explains its lead.",
-        runs: &[&[("method", "seed")], &[("multiplier", "0.5"), ("image_size", "32"), ("slow_start", "0")]],
-        controls: &["method", "epochs"],
+        text: "lesson/teacher-run.html",
+        expected: "lesson/expected/teacher.html",
+        setups: &[
+            ("SEED", "multiplier=0.5&image_size=32&slow_start=0&compare=yes&b.method=seed"),
+            ("DisCo", "multiplier=0.5&image_size=32&slow_start=0&compare=yes&b.method=disco"),
+        ],
         figures: &["accuracy"],
+        answer: answer::lead,
     }),
 };
 

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::{Live, Step, range_input::RangeInput};
+use super::{Live, Step, answer, range_input::RangeInput};
 
 /// The widths, widest first.
 const WIDTHS: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
@@ -16,15 +16,19 @@ pub const STEP: Step = Step {
     text: "lesson/techniques.html",
     control: || view! { <LossWeights/> }.into_any(),
     live: Some(Live {
-        watch: "Run A uses none of the techniques, run B all three. Start both, and compare gradient norms and \
-                accuracies of the same width. Accuracy differences below 3 points are noise. Losses are not \
-                comparable: B’s distillation loss is multiplied by 25, its squared temperature.",
-        runs: &[
-            &[("slow_start", "0"), ("distill", "none"), ("reweighting", "0")],
-            &[("slow_start", "0.5"), ("distill", "seed"), ("reweighting", "5")],
+        text: "lesson/techniques-run.html",
+        expected: "lesson/expected/techniques.html",
+        setups: &[
+            (
+                "All three",
+                "slow_start=0&distill=none&reweighting=0&compare=yes&b.slow_start=0.5&b.distill=seed&b.reweighting=5",
+            ),
+            ("Slow start", "slow_start=0&distill=none&reweighting=0&compare=yes&b.slow_start=0.5"),
+            ("Distillation", "slow_start=0&distill=none&reweighting=0&compare=yes&b.distill=seed"),
+            ("Reweighting", "slow_start=0&distill=none&reweighting=0&compare=yes&b.reweighting=5"),
         ],
-        controls: &["slow_start", "distill", "reweighting"],
         figures: &["losses", "figure3", "accuracy"],
+        answer: answer::lead,
     }),
 };
 

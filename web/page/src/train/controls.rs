@@ -144,32 +144,25 @@ const GROUPS: [Group; 4] = [
     },
 ];
 
-/// The controls of a run: all, or those of the options in `only`.
+/// The controls of a run.
 #[component]
 pub fn Controls(
     /// The run.
     run: Run,
     /// Prefix of the controls' element ids.
     id: String,
-    /// Keys of options; `None` for all.
-    only: Option<&'static [&'static str]>,
 ) -> impl IntoView {
-    let shown = move |field: &&Field| only.is_none_or(|only| only.contains(&field.key));
-    GROUPS
-        .iter()
-        .filter_map(|group| {
-            let fields: Vec<AnyView> =
-                group.fields.iter().filter(shown).map(|field| control(field, run, &id)).collect();
-            (!fields.is_empty()).then(|| {
-                view! {
-                    <fieldset>
-                        <legend>{group.title}</legend>
-                        {fields}
-                    </fieldset>
-                }
-            })
-        })
-        .collect_view()
+    let group = |group: &'static Group| {
+        let fields: Vec<AnyView> = group.fields.iter().map(|field| control(field, run, &id)).collect();
+        view! {
+            <fieldset>
+                <legend>{group.title}</legend>
+                {fields}
+            </fieldset>
+        }
+        .into_any()
+    };
+    GROUPS.iter().map(group).collect::<Vec<_>>()
 }
 
 fn control(field: &'static Field, run: Run, id: &str) -> AnyView {

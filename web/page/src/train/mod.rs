@@ -16,8 +16,14 @@ mod workspace;
 use leptos::{ev, prelude::*};
 use wasm_bindgen_futures::spawn_local;
 
+use self::options::Options;
 pub use self::{
-    options::Options, overview::PairPictures, playback::introduction_pairs, runs_view::RunsView, workspace::Workspace,
+    overview::PairPictures,
+    playback::introduction_pairs,
+    run::State,
+    run_events::{RunEvents, WidthStatus},
+    runs_view::RunsView,
+    workspace::Workspace,
 };
 use crate::address::{self, Address, Route};
 
@@ -62,8 +68,8 @@ pub fn TrainPage() -> impl IntoView {
     }
 }
 
-/// Returns the options of one run, or of two, that the address names.
-fn read(named: &address::Options) -> Vec<Options> {
+/// Returns the options of one run, or of two, that an address names.
+pub fn read(named: &address::Options) -> Vec<Options> {
     let (second, first): (address::Options, address::Options) =
         named.iter().cloned().partition(|(key, _)| key.starts_with(SECOND));
     let compares = first.iter().any(|(key, _)| key == COMPARE);

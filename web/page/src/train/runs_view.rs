@@ -1,7 +1,5 @@
 //! The view of a workspace: options, transport buttons, run cards and figures.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use leptos::prelude::*;
 use slimclr_data::decode::FORMATS;
 use wasm_bindgen::JsCast;
@@ -26,18 +24,15 @@ use crate::{
     worker_code::{Loading, WorkerCode},
 };
 
-/// The runs of a workspace, with all controls and figures or a selection.
+/// The runs of a workspace, with all figures or a selection.
 #[component]
 pub fn RunsView(
     /// The runs.
     workspace: Workspace,
-    /// Keys of the options that have a control; all by default.
-    #[prop(optional)]
-    controls: Option<&'static [&'static str]>,
     /// Names of the report's figures to show; all by default.
     #[prop(optional)]
     figures: Option<&'static [&'static str]>,
-    /// Whether to offer images, a second run, recordings, downloads and the loss landscape.
+    /// Whether to offer options, images, a second run, recordings, downloads and the loss landscape.
     #[prop(optional)]
     full: bool,
 ) -> impl IntoView {
@@ -66,7 +61,7 @@ pub fn RunsView(
             class="runs" class:full=full class:over=is_over node_ref=element
             on:dragover=over on:dragleave=move |_| is_over.set(false) on:drop=drop
         >
-            <aside class="options" aria-label="Options">{options(workspace, controls, full)}</aside>
+            {full.then(|| options(workspace))}
             <div class="content">
                 {messages(workspace)}
                 {move || if replays.get() { recording::transport(playback) } else { transport(workspace) }}
@@ -194,41 +189,29 @@ fn loading(code: WorkerCode) -> impl IntoView {
 }
 
 /// The controls of the runs, of their images and of recordings.
-fn options(workspace: Workspace, only: Option<&'static [&'static str]>, full: bool) -> impl IntoView {
+fn options(workspace: Workspace) -> AnyView {
     let is_used = move |index: usize| index == 0 || workspace.compares.get();
     let of_run = move |index: usize| {
-        let id = unique_id(index);
-        let hidden = move || full && workspace.selected.get() != index;
+        let hidden = move || workspace.selected.get() != index;
         let run = workspace.both[index];
         move || {
-            is_used(index).then(|| {
-                view! {
-                    <div class="run-options" hidden=hidden>
-                        {(!full && workspace.compares.get_untracked()).then(|| view! { <h3>{run.events.name}</h3> })}
-                        <Controls run id=id.clone() only/>
-                    </div>
-                }
-            })
+            let id = format!("run{index}");
+            is_used(index).then(|| view! { <div class="run-options" hidden=hidden><Controls run id/></div> })
         }
     };
-    let all = view! {
-        {full.then(|| run_selection(workspace))}
-        {of_run(0)}
-        {of_run(1)}
-        {full.then(|| sources(workspace))}
-    };
-    if full {
-        let is_wide = window().match_media("(min-width: 60rem)").ok().flatten().is_some_and(|query| query.matches());
-        view! { <details open=is_wide><summary>"Options"</summary>{all}</details> }.into_any()
-    } else {
-        all.into_any()
+    let is_wide = window().match_media("(min-width: 60rem)").ok().flatten().is_some_and(|query| query.matches());
+    view! {
+        <aside class="options" aria-label="Options">
+            <details open=is_wide>
+                <summary>"Options"</summary>
+                {run_selection(workspace)}
+                {of_run(0)}
+                {of_run(1)}
+                {sources(workspace)}
+            </details>
+        </aside>
     }
-}
-
-/// Returns a prefix for element ids that no other run's controls have.
-fn unique_id(index: usize) -> String {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    format!("run{}-{index}", COUNT.fetch_add(1, Ordering::Relaxed))
+    .into_any()
 }
 
 /// Buttons to add or remove run B, and to select whose options are shown.

@@ -1,9 +1,9 @@
-//! The width slider and the cost of each width.
+//! The width slider, and the cost and accuracy of each width.
 
 use leptos::prelude::*;
-use slimclr_report::compact;
+use slimclr_report::{compact, escape};
 
-use super::viewer::Viewer;
+use super::viewer::{EmbeddedPicture, Network, Viewer};
 
 /// The width slider, with the cost of the chosen width.
 #[component]
@@ -31,6 +31,10 @@ pub fn WidthPanel(viewer: Viewer) -> impl IntoView {
     };
     let parameters = Signal::derive(move || of_network(|cost| cost.parameters as f64));
     let macs = Signal::derive(move || of_network(|cost| cost.macs as f64));
+    let knn = Signal::derive(move || {
+        let network = viewer.network.get()?;
+        Some([*network.knn.get(viewer.width.get())?, *network.knn.first()?])
+    });
     view! {
         <section class="panel width" aria-label="Width and cost">
             <label class="slider">
@@ -47,12 +51,13 @@ pub fn WidthPanel(viewer: Viewer) -> impl IntoView {
                 <Cost name="Parameters" values=parameters format=|cost| compact(cost as u64)/>
                 <Cost name="Multiply-accumulates" values=macs format=|cost| compact(cost as u64)/>
                 <Cost name="Time per image, here" values=Signal::derive(latency) format=milliseconds/>
+                <Cost name="kNN accuracy" values=knn format=percent/>
             </dl>
         </section>
     }
 }
 
-/// One cost of the width, as a number and as a share of the full network's.
+/// One cost of the width, or what it buys, as a number and as a share of the full network's.
 #[component]
 fn Cost(name: &'static str, values: Signal<Option<[f64; 2]>>, format: fn(f64) -> String) -> impl IntoView {
     let share = move || values.get().map_or(0.0, |[value, full]| 100.0 * value / full.max(f64::MIN_POSITIVE));
@@ -60,7 +65,7 @@ fn Cost(name: &'static str, values: Signal<Option<[f64; 2]>>, format: fn(f64) ->
         <div>
             <dt>{name}</dt>
             <dd>
-                <strong>{move || values.get().map_or("…".to_owned(), |[value, _]| format(value))}</strong>
+                <strong>{move || values.get().map_or("–".to_owned(), |[value, _]| format(value))}</strong>
                 <span class="share">{move || values.get().map(|_| format!("{:.0} % of full", share()))}</span>
                 <span class="bar" aria-hidden="true">
                     <span style:width=move || format!("{:.1}%", share().min(100.0))></span>
@@ -70,37 +75,24 @@ fn Cost(name: &'static str, values: Signal<Option<[f64; 2]>>, format: fn(f64) ->
     }
 }
 
-/// A table of all widths: cost, nearest neighbour, and the variance that the map explains.
+/// A table of all widths: cost, kNN accuracy, nearest neighbours, and the variance that the map explains.
 #[component]
 pub fn Table(viewer: Viewer) -> impl IntoView {
     let rows = move || {
-        let network = viewer.network.get()?;
-        let embedded = viewer.embedded.get();
-        let rows = network.profile.iter().enumerate().map(|(index, cost)| {
-            let embedding = embedded.as_ref().and_then(|embedded| embedded.widths.get(index));
-            let nearest = embedding.and_then(|embedding| embedding.neighbours.first().copied());
-            // Without labels, its picture tells which it is.
-            let name = nearest.map(|(image, _)| match network.label(image) {
-                Some((_, class)) => class.to_owned().into_any(),
-                None => view! { <img src=network.images.url(image) alt=format!("image {image}")/> }.into_any(),
-            });
-            let explained = network.maps.get(index).map(|map| percents(map.explained));
-            view! {
-                <tr class:chosen=move || viewer.width.get() == index>
-                    <th scope="row">{cost.width}</th>
-                    <td>{compact(cost.parameters)}</td>
-                    <td>{compact(cost.macs)}</td>
-                    <td>{embedding.map(|embedding| milliseconds(embedding.milliseconds))}</td>
-                    <td>{name}</td>
-                    <td>{nearest.map(|(_, cosine)| format!("{cosine:.3}"))}</td>
-                    <td>{explained}</td>
-                </tr>
-            }
-        });
-        Some(rows.collect_view())
+        let (network, embedded) = (viewer.network.get(), viewer.embedded.get());
+        let embedded = embedded.as_deref();
+        network.map_or_else(String::new, |network| {
+            let row = |index: usize| row(&network, embedded, index, viewer.width.get() == index);
+            (0..network.profile.len()).map(row).collect()
+        })
     };
     let note = move || {
-        viewer.device.get().map(|device| format!("Time: one image to its features, median of 5 runs, on {device}."))
+        let device = viewer.device.get()?;
+        let shown = viewer.network.with(|network| network.as_ref().map(|network| network.labels.len()))?;
+        Some(format!(
+            "Time: one image to its features, median of 5 runs, on {device}. kNN: how many of the {shown} pictures on \
+             the map a vote of their nearest neighbours gets right."
+        ))
     };
     view! {
         <section class="panel all-widths" aria-labelledby="all-widths-title">
@@ -110,11 +102,12 @@ pub fn Table(viewer: Viewer) -> impl IntoView {
                     <thead>
                         <tr>
                             <th scope="col">"Width"</th><th scope="col">"Parameters"</th><th scope="col">"MACs"</th>
-                            <th scope="col">"Time"</th><th scope="col">"Nearest"</th><th scope="col">"Cosine"</th>
+                            <th scope="col">"Time"</th><th scope="col">"kNN"</th><th scope="col">"Same class"</th>
+                            <th scope="col">"Nearest"</th><th scope="col">"Cosine"</th>
                             <th scope="col">"Variance on the map"</th>
                         </tr>
                     </thead>
-                    <tbody>{rows}</tbody>
+                    <tbody inner_html=rows></tbody>
                 </table>
             </div>
             <p class="note">{note}</p>
@@ -122,10 +115,39 @@ pub fn Table(viewer: Viewer) -> impl IntoView {
     }
 }
 
+/// Returns the row of a width, as HTML.
+fn row(network: &Network, embedded: Option<&EmbeddedPicture>, index: usize, is_chosen: bool) -> String {
+    let Some(cost) = network.profile.get(index) else { return String::new() };
+    let time = embedded.and_then(|embedded| Some(milliseconds(embedded.widths.get(index)?.milliseconds)));
+    let knn = network.knn.get(index).map(|share| percent(*share));
+    let same = embedded.and_then(|embedded| {
+        Some(format!("{} of {}", embedded.same_class(network, index)?, embedded.nearest(index).len()))
+    });
+    let nearest = embedded.and_then(|embedded| embedded.nearest(index).first());
+    // Without labels, its picture tells which it is.
+    let name = nearest.map(|(image, _)| match network.label(*image) {
+        Some((_, class)) => escape(class),
+        None => {
+            let url = network.images.url(*image).unwrap_or_default();
+            format!(r#"<img src="{url}" alt="image {image}">"#)
+        }
+    });
+    let cosine = nearest.map(|(_, cosine)| format!("{cosine:.3}"));
+    let explained = network.maps.get(index).map(|map| percents(map.explained));
+    let costs = [Some(compact(cost.parameters)), Some(compact(cost.macs))];
+    let cells = costs.into_iter().chain([time, knn, same, name, cosine, explained]);
+    let cells: String = cells.map(|cell| format!("<td>{}</td>", cell.unwrap_or_default())).collect();
+    let class = if is_chosen { "chosen" } else { "" };
+    format!(r#"<tr class="{class}"><th scope="row">{}</th>{cells}</tr>"#, cost.width)
+}
+
 /// Formats the shares of the variance along two components.
 pub fn percents(explained: [f64; 2]) -> String {
-    let [first, second] = explained.map(|share| format!("{:.0} %", 100.0 * share));
-    format!("{first} + {second}")
+    explained.map(percent).join(" + ")
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", 100.0 * share)
 }
 
 fn milliseconds(value: f64) -> String {

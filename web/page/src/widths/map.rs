@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use leptos::{ev, prelude::*};
 use slimclr_protocol::Map;
+use slimclr_report::escape;
 use wasm_bindgen::JsCast;
 use web_sys::Element;
 
 use super::{
     cost::percents,
-    marker::{self, Marker},
+    marker,
     viewer::{Network, Viewer},
 };
 
@@ -167,7 +168,8 @@ fn Legend(network: Arc<Network>, highlighted: RwSignal<Option<u32>>) -> impl Int
     let classes = (0..).zip(network.classes.clone()).map(|(class, name)| {
         let is_pressed = move || (highlighted.get() == Some(class)).to_string();
         let toggle = move |_| highlighted.update(|now| *now = if *now == Some(class) { None } else { Some(class) });
-        view! { <li><button type="button" aria-pressed=is_pressed on:click=toggle><Marker class/>{name}</button></li> }
+        let label = marker::html(class) + &escape(&name);
+        view! { <li><button type="button" aria-pressed=is_pressed on:click=toggle inner_html=label></button></li> }
     });
     let classes = (!network.classes.is_empty()).then(|| {
         view! {
@@ -223,6 +225,7 @@ pub fn svg(viewer: Viewer) -> Option<String> {
     });
     let legend = (0..).zip(&network.classes).map(|(class, name)| {
         let y = -REACH[1] + 14.0 + 15.0 * f64::from(class);
+        let name = escape(name);
         format!(r#"{}<text x="{}" y="{}">{name}</text>"#, marker(class, [REACH[0] + 12.0, y]), REACH[0] + 22.0, y + 4.0)
     });
     let body: String = images.chain(picture).chain(legend).collect();

@@ -1,7 +1,5 @@
 //! Class markers: a shape and a colour each, so that classes can be told apart without colour vision.
 
-use leptos::prelude::*;
-
 /// Shapes within 5 units of the origin.
 const SHAPES: [&str; 10] = [
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
@@ -30,12 +28,10 @@ pub fn colour(class: u32) -> usize {
     class as usize % ON_WHITE.len()
 }
 
-/// A class marker in a line of text.
-#[component]
-pub fn Marker(class: u32) -> impl IntoView {
-    view! {
-        <svg class="marker" viewBox="-6 -6 12 12" aria-hidden="true">
-            <path d=shape(class) fill=format!("var(--k{})", colour(class))/>
-        </svg>
-    }
+/// Returns a class marker for a line of text, as HTML.
+pub fn html(class: u32) -> String {
+    let (shape, colour) = (shape(class), colour(class));
+    format!(
+        r#"<svg class="marker" viewBox="-6 -6 12 12" aria-hidden="true"><path d="{shape}" fill="var(--k{colour})"/></svg>"#
+    )
 }

@@ -1,14 +1,12 @@
 //! The picture as the network sees it, and its nearest neighbours in the gallery.
 
 use leptos::prelude::*;
+use slimclr_report::escape;
 
 use super::{
-    marker::Marker,
+    marker,
     viewer::{EmbeddedPicture, Network, Viewer},
 };
-
-/// Number of neighbours to show.
-const SHOWN: usize = 12;
 
 /// The picture and its nearest neighbours at the width that is shown.
 #[component]
@@ -27,47 +25,41 @@ pub fn NeighbourPanel(viewer: Viewer) -> impl IntoView {
                         </figure>
                         <p role="status">{summary(&network, &embedded, viewer.width.get())}</p>
                     </div>
-                    <ol>{neighbours(&network, &embedded, viewer.width.get())}</ol>
+                    <ol inner_html=neighbours(&network, &embedded, viewer.width.get())></ol>
                 })
             }}
         </section>
     }
 }
 
-fn neighbours(network: &Network, embedded: &EmbeddedPicture, width: usize) -> impl IntoView + use<> {
-    let nearest = embedded.widths.get(width).map_or(&[][..], |embedding| &embedding.neighbours);
-    let items = nearest.iter().take(SHOWN).map(|&(image, cosine)| {
+/// Returns the nearest neighbours as list items in HTML.
+fn neighbours(network: &Network, embedded: &EmbeddedPicture, width: usize) -> String {
+    let item = |&(image, cosine): &(usize, f32)| {
         let label = network.label(image).map(|(class, name)| {
-            let same = embedded.class == Some(class);
-            view! {
-                {same.then(|| view! { <span class="tick">"✓"<span class="unseen">" same class"</span></span> })}
-                <span class="class"><Marker class/>{name.to_owned()}</span>
-            }
+            let is_same = embedded.class == Some(class);
+            let tick =
+                if is_same { r#"<span class="tick">✓<span class="unseen"> same class</span></span>"# } else { "" };
+            format!(r#"{tick}<span class="class">{}{}</span>"#, marker::html(class), escape(name))
         });
-        view! {
-            <li>
-                <img src=network.images.url(image) alt=""/>
-                {label}
-                <span class="cosine">{format!("{cosine:.3}")}</span>
-            </li>
-        }
-    });
-    items.collect_view()
+        let (url, label) = (network.images.url(image).unwrap_or_default(), label.unwrap_or_default());
+        format!(r#"<li><img src="{url}" alt="">{label}<span class="cosine">{cosine:.3}</span></li>"#)
+    };
+    embedded.nearest(width).iter().map(item).collect()
 }
 
-/// Summarises the neighbours' classes in a sentence; empty if the images have no labels.
+/// Summarises the neighbours' classes; empty if the images have no labels.
 fn summary(network: &Network, embedded: &EmbeddedPicture, width: usize) -> String {
-    let nearest = embedded.widths.get(width).map_or(&[][..], |embedding| &embedding.neighbours);
-    let shown: Vec<(u32, &str)> = nearest.iter().take(SHOWN).filter_map(|(image, _)| network.label(*image)).collect();
-    let count = |class: u32| shown.iter().filter(|(other, _)| *other == class).count();
-    match embedded.class.and_then(|class| Some((class, network.class(class)?))) {
-        Some((class, name)) => format!("{} of {} neighbours have its class, {name}.", count(class), shown.len()),
-        None => {
-            // Reversed, because `max_by_key` returns the last of several maxima, and the nearest should win.
-            let most = shown.iter().rev().max_by_key(|(class, _)| count(*class));
-            most.map_or(String::new(), |(class, name)| {
-                format!("{} of {} neighbours are of class {name}.", count(*class), shown.len())
-            })
-        }
+    let shown = embedded.nearest(width).len();
+    if let Some(same) = embedded.same_class(network, width) {
+        let name = embedded.class.and_then(|class| network.class(class)).unwrap_or_default();
+        let of_full = embedded.same_class(network, 0).filter(|_| width > 0);
+        let of_full = of_full.map(|same| format!(" At full width, {same} have.")).unwrap_or_default();
+        return format!("{same} of {shown} neighbours have its class, {name}.{of_full}");
     }
+    let labels = || embedded.nearest(width).iter().filter_map(|(image, _)| network.label(*image));
+    let count = |class: u32| labels().filter(|(other, _)| *other == class).count();
+    // Reversed, because `max_by_key` returns the last of several maxima, and the nearest should win.
+    let all: Vec<(u32, &str)> = labels().collect();
+    let most = all.iter().rev().max_by_key(|(class, _)| count(*class));
+    most.map_or(String::new(), |(class, name)| format!("{} of {shown} neighbours are of class {name}.", count(*class)))
 }

@@ -39,6 +39,8 @@ pub struct Network {
     pub samples: Pixels,
     /// The map of each width, widest first.
     pub maps: Vec<Map>,
+    /// At each width, the share of the gallery that its neighbours classify; empty if the images have no labels.
+    pub knn: Vec<f64>,
 }
 
 impl Network {
@@ -66,6 +68,20 @@ pub struct EmbeddedPicture {
     pub widths: Vec<Embedding>,
     /// The unit feature vector of each width.
     pub features: Vec<Vec<f32>>,
+}
+
+impl EmbeddedPicture {
+    /// Returns the nearest gallery images at a width and their cosines, nearest first.
+    pub fn nearest(&self, width: usize) -> &[(usize, f32)] {
+        self.widths.get(width).map_or(&[], |embedding| &embedding.neighbours)
+    }
+
+    /// Returns how many of the nearest gallery images at a width have the picture's class; `None` if it has none.
+    pub fn same_class(&self, network: &Network, width: usize) -> Option<usize> {
+        let class = self.class?;
+        let is_same = |image: usize| network.label(image).is_some_and(|(other, _)| other == class);
+        Some(self.nearest(width).iter().filter(|(image, _)| is_same(*image)).count())
+    }
 }
 
 /// A picture that the user has chosen.
@@ -371,7 +387,7 @@ impl Viewer {
 /// Combines the two reports on a network.
 fn network(network: Report, gallery: Report, attached: &[JsValue]) -> Option<Network> {
     let Report::Network { name, architecture, steps, profile, .. } = network else { return None };
-    let Report::Gallery { side, classes, labels, samples: sample_labels, maps } = gallery else { return None };
+    let Report::Gallery { side, classes, labels, samples: sample_labels, maps, knn } = gallery else { return None };
     let [images, samples] = attached else { return None };
     Some(Network {
         name,
@@ -384,6 +400,7 @@ fn network(network: Report, gallery: Report, attached: &[JsValue]) -> Option<Net
         sample_labels,
         samples: Pixels::new(wire::bytes(samples)?, side),
         maps,
+        knn,
     })
 }
 
