@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::{browser::report_with, images::Dataset, pixels::to_rgb};
 
 /// Most images that a view is searched among.
-const IMAGES: usize = 32;
+const IMAGES: usize = 16;
 /// Most images that are shown.
 const SHOWN: usize = 6;
 /// Side of the pictures that are shown, in pixels.
