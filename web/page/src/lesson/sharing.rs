@@ -32,6 +32,13 @@ fn Sharing() -> impl IntoView {
             parts.collect::<Vec<_>>().join(", ")
         )
     });
+    let rows = move || {
+        let row = |index: usize| {
+            let (users, share, gradients) = (users(index, WIDTHS[index].1), share(index), gradients(index));
+            format!(r#"<tr><th scope="row">{users}</th><td>{share}</td><td>{gradients}</td></tr>"#)
+        };
+        (0..WIDTHS.len()).map(row).collect::<String>()
+    };
     view! {
         <fieldset class="choices">
             <legend>"Widths that train"</legend>
@@ -59,14 +66,7 @@ fn Sharing() -> impl IntoView {
             <thead><tr>
                 <th scope="col">"Weights used by"</th><th scope="col">"Share"</th><th scope="col">"Gradients"</th>
             </tr></thead>
-            <tbody>
-                {WIDTHS.into_iter().enumerate().map(|(index, (_, name))| view! {
-                    <tr>
-                        <th scope="row">{users(index, name)}</th>
-                        <td>{share(index)}</td><td>{move || gradients(index)}</td>
-                    </tr>
-                }).collect_view()}
-            </tbody>
+            <tbody inner_html=rows></tbody>
         </table>
     }
 }
