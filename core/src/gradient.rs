@@ -5,9 +5,12 @@ use std::{ops::Range, sync::Arc};
 use burn::tensor::Tensor;
 
 use crate::{
-    kernel::pack::{add, pack},
+    kernel::{
+        pack::{add, pack},
+        ranks::Ranks,
+    },
     layout::{Layout, Packing, ParameterId},
-    parameter::{pack as pack_parameters, unpack},
+    parameter::{change_joined, pack as pack_parameters, unpack},
 };
 
 /// The gradient of one width's loss. Each parameter's has the shape of the slice that the width uses.
@@ -48,6 +51,13 @@ impl WidthGradient {
     pub fn scale(&mut self, factor: &Tensor<1>) {
         for value in self.values.iter_mut().flatten() {
             value.inplace(|value| value * factor.clone().reshape([1; 4]));
+        }
+    }
+
+    /// Averages the gradients over the ranks.
+    pub fn average(&mut self, ranks: &Ranks) {
+        if !ranks.is_single() {
+            change_joined(self.values.iter_mut().flatten().collect(), |values| ranks.mean(values));
         }
     }
 
@@ -171,6 +181,23 @@ impl GradientSum {
         self.packed.clone().unwrap_or_else(|| pack_parameters(&self.packing, present()))
     }
 
+    /// Returns the mean of the ranks' gradients. All ranks have gradients of the same parameters.
+    ///
+    /// # Panics
+    /// If there are several ranks, and no parameter has a gradient.
+    pub fn averaged(self, ranks: &Ranks) -> Self {
+        if ranks.is_single() { self } else { self.map(|packed| ranks.mean(packed)) }
+    }
+
+    /// Applies `change` to all gradients, packed.
+    fn map(mut self, change: impl FnOnce(Tensor<1>) -> Tensor<1>) -> Self {
+        let has_gradient: Vec<bool> = self.values.iter().map(Option::is_some).collect();
+        let packed = self.packed();
+        // Drops all other references, so that the change works in place.
+        (self.packed, self.values) = (None, vec![None; self.values.len()]);
+        self.unpacked(change(packed), |id| has_gradient[id.index()])
+    }
+
     /// Returns the gradients times `factor`, `[1]`.
     pub fn scaled(&self, factor: Tensor<1>) -> Self {
         self.clone().unpacked(self.packed() * factor, |id| self.get(id).is_some())
@@ -194,13 +221,13 @@ impl GradientSum {
         if self.values[id.index()].is_none() {
             return self;
         }
-        let has_gradient: Vec<bool> = self.values.iter().map(Option::is_some).collect();
         let range = self.packing.range(id);
-        let packed = self.packed();
-        // Drops all other references, so that the change works in place.
-        (self.packed, self.values) = (None, vec![None; self.values.len()]);
-        let nothing = Tensor::zeros([range.len()], (&packed.device(), packed.dtype()));
-        self.unpacked(packed.slice_assign([range], nothing), |other| other != id && has_gradient[other.index()])
+        self = self.map(|packed| {
+            let nothing = Tensor::zeros([range.len()], (&packed.device(), packed.dtype()));
+            packed.slice_assign([range], nothing)
+        });
+        self.values[id.index()] = None;
+        self
     }
 
     /// Sets the gradient of `id`, in its full shape.

@@ -11,7 +11,7 @@ use rand_pcg::Pcg64Mcg;
 
 pub use self::transfer::Transfer;
 use crate::{
-    kernel::{pack as kernel_pack, sgd::ema},
+    kernel::{pack as kernel_pack, ranks::Ranks, sgd::ema},
     layout::{Layout, Packing, ParameterId, ParameterSpec, Role},
 };
 
@@ -31,6 +31,20 @@ pub fn unpack(packing: &Packing, packed: &Tensor<1>, id: ParameterId) -> Tensor<
 pub fn pack<'a>(packing: &Packing, values: impl IntoIterator<Item = (ParameterId, &'a Tensor<4>)>) -> Tensor<1> {
     let pieces = values.into_iter().map(|(id, value)| (value.clone(), packing.place(id, None)));
     kernel_pack::pack(pieces.collect(), packing.length())
+}
+
+/// Applies `change` to all values of `tensors`, end to end in one tensor.
+pub(crate) fn change_joined(tensors: Vec<&mut Tensor<4>>, change: impl FnOnce(Tensor<1>) -> Tensor<1>) {
+    if tensors.is_empty() {
+        return;
+    }
+    let changed = change(kernel_pack::concat(tensors.iter().map(|tensor| (*tensor).clone().flatten(0, 3)).collect()));
+    let mut start = 0;
+    for tensor in tensors {
+        let (shape, length) = (tensor.dims(), tensor.shape().num_elements());
+        *tensor = changed.clone().narrow(0, start, length).reshape(shape);
+        start += length;
+    }
 }
 
 /// Reshapes `data` to the parameter's shape in the layout.
@@ -143,6 +157,14 @@ impl Parameters {
             self.values[id.index()] = unpack(packing, &packed, id);
         }
         self.packed = Some(packed);
+    }
+
+    /// Averages the running statistics over the ranks.
+    pub fn average_statistics(&mut self, ranks: &Ranks) {
+        if !ranks.is_single() {
+            let values = self.layout.iter().zip(&mut self.values).filter(|((_, spec), _)| !spec.is_trained());
+            change_joined(values.map(|(_, value)| value).collect(), |values| ranks.mean(values));
+        }
     }
 
     /// Returns the slice of `id` that the width at `index` uses, or `None` if it belongs to another width.

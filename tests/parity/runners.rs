@@ -12,6 +12,7 @@ use slimclr_core::{
     gradient::GradientSum,
     head::HeadKind,
     interference::{magnitude::gradient_norms, surgery::Surgery},
+    kernel::ranks::Ranks,
     layout::Shapes,
     loss::{
         contrastive::{moco_logits, mocov3_logits},
@@ -153,6 +154,7 @@ fn step_options(case: &Value) -> StepOptions {
     StepOptions {
         surgery: Surgery::None,
         bn_splits: 1,
+        sync_bn: false,
         accumulate: 1,
         recompute: false,
         clip_norm: 0.0,
@@ -270,6 +272,7 @@ pub fn mocov2_training(case: &Value, dtype: DType) -> Differences {
         loss_scale: None,
         encoder,
         steps: 0,
+        ranks: Ranks::default(),
     };
     let key_momentum = field(case, "ema_momentum");
     let shape = [field(case, "n"), 3, 32, 32];

@@ -17,6 +17,7 @@ mod gpu;
 pub mod norm;
 pub mod pack;
 pub mod pool;
+pub mod ranks;
 pub mod sgd;
 pub mod threads;
 pub mod views;

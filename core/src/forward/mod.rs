@@ -22,8 +22,9 @@ use crate::{
     kernel::{
         conv::conv,
         fork::fork,
-        norm::{batch_norm_eval, batch_norm_train, move_running},
+        norm::{batch_norm_eval, batch_norm_over, batch_norm_train, move_running},
         pool::max_pool,
+        ranks::Ranks,
     },
     layers::{NormConstants, Padding, SlimConv2d, SlimLinear, SwitchableBatchNorm},
     layout::ParameterId,
@@ -51,6 +52,8 @@ pub struct Forward<'a> {
     width: usize,
     mode: Mode,
     precision: Precision,
+    /// The ranks whose images the norms see.
+    ranks: Ranks,
     stem: Option<&'a mut StemCache>,
     /// Random numbers of dropout and stochastic depth; `None` for neither.
     noise: Option<ViewRng>,
@@ -88,7 +91,8 @@ struct Recomputed {
 impl<'a> Forward<'a> {
     /// Creates a pass without an autodiff graph, for evaluation or a momentum encoder.
     pub fn new(parameters: &'a mut Parameters, width: usize, mode: Mode) -> Self {
-        Self { parameters, width, mode, precision: Precision::F32, stem: None, noise: None, graph: Graph::Untracked }
+        let (precision, ranks) = (Precision::F32, Ranks::default());
+        Self { parameters, width, mode, precision, ranks, stem: None, noise: None, graph: Graph::Untracked }
     }
 
     /// Creates a pass whose parameters become leaves of an autodiff graph.
@@ -108,6 +112,11 @@ impl<'a> Forward<'a> {
     /// Computes convolutions and linear layers in `precision`.
     pub fn in_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// Takes batch statistics of the images of all `ranks`, not only of this one's.
+    pub fn synchronised(self, ranks: Ranks) -> Self {
+        Self { ranks, ..self }
     }
 
     /// Uses a cache of the convolutions that see the images.
@@ -346,7 +355,11 @@ impl Visitor for Forward<'_> {
             Mode::Train { splits } => {
                 // Every `splits`-th sample shares its statistics. With the groups as extra channels, one call
                 // normalises all of them.
-                let grouped = |x: Tensor<4>| x.reshape([batch / splits, splits * channels, height, width]);
+                let is_alone = self.ranks.is_single();
+                let grouped = |x: Tensor<4>| {
+                    let x = if is_alone { x } else { in_32_bits(x) };
+                    x.reshape([batch / splits, splits * channels, height, width])
+                };
                 let epilogue = match epilogue {
                     Epilogue::AddRelu(shortcut) => Epilogue::AddRelu(grouped(shortcut)),
                     Epilogue::ReluAddRelu(shortcut) => Epilogue::ReluAddRelu(grouped(shortcut)),
@@ -354,8 +367,12 @@ impl Visitor for Forward<'_> {
                 };
                 let per_group = |vector: Tensor<1>| if splits == 1 { vector } else { vector.repeat_dim(0, splits) };
                 let [gamma, beta] = [gamma, beta].map(per_group);
-                let result = batch_norm_train(grouped(x), gamma, beta, epsilon, epilogue);
-                let samples = (batch / splits * height * width) as f64;
+                let result = if is_alone {
+                    batch_norm_train(grouped(x), gamma, beta, epsilon, epilogue)
+                } else {
+                    batch_norm_over(&self.ranks, grouped(x), [gamma, beta], epsilon, epilogue)
+                };
+                let samples = (self.ranks.count() * batch / splits * height * width) as f64;
                 let updated =
                     move_running(running, [result.mean, result.variance], momentum, samples / (samples - 1.0));
                 ids.into_iter().zip(updated).for_each(|(id, statistic)| self.set_running(id, statistic));

@@ -1,8 +1,11 @@
 //! Contrastive logits and their cross-entropy (van den Oord et al. 2018; MoCo v2 and v3; SimCLR).
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Int, Tensor};
 
 pub use crate::kernel::contrastive::{cross_entropy, moco_logits};
+use crate::kernel::ranks::Ranks;
 
 /// Computes the similarity of each query to every key of the batch; the positive is on the diagonal.
 ///
@@ -16,18 +19,51 @@ pub fn mocov3_logits(queries: Tensor<2>, keys: Tensor<2>) -> Tensor<2> {
 ///
 /// Shape: `[2 n, d]` to `[2 n, 2 n - 1]`.
 pub fn simclr_logits(embeddings: Tensor<2>) -> Tensor<2> {
-    let [rows, _] = embeddings.dims();
-    let similarities = embeddings.clone().matmul(embeddings.transpose());
-    // From the second element on, every row of `rows + 1` ends on the diagonal.
-    let shifted: Tensor<2> = similarities.reshape([rows * rows]).slice(1..rows * rows).reshape([rows - 1, rows + 1]);
-    shifted.narrow(1, 0, rows).reshape([rows, rows - 1])
+    without_own(embeddings.clone().matmul(embeddings.transpose()), 0)
+}
+
+/// Computes [`simclr_logits`] of this rank's views, among those of all ranks: `[2 n, d]` to `[2 n, 2 ranks n - 1]`. The
+/// columns are the first views of all ranks, then their second views.
+pub fn simclr_logits_over(ranks: &Ranks, embeddings: Tensor<2>) -> Tensor<2> {
+    if ranks.is_single() {
+        return simclr_logits(embeddings);
+    }
+    let images = embeddings.dims()[0] / 2;
+    let halves = [0, images].map(|start| embeddings.clone().narrow(0, start, images));
+    let all = Tensor::cat(halves.iter().map(|half| ranks.gather(half.clone())).collect(), 0).transpose();
+    let own = [ranks.rank() * images, (ranks.count() + ranks.rank()) * images];
+    let of_half = |(half, own): (Tensor<2>, usize)| without_own(half.matmul(all.clone()), own);
+    Tensor::cat(halves.into_iter().zip(own).map(of_half).collect(), 0)
+}
+
+/// Leaves out of each row of `similarities`, `[n, c]`, the column of the row itself: `first` in the first row, the next
+/// one in the second. Returns `[n, c - 1]`.
+fn without_own(similarities: Tensor<2>, first: usize) -> Tensor<2> {
+    let [rows, columns] = similarities.dims();
+    let flat = similarities.reshape([rows * columns]);
+    // From the element after the first one to be left out, every row of `columns + 1` ends on the next one.
+    let last = first + (rows - 1) * (columns + 1);
+    let between: Tensor<2> = flat.clone().slice(first + 1..last + 1).reshape([rows - 1, columns + 1]);
+    let between = between.narrow(1, 0, columns).reshape([(rows - 1) * columns]);
+    let part = |range: Range<usize>| (!range.is_empty()).then(|| flat.clone().slice(range));
+    let parts: Vec<Tensor<1>> =
+        [part(0..first), Some(between), part(last + 1..rows * columns)].into_iter().flatten().collect();
+    Tensor::cat(parts, 0).reshape([rows, columns - 1])
 }
 
 /// Returns the columns of [`simclr_logits`] that hold the other view of the same image. Shape: `[2 n]`.
 pub fn simclr_targets(images: usize, device: &Device) -> Tensor<1, Int> {
-    let images = images as i64;
+    simclr_targets_over(&Ranks::default(), images, device)
+}
+
+/// Returns the columns of [`simclr_logits_over`] that hold the other view of the same image, of which this rank has
+/// `images`. Shape: `[2 n]`.
+pub fn simclr_targets_over(ranks: &Ranks, images: usize, device: &Device) -> Tensor<1, Int> {
+    let place = |number: usize| (number * images) as i64;
+    let [first, second] = [ranks.rank(), ranks.count() + ranks.rank()].map(place);
+    let columns = |start: i64| Tensor::arange(start..start + images as i64, device);
     // For a first view, one column to the left, because its own column is left out.
-    Tensor::cat(vec![Tensor::arange(images - 1..2 * images - 1, device), Tensor::arange(0..images, device)], 0)
+    Tensor::cat(vec![columns(second - 1), columns(first)], 0)
 }
 
 #[cfg(test)]

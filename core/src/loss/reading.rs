@@ -4,7 +4,7 @@ use burn::tensor::{ExecutionError, Tensor};
 
 use crate::{
     event::LossMonitor,
-    kernel::{contrastive::CrossEntropy, pack::concat},
+    kernel::{contrastive::CrossEntropy, pack::concat, ranks::Ranks},
 };
 
 /// A loss, and what is reported of it.
@@ -94,17 +94,38 @@ impl StepLosses {
         losses
     }
 
+    /// Returns the losses of the whole batch, of which each rank has computed those of its part: the mean of the weighted
+    /// ones, and all values of the readings.
+    pub fn of_all(self, ranks: &Ranks) -> Self {
+        if ranks.is_single() {
+            return self;
+        }
+        let gathered = ranks.gather(concat(self.tensors().cloned().collect()).unsqueeze_dim(0));
+        let mut start = 0;
+        let mut next = |values: &Tensor<1>| -> Tensor<2> {
+            let [count] = values.dims();
+            start += count;
+            gathered.clone().narrow(1, start - count, count)
+        };
+        let weighted = self.weighted.iter().map(|loss| next(loss).mean()).collect();
+        let mut of_all = |reading: Reading| Reading { values: next(&reading.values).flatten(0, 1), ..reading };
+        let readings = self.readings.into_iter().map(|of_width| of_width.into_iter().map(&mut of_all).collect());
+        Self { weighted, readings: readings.collect() }
+    }
+
+    /// Returns the tensors of a step: the weighted losses, then the readings of each.
+    fn tensors(&self) -> impl Iterator<Item = &Tensor<1>> {
+        let read = self.readings.iter().flatten().map(|reading| &reading.values);
+        self.weighted.iter().chain(read)
+    }
+
     /// Reads the losses of some steps from the device at once. Returns for each step the weighted losses, and what is
     /// reported of each of them.
     ///
     /// # Errors
     /// If the device fails.
     pub async fn read(steps: &[&Self]) -> Result<Vec<(Vec<f64>, Vec<LossMonitor>)>, ExecutionError> {
-        let tensors = steps.iter().flat_map(|step| {
-            let read = step.readings.iter().flatten().map(|reading| &reading.values);
-            step.weighted.iter().chain(read).cloned()
-        });
-        let tensors: Vec<Tensor<1>> = tensors.collect();
+        let tensors: Vec<Tensor<1>> = steps.iter().flat_map(|step| step.tensors().cloned()).collect();
         if tensors.is_empty() {
             return Ok(Vec::new());
         }

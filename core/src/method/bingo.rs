@@ -130,10 +130,10 @@ impl Bingo {
     pub fn task(&mut self, views: [Tensor<4>; 4], cut: &CutMix, step: &StepContext) -> BingoTask {
         let [query, key, other_query, other_key] = views;
         let images = query.dims()[0];
-        let (mode, precision) = (step.mode(), step.precision);
+        let Teacher { encoder, parameters, .. } = &mut self.teacher;
+        let mut teach = |views| normalize(step.forward(parameters, 0).project(encoder, views));
         let shuffle = step.shuffle(images, &query.device());
-        let keys =
-            [key, other_key].map(|views| shuffle.apply(views, |views| self.teacher.embeddings(views, mode, precision)));
+        let keys = [key, other_key].map(|views| shuffle.apply(views, &mut teach));
         let mixed = cut.paste(other_query.clone(), query.clone());
         BingoTask {
             targets: Tensor::zeros([2 * images], &query.device()),

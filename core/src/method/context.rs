@@ -7,6 +7,7 @@ use crate::{
     augment::{ViewRng, epoch_order, view_rng},
     encoder::Encoder,
     forward::{Forward, Mode},
+    kernel::ranks::Ranks,
     loss::normalize,
     parameter::Parameters,
     precision::Precision,
@@ -20,10 +21,16 @@ pub struct StepContext<'a> {
     pub precision: Precision,
     /// The query encoder's parameters.
     pub query: &'a Parameters,
+    /// The ranks that share the batch, of which the method sees this rank's part.
+    pub ranks: &'a Ranks,
+    /// Parts that the batch is computed in, micro-batches times ranks. The step averages their losses.
+    pub parts: usize,
     pub(super) encoder: &'a Encoder,
     pub(super) key: Option<&'a mut Parameters>,
     pub(super) queue: Option<&'a Queue>,
     pub(super) bn_splits: usize,
+    /// The ranks over whose images batch statistics are computed.
+    pub(super) normalised: Ranks,
     /// Seed and round of the step's random numbers.
     pub(super) shuffle: (u64, u64),
 }
@@ -43,15 +50,29 @@ impl StepContext<'_> {
     /// # Panics
     /// If the method has no momentum encoder.
     pub fn encode_keys_at(&mut self, width: usize, views: Tensor<4>) -> Tensor<2> {
-        let (encoder, precision, mode) = (self.encoder, self.precision, self.mode());
         let order = self.shuffle(views.dims()[0], &views.device());
-        let parameters = self.key.as_deref_mut().expect("the method has a momentum encoder");
-        let mut forward = Forward::new(parameters, width, mode).in_precision(precision);
-        order.apply(views, |views| normalize(forward.project(encoder, views)))
+        let parameters = self.key.take().expect("the method has a momentum encoder");
+        let mut forward = self.forward(parameters, width);
+        let keys = order.apply(views, |views| normalize(forward.project(self.encoder, views)));
+        self.key = Some(parameters);
+        keys
     }
 
-    /// Returns the mode of networks that are normalised with batch statistics.
-    pub fn mode(&self) -> Mode {
+    /// Creates a pass without a graph through another network than the query encoder, with batch statistics.
+    pub fn forward<'b>(&self, parameters: &'b mut Parameters, width: usize) -> Forward<'b> {
+        self.as_in_training(Forward::new(parameters, width, self.mode()))
+    }
+
+    /// Creates a pass with a graph through another network than the query encoder, with batch statistics.
+    pub fn tracked<'b>(&self, parameters: &'b mut Parameters, width: usize) -> Forward<'b> {
+        self.as_in_training(Forward::tracked(parameters, width, self.mode()))
+    }
+
+    fn as_in_training<'b>(&self, forward: Forward<'b>) -> Forward<'b> {
+        forward.in_precision(self.precision).synchronised(self.normalised.clone())
+    }
+
+    fn mode(&self) -> Mode {
         Mode::Train { splits: self.bn_splits }
     }
 

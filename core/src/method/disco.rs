@@ -28,6 +28,8 @@ pub struct DiscoTask {
     /// Devices to imitate. In the authors' code each sums the squared errors of its images, and gradients are averaged
     /// over the devices, so the sums are divided by their number.
     pub mse_devices: usize,
+    /// Parts of the batch, whose losses are averaged: so their squared errors count as often, to be summed.
+    pub parts: usize,
     /// Whether only the squared errors are trained.
     pub only_mse: bool,
 }
@@ -56,7 +58,7 @@ impl PretextTask for DiscoTask {
     /// Reports the squared distance of an embedding from the teacher's, as a mean over both views.
     fn loss(&self, output: &Output) -> Loss {
         let errors = squared_error(output.embeddings.clone(), self.teacher.clone());
-        let weighted = errors.clone().div_scalar(self.mse_devices as f64);
+        let weighted = errors.clone().mul_scalar(self.parts as f64 / self.mse_devices as f64);
         let loss = if self.only_mse {
             Loss::from(weighted)
         } else {
@@ -89,6 +91,7 @@ mod tests {
             targets: Tensor::zeros([3], &device),
             temperature: 0.2,
             mse_devices: 1,
+            parts: 1,
             only_mse: true,
         };
         let output = task.output(random(6));
@@ -128,7 +131,8 @@ impl Method for Disco {
     fn tasks(&mut self, Batch { views, .. }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
         let views: [Tensor<4>; 2] = views.try_into().expect("DisCo takes two views");
         let targets = Tensor::zeros([views[0].dims()[0]], &views[0].device());
-        let mut teach = |view: &Tensor<4>| self.teacher.embeddings(view.clone(), step.mode(), step.precision);
+        let Teacher { encoder, parameters, .. } = &mut self.teacher;
+        let mut teach = |view: &Tensor<4>| normalize(step.forward(parameters, 0).project(encoder, view.clone()));
         // In the order of the authors' code, which the running statistics depend on.
         let of_second = teach(&views[1]);
         let of_first = teach(&views[0]);
@@ -141,6 +145,7 @@ impl Method for Disco {
             targets,
             temperature: self.temperature,
             mse_devices: self.mse_devices,
+            parts: step.parts,
             only_mse: self.only_mse,
         })]
     }

@@ -6,9 +6,10 @@ use super::{Batch, Method, PretextTask, StepContext};
 use crate::{
     encoder::Encoder,
     forward::Forward,
+    kernel::ranks::Ranks,
     loss::{
         Loss,
-        contrastive::{cross_entropy, moco_logits, mocov3_logits, simclr_logits, simclr_targets},
+        contrastive::{cross_entropy, moco_logits, mocov3_logits, simclr_logits_over, simclr_targets_over},
         distill::Output,
         normalize,
     },
@@ -91,9 +92,12 @@ impl Method for MocoV3 {
     }
 
     fn tasks(&mut self, Batch { views, .. }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
-        let other_keys: Vec<Tensor<2>> = views.iter().map(|view| step.encode_keys(view.clone())).rev().collect();
+        let mut keys = |view: &Tensor<4>| step.ranks.gather(step.encode_keys(view.clone()));
+        let other_keys: Vec<Tensor<2>> = views.iter().map(&mut keys).rev().collect();
         let task = |(view, keys): (Tensor<4>, Tensor<2>)| -> Box<dyn PretextTask> {
-            let targets = Tensor::arange(0..view.dims()[0] as i64, &view.device());
+            let images = view.dims()[0];
+            let first = step.ranks.rank() * images;
+            let targets = Tensor::arange(first as i64..(first + images) as i64, &view.device());
             Box::new(MocoV3Task { views: [view], keys, targets, temperature: self.temperature })
         };
         views.into_iter().zip(other_keys).map(task).collect()
@@ -105,9 +109,9 @@ impl Method for MocoV3 {
 pub struct MocoV3Task {
     /// The view.
     pub views: [Tensor<4>; 1],
-    /// The keys of the batch, `[n, d]`.
+    /// The keys of the batch, of all ranks: `[ranks n, d]`.
     pub keys: Tensor<2>,
-    /// The diagonal.
+    /// The columns of the keys of the views' own images; of a single rank, the diagonal.
     pub targets: Tensor<1, Int>,
     /// Temperature of the logits.
     pub temperature: f64,
@@ -144,15 +148,17 @@ pub struct SimClr {
 }
 
 impl Method for SimClr {
-    fn tasks(&mut self, Batch { views, .. }: Batch, _: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
-        let targets = simclr_targets(views[0].dims()[0], &views[0].device());
-        vec![Box::new(SimClrTask { views, targets, temperature: self.temperature })]
+    fn tasks(&mut self, Batch { views, .. }: Batch, step: &mut StepContext) -> Vec<Box<dyn PretextTask>> {
+        let (ranks, temperature) = (step.ranks.clone(), self.temperature);
+        let targets = simclr_targets_over(&ranks, views[0].dims()[0], &views[0].device());
+        vec![Box::new(SimClrTask { ranks, views, targets, temperature })]
     }
 }
 
 /// Tell the other view of the same image from the views of other images.
 #[derive(Debug)]
 struct SimClrTask {
+    ranks: Ranks,
     views: Vec<Tensor<4>>,
     targets: Tensor<1, Int>,
     temperature: f64,
@@ -165,7 +171,7 @@ impl PretextTask for SimClrTask {
 
     fn output(&self, outputs: Tensor<2>) -> Output {
         let embeddings = normalize(outputs);
-        Output { logits: simclr_logits(embeddings.clone()), embeddings }
+        Output { logits: simclr_logits_over(&self.ranks, embeddings.clone()), embeddings }
     }
 
     fn targets(&self) -> Option<&Tensor<1, Int>> {

@@ -49,6 +49,7 @@ use crate::{
     encoder::Encoder,
     forward::Forward,
     gradient::GradientSum,
+    kernel::ranks::Ranks,
     loss::{Loss, distill::Output},
     parameter::Parameters,
 };
@@ -78,6 +79,9 @@ pub trait Method: DynClone + Debug + Send + Sync {
 
     /// Updates what the method keeps, with [`PretextTask::memories`] of the whole batch.
     fn remember(&mut self, _memories: Vec<Tensor<2>>) {}
+
+    /// Averages over the ranks the running statistics of the networks that it keeps.
+    fn average_statistics(&mut self, _ranks: &Ranks) {}
 
     /// Returns the tensors that a checkpoint must hold, always with the same names and shapes.
     fn state(&self) -> Vec<StateTensor> {

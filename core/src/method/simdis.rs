@@ -12,6 +12,7 @@ use crate::{
     encoder::Encoder,
     forward::Forward,
     gradient::{GradientSum, WidthGradient},
+    kernel::ranks::Ranks,
     loss::{Loss, Quantity, distill::Output, normalize},
     optim::Optimizer,
     parameter::Parameters,
@@ -134,18 +135,15 @@ impl SimdisTeacher {
         }
         if trains || is_predicted(SimdisNetwork::TeacherEma) {
             let Self { network, average, .. } = self;
-            let project = |view: &Tensor<4>| {
-                Forward::new(average, 0, step.mode())
-                    .in_precision(step.precision)
-                    .project(&network.encoder, view.clone())
-            };
+            let project = |view: &Tensor<4>| step.forward(average, 0).project(&network.encoder, view.clone());
             projections.insert(SimdisNetwork::TeacherEma, views.each_ref().map(project));
         }
         if trains {
             let averages = projections[&SimdisNetwork::TeacherEma].clone();
             projections.insert(SimdisNetwork::Teacher, self.train(views, averages, step));
         } else if is_predicted(SimdisNetwork::Teacher) {
-            let project = |view: &Tensor<4>| self.network.outputs(view.clone(), step.mode(), step.precision);
+            let Teacher { encoder, parameters, .. } = &mut self.network;
+            let project = |view: &Tensor<4>| step.forward(parameters, 0).project(encoder, view.clone());
             projections.insert(SimdisNetwork::Teacher, views.each_ref().map(project));
         }
     }
@@ -158,11 +156,11 @@ impl SimdisTeacher {
             &[SimdisView::SemaDv],
             &Projections::from([(SimdisNetwork::StudentEma, averages)]),
         );
-        let mut forward = Forward::tracked(parameters, 0, step.mode()).in_precision(step.precision);
+        let mut forward = step.tracked(parameters, 0);
         let output = task.output(task.forward(&mut forward, encoder));
         let gradients = forward.gradients(task.loss(&output).value);
         let layout = encoder.layout();
-        let sum = GradientSum::new(layout).plus(layout, &WidthGradient::of(layout, 0, gradients));
+        let sum = GradientSum::new(layout).plus(layout, &WidthGradient::of(layout, 0, gradients)).averaged(step.ranks);
         if let Some(optimizer) = optimizer {
             optimizer.step(parameters, &sum, step.plan.rate);
         }
@@ -222,6 +220,13 @@ impl Method for Simdis {
             teacher.project(&views, &self.names, step, &mut projections);
         }
         vec![Box::new(SimdisTask::new(views, &self.names, &projections))]
+    }
+
+    fn average_statistics(&mut self, ranks: &Ranks) {
+        for SimdisTeacher { network, average, .. } in &mut self.teacher {
+            network.parameters.average_statistics(ranks);
+            average.average_statistics(ranks);
+        }
     }
 
     fn state(&self) -> Vec<StateTensor> {

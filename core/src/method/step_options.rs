@@ -5,6 +5,7 @@ use burn::tensor::{Int, Tensor};
 use crate::{
     config::Config,
     interference::surgery::Surgery,
+    kernel::ranks::Ranks,
     loss::{
         Loss,
         distill::{Distillation, Output, Temperatures, distillation_loss},
@@ -18,6 +19,8 @@ use crate::{
 pub struct StepOptions {
     /// Groups that batch-norm statistics are computed over.
     pub bn_splits: usize,
+    /// Whether these statistics are of the images of all ranks.
+    pub sync_bn: bool,
     /// Micro-batches that gradients are accumulated over.
     pub accumulate: usize,
     /// Whether blocks are recomputed in the backward pass (activation checkpointing).
@@ -47,6 +50,7 @@ impl StepOptions {
     pub fn new(config: &Config, widths: &Widths) -> Self {
         Self {
             bn_splits: config.bn_splits,
+            sync_bn: config.sync_bn,
             accumulate: config.accumulate,
             recompute: config.recompute,
             clip_norm: config.clip_norm,
@@ -59,6 +63,11 @@ impl StepOptions {
             loss_weights: config.reweighting.weights(widths),
             seed: config.seed,
         }
+    }
+
+    /// Returns those of `ranks` whose images are normalised together.
+    pub fn normalised(&self, ranks: &Ranks) -> Ranks {
+        if self.sync_bn { ranks.clone() } else { Ranks::default() }
     }
 
     /// Computes the weighted loss of one width: the method's own `loss`, and distillation from the wider networks'

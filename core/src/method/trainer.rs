@@ -10,7 +10,7 @@ use crate::{
     forward::{Forward, Mode, StemCache},
     gradient::{GradientSum, WidthGradient},
     interference::surgery::{Surgery, combine},
-    kernel::threads::with_awake_workers,
+    kernel::{ranks::Ranks, threads::with_awake_workers},
     loss::{Loss, StepLosses, distill::Output},
     optim::{
         Optimizer,
@@ -46,6 +46,8 @@ pub struct Trainer {
     pub loss_scale: Option<LossScale>,
     /// Steps taken.
     pub steps: u64,
+    /// The ranks that train together, each with an equal part of every batch; all else is the same on all ranks.
+    pub ranks: Ranks,
 }
 
 /// The results of one step.
@@ -93,10 +95,18 @@ impl Trainer {
             method,
             encoder,
             steps: 0,
+            ranks: Ranks::default(),
         }
     }
 
-    /// Takes one training step.
+    /// Averages the running statistics over the ranks, each of which has normalised other images.
+    pub fn average_statistics(&mut self) {
+        self.query.average_statistics(&self.ranks);
+        self.key.iter_mut().for_each(|key| key.average_statistics(&self.ranks));
+        self.method.average_statistics(&self.ranks);
+    }
+
+    /// Takes one training step, on this rank's part of the batch.
     ///
     /// The widths' graphs share only weights. So the step computes one width at a time and drops its activations before
     /// the next; the sum of the widths' gradients is the gradient of the summed loss.
@@ -124,7 +134,7 @@ impl Trainer {
         let mut losses: Vec<Vec<Loss>> = vec![Vec::new(); trained];
         let (mut new_keys, mut memories) = (Vec::new(), Vec::new());
         for (number, part) in batch.parts(parts).enumerate() {
-            let round = self.steps * parts as u64 + number as u64;
+            let round = self.round(number);
             for (place, task) in (0..).zip(self.tasks(part, number, plan)) {
                 let (mut teachers, mut stem) = (Vec::new(), StemCache::default());
                 for (width, weight) in weights.iter().enumerate() {
@@ -140,13 +150,15 @@ impl Trainer {
                     }
                     teachers.push(of_width.output);
                 }
-                new_keys.extend(task.keys());
-                memories.push(task.memories(&teachers));
+                new_keys.extend(task.keys().map(|keys| self.ranks.gather(keys)));
+                memories.push(task.memories(&teachers).into_iter().map(|rows| self.ranks.gather(rows)).collect());
             }
         }
-        if surgery != Surgery::None {
-            gradients = combine(surgery, &layout, &widths, self.options.seed ^ self.steps);
-        }
+        widths.iter_mut().for_each(|width| width.average(&self.ranks));
+        gradients = match surgery {
+            Surgery::None => gradients.averaged(&self.ranks),
+            surgery => combine(surgery, &layout, &widths, self.options.seed ^ self.steps),
+        };
         match &self.loss_scale {
             // Only surgery needed them.
             _ if !plan.keeps_width_gradients => widths.clear(),
@@ -163,7 +175,7 @@ impl Trainer {
         }
         self.method.remember(joined(memories));
         self.steps += 1;
-        let losses = StepLosses::sum(losses);
+        let losses = StepLosses::sum(losses).of_all(&self.ranks);
         StepOutcome { losses, widths, gradients }
     }
 
@@ -179,7 +191,8 @@ impl Trainer {
         let Self { encoder, options, .. } = self;
         let mode = Mode::Train { splits: options.bn_splits };
         let forward = Forward::tracked(&mut self.query, width, mode).with_stem_cache(stem);
-        let mut forward = forward.with_noise(noise).in_precision(options.precision).recomputing(options.recompute);
+        let forward = forward.with_noise(noise).synchronised(options.normalised(&self.ranks));
+        let mut forward = forward.in_precision(options.precision).recomputing(options.recompute);
         let output = task.output(task.forward(&mut forward, encoder));
         let loss = options.weighted(task.loss(&output), (&output, teachers), task.targets(), weight);
         let scaled = match &self.loss_scale {
@@ -205,18 +218,28 @@ impl Trainer {
         }
     }
 
+    /// Returns the number of this rank's part `number` of a batch among all parts of all steps, on which random numbers
+    /// depend.
+    fn round(&self, number: usize) -> u64 {
+        let part = self.steps * self.options.accumulate as u64 + number as u64;
+        part * self.ranks.count() as u64 + self.ranks.rank() as u64
+    }
+
     /// Makes the pretext tasks of the part `number` of a batch.
     pub(crate) fn tasks(&mut self, part: Batch, number: usize, plan: StepPlan) -> Vec<Box<dyn PretextTask>> {
-        let options = &self.options;
+        let (round, options) = (self.round(number), &self.options);
         let mut step = StepContext {
             plan,
             precision: options.precision,
             encoder: &self.encoder,
             query: &self.query,
+            ranks: &self.ranks,
+            parts: options.accumulate * self.ranks.count(),
             key: self.key.as_mut(),
             queue: self.queue.as_ref(),
             bn_splits: options.bn_splits,
-            shuffle: (options.seed, self.steps * options.accumulate as u64 + number as u64),
+            normalised: options.normalised(&self.ranks),
+            shuffle: (options.seed, round),
         };
         self.method.tasks(part, &mut step)
     }

@@ -154,6 +154,7 @@ pub fn disco_loss(case: &Value, dtype: DType) -> Differences {
             targets: steps.targets(1),
             temperature: field(case, "temperature"),
             mse_devices: 1,
+            parts: 1,
             only_mse: field(case, "only_mse"),
         };
         let output = steps.compare(step, &task, &[("q", 1), ("qk", 1)]);

@@ -6,6 +6,7 @@ use burn::tensor::{DType, Device, Tensor};
 use serde_json::Value;
 use slimclr_core::{
     gradient::GradientSum,
+    kernel::ranks::Ranks,
     loss::normalize,
     method::{
         PretextTask, Sinkhorn, SwavQueue, SwavTask,
@@ -32,7 +33,7 @@ pub fn swav_sinkhorn(case: &Value, dtype: DType) -> Differences {
         normalize(input(text(case, "salt"), name, shape, dtype, &Device::flex()))
     };
     let scores = rows("z", "batch").matmul(rows("prototypes", "prototypes").transpose());
-    let assigned = sinkhorn(case).assign(scores);
+    let assigned = sinkhorn(case).assign(scores, &Ranks::default());
 
     let mut differences = Differences::default();
     let allowed = tolerance(Quantity::TwoStage, "", dtype);
@@ -79,6 +80,7 @@ pub fn swav_loss(case: &Value, dtype: DType) -> Differences {
             sinkhorn: sinkhorn(case),
             temperature: field(case, "temperature"),
             fills_queue: queue.is_some(),
+            ranks: Ranks::default(),
         };
         let raw: Vec<Tensor<2>> = (0..crops)
             .map(|crop| input(salt, &format!("z{step}.{crop}"), [images, dim], dtype, &device))

@@ -15,6 +15,7 @@ use slimclr_core::{
     forward::{Forward, Mode},
     gradient::GradientSum,
     head::HeadKind,
+    kernel::ranks::Ranks,
     layout::Shapes,
     loss::{
         distill::{Distillation, Temperatures},
@@ -192,6 +193,7 @@ impl<'a> Training<'a> {
             loss_scale: None,
             encoder: self.encoder.clone(),
             steps: 0,
+            ranks: Ranks::default(),
         }
     }
 

@@ -20,6 +20,7 @@ use burn::{
 use slimclr_network::visitor::Epilogue;
 
 pub use self::types::{Moments, NormGradients, NormInput, NormOutput, NormSaved, Shortcut};
+use crate::ranks::Ranks;
 
 /// Result of [`batch_norm_train`].
 pub struct Normalised {
@@ -45,6 +46,33 @@ pub fn batch_norm_train(
         output: Tensor::from_dispatch(output),
         mean: Tensor::<1>::from_dispatch(moments.mean).without_autodiff(),
         variance: Tensor::<1>::from_dispatch(moments.variance).without_autodiff(),
+    }
+}
+
+/// Computes [`batch_norm_train`] with the statistics of the images of all ranks, of which each has as many (PyTorch's
+/// SyncBatchNorm). Gradients flow through the statistics to the images of the other ranks.
+pub fn batch_norm_over(
+    ranks: &Ranks,
+    x: Tensor<4>,
+    [gamma, beta]: [Tensor<1>; 2],
+    epsilon: f64,
+    epilogue: Epilogue<Tensor<4>>,
+) -> Normalised {
+    let [_, channels, ..] = x.dims();
+    let of_channels = |values: Tensor<4>| values.mean_dim(3).mean_dim(2).mean_dim(0);
+    let mean = of_channels(x.clone());
+    let variance = of_channels((x.clone() - mean.clone()).powi_scalar(2));
+    let of_ranks = ranks.gather(Tensor::cat(vec![mean, variance], 1).reshape([1, 2 * channels]));
+    let [means, variances] = [0, channels].map(|start| of_ranks.clone().narrow(1, start, channels));
+    let mean = means.clone().mean_dim(0);
+    let variance = (variances + (means - mean.clone()).powi_scalar(2)).mean_dim(0);
+    let [mean, variance]: [Tensor<1>; 2] = [mean, variance].map(|statistic| statistic.flatten(0, 1));
+    let scale = gamma / (variance.clone() + epsilon).sqrt();
+    let shift = beta - mean.clone() * scale.clone();
+    Normalised {
+        output: Tensor::from_dispatch(Dispatch::affine(input(x, [scale, shift], epilogue))),
+        mean: mean.without_autodiff(),
+        variance: variance.without_autodiff(),
     }
 }
 

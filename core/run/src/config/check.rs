@@ -49,6 +49,19 @@ pub enum ConfigError {
         /// Groups.
         splits: usize,
     },
+    /// A micro-batch does not divide among the processes that train together.
+    #[error(
+        "a micro-batch of {images} images does not divide among {ranks} processes into equal parts of at least 2 images \
+         for each of bn_splits = {splits} groups: use another batch, or another number of processes"
+    )]
+    Ranks {
+        /// Images per micro-batch.
+        images: usize,
+        /// Processes.
+        ranks: usize,
+        /// Groups in each process.
+        splits: usize,
+    },
     /// Supervised training of images without labels.
     #[error(
         "method = {0} needs labels, but the images have none: choose another method, or sort the images into one folder \
@@ -170,6 +183,16 @@ impl Config {
             return Err(ConfigError::Splits { images, splits: self.bn_splits });
         }
         Ok(())
+    }
+
+    /// Checks that each of `ranks` processes gets an equal part of every micro-batch.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn check_ranks(&self, ranks: usize) -> Result<(), ConfigError> {
+        let (images, splits) = (self.batch / self.accumulate, self.bn_splits);
+        let fits = images.is_multiple_of(ranks * splits) && images / (ranks * splits) >= 2;
+        if ranks == 1 || fits { Ok(()) } else { Err(ConfigError::Ranks { images, ranks, splits }) }
     }
 
     /// Checks the options of two-stage methods, and of crops and clusters.

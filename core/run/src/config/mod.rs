@@ -50,6 +50,10 @@ pub struct Config {
     /// Groups that the batch is split into for batch norm, as on that many GPUs without SyncBatchNorm; 1 for no split
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::default().bn_splits, help_heading = "Method"))]
     pub bn_splits: usize,
+    /// Take the statistics of batch norm over the images of all processes that train together (SyncBatchNorm), instead of
+    /// each process's own
+    #[cfg_attr(feature = "clap", arg(long, num_args = 0..=1, default_value_t = Config::default().sync_bn, default_missing_value = "true", help_heading = "Method"))]
+    pub sync_bn: bool,
 
     /// Trained network to learn from, which stays frozen: a run's folder, a checkpoint, or a PyTorch or safetensors file
     /// of another program (SEED, KD, DisCo, BINGO, CompRess; optional for SimDis)

@@ -10,6 +10,7 @@ use crate::{
     encoder::Encoder,
     forward::Forward,
     gradient::GradientSum,
+    kernel::ranks::Ranks,
     layout::ParameterId,
     loss::{Loss, distill::Output, normalize},
     parameter::Parameters,
@@ -68,6 +69,8 @@ pub struct SwavTask {
     pub temperature: f64,
     /// Whether the embeddings of the assigning crops enter the queue.
     pub fills_queue: bool,
+    /// The ranks whose images are assigned together.
+    pub ranks: Ranks,
 }
 
 impl SwavTask {
@@ -75,11 +78,14 @@ impl SwavTask {
     fn assignments(&self, scores: &Tensor<2>) -> Vec<Tensor<2>> {
         let of_crops = self.assigning.iter().map(|crop| of_crop(scores, *crop, self.crops.len()).without_autodiff());
         let Some(queued) = &self.queue_scores else {
-            return of_crops.map(|scores| self.sinkhorn.assign(scores)).collect();
+            return of_crops.map(|scores| self.sinkhorn.assign(scores, &self.ranks)).collect();
         };
         let with_queue = |(queued, scores): (&Tensor<2>, Tensor<2>)| {
-            let ([first, _], [images, _]) = (queued.dims(), scores.dims());
-            self.sinkhorn.assign(Tensor::cat(vec![queued.clone(), scores], 0)).narrow(0, first, images)
+            // All ranks have the whole queue, which counts once: each adds a part of it.
+            let ([all, _], [images, _]) = (queued.dims(), scores.dims());
+            let part = all / self.ranks.count();
+            let queued = queued.clone().narrow(0, self.ranks.rank() * part, part);
+            self.sinkhorn.assign(Tensor::cat(vec![queued, scores], 0), &self.ranks).narrow(0, part, images)
         };
         queued.iter().zip(of_crops).map(with_queue).collect()
     }
@@ -185,6 +191,7 @@ impl Method for Swav {
             sinkhorn: self.sinkhorn,
             temperature: self.temperature,
             crops: views,
+            ranks: step.ranks.clone(),
         })]
     }
 

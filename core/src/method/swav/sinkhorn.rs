@@ -5,6 +5,8 @@ use burn::tensor::{
     activation::{log_softmax, softmax},
 };
 
+use crate::kernel::ranks::Ranks;
+
 /// The assignment of images to prototypes by Sinkhorn's algorithm.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sinkhorn {
@@ -15,22 +17,35 @@ pub struct Sinkhorn {
 }
 
 impl Sinkhorn {
-    /// Assigns images to prototypes, given their scores, `[n, p]`. Each row of the result, `[n, p]`, sums to 1; the
-    /// columns' sums become equal with more iterations. No gradient passes.
+    /// Assigns images to prototypes, given the scores of this rank's, `[n, p]`. Each row of the result, `[n, p]`, sums to 1;
+    /// the columns' sums over all ranks become equal with more iterations. No gradient passes.
     ///
     /// An iteration divides `exp(scores / epsilon)` by the sum of each column, then by that of each row. The authors also
     /// divide the columns by `p` and the rows by `n`, and multiply the result by `n`, which changes nothing. The first
     /// iteration works on logarithms, so that no scores overflow and no sum vanishes; after it, each row sums to 1.
-    pub fn assign(&self, scores: Tensor<2>) -> Tensor<2> {
+    pub fn assign(&self, scores: Tensor<2>, ranks: &Ranks) -> Tensor<2> {
         let scores = scores.without_autodiff().div_scalar(self.epsilon);
-        let first = softmax(log_softmax(scores, 0), 1);
+        let first = softmax(log_shares(scores, ranks), 1);
         (1..self.iterations).fold(first, |shares, _| {
-            let of_prototypes = shares.clone().sum_dim(0);
+            let of_prototypes = ranks.gather(shares.clone().sum_dim(0)).sum_dim(0);
             let shares = shares / of_prototypes;
             let of_images = shares.clone().sum_dim(1);
             shares / of_images
         })
     }
+}
+
+/// Computes the log-softmax of each column over the rows of all ranks, for this rank's rows. Shape: `[n, p]`, kept.
+fn log_shares(scores: Tensor<2>, ranks: &Ranks) -> Tensor<2> {
+    if ranks.is_single() {
+        return log_softmax(scores, 0);
+    }
+    let log_sum = |rows: Tensor<2>| {
+        let highest = rows.clone().max_dim(0);
+        (rows - highest.clone()).exp().sum_dim(0).log() + highest
+    };
+    let of_all = log_sum(ranks.gather(log_sum(scores.clone())));
+    scores - of_all
 }
 
 #[cfg(test)]
@@ -45,7 +60,7 @@ mod tests {
         let device = Device::flex();
         let scores = Tensor::<2>::random([32, 8], Distribution::Uniform(-1.0, 1.0), &device);
         let scores = Tensor::cat(vec![scores, Tensor::full([1, 8], -1.0, &device)], 0);
-        let assigned = Sinkhorn { epsilon, iterations }.assign(scores);
+        let assigned = Sinkhorn { epsilon, iterations }.assign(scores, &Ranks::default());
         [1, 0].map(|dim| assigned.clone().sum_dim(dim).into_data().iter().collect())
     }
 
