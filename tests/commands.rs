@@ -1,5 +1,7 @@
 //! Commands to a run while it trains.
 
+mod generated_images;
+
 use std::{
     convert::Infallible,
     sync::{
@@ -16,82 +18,16 @@ use futures::{
     executor::block_on,
     pin_mut,
 };
+use generated_images::{CHUNK, GeneratedImages, IMAGES};
 use slimclr_core::{
-    augment::Normalisation,
     command::Command,
     config::{Config, ConfigError},
-    data::batch::{HostBatch, HostViews, LabelledImages, ViewPairs},
-    dataset::DatasetSummary,
     event::{Event, Step},
+    kernel::ranks::Ranks,
     loss::{distill::Distillation, reweight::Reweighting},
-    method::{Batch, Trainer},
-    train::{Artifact, Host, Run, Split, TrainError},
+    method::Trainer,
+    train::{Run, TrainError},
 };
-
-/// A host of generated images, all different, that saves nothing.
-struct GeneratedImages {
-    config: Config,
-    dataset: DatasetSummary,
-}
-
-const IMAGES: usize = 16;
-
-fn summary() -> DatasetSummary {
-    let classes = (0..IMAGES).map(|class| class.to_string()).collect();
-    DatasetSummary::without_digests(Normalisation::CIFAR10, classes, [IMAGES, IMAGES])
-}
-
-impl GeneratedImages {
-    fn pixels(&self, image: usize) -> impl Iterator<Item = f32> + use<> {
-        let pixels = 3 * self.config.image_size * self.config.image_size;
-        (0..pixels).map(move |pixel| ((pixel * (image + 1)) as f32 * 0.1).sin())
-    }
-}
-
-impl Host for GeneratedImages {
-    type Error = Infallible;
-
-    fn dataset(&self) -> &DatasetSummary {
-        &self.dataset
-    }
-
-    fn now(&self) -> f64 {
-        0.0
-    }
-
-    async fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, Infallible> {
-        let images = (0..self.config.batch).map(|image| image + step as usize);
-        let pixels = |shift| images.clone().flat_map(|image| self.pixels(image + shift)).collect();
-        let view = |shift| HostViews::Finished { pixels: pixels(shift), size: self.config.image_size };
-        let views = HostBatch { views: [0, 1].map(view).into(), labels: vec![0; self.config.batch] };
-        Ok(Batch::from_host(views, device))
-    }
-
-    fn evaluated(&self, _: Split) -> usize {
-        IMAGES
-    }
-
-    async fn labelled(&mut self, _: Split, chunk: usize) -> Result<Option<LabelledImages>, Infallible> {
-        let all = || (0..IMAGES).flat_map(|image| self.pixels(image)).collect();
-        let labels = (0..IMAGES as u32).collect();
-        let labelled =
-            || LabelledImages { pixels: all(), labels, indices: (0..IMAGES).collect(), size: self.config.image_size };
-        Ok((chunk == 0).then(labelled))
-    }
-
-    async fn view_pairs(&mut self, chunk: usize) -> Result<Option<ViewPairs>, Infallible> {
-        let view = |shift| (0..IMAGES).flat_map(|image| self.pixels(image + shift)).collect();
-        Ok((chunk == 0).then(|| ViewPairs { pixels: [view(0), view(1)], size: self.config.image_size }))
-    }
-
-    async fn save(&mut self, _: Artifact, _: Vec<u8>) -> Result<(), Infallible> {
-        Ok(())
-    }
-
-    async fn gradients(&mut self, _: u64) -> Result<Option<Vec<u8>>, Infallible> {
-        Ok(None)
-    }
-}
 
 type Events = Vec<Result<Event, TrainError<Infallible>>>;
 
@@ -116,8 +52,8 @@ fn run() -> (impl Stream<Item = Result<Event, TrainError<Infallible>>>, Unbounde
     let config = config();
     let trainer = Trainer::new(&config, config.encoder().unwrap().build().unwrap(), &Device::flex());
     let (commands, received_commands) = unbounded();
-    let home = GeneratedImages { config: config.clone(), dataset: summary() };
-    (Run::new(config, trainer, (Device::flex(), "CPU".into()), home, received_commands).events(), commands)
+    let host = GeneratedImages::new(config.clone(), Ranks::default());
+    (Run::new(config, trainer, (Device::flex(), "CPU".into()), host, received_commands).events(), commands)
 }
 
 /// Tells that a task wants to be polled again.
@@ -227,7 +163,7 @@ fn sent_in_evaluation(steps: u64, last: impl IntoIterator<Item = Command>) -> Ev
     loop {
         match block_on(events.next()) {
             Some(Ok(Event::Evaluating(progress))) if progress.step == steps => {
-                assert_eq!((progress.images, progress.of), (IMAGES, 2 * IMAGES));
+                assert_eq!((progress.images, progress.of), (CHUNK, 2 * IMAGES));
                 break;
             }
             Some(Ok(_)) => {}

@@ -315,6 +315,7 @@ mod tests {
             steps_per_epoch: 101,
             slow_start_step: 1,
             queue_filled_step: None,
+            ranks: 1,
             profile: Vec::new(),
         }));
         let full = |top1| LossMonitor { cross_entropy: Some(5.5), top1: Some(top1), ..LossMonitor::default() };

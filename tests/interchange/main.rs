@@ -76,6 +76,7 @@ impl Network {
             steps_per_epoch: 10,
             slow_start_step: 50,
             queue_filled_step: None,
+            ranks: 1,
             profile: Vec::new(),
         }));
         let dataset = DatasetSummary::without_digests(Normalisation::IMAGENET, Vec::new(), [100, 10]);

@@ -1,5 +1,8 @@
 //! Ranks that train together do what one process does. Here they are threads; `tests/cli/ranks.rs` starts processes.
 
+#[path = "../generated_images.rs"]
+mod generated_images;
+mod run;
 #[path = "../systems.rs"]
 mod systems;
 mod threads;

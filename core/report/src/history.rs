@@ -233,6 +233,7 @@ mod tests {
             steps_per_epoch: 10,
             slow_start_step,
             queue_filled_step: None,
+            ranks: 1,
             profile: Vec::new(),
         }))
     }

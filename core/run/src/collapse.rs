@@ -149,6 +149,7 @@ mod tests {
             steps_per_epoch: 10,
             slow_start_step: 10,
             queue_filled_step: None,
+            ranks: 1,
             profile: Vec::new(),
         };
         assert_eq!(watch.see(&Event::Started(Box::new(started))), None);

@@ -124,8 +124,19 @@ pub struct Started {
     /// Missing in older files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_filled_step: Option<u64>,
+    /// Processes that train the run together, each with an equal part of every batch. Missing if there is one.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub ranks: usize,
     /// Costs of each width, head included.
     pub profile: Vec<Profile>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(ranks: &usize) -> bool {
+    *ranks == 1
 }
 
 /// A training step.
@@ -149,6 +160,10 @@ pub struct Step {
     /// Fraction of the time since the last report that was spent waiting for images. Missing in older files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited: Option<f64>,
+    /// The same of what was spent in communication between ranks, most of it waiting for the slowest. Missing if there is
+    /// one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub communication: Option<f64>,
 }
 
 /// What a width's loss consists of, without any weight; what its method does not have is absent.

@@ -2,14 +2,14 @@
 
 use std::{fmt::Debug, ops::Range, rc::Rc};
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::{
     cancellable::yield_now,
     data::batch::LabelledImages,
     encoder::Encoder,
     forward::{Forward, Mode},
-    kernel::{device::is_gpu, threads::threads},
+    kernel::{device::is_gpu, ranks::Ranks, threads::threads},
     parameter::Parameters,
     precision::{Precision, is_supported},
 };
@@ -189,6 +189,37 @@ impl Collector {
         self.values.iter_mut().zip(chunk.values).for_each(|(chunks, values)| chunks.push(values));
         self.labels.extend(chunk.labels);
         self.indices.extend(chunk.indices);
+    }
+
+    /// Joins the features that the ranks have collected, of these `sizes` at the widths, in the order of the images'
+    /// indices.
+    pub fn gathered(self, ranks: &Ranks, sizes: impl Iterator<Item = usize>, device: &Device) -> Self {
+        if ranks.is_single() {
+            return self;
+        }
+        let numbers =
+            self.indices.iter().zip(&self.labels).flat_map(|(index, label)| [*index as u64, u64::from(*label)]);
+        let numbers = ranks.gather_bytes(numbers.flat_map(u64::to_le_bytes).collect());
+        let numbers: Vec<u64> = numbers.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+        let mut images: Vec<(u64, u64, i32)> =
+            numbers.as_chunks().0.iter().zip(0..).map(|([index, label], row)| (*index, *label, row)).collect();
+        images.sort_unstable();
+        let rows: Vec<i32> = images.iter().map(|(.., row)| *row).collect();
+        let rows = Tensor::<1, Int>::from_data(TensorData::from(rows.as_slice()), device);
+        let mut chunks = self.values.into_iter();
+        let of_width = |size: usize| {
+            let own = chunks.next().filter(|chunks| !chunks.is_empty());
+            let own = own.map(|chunks| Tensor::cat(chunks, 0).into_data().convert::<f32>().as_bytes().to_vec());
+            let all = ranks.gather_bytes(own.unwrap_or_default());
+            let all = TensorData::from_bytes_vec(all, [images.len(), size], DType::F32);
+            vec![Tensor::<2>::from_data(all, device).select(0, rows.clone())]
+        };
+        let values = if images.is_empty() { Vec::new() } else { sizes.map(of_width).collect() };
+        Self {
+            values,
+            labels: images.iter().map(|(_, label, _)| *label as u32).collect(),
+            indices: images.iter().map(|(index, ..)| *index as usize).collect(),
+        }
     }
 
     /// Returns the features of each width, widest first; `None` if there was no image.

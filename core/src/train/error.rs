@@ -24,6 +24,12 @@ pub enum TrainError<E: std::error::Error + 'static> {
     /// The state could not be written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// This rank would train another run than rank 0.
+    #[error("this process has another {what} than process 0: start all with the same program, options and images")]
+    OtherRank {
+        /// What differs.
+        what: &'static str,
+    },
     /// No scale keeps the gradients within 16 bits.
     #[error(
         "gradients overflow in f16 at every loss scale, so training has stopped. The latest checkpoint is intact. Use \

@@ -17,6 +17,7 @@ use crate::{
 };
 
 /// Evaluates every width of the network in training, at the fractional `epoch`. Reports its progress, not its results.
+/// The ranks share the computation of features; rank 0 alone has results.
 pub(super) async fn evaluate<H: Host>(
     host: &mut H,
     state: &mut Trainer,
@@ -34,6 +35,9 @@ pub(super) async fn evaluate<H: Host>(
         true => features(host, Split::Test, state, &mut progress, emitter).await?,
         false => Vec::new(),
     };
+    if state.ranks.rank() > 0 {
+        return Ok(Vec::new());
+    }
     let device = state.query.device();
     let views = view_measures(host, &state.encoder, &mut state.query, &device).await?;
     let labels = |features: &[Features]| features.first().map(|full| full.labels.clone()).unwrap_or_default();
@@ -83,7 +87,8 @@ async fn classifier(
     ProbeAccuracy::of(test, |features| forward.classify(&state.encoder, features)).await
 }
 
-/// Computes the features of the images of a split at every width, widest first.
+/// Computes the features of the images of a split at every width, widest first. Each rank computes those of some chunks
+/// of images, and has all of them then.
 async fn features<H: Host>(
     host: &mut H,
     split: Split,
@@ -92,10 +97,10 @@ async fn features<H: Host>(
     emitter: &Emitter<H::Error>,
 ) -> Result<Vec<Features>, TrainError<H::Error>> {
     let device = state.query.device();
-    let precision = state.options.precision;
+    let (precision, ranks) = (state.options.precision, state.ranks.clone());
     let mut extractor = Extractor::new(&state.encoder, &mut state.query, &device).in_precision(precision);
     let mut collector = Collector::default();
-    let mut chunk = 0;
+    let mut chunk = ranks.rank();
     // A value of the latest chunk's features, which the device may still be computing.
     let mut latest = None;
     while let Some(images) = host.labelled(split, chunk).await.map_err(TrainError::Host)? {
@@ -109,7 +114,10 @@ async fn features<H: Host>(
             collector.add(features);
         }
         emitter.emit(Event::Evaluating(*progress)).await;
-        chunk += 1;
+        chunk += ranks.count();
     }
-    collector.finish().ok_or(TrainError::NoImages(split))
+    let widths = state.encoder.layout().widths();
+    let features = state.encoder.backbone().features();
+    let sizes = (0..widths.len()).map(|width| features.range(widths, width).len());
+    collector.gathered(&ranks, sizes, &device).finish().ok_or(TrainError::NoImages(split))
 }

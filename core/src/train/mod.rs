@@ -8,6 +8,7 @@ mod error;
 mod evaluation;
 mod host;
 mod inbox;
+mod ranks;
 mod views;
 
 use std::{mem, ops::ControlFlow};
@@ -33,6 +34,7 @@ use crate::{
     config::Config,
     event::{Event, Interference, LossMonitor, Started, Step},
     interference::{Observer, direction::LastGradients},
+    kernel::ranks::Ranks,
     loss::StepLosses,
     method::{Batch, StepOptions, StepPlan, Trainer},
     profile::profile,
@@ -78,7 +80,7 @@ impl<H: Host> Run<H> {
         host: H,
         commands: UnboundedReceiver<Command>,
     ) -> Self {
-        let (saved_at, inbox) = (state.steps, Inbox::new(commands));
+        let (saved_at, inbox) = (state.steps, Inbox::new(commands, state.ranks.clone()));
         Self {
             config,
             state,
@@ -107,8 +109,10 @@ impl<H: Host> Run<H> {
     pub fn events(mut self) -> impl Stream<Item = Result<Event, TrainError<H::Error>>> {
         watched(try_fn_stream(|emitter| async move {
             let trained = self.train(&emitter).await;
-            // If images are lost, a checkpoint keeps what was learned. If it cannot be saved, the first error says more.
-            if matches!(trained, Err(TrainError::Host(_))) && self.state.steps > self.saved_at {
+            // If images are lost, a checkpoint keeps what was learned. If it cannot be saved, the first error says more. One
+            // of several ranks cannot save without the others, which do not know of the error.
+            let is_alone = self.state.ranks.is_single();
+            if is_alone && matches!(trained, Err(TrainError::Host(_))) && self.state.steps > self.saved_at {
                 let _ = self.checkpoint(&emitter).await;
             }
             trained
@@ -116,14 +120,17 @@ impl<H: Host> Run<H> {
     }
 
     async fn train(&mut self, emitter: &Emitter<H::Error>) -> Result<(), TrainError<H::Error>> {
+        ranks::check_same::<H::Error>(&self.state, &self.config, self.host.dataset()).await?;
         let mut schedule = self.config.schedule(self.host.dataset().train.images)?;
         let began = self.host.now();
         let measure_every = schedule.steps.div_ceil(MEASUREMENTS);
         let snapshot_every =
             schedule.steps_per_epoch * schedule.steps.div_ceil(schedule.steps_per_epoch * MEASUREMENTS);
-        let observer = self.config.interference.then(|| Observer::new(&self.state.encoder));
+        // Its measurements need no other rank, and only rank 0 reports them.
+        let observes = self.config.interference && self.is_first();
+        let observer = observes.then(|| Observer::new(&self.state.encoder));
         emitter.emit(Event::Started(Box::new(self.started(&schedule)))).await;
-        let mut log = Log::new(self.host.now());
+        let mut log = Log::new(self.host.now(), &self.state.ranks);
         let (unevaluated, steps) = (mem::take(&mut self.unevaluated), self.state.steps);
         if unevaluated && steps > 0 && schedule.evaluates(steps) && self.evaluate(&schedule, emitter).await?.is_break()
         {
@@ -144,7 +151,7 @@ impl<H: Host> Run<H> {
 
             let step = self.state.steps;
             let epoch = schedule.epoch(step);
-            let measures = observer.is_some() && step.is_multiple_of(measure_every);
+            let measures = self.config.interference && step.is_multiple_of(measure_every);
             let plan = StepPlan { keeps_width_gradients: measures, ..schedule.plan(step) };
             let waiting_since = self.host.now();
             let batch = match self.inbox.unless_stopped(self.host.batch(step, &self.device)).await {
@@ -164,7 +171,7 @@ impl<H: Host> Run<H> {
             let at_end = done == schedule.steps;
             let evaluates = schedule.evaluates(done);
             let saves = at_end || done.is_multiple_of(schedule.checkpoint_every);
-            let snapshots = observer.is_some() && (at_end || done.is_multiple_of(snapshot_every));
+            let snapshots = self.config.interference && (at_end || done.is_multiple_of(snapshot_every));
             let pauses = evaluates || saves || measures || snapshots || untrained.is_some();
             if pauses || self.host.now() - log.read_at > READ_EVERY {
                 self.flush(&mut log, &schedule, emitter).await?;
@@ -194,12 +201,17 @@ impl<H: Host> Run<H> {
                 self.checkpoint(emitter).await?;
             }
             if pauses {
-                log.restart(self.host.now());
+                log.restart(self.host.now(), &self.state.ranks);
             }
         }
         let seconds = self.host.now() - began;
         emitter.emit(Event::Finished { step: self.state.steps, seconds }).await;
         Ok(())
+    }
+
+    /// Returns whether this process reports the run and saves its files.
+    fn is_first(&self) -> bool {
+        self.state.ranks.rank() == 0
     }
 
     /// Ends the run before its end, with a checkpoint. Options that were changed in the wait that the command to stop ended
@@ -232,6 +244,7 @@ impl<H: Host> Run<H> {
             steps_per_epoch: schedule.steps_per_epoch,
             slow_start_step: schedule.slow_start_step,
             queue_filled_step: self.config.queue_filled_step(),
+            ranks: self.state.ranks.count(),
             profile: profile(&self.state.encoder, self.config.image_size),
         }
     }
@@ -251,7 +264,7 @@ impl<H: Host> Run<H> {
                     self.checkpoint(emitter).await?;
                 }
                 let command = self.inbox.next().await;
-                log.restart(self.host.now());
+                log.restart(self.host.now(), &self.state.ranks);
                 command
             } else {
                 self.inbox.try_next()
@@ -301,7 +314,9 @@ impl<H: Host> Run<H> {
         // A browser's clock may be too coarse to separate two reads.
         let seconds = (now - log.read_at).max(1e-3);
         let (images_per_second, waited) = (images / seconds, log.waited / seconds);
-        log.restart(now);
+        let ranks = &self.state.ranks;
+        let communication = (!ranks.is_single()).then(|| (ranks.seconds() - log.communicated) / seconds);
+        log.restart(now, ranks);
         let widths = &self.config.widths;
         for (Pending { step, rate, .. }, (mut losses, mut monitors)) in pending.into_iter().zip(losses) {
             self.check_finite(step + 1, &losses)?;
@@ -320,6 +335,7 @@ impl<H: Host> Run<H> {
                 learning_rate: rate,
                 images_per_second,
                 waited: Some(waited),
+                communication,
             };
             emitter.emit(Event::Step(event)).await;
         }
@@ -349,8 +365,11 @@ impl<H: Host> Run<H> {
         {
             return Err(TrainError::Overflow);
         }
-        let bytes = checkpoint::save(&self.state, &self.config, self.host.dataset()).await?;
-        self.host.save(Artifact::Checkpoint, bytes).await.map_err(TrainError::Host)?;
+        self.state.average_statistics();
+        if self.is_first() {
+            let bytes = checkpoint::save(&self.state, &self.config, self.host.dataset()).await?;
+            self.host.save(Artifact::Checkpoint, bytes).await.map_err(TrainError::Host)?;
+        }
         self.saved_at = self.state.steps;
         emitter.emit(Event::Checkpoint { step: self.state.steps }).await;
         Ok(())
@@ -359,6 +378,9 @@ impl<H: Host> Run<H> {
     /// Saves the encoder, if interference is measured.
     async fn snapshot(&mut self) -> Result<(), TrainError<H::Error>> {
         if self.config.interference {
+            self.state.average_statistics();
+        }
+        if self.config.interference && self.is_first() {
             let snapshot = Snapshot::save(&self.state, &self.config).await?;
             let what = Artifact::Snapshot(self.state.steps);
             self.host.save(what, snapshot).await.map_err(TrainError::Host)?;
@@ -399,6 +421,7 @@ impl<H: Host> Run<H> {
         schedule: &RunSchedule,
         emitter: &Emitter<H::Error>,
     ) -> Result<ControlFlow<()>, TrainError<H::Error>> {
+        self.state.average_statistics();
         let epoch = schedule.epoch(self.state.steps);
         let evaluation = evaluation::evaluate(&mut self.host, &mut self.state, &self.config, epoch, emitter);
         let Some(evaluated) = self.inbox.unless_stopped(evaluation).await.transpose()? else {
@@ -428,6 +451,8 @@ struct Log {
     read_at: f64,
     /// Seconds since then spent waiting for images.
     waited: f64,
+    /// Seconds until then spent in collective operations.
+    communicated: f64,
 }
 
 struct Pending {
@@ -437,12 +462,12 @@ struct Pending {
 }
 
 impl Log {
-    fn new(now: f64) -> Self {
-        Self { steps: Vec::new(), read_at: now, waited: 0.0 }
+    fn new(now: f64, ranks: &Ranks) -> Self {
+        Self { steps: Vec::new(), read_at: now, waited: 0.0, communicated: ranks.seconds() }
     }
 
     /// Measures time from `now` on.
-    fn restart(&mut self, now: f64) {
-        (self.read_at, self.waited) = (now, 0.0);
+    fn restart(&mut self, now: f64, ranks: &Ranks) {
+        (self.read_at, self.waited, self.communicated) = (now, 0.0, ranks.seconds());
     }
 }

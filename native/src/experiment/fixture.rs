@@ -20,6 +20,7 @@ pub fn started(widths: &[f64]) -> Event {
         steps_per_epoch: 1,
         slow_start_step: 0,
         queue_filled_step: None,
+        ranks: 1,
         profile: Vec::new(),
     }))
 }
