@@ -22,7 +22,12 @@ pub struct Sampler {
     normalisation: Normalisation,
     /// Side of the full-size views, in pixels.
     size: usize,
+    /// Images per step, those of all ranks together.
     batch: usize,
+    /// Micro-batches per step.
+    accumulate: usize,
+    /// This process's number, and how many train together.
+    rank: (usize, usize),
     seed: u64,
     /// The order of images in shards; without it, an epoch visits all images in a random order.
     shards: Option<ShardOrder>,
@@ -64,11 +69,18 @@ impl Sampler {
             normalisation,
             size: config.image_size,
             batch: config.batch,
+            accumulate: config.accumulate,
+            rank: (0, 1),
             seed: config.seed,
             shards: None,
             bags: None,
             order: Mutex::default(),
         }
+    }
+
+    /// Draws only the images of the rank `rank` of `count`, which has an equal part of every micro-batch.
+    pub fn of_rank(self, rank: usize, count: usize) -> Self {
+        Self { rank: (rank, count), ..self }
     }
 
     /// Draws from images in shards, in their order.
@@ -81,7 +93,8 @@ impl Sampler {
         self.bags = Some(bags);
     }
 
-    /// Returns the epoch of `step`, and the indices of its batch among `images` training images.
+    /// Returns the epoch of `step`, and the indices of its batch, or of this rank's part of it, among `images` training
+    /// images.
     pub fn batch(&self, step: u64, images: usize) -> (u64, Vec<u32>) {
         let (epoch, place) = self.place(step, images);
         let mut latest = self.order.lock().expect("nothing panics while it holds the order");
@@ -92,14 +105,30 @@ impl Sampler {
             };
             *latest = (epoch, order);
         }
-        (epoch, latest.1[place..place + self.batch].to_vec())
+        (epoch, self.part_of(&latest.1[place..place + self.batch]))
+    }
+
+    /// Returns this rank's part of a batch.
+    fn part_of(&self, batch: &[u32]) -> Vec<u32> {
+        let (rank, count) = self.rank;
+        let of_micro_batch = |images: &[u32]| images.chunks_exact(images.len() / count).nth(rank).map(<[u32]>::to_vec);
+        batch.chunks_exact(self.batch / self.accumulate).filter_map(of_micro_batch).flatten().collect()
     }
 
     /// Returns what each stream of shards reads for the batches from `step` to the end of its epoch, among `images`
     /// training images: indices in order ([`ShardOrder::streams`]). There are none without shards.
     pub fn streams(&self, step: u64, images: usize) -> Vec<Vec<u32>> {
         let (epoch, place) = self.place(step, images);
-        self.shards.as_ref().map(|shards| shards.streams(self.seed, epoch, place)).unwrap_or_default()
+        let Some(shards) = &self.shards else { return Vec::new() };
+        let mut streams = shards.streams(self.seed, epoch, place);
+        if self.rank.1 > 1 {
+            let order = shards.epoch(self.seed, epoch);
+            let mut is_own = vec![false; images];
+            let own = order[place..].chunks_exact(self.batch).flat_map(|batch| self.part_of(batch));
+            own.for_each(|index| is_own[index as usize] = true);
+            streams.iter_mut().for_each(|stream| stream.retain(|index| is_own[*index as usize]));
+        }
+        streams
     }
 
     /// Plans each view of a batch's images, of `[width, height]` pixels each. A device that holds the images makes the
@@ -137,14 +166,15 @@ impl Sampler {
         }
     }
 
-    /// Allocates the views of a batch.
+    /// Allocates the views of a batch, or of this rank's part of it.
     pub fn buffers(&self, finish: Finish) -> Vec<HostViews> {
+        let images = self.batch / self.rank.1;
         let of_size = |size| match finish {
-            Finish::Host => HostViews::Finished { pixels: vec![0.0; self.batch * values(size)], size },
+            Finish::Host => HostViews::Finished { pixels: vec![0.0; images * values(size)], size },
             Finish::Device => HostViews::Cropped(CroppedViews {
-                pixels: vec![0; self.batch * values(size)],
+                pixels: vec![0; images * values(size)],
                 size,
-                effects: vec![Effects::default(); self.batch],
+                effects: vec![Effects::default(); images],
                 normalisation: self.normalisation,
             }),
         };
@@ -292,6 +322,26 @@ mod tests {
             let (epoch, place) = (step / 2, step as usize % 2 * 4);
             let order = epoch_order(sampler.seed, epoch, 10);
             assert_eq!(sampler.batch(step, 10), (epoch, order[place..place + 4].to_vec()));
+        }
+    }
+
+    #[test]
+    fn ranks_share_each_micro_batch() {
+        let config = Config { batch: 8, accumulate: 2, ..Config::mini() };
+        let sampler = || Sampler::new(&config, Normalisation::CIFAR10);
+        let (_, whole) = sampler().batch(1, 19);
+        let parts = [0, 1].map(|rank| sampler().of_rank(rank, 2).batch(1, 19).1);
+        assert_eq!(parts[0], [&whole[0..2], &whole[4..6]].concat());
+        assert_eq!(parts[1], [&whole[2..4], &whole[6..8]].concat());
+        // Of shards, a rank reads its own images only.
+        let shards = ShardOrder::new([vec![1; 9], vec![1; 10]]);
+        for rank in 0..2 {
+            let sampler = sampler().with_shards(shards.clone()).of_rank(rank, 2);
+            let mut read = sampler.streams(0, 19).concat();
+            let mut drawn = [0, 1].map(|step| sampler.batch(step, 19).1).concat();
+            read.sort_unstable();
+            drawn.sort_unstable();
+            assert_eq!(read, drawn);
         }
     }
 
