@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use burn::{
     backend::{CubeDevice, DispatchDevice, WgpuDevice, WgpuDeviceKind},
     tensor::{Device, wgpu::WgpuBackend},
@@ -13,13 +13,18 @@ use slimclr_core::{
     precision::{Precision, decide, is_supported},
 };
 
+use crate::ranks;
+
 /// Opens the device of a run's options. Returns it with its name for the user, after the options with a precision that is
 /// decided.
 ///
 /// # Errors
 /// If there is no such device on this machine or in this build, or it does not support the run's precision.
 pub fn for_run(config: Config) -> Result<(Config, (Device, String))> {
-    let (device, name) = open(&config.device)?;
+    let (device, name) = match ranks::local() {
+        None => open(&config.device)?,
+        Some(place) => of_rank(&config.device, place)?,
+    };
     let precision = decide(config.precision, config.backbone, &device);
     let precision_name = precision.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     if !is_supported(precision, &device) {
@@ -27,6 +32,25 @@ pub fn for_run(config: Config) -> Result<(Config, (Device, String))> {
     }
     let name = if precision == Precision::F32 { name } else { format!("{name}, {precision_name}") };
     Ok((Config { precision, ..config }, (device, name)))
+}
+
+/// Opens the device named by `choice` for the process with this number, of `count` on this machine: each has a GPU of its
+/// own, or all share the CPU's cores. Returns it with its name for the user.
+fn of_rank(choice: &str, (rank, count): (usize, usize)) -> Result<(Device, String)> {
+    let (device, name) = match choice {
+        "auto" => best(rank),
+        "cpu" => Ok(cpu()),
+        _ if choice.contains(':') => {
+            bail!(
+                "device = '{choice}': each of {count} processes takes a device of its own; write it without the number"
+            )
+        }
+        _ => open(&format!("{choice}:{rank}")),
+    }
+    .context(format!("{count} processes on this machine need a device each"))?;
+    let (processes, threads) = (ranks::ranks().count(), rayon::current_num_threads());
+    let name = if device == Device::flex() { format!("{name}, of which it uses {threads}") } else { name };
+    Ok((device, format!("{processes} processes, each with {name}")))
 }
 
 /// Opens the device named by `choice`. Returns it with its name for the user.
@@ -43,7 +67,7 @@ pub fn open(choice: &str) -> Result<(Device, String)> {
     };
     match kind {
         "auto" | "cpu" if choice != kind => bail!("device = '{choice}': {kind} takes no number; write --device {kind}"),
-        "auto" => Ok(best()),
+        "auto" => best(0),
         "cpu" => Ok(cpu()),
         "vulkan" => nth(number, "Vulkan", adapters(WgpuBackend::Vulkan)),
         "webgpu" => nth(number, "WebGPU", adapters(WgpuBackend::Auto)),
@@ -52,14 +76,15 @@ pub fn open(choice: &str) -> Result<(Device, String)> {
     }
 }
 
-/// Opens the best GPU, or else the CPU. A software renderer is far slower than the CPU back end, so it does not count.
-fn best() -> (Device, String) {
+/// Opens the best GPU with this number, or the CPU if there is no GPU. A software renderer is far slower than the CPU back
+/// end, so it does not count.
+fn best(number: usize) -> Result<(Device, String)> {
     #[cfg(feature = "cuda")]
-    if let Ok(found) = cuda(0) {
-        return found;
+    if cuda(0).is_ok() {
+        return cuda(number);
     }
-    let gpus = adapters(WgpuBackend::Auto).into_iter().filter(|device| !is_software(device)).collect();
-    nth(0, "WebGPU", gpus).unwrap_or_else(|_| cpu())
+    let gpus: Vec<Device> = adapters(WgpuBackend::Auto).into_iter().filter(|device| !is_software(device)).collect();
+    if gpus.is_empty() { Ok(cpu()) } else { nth(number, "WebGPU", gpus) }
 }
 
 fn cpu() -> (Device, String) {

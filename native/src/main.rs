@@ -25,6 +25,7 @@ mod numbers;
 mod options;
 mod peak_memory;
 mod pretrained;
+mod ranks;
 mod raster;
 mod resume;
 mod run_folder;
@@ -212,6 +213,9 @@ fn run() -> Result<ExitCode> {
     let matches = command.clone().try_get_matches().unwrap_or_else(|error| explained(error).exit());
     let cli = Cli::from_arg_matches(&matches)?;
     let subcommand_matches = || matches.subcommand().expect("a subcommand was parsed").1;
+    if !matches!(cli.command, Some(Subcommand::Pretrain(_) | Subcommand::Finetune(_))) {
+        ranks::check_alone(matches.subcommand_name().unwrap_or("the demo"))?;
+    }
     match &cli.command {
         None => demo::run(&cli.demo),
         Some(Subcommand::Demo(flags)) => demo::run(flags),
@@ -219,9 +223,9 @@ fn run() -> Result<ExitCode> {
             data::fetch::cifar10(out).map(|()| ExitCode::SUCCESS)
         }
         Some(Subcommand::Data(DataSubcommand::Pack(flags))) => pack::run(flags).map(|()| ExitCode::SUCCESS),
-        Some(Subcommand::Pretrain(flags)) => pretrain::run(flags, subcommand_matches()),
+        Some(Subcommand::Pretrain(flags)) => ranks::together(|| pretrain::run(flags, subcommand_matches())),
         Some(Subcommand::Evaluate(flags)) => evaluate::run(flags).map(|()| ExitCode::SUCCESS),
-        Some(Subcommand::Finetune(flags)) => finetune::run(flags),
+        Some(Subcommand::Finetune(flags)) => ranks::together(|| finetune::run(flags)),
         Some(Subcommand::Embed(flags)) => embed::run(flags),
         Some(Subcommand::Neighbours(flags)) => command::neighbours::run(flags).map(|()| ExitCode::SUCCESS),
         Some(Subcommand::Report(flags)) => report::run(flags).map(|()| ExitCode::SUCCESS),

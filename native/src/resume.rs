@@ -14,7 +14,7 @@ use crate::{
     data::Dataset,
     kept_images::Location,
     new_trainer::new_trainer,
-    options,
+    options, ranks,
     run_folder::RunFolder,
     run_images::{Comparison, RunImages},
     run_lock::RunLock,
@@ -121,6 +121,9 @@ impl Resumption {
     /// # Errors
     /// If the folder cannot be written.
     pub fn keep_images(&self) -> Result<()> {
+        if !ranks::is_first() {
+            return Ok(());
+        }
         let started = self.folder.config()?;
         if started.data != self.config.data {
             self.folder.save_config(&Config { data: self.config.data.clone(), ..started })?;

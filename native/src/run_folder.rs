@@ -20,6 +20,7 @@ use slimclr_report::{Neighbours, Report};
 use crate::{
     files::{cannot_create, create_folder, read_optional, sweep, write_atomically},
     kept_images::{KeptImages, Location},
+    ranks,
     run_lock::RunLock,
     shell,
 };
@@ -137,6 +138,9 @@ impl RunFolder {
     /// # Errors
     /// If another process trains the run, or the folder cannot be written.
     pub fn lock(&self) -> Result<RunLock> {
+        if !ranks::is_first() {
+            return Ok(RunLock::of_other_rank());
+        }
         let lock = RunLock::take(&self.path)?;
         sweep(&self.path);
         [SNAPSHOTS, GRADIENTS].iter().for_each(|name| sweep(&self.path.join(name)));

@@ -11,7 +11,7 @@ use slimclr_core::{
     parameter::Parameters,
 };
 
-use crate::{pretrained, run_folder::RunFolder};
+use crate::{pretrained, ranks, run_folder::RunFolder};
 
 /// Opens the teacher that the options name, if they name one.
 ///
@@ -48,7 +48,7 @@ pub fn of_run(folder: &RunFolder, config: &Config, device: &Device) -> Result<Op
 /// If it cannot be copied.
 pub fn keep(folder: &RunFolder, config: &Config) -> Result<()> {
     let path = Path::new(&config.teacher);
-    match config.teacher.is_empty() {
+    match config.teacher.is_empty() || !ranks::is_first() {
         true => Ok(()),
         false if path.is_dir() => folder.save_teacher(&RunFolder::open(path)?.checkpoint_path(), true),
         false => folder.save_teacher(path, false),

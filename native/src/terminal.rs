@@ -4,6 +4,8 @@ mod progress;
 
 use slimclr_report::compact;
 
+#[cfg(feature = "mpi")]
+pub use self::progress::be_quiet_unless;
 pub use self::progress::{Progress, clear, note, parts, print, time_left, warn, write};
 
 /// Formats a count with three digits and a unit prefix: 1.99 M.

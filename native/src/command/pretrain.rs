@@ -7,12 +7,14 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::{ArgMatches, Args, parser::ValueSource};
 use futures::{StreamExt, executor::block_on, pin_mut};
 use slimclr_core::{
     config::Config,
+    event::{Event, Started},
+    kernel::ranks::Ranks,
     method::Trainer,
     train::{Run, Split},
 };
@@ -23,7 +25,7 @@ use crate::{
     device, interrupt,
     new_trainer::new_trainer,
     options::{self, Preset},
-    pretrained,
+    pretrained, ranks,
     resume::{Request, Resumption},
     run_folder::RunFolder,
     run_lock::RunLock,
@@ -77,6 +79,9 @@ pub fn run(flags: &PretrainFlags, matches: &ArgMatches) -> Result<ExitCode> {
         Some(path) => prepare_resumption(path, flags, matches)?,
         None => {
             let config = options::merge(&flags.preset.config(), flags.config.as_deref(), &flags.options, matches)?;
+            if flags.dry_run {
+                ranks::check_alone("pretrain --dry-run")?;
+            }
             let new = NewRun::open(config)?;
             if flags.dry_run {
                 return dry_run::run(new).map(|()| ExitCode::SUCCESS);
@@ -97,6 +102,9 @@ impl PretrainFlags {
 
     /// Opens TensorBoard's files, if they are wanted or the run has them, to be continued after `step` steps.
     fn open_tensorboard(&self, (folder, lock): (&RunFolder, &RunLock), step: u64) -> Result<Option<TensorBoard>> {
+        if !ranks::is_first() {
+            return Ok(None);
+        }
         let default = folder.tensorboard_path();
         let path = match self.tensorboard_path() {
             Some(path) => path,
@@ -126,15 +134,20 @@ impl Prepared {
     /// If training fails.
     pub fn train(self, mut tensorboard: Option<TensorBoard>, next: &str) -> Result<ExitCode> {
         let Self { folder, lock, config, dataset, device, trainer } = self;
+        let trainer = Trainer { ranks: ranks::ranks(), ..trainer };
         let mut loader = Loader::new(dataset, &config, Some(folder.clone()))?;
-        bags::add(&mut loader, &folder, &config, &device.0)?;
-        teacher_features::add(&mut loader, &folder, &config, &device.0)?;
+        ranks::first_then_others(|| {
+            bags::add(&mut loader, &folder, &config, &device.0)?;
+            teacher_features::add(&mut loader, &folder, &config, &device.0)
+        })?;
         if let Some(board) = tensorboard.as_mut().filter(|board| board.is_new()) {
             board.write_views(&loader)?;
         }
         let run = Run::new(config.clone(), trainer, device.clone(), loader, interrupt::listen(STOPPING));
         let interrupted = train(run, (&folder, &lock), tensorboard.as_mut())?;
-        summary::show(&folder, &[])?;
+        if ranks::is_first() {
+            summary::show(&folder, &[])?;
+        }
         if let Some(board) = tensorboard.filter(|_| !interrupted) {
             board.write_embeddings(&folder, &config, &device.0)?;
         }
@@ -165,6 +178,7 @@ impl NewRun {
         let dataset = open_images(&config)?;
         let config = config.for_classes(dataset.summary().classes.len())?;
         config.schedule(dataset.len(Split::Train))?;
+        config.check_ranks(ranks::ranks().count())?;
         bags::check(&dataset, &config)?;
         let (config, device) = device::for_run(config)?;
         let trainer = new_trainer(&config, &device.0)?;
@@ -177,13 +191,25 @@ impl NewRun {
     /// If it cannot be written.
     pub fn create(self, out: Option<&Path>, name: &str) -> Result<Prepared> {
         let Self { config, dataset, device, trainer } = self;
+        let ranks = ranks::ranks();
         let (folder, lock) = match out {
+            _ if ranks.rank() > 0 => follow(&ranks)?,
             Some(path) => RunFolder::create(path, &config, dataset.summary())?,
             None => RunFolder::create_numbered(name, &config, dataset.summary())?,
         };
         teacher::keep(&folder, &config)?;
+        if ranks.rank() == 0 {
+            ranks.broadcast(folder.path().as_os_str().as_encoded_bytes().to_vec());
+        }
         Ok(Prepared { folder, lock, config, dataset, device, trainer })
     }
+}
+
+/// Opens the folder that rank 0 has created.
+fn follow(ranks: &Ranks) -> Result<(RunFolder, RunLock)> {
+    let path = String::from_utf8(ranks.broadcast(Vec::new())).context("the path of the run's folder is not Unicode")?;
+    let folder = RunFolder::open(Path::new(&path)).context("all processes need the run's folder: share it")?;
+    Ok((folder, RunLock::of_other_rank()))
 }
 
 /// Prepares the run in the folder `path` to continue. What the folder keeps is changed last.
@@ -203,6 +229,11 @@ fn prepare_resumption(path: &Path, flags: &PretrainFlags, matches: &ArgMatches) 
         instead: &instead,
     };
     let resumption = Resumption::open(folder, lock, request)?;
+    let count = ranks::ranks().count();
+    resumption.config.check_ranks(count)?;
+    if let Some(note) = Event::latest_start(&resumption.folder.events()?).and_then(|start| other_ranks(start, count)) {
+        terminal::note(&note);
+    }
     let (_, device) = device::for_run(resumption.config.clone())?;
     let trainer = resumption.trainer(&device.0)?;
     resumption.keep_images()?;
@@ -228,6 +259,14 @@ fn open_images(config: &Config) -> Result<Dataset> {
     Ok(dataset.normalised_by(normalisation))
 }
 
+/// Says that a run resumes on another number of processes than it was started on, and what that changes.
+fn other_ranks(start: &Started, now: usize) -> Option<String> {
+    let processes = |count: usize| if count == 1 { "one process".into() } else { format!("{count} processes") };
+    let (before, changed) = (processes(start.ranks), start.ranks != now);
+    let norms = if start.config.sync_bn { "" } else { "; its batch norm now sees another number of images at once" };
+    changed.then(|| format!("the run was trained by {before}, and continues on {}{norms}", processes(now)))
+}
+
 /// Trains until the run ends or is stopped, showing its events and appending them to the log and to TensorBoard's files,
 /// if there are any. Returns whether it was interrupted, even if it finished first.
 ///
@@ -238,17 +277,20 @@ pub fn train(
     (folder, lock): (&RunFolder, &RunLock),
     mut tensorboard: Option<&mut TensorBoard>,
 ) -> Result<bool> {
-    let mut log = folder.log_from(run.steps(), lock)?;
-    if !folder.has_evaluation(run.steps())? {
+    let ranks = ranks::ranks();
+    let mut log = ranks::is_first().then(|| folder.log_from(run.steps(), lock)).transpose()?;
+    let lacks_evaluation = ranks::is_first() && !folder.has_evaluation(run.steps())?;
+    if ranks.agree(lacks_evaluation.into()) == 1 {
         run = run.evaluating_first();
     }
-    let mut progress = RunProgress::new();
+    let (mut progress, mut interrupted) = (RunProgress::new(), false);
     block_on(async {
         let events = run.events();
         pin_mut!(events);
         while let Some(event) = events.next().await {
             let event = event?;
-            if event.is_logged() {
+            interrupted |= matches!(event, Event::Stopped { .. });
+            if let Some(log) = log.as_mut().filter(|_| event.is_logged()) {
                 log.append(&event)?;
             }
             if let Some(board) = &mut tensorboard {
@@ -258,7 +300,7 @@ pub fn train(
         }
         anyhow::Ok(())
     })?;
-    Ok(interrupt::has_stopped())
+    Ok(interrupted || interrupt::has_stopped())
 }
 
 /// Prints the command that resumes the run in `folder`.

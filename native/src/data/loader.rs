@@ -16,7 +16,7 @@ use futures::{
     },
     executor::block_on,
 };
-use rayon::{ThreadPool, prelude::*};
+use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 use slimclr_core::{
     augment::Augmenter,
     config::Config,
@@ -40,7 +40,7 @@ use super::{
     dataset::{Dataset, Images, Stored},
     shards::ShardReader,
 };
-use crate::{run_folder::RunFolder, terminal::warn};
+use crate::{ranks::ranks, run_folder::RunFolder, terminal::warn};
 
 /// Batches made in advance: enough to hide a slow one, few enough to keep memory small.
 const PREFETCH: usize = 3;
@@ -109,7 +109,9 @@ impl Loader {
     }
 
     fn for_purpose(purpose: Purpose, dataset: Dataset, config: &Config, folder: Option<RunFolder>) -> Result<Self> {
-        let mut sampler = Sampler::new(config, dataset.summary().normalisation);
+        let ranks = ranks();
+        let sampler = Sampler::new(config, dataset.summary().normalisation);
+        let mut sampler = sampler.of_rank(ranks.rank(), ranks.count());
         if let Images::Shards(images) = dataset.split(Split::Train) {
             sampler = sampler.with_shards(images.order());
         }
@@ -119,7 +121,10 @@ impl Loader {
             sampler,
             damage: Damage::new([Split::Train, Split::Test].map(|split| dataset.len(split)).iter().sum(), purpose),
             dataset,
-            pool: rayon::ThreadPoolBuilder::new().build().context("cannot start threads")?,
+            pool: ThreadPoolBuilder::new()
+                .num_threads(rayon::current_num_threads())
+                .build()
+                .context("cannot start threads")?,
         };
         Ok(Self { maker: Arc::new(maker), folder, batches: None, teacher_features: None, start: Instant::now() })
     }

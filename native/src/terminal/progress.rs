@@ -5,6 +5,7 @@ use std::{
     io::Write,
     sync::{
         Mutex,
+        atomic::{AtomicBool, Ordering},
         mpsc::{RecvTimeoutError, Sender, channel},
     },
     thread,
@@ -20,6 +21,19 @@ const LINE_EVERY: Duration = Duration::from_secs(60);
 /// The bar on the terminal, which lines must not be written into.
 static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
+/// Whether nothing is shown: another process says it.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Shows from now on what the program says only if `speaks` holds.
+#[cfg(feature = "mpi")]
+pub fn be_quiet_unless(speaks: bool) {
+    QUIET.store(!speaks, Ordering::Relaxed);
+}
+
+fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
 /// Writes a line of the result to standard output.
 pub fn print(line: &str) {
     write_line(std::io::stdout(), line);
@@ -27,6 +41,9 @@ pub fn print(line: &str) {
 
 /// Writes bytes of the result to standard output as they are. A closed pipe is ignored, as everywhere.
 pub fn write(bytes: &[u8]) {
+    if is_quiet() {
+        return;
+    }
     let mut stream = std::io::stdout();
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
 }
@@ -44,6 +61,9 @@ pub fn warn(warning: &str) {
 /// Writes a line, or several, above the progress bar. All output goes through here: it ignores a closed pipe, a full disk
 /// and a closed terminal, which must not end a run, and escapes control characters, which names of files may have.
 fn write_line(mut stream: impl Write, line: &str) {
+    if is_quiet() {
+        return;
+    }
     // Cloned, so that a line of another thread does not wait for the lock of this one.
     let bar = SHOWN.lock().expect("no thread panics while it holds the lock").clone();
     let lines: String = line.split('\n').map(|line| shown(line.as_bytes()) + "\n").collect();
@@ -149,7 +169,7 @@ pub fn clear() {
 /// Returns whether standard error is a terminal that shows bars.
 fn is_on_terminal() -> bool {
     let wants_plain_text = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    !wants_plain_text && !ProgressDrawTarget::stderr().is_hidden()
+    !wants_plain_text && !is_quiet() && !ProgressDrawTarget::stderr().is_hidden()
 }
 
 fn note_unless_on_terminal(line: &str) {
