@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that must pass before a change is merged.
 
 mod browser;
+mod mpi;
 mod report;
 mod vulkan;
 
@@ -120,6 +121,26 @@ const TENSORBOARD: Stage = Stage {
     failure: "TensorBoard reads something else than this program wrote: see the names of the tests above",
 };
 
+/// The feature changes no other crate, so only the program is compiled again.
+const PROCESSES: Stage = Stage {
+    name: "several processes",
+    arguments: &[
+        "test",
+        "--workspace",
+        "--release",
+        "--features",
+        "slimclr/mpi",
+        "--test",
+        "mpi",
+        "--no-fail-fast",
+        "--",
+        "--test-threads",
+        "1",
+    ],
+    needs: None,
+    failure: "processes that train together differ from one, or do not end together: see the names of the tests above",
+};
+
 const PYTORCH: Stage = Stage {
     name: "PyTorch",
     arguments: &tests_with_python("pytorch::"),
@@ -147,6 +168,10 @@ impl Test {
         } else {
             TESTS.run(&mut report);
         }
+        PROCESSES.report(&mut report, || match mpi::install(PROCESSES.name)? {
+            Tool::Ready(()) => PROCESSES.execute(None),
+            Tool::Missing(advice) => Ok(Outcome::LeftOut(advice)),
+        });
         EXPORTS.run_with(&python::READERS, &mut report);
         TENSORBOARD.run_with(&python::READERS, &mut report);
         let page = report.stage("web bundle", "cargo xtask web", || bundle(Tools::make));
