@@ -115,28 +115,20 @@ pub fn of_run(events: &[Event]) -> String {
 
 /// Formats what the losses of the last steps consist of, and chance level; `None` if nothing was reported.
 fn of_losses(started: &Started, events: &[Event]) -> Option<String> {
-    let steps = events.iter().rev().filter_map(|event| match event {
-        Event::Step(step) => Some(step),
-        _ => None,
-    });
-    let steps: Vec<_> = steps.take(LAST_STEPS).collect();
-    let mean = |width: usize, value: Quantity| {
-        let values = steps.iter().filter_map(|step| Some(f64::from(value(step.monitors.get(width)?)?)));
-        let values: Vec<f64> = values.collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-    };
     let config = &started.config;
-    let has_value = |(_, value, _): &&LossColumn| (0..config.widths.len()).any(|width| mean(width, *value).is_some());
+    let (losses, steps) = last_losses(config.widths.len(), events);
+    let has_value = |(_, value, _): &&LossColumn| losses.iter().any(|monitor| value(monitor).is_some());
     let columns: Vec<&LossColumn> = LOSSES.iter().filter(has_value).collect();
     let heads: Vec<&str> = iter::once("\nwidth").chain(columns.iter().map(|(head, ..)| *head)).collect();
     let row = |name: String, values: &dyn Fn(Quantity) -> Option<f64>| {
         let cell = |(_, value, text): &&LossColumn| values(*value).map_or_else(|| "-".into(), text);
         iter::once(name).chain(columns.iter().map(cell)).collect::<Vec<String>>()
     };
-    let widths = config.widths.iter().enumerate();
-    let mut rows: Vec<_> = widths.map(|(at, width)| row(width.to_string(), &|value| mean(at, value))).collect();
+    let of_width =
+        |(width, monitor): (&f64, &LossMonitor)| row(width.to_string(), &|value| value(monitor).map(f64::from));
+    let mut rows: Vec<_> = config.widths.iter().zip(&losses).map(of_width).collect();
     let has_choice = columns.iter().any(|(_, value, _)| value(&LossMonitor::of_guess(2)).is_some());
-    let mut note = format!("means of the last {} steps, without weights", steps.len());
+    let mut note = format!("means of the last {steps} steps, without weights");
     if let Some(guess) = config.candidates().map(LossMonitor::of_guess).filter(|_| has_choice) {
         rows.push(row("chance".into(), &|value| value(&guess).map(f64::from)));
         note += match config.method.has_classes() {
@@ -145,6 +137,18 @@ fn of_losses(started: &Started, events: &[Event]) -> Option<String> {
         };
     }
     (heads.len() > 1).then(|| format!("{}\n{note}", aligned(&heads, &rows)))
+}
+
+/// Returns what the loss of each of `widths` widths consisted of in the last steps, 100 if there are as many: means, and
+/// the number of steps.
+pub fn last_losses(widths: usize, events: &[Event]) -> (Vec<LossMonitor>, usize) {
+    let steps = events.iter().rev().filter_map(|event| match event {
+        Event::Step(step) => Some(step),
+        _ => None,
+    });
+    let steps: Vec<_> = steps.take(LAST_STEPS).collect();
+    let of_width = |width| LossMonitor::mean(steps.iter().filter_map(move |step| step.monitors.get(width)));
+    ((0..widths).map(of_width).collect(), steps.len())
 }
 
 /// Formats the costs of the widths and the results of their evaluations among `events`: accuracies, and measures that

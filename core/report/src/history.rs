@@ -3,6 +3,7 @@
 use slimclr_run::{
     config::Config,
     event::{Collapse, Evaluated, Event, Interference, NoAccuracy, Started, Step},
+    interference::path::end_of_transient,
 };
 
 use crate::config_diff::differences;
@@ -174,10 +175,9 @@ impl<'a> RunHistory<'a> {
         latest.no_accuracy.filter(|_| self.evaluated.iter().all(|evaluated| evaluated.knn.is_none()))
     }
 
-    /// Returns the step after which the large gradients of the initialisation have faded. Before it, they dominate the
-    /// principal components.
+    /// Returns the step after which the large gradients of the initialisation have faded.
     pub fn end_of_transient(&self) -> u64 {
-        self.started.steps / 20
+        end_of_transient(self.started.steps)
     }
 
     /// Returns the last step of slow start, if the run reached it. Returns `None` if there is no slow start, or if a

@@ -202,6 +202,23 @@ impl LossMonitor {
             ..Self::default()
         }
     }
+
+    /// Returns the mean of each quantity over those of `monitors` that have it.
+    pub fn mean<'a>(monitors: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let of = |quantity: fn(&Self) -> Option<f32>| {
+            let values = monitors.clone().filter_map(quantity);
+            let (sum, count) = values.fold((0.0, 0_u32), |(sum, count), value| (sum + f64::from(value), count + 1));
+            (count > 0).then(|| (sum / f64::from(count)) as f32)
+        };
+        Self {
+            cross_entropy: of(|it| it.cross_entropy),
+            top1: of(|it| it.top1),
+            top5: of(|it| it.top5),
+            divergence: of(|it| it.divergence),
+            teacher_divergence: of(|it| it.teacher_divergence),
+            cosine: of(|it| it.cosine),
+        }
+    }
 }
 
 /// Progress of an evaluation during training.
@@ -266,6 +283,14 @@ mod tests {
             assert_eq!(serde_json::to_string(&event).unwrap(), line(json));
             assert_eq!(serde_json::from_str::<Event>(&line(json)).unwrap(), event);
         }
+    }
+
+    #[test]
+    fn a_mean_is_of_the_monitors_that_have_the_quantity() {
+        let of = |cross_entropy, top1| LossMonitor { cross_entropy, top1, ..LossMonitor::default() };
+        let monitors = [of(Some(5.0), None), of(Some(6.0), Some(0.25)), LossMonitor::default()];
+        assert_eq!(LossMonitor::mean(monitors.iter()), of(Some(5.5), Some(0.25)));
+        assert_eq!(LossMonitor::mean([].iter()), LossMonitor::default());
     }
 
     #[test]

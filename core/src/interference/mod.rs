@@ -8,7 +8,7 @@ pub mod plane;
 pub mod surgery;
 
 use burn::tensor::ExecutionError;
-pub use slimclr_run::interference::{agreement, eigen};
+pub use slimclr_run::interference::{agreement, eigen, path};
 
 use self::direction::LastGradients;
 use crate::{

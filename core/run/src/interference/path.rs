@@ -14,6 +14,12 @@ pub struct GradientPath {
     pub explained: [f64; 2],
 }
 
+/// Returns the step after which the large gradients of the initialisation have faded, in a run of this many steps. Before
+/// it, they dominate the principal components.
+pub fn end_of_transient(steps: u64) -> u64 {
+    steps / 20
+}
+
 /// Computes the path of `layer`'s gradient through `measured`, the events of one run in order, from the step `since`
 /// on. Returns `None` if fewer than two events have it.
 pub fn gradient_path(measured: &[&Interference], layer: &str, since: u64) -> Option<GradientPath> {
