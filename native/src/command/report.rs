@@ -33,28 +33,14 @@ pub struct ReportFlags {
 /// Writes the report, and the figures if asked for. Prints what cannot be drawn, and why.
 ///
 /// # Errors
-/// Those of [`write()`].
+/// If a path is not a run's folder, no run has started, or a file cannot be written.
 pub fn run(flags: &ReportFlags) -> Result<()> {
     let report = match (&flags.out, flags.runs.as_slice()) {
         (Some(out), _) => out.clone(),
         (None, [run]) => RunFolder::open(run)?.report_path(),
         (None, _) => REPORT.into(),
     };
-    write(&flags.runs, &report, flags.figures.as_deref())
-}
-
-/// Writes the report of `runs` to the file `out`, and their figures into a folder.
-///
-/// # Errors
-/// If a path is not a run's folder, no run has started, or a file cannot be written.
-pub fn write(runs: &[PathBuf], out: &Path, figures_folder: Option<&Path>) -> Result<()> {
-    let _progress = Progress::spinner("drawing the report");
-    let folders = runs.iter().map(|path| RunFolder::open(path)).collect::<Result<Vec<_>>>()?;
-    // Nearest neighbours are shown only in the report of a single run.
-    let neighbours = |folder: &RunFolder| if runs.len() == 1 { cached_neighbours(folder) } else { Vec::new() };
-    let read = |folder: &RunFolder| folder.report(neighbours(folder));
-    let mut reports = folders.iter().map(read).collect::<Result<Vec<_>>>()?;
-    make_names_unique(&mut reports, runs);
+    let reports = read(&flags.runs)?;
     let blank = slimclr_report::blank(&reports);
     if blank.len() == reports.len() {
         bail!(
@@ -65,18 +51,37 @@ pub fn write(runs: &[PathBuf], out: &Path, figures_folder: Option<&Path>) -> Res
     for name in blank {
         terminal::warn(&format!("{name} is left out: events.jsonl has no `started` event"));
     }
+    write(&reports, &report)?;
     let figures = slimclr_report::figures(&reports);
-    for FigureFile { name, missing, .. } in &figures {
-        missing.iter().for_each(|missing| terminal::note(&format!("{name}: {missing}")));
-    }
+    note_missing(&figures);
+    flags.figures.as_ref().map_or(Ok(()), |folder| write_figures(&figures, folder))
+}
+
+/// Reads what is reported of runs.
+///
+/// # Errors
+/// If a path is not a run's folder, or cannot be read.
+pub fn read(runs: &[PathBuf]) -> Result<Vec<Report>> {
+    let folders = runs.iter().map(|path| RunFolder::open(path)).collect::<Result<Vec<_>>>()?;
+    // Nearest neighbours are shown only in the report of a single run.
+    let neighbours = |folder: &RunFolder| if runs.len() == 1 { cached_neighbours(folder) } else { Vec::new() };
+    let read = |folder: &RunFolder| folder.report(neighbours(folder));
+    let mut reports = folders.iter().map(read).collect::<Result<Vec<_>>>()?;
+    make_names_unique(&mut reports, runs);
+    Ok(reports)
+}
+
+/// Writes the report of runs to the file `out`.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write(reports: &[Report], out: &Path) -> Result<()> {
+    let _progress = Progress::spinner("drawing the report");
     if let Some(folder) = out.parent() {
         create_folder(folder)?;
     }
-    write_atomically(out, slimclr_report::html(&reports).as_bytes())?;
+    write_atomically(out, slimclr_report::html(reports).as_bytes())?;
     terminal::print(&format!("report: {}", out.display()));
-    if let Some(folder) = figures_folder {
-        write_figures(&figures, folder)?;
-    }
     Ok(())
 }
 
@@ -89,6 +94,13 @@ fn make_names_unique(reports: &mut [Report], paths: &[PathBuf]) {
         for (report, path) in reports.iter_mut().zip(paths) {
             report.name = path.display().to_string();
         }
+    }
+}
+
+/// Says what is missing from figures, and why.
+pub fn note_missing(figures: &[FigureFile]) {
+    for FigureFile { name, missing, .. } in figures {
+        missing.iter().for_each(|missing| terminal::note(&format!("{name}: {missing}")));
     }
 }
 

@@ -50,8 +50,8 @@ pub fn refuse_options(matches: &ArgMatches, is_set_by_arms: impl Fn(&str) -> boo
     let given: Vec<String> = given.map(|key| format!("--{}", key.replace('_', "-"))).collect();
     if !given.is_empty() {
         bail!(
-            "each arm sets {} itself: remove it and choose arms with --arms, or train a single network with \
-             slimclr pretrain",
+            "each arm sets {} itself: remove it and choose arms with --arms and seeds with --seeds, or train a single \
+             network with slimclr pretrain",
             given.join(", ")
         );
     }

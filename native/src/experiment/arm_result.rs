@@ -2,11 +2,14 @@
 
 use anyhow::Result;
 use serde::Serialize;
-use slimclr_core::event::{Evaluated, Event};
+use slimclr_core::event::{Evaluated, Event, LossMonitor};
 use slimclr_report::{count, duration};
 
-use super::tables;
-use crate::{command::evaluate::Probes, run_folder::RunFolder};
+use super::{
+    gradients::{Gradients, WeightPath},
+    tables,
+};
+use crate::{command::evaluate::Probes, run_folder::RunFolder, table::last_losses};
 
 /// The result of one arm so far.
 #[derive(Serialize)]
@@ -24,6 +27,22 @@ pub struct ArmResult {
     pub untrained: Vec<Evaluated>,
     /// The latest evaluation with the default probes, of each width of its network.
     pub evaluated: Vec<Evaluated>,
+    /// What the loss of each width of its network consisted of in the last 100 steps.
+    pub losses: Vec<WidthLoss>,
+    /// The gradients of its widths, if interference was measured.
+    pub gradients: Option<Gradients>,
+    /// The paths of the weights, if a loss landscape was computed.
+    pub paths: Vec<WeightPath>,
+}
+
+/// What a width's loss consists of.
+#[derive(Debug, Serialize)]
+pub struct WidthLoss {
+    /// The width.
+    pub width: f64,
+    /// Means over some steps.
+    #[serde(flatten)]
+    pub mean: LossMonitor,
 }
 
 /// The progress of an arm.
@@ -50,9 +69,10 @@ impl ArmResult {
     /// Reads the result of an arm from its run's folder.
     ///
     /// # Errors
-    /// If its events cannot be read.
+    /// If its events or its landscape cannot be read.
     pub fn read(arm: &str, folder: &RunFolder) -> Result<Self> {
-        Ok(Self::new(arm, &folder.events()?))
+        let paths = folder.landscape()?.as_ref().map(WeightPath::of_widths).unwrap_or_default();
+        Ok(Self { paths, ..Self::new(arm, &folder.events()?) })
     }
 
     /// Computes the result of an arm from its run's events.
@@ -76,6 +96,7 @@ impl ArmResult {
             _ => None,
         };
         let is_done = is_trained(events) && evaluated.len() == widths.len();
+        let (losses, _) = last_losses(widths.len(), events);
         Self {
             arm: arm.into(),
             state: if is_done { State::Done } else { State::Begun { step, steps } },
@@ -83,6 +104,9 @@ impl ArmResult {
             training_seconds: training_seconds(events),
             untrained: events.iter().filter_map(before).collect(),
             evaluated,
+            losses: widths.iter().zip(losses).map(|(width, mean)| WidthLoss { width: *width, mean }).collect(),
+            gradients: Gradients::of(events),
+            paths: Vec::new(),
         }
     }
 
@@ -94,6 +118,17 @@ impl ArmResult {
     /// Returns the evaluation of a width of its network.
     pub fn evaluated_at(&self, width: f64) -> Option<&Evaluated> {
         self.evaluated.iter().find(|evaluated| evaluated.width == width)
+    }
+
+    /// Returns what the loss of a width of its network consisted of in the last steps.
+    pub fn loss_at(&self, width: f64) -> Option<&LossMonitor> {
+        self.losses.iter().find(|loss| loss.width == width).map(|loss| &loss.mean)
+    }
+
+    /// Returns whether a width of its network is better than before training, if that is known.
+    pub fn has_learned(&self, width: f64) -> Option<bool> {
+        let untrained = self.untrained.iter().find(|evaluated| evaluated.width == width)?;
+        self.evaluated_at(width)?.has_learned(untrained)
     }
 
     /// Formats its progress as a row of the table that [`markdown`] makes.

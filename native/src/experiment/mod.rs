@@ -9,8 +9,11 @@ pub mod arm_result;
 pub mod cifar10;
 #[cfg(test)]
 mod fixture;
+mod gradients;
+mod mean;
 pub mod methods;
 mod options;
+pub mod seeds;
 mod setting;
 pub mod tables;
 
@@ -59,7 +62,7 @@ pub trait Outputs {
     ///
     /// # Errors
     /// If that fails; the arm has then failed.
-    fn complete(&self, _run: &RunFolder) -> Result<()> {
+    fn complete(&self, _arm: &Arm, _run: &RunFolder) -> Result<()> {
         Ok(())
     }
 
@@ -234,7 +237,8 @@ impl Experiment {
         }
         let end = self.train_arm(arm)?;
         if let End::Done = end {
-            outputs.complete(&RunFolder::open(&self.folder(&arm.name))?)?;
+            let run = RunFolder::open(&self.folder(&arm.name))?;
+            outputs.complete(arm, &run)?;
         }
         Ok(end)
     }

@@ -29,6 +29,31 @@ pub fn markdown(heads: &[impl AsRef<str>], rows: &[Vec<String>]) -> String {
     line(heads.iter().map(AsRef::as_ref).collect()) + &rule + &rows
 }
 
+/// How the numbers of a table are written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Unit {
+    /// A fraction in percent with one decimal, without a percent sign.
+    Percent,
+    /// A number with this many decimals.
+    Number(usize),
+}
+
+impl Unit {
+    /// Formats a value.
+    pub fn text(self, value: f64) -> String {
+        match self {
+            Self::Percent => percent(value),
+            Self::Number(decimals) => format!("{value:.decimals$}"),
+        }
+    }
+
+    /// Formats a difference of two values, with its sign.
+    pub fn signed(self, difference: f64) -> String {
+        let sign = if difference < 0.0 { "" } else { "+" };
+        format!("{sign}{}", self.text(difference))
+    }
+}
+
 /// Formats a fraction in percent, without a percent sign.
 pub fn percent(fraction: f64) -> String {
     format!("{:.1}", 100.0 * fraction)

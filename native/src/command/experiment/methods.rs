@@ -6,16 +6,15 @@ use anyhow::{Result, bail};
 use clap::{ArgMatches, Args};
 use slimclr_core::config::Config;
 
-use super::CommonFlags;
+use super::{CommonFlags, once};
 use crate::{
-    command::report::write_figures,
+    command::report,
     experiment::{
         Experiment, Outputs,
         arm::{refuse_options, select},
         methods::{Comparison, System, is_set_by_arms, results::Results, teacher::Teacher},
     },
     options, teacher,
-    terminal::note,
 };
 
 /// Sub-folder of the figure.
@@ -41,9 +40,6 @@ pub struct MethodsFlags {
     /// Widths, of those in --widths, to train a student of each size for, separated by commas [default: all]
     #[arg(long, value_name = "WIDTH,…", value_delimiter = ',')]
     students: Vec<f64>,
-    /// Seeds, separated by commas: each arm is trained once per seed, the teacher only once
-    #[arg(long, value_name = "SEED,…", value_delimiter = ',', default_value = "0")]
-    seeds: Vec<u64>,
 }
 
 /// Runs the arms one after the other, and writes the tables after each.
@@ -52,18 +48,17 @@ pub struct MethodsFlags {
 /// If options, data, teacher or device are invalid; or, after the other arms have run, if an arm failed.
 pub fn run(flags: &MethodsFlags, matches: &ArgMatches) -> Result<ExitCode> {
     refuse_options(matches, is_set_by_arms)?;
-    let MethodsFlags { common, students, seeds } = flags;
+    let MethodsFlags { common, students } = flags;
     // The option is for all arms together; not every arm has a teacher.
     let given = common.options.teacher.clone();
     let mut options = common.options(&Config { teacher: String::new(), ..common.options.clone() }, matches)?;
     options.options = Config { teacher: given.clone(), interference: false, ..options.options };
     let students = students_of(students, &options.options.widths)?;
-    once("--seeds", seeds)?;
     let systems = select(&common.arms, System::all())?;
 
     let experiment = Experiment::open(&common.out, options)?;
     experiment.check_slices()?;
-    let arms = Comparison::of(&experiment).arms(&systems, &students, seeds)?;
+    let arms = Comparison::of(&experiment).arms(&systems, &students, &common.seeds)?;
     let teacher = match given.is_empty() {
         true => None,
         false => {
@@ -73,7 +68,7 @@ pub fn run(flags: &MethodsFlags, matches: &ArgMatches) -> Result<ExitCode> {
         }
     };
     experiment.begin(&arms)?;
-    experiment.run(&arms, &Tables { teacher, seeds: seeds.clone() })
+    experiment.run(&arms, &Tables { teacher, seeds: common.seeds.clone() })
 }
 
 /// Returns the widths of the students: those of `--students`, or else all `widths`.
@@ -84,15 +79,6 @@ fn students_of(students: &[f64], widths: &[f64]) -> Result<Vec<f64>> {
         bail!("--students {other:?} is not among the widths: choose from {}, or set --widths", widths.join(", "));
     }
     Ok(if students.is_empty() { widths.to_vec() } else { students.to_vec() })
-}
-
-/// Checks that a list has nothing twice.
-fn once<T: PartialEq + std::fmt::Debug>(flag: &str, list: &[T]) -> Result<()> {
-    let twice = list.iter().enumerate().find(|(index, value)| list[..*index].contains(value));
-    match twice {
-        Some((_, value)) => bail!("{flag} has {value:?} twice: name each once"),
-        None => Ok(()),
-    }
 }
 
 /// What the comparison makes of its arms.
@@ -117,9 +103,9 @@ impl Outputs for Tables {
 
     /// Draws accuracy against the time of pre-training.
     fn write_figures(&self, experiment: &Experiment) -> Result<()> {
-        let figure = self.results(experiment)?.figure();
-        figure.missing.iter().for_each(|missing| note(&format!("{}: {missing}", figure.name)));
-        write_figures(&[figure], &experiment.out().join(FIGURES))
+        let figures = [self.results(experiment)?.figure()];
+        report::note_missing(&figures);
+        report::write_figures(&figures, &experiment.out().join(FIGURES))
     }
 }
 

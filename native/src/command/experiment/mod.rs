@@ -5,7 +5,7 @@ pub mod methods;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{ArgMatches, Args, ValueEnum};
 use slimclr_core::config::Config;
 
@@ -29,6 +29,9 @@ struct CommonFlags {
     /// Arms to run now, separated by commas [default: all]
     #[arg(long, value_name = "ARM,…", value_delimiter = ',')]
     arms: Vec<String>,
+    /// Seeds, separated by commas: each arm is trained once per seed, a teacher only once
+    #[arg(long, value_name = "SEED,…", value_delimiter = ',', default_value = "0")]
+    seeds: Vec<u64>,
     /// Train on a class-balanced subset of this many images; evaluation uses all test images [default: all]
     #[arg(long)]
     images: Option<usize>,
@@ -52,8 +55,9 @@ impl CommonFlags {
     /// Returns the options of the experiment: the preset's, and those of `given` that are on the command line.
     ///
     /// # Errors
-    /// If one is not valid.
+    /// If one is not valid, or a seed is named twice.
     fn options(&self, given: &Config, matches: &ArgMatches) -> Result<experiment::Options> {
+        once("--seeds", &self.seeds)?;
         let preset = match self.preset {
             Scale::Mini => Preset::Mini,
             Scale::Cifar10 => Preset::Cifar10,
@@ -61,5 +65,14 @@ impl CommonFlags {
         let base = Config { data: FOLDER.into(), ..preset.config() };
         let options = options::merge(&base, None, given, matches)?;
         Ok(experiment::Options { images: self.images, options })
+    }
+}
+
+/// Checks that a list has nothing twice.
+fn once<T: PartialEq + std::fmt::Debug>(flag: &str, list: &[T]) -> Result<()> {
+    let twice = list.iter().enumerate().find(|(index, value)| list[..*index].contains(value));
+    match twice {
+        Some((_, value)) => bail!("{flag} has {value:?} twice: name each once"),
+        None => Ok(()),
     }
 }

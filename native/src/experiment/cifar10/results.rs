@@ -1,90 +1,93 @@
-//! The results of the comparison so far, as Markdown tables and as JSON.
+//! The results of the comparison so far.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
-use serde::Serialize;
-use slimclr_core::event::Evaluated;
+use serde::{Serialize, Serializer};
 
-use super::Variant;
-use crate::{
-    experiment::{
-        Experiment,
-        arm_result::{self, ArmResult, State},
-        setting::Setting,
-        tables::{self, percent},
-    },
-    terminal,
+use super::{
+    Variant,
+    measure::{self, Measure},
+};
+use crate::experiment::{
+    Experiment,
+    arm_result::{ArmResult, State},
+    mean::Mean,
+    seeds,
+    setting::Setting,
+    tables,
 };
 
-/// What the arms share, and the result of each.
+/// What the arms share, and the networks that they have given.
 #[derive(Serialize)]
 pub struct Results {
     #[serde(flatten)]
-    setting: Setting,
-    /// The arms that have started, in the order of the table.
-    arms: Vec<VariantResult>,
+    pub(super) setting: Setting,
+    /// The seeds of the arms, ascending.
+    pub(super) seeds: Vec<u64>,
+    /// The networks of the variants that have started, in the order of the tables.
+    pub(super) networks: Vec<Network>,
+    /// The gradients of the slimmable variants, as far as an arm is done.
+    pub(super) gradients: Vec<VariantGradients>,
+    /// The arms that have started, by seed, then in the order of the tables.
+    pub(super) arms: Vec<ArmResult>,
 }
 
-/// The result of one variant so far.
+/// One network of a variant: means over the seeds of which the arm is done.
 #[derive(Serialize)]
-struct VariantResult {
-    #[serde(skip)]
-    variant: Variant,
-    #[serde(flatten)]
-    arm: ArmResult,
+pub(super) struct Network {
+    #[serde(serialize_with = "name")]
+    pub variant: Variant,
+    pub width: f64,
+    /// Each measure by its name.
+    pub measures: BTreeMap<&'static str, Mean>,
+    /// The difference to the naive network of the same seed and width.
+    pub minus_naive: BTreeMap<&'static str, Mean>,
+    /// The seeds with which it learned nothing: kNN, or its own classifier, is not better than before training by two
+    /// standard errors of the difference.
+    pub learned_nothing_with: Vec<u64>,
+    /// Whether one of its arms has failed.
+    pub has_failed: bool,
 }
 
-impl VariantResult {
-    /// Returns the evaluation of a slimmable network before training, which is the same in all such arms.
-    fn untrained_at(&self, width: f64) -> Option<&Evaluated> {
-        let is_slimmable = !matches!(self.variant, Variant::Alone(_));
-        self.arm.untrained.iter().find(|evaluated| is_slimmable && evaluated.width == width)
-    }
-
-    /// Formats a measure at one width of its network.
-    fn cell(&self, width: f64, measure: &Measure) -> String {
-        match (self.arm.evaluated_at(width).map(measure.cell), &self.arm.state) {
-            (Some(Some(cell)), _) => cell,
-            // Either the arm or the probe failed.
-            (None, State::Failed { .. }) | (Some(None), _) => "failed".to_owned(),
-            (None, State::Done | State::Begun { .. }) => "–".to_owned(),
-        }
-    }
+/// What figures 3 to 5 show of a variant, as means over the seeds.
+#[derive(Serialize)]
+pub(super) struct VariantGradients {
+    #[serde(serialize_with = "name")]
+    pub variant: Variant,
+    /// See [`Gradients`](crate::experiment::gradients::Gradients).
+    pub narrowest_over_rest: Mean,
+    pub cosine: Mean,
+    pub conflict: Mean,
+    pub first_direction: Option<Mean>,
+    /// The winding of the path of the full network's weights, and of the narrowest's.
+    pub winding: Option<[Mean; 2]>,
 }
-
-/// A measure of accuracy, with a table for each.
-struct Measure {
-    title: &'static str,
-    cell: fn(&Evaluated) -> Option<String>,
-    /// Whether untrained networks are measured as well.
-    of_untrained: bool,
-}
-
-/// The paper's measure comes first.
-const MEASURES: [Measure; 3] = [
-    Measure { title: "Linear probe (switchable), top-1 in %", cell: |it| it.probe.map(percent), of_untrained: false },
-    Measure {
-        title: "kNN, top-1 in %, ± standard error",
-        cell: |it| it.knn_with_error().map(|[knn, error]| format!("{} ± {}", percent(knn), percent(error))),
-        of_untrained: true,
-    },
-    Measure { title: "Ridge regression, top-1 in %", cell: |it| it.ridge.map(percent), of_untrained: false },
-];
 
 impl Results {
-    /// Reads the results so far, including those of earlier commands.
+    /// Reads the results so far, including those of earlier commands; `seeds` are those of this one.
     ///
     /// # Errors
-    /// If a run's events cannot be read.
-    pub fn of(experiment: &Experiment) -> Result<Self> {
-        let setting = experiment.setting()?;
-        let read = |variant: Variant| {
-            let arm = experiment.result(&variant.to_string()).transpose()?;
-            Some(arm.map(|arm| VariantResult { variant, arm }))
+    /// If a run's events or landscape cannot be read.
+    pub fn of(experiment: &Experiment, seeds: &[u64]) -> Result<Self> {
+        let (setting, seeds) = (experiment.setting()?, seeds::so_far(experiment.out(), seeds));
+        let variants = Variant::all(&setting.options.widths);
+        let names = seeds.iter().flat_map(|seed| variants.iter().map(move |variant| variant.arm_name(*seed)));
+        let arms: Vec<Option<ArmResult>> = names.map(|name| experiment.result(&name)).collect::<Result<_>>()?;
+        Ok(Self::new(setting, seeds, arms.into_iter().flatten().collect()))
+    }
+
+    /// Collects the results of `arms`.
+    pub(super) fn new(setting: Setting, seeds: Vec<u64>, arms: Vec<ArmResult>) -> Self {
+        let widths = &setting.options.widths;
+        let runs = Runs { arms: &arms, seeds: &seeds };
+        let started = Variant::all(widths).into_iter().filter(|variant| runs.have_started(*variant));
+        let of_variant = |variant: Variant| {
+            widths.iter().filter_map(move |width| Some((variant, *width, variant.network_width(*width)?)))
         };
-        let arms = Variant::all(&setting.options.widths).into_iter().filter_map(read).collect::<Result<_>>()?;
-        Ok(Self { setting, arms })
+        let networks = started.clone().flat_map(of_variant).map(|network| runs.network(network)).collect();
+        let gradients = started.filter_map(|variant| runs.gradients(variant)).collect();
+        Self { networks, gradients, setting, seeds, arms }
     }
 
     /// Writes the tables and the JSON file into an experiment's folder.
@@ -94,112 +97,82 @@ impl Results {
     pub fn write(&self, folder: &Path) -> Result<()> {
         tables::write(folder, &self.markdown(), self)
     }
+}
 
-    /// Formats the table of the first measure for the terminal.
-    pub fn table(&self) -> String {
-        let [main, ..] = &MEASURES;
-        format!("{}\n{}", main.title, terminal::aligned(&self.heads(), &self.rows(main)))
+/// The runs of all variants.
+struct Runs<'a> {
+    arms: &'a [ArmResult],
+    seeds: &'a [u64],
+}
+
+impl<'a> Runs<'a> {
+    fn with_seed(&self, variant: Variant, seed: u64) -> Option<&'a ArmResult> {
+        let name = variant.arm_name(seed);
+        self.arms.iter().find(|arm| arm.arm == name)
     }
 
-    fn heads(&self) -> Vec<String> {
-        let widths = self.setting.options.widths.iter().map(|width| format!("width {width}"));
-        ["arm".to_owned()].into_iter().chain(widths).collect()
+    fn have_started(&self, variant: Variant) -> bool {
+        self.seeds.iter().any(|seed| self.with_seed(variant, *seed).is_some())
     }
 
-    /// Formats one row per title; the networks of a single width share one.
-    fn rows(&self, measure: &Measure) -> Vec<Vec<String>> {
-        let groups = self.arms.chunk_by(|a, b| a.variant.title() == b.variant.title());
-        let row = |title: &str, cell: &dyn Fn(f64) -> Option<String>| -> Vec<String> {
-            let cells = self.setting.options.widths.iter().map(|width| cell(*width).unwrap_or_else(|| "–".to_owned()));
-            [title.to_owned()].into_iter().chain(cells).collect()
+    /// Returns the arms of a variant that are done, with their seeds.
+    fn done(&self, variant: Variant) -> impl Iterator<Item = (u64, &'a ArmResult)> {
+        let arms = self.seeds.iter().filter_map(move |seed| Some((*seed, self.with_seed(variant, *seed)?)));
+        arms.filter(|(_, arm)| arm.state == State::Done)
+    }
+
+    /// Collects the results of a variant's network for the column `column`, which has the width `width` in it.
+    fn network(&self, (variant, column, width): (Variant, f64, f64)) -> Network {
+        let mean = |measure: &Measure| {
+            let values: Vec<f64> = self.done(variant).filter_map(|(_, arm)| (measure.of)(arm, width)).collect();
+            Mean::of(&values)
         };
-        let untrained = |width| self.arms.iter().find_map(|it| it.untrained_at(width)).and_then(measure.cell);
-        let first = measure.of_untrained.then(|| row("untrained", &untrained));
-        let arms = groups.map(|arms| {
-            let cell = |width| arms.iter().find_map(|it| Some(it.cell(it.variant.network_width(width)?, measure)));
-            row(arms[0].variant.title(), &cell)
-        });
-        first.into_iter().chain(arms).collect()
+        let minus_naive = |measure: &Measure| {
+            let naive = |seed| {
+                let (_, arm) = self.done(Variant::NAIVE).find(|(other, _)| *other == seed)?;
+                (measure.of)(arm, column)
+            };
+            let differences =
+                self.done(variant).filter_map(|(seed, arm)| Some((measure.of)(arm, width)? - naive(seed)?));
+            Mean::of(&differences.collect::<Vec<_>>()).filter(|_| variant != Variant::NAIVE)
+        };
+        let learned_nothing = |(seed, arm): (u64, &ArmResult)| (arm.has_learned(width) == Some(false)).then_some(seed);
+        let has_failed = |seed: &u64| {
+            let arm = self.with_seed(variant, *seed);
+            arm.is_some_and(|arm| matches!(arm.state, State::Failed { .. }))
+        };
+        Network {
+            variant,
+            width: column,
+            measures: measure::all().filter_map(|it| Some((it.name, mean(&it)?))).collect(),
+            minus_naive: measure::ACCURACIES.iter().filter_map(|it| Some((it.name, minus_naive(it)?))).collect(),
+            learned_nothing_with: match variant {
+                Variant::Untrained => Vec::new(),
+                _ => self.done(variant).filter_map(learned_nothing).collect(),
+            },
+            has_failed: self.seeds.iter().any(has_failed),
+        }
     }
 
-    fn markdown(&self) -> String {
-        let table = |measure: &Measure| {
-            format!("{}:\n\n{}", measure.title, tables::markdown(&self.heads(), &self.rows(measure)))
+    /// Collects the gradients of a variant; `None` if no arm is done that measured them.
+    fn gradients(&self, variant: Variant) -> Option<VariantGradients> {
+        let measured: Vec<_> = self.done(variant).filter_map(|(_, arm)| arm.gradients).collect();
+        let mean = |values: Vec<f64>| Mean::of(&values);
+        let winding = |is_full: bool| {
+            let paths = self.done(variant).flat_map(|(_, arm)| &arm.paths);
+            mean(paths.filter(|path| (path.width == 1.0) == is_full).map(|path| path.winding).collect())
         };
-        let all: Vec<String> = MEASURES.iter().map(table).collect();
-        let error = self.setting.standard_error();
-        format!(
-            "# Single-width, slimmable and supervised networks on CIFAR-10\n\n{}\n\
-             Each cell is one network. {} So differences below {:.1} are within noise. \
-             Each arm was trained once, with seed {}; the variance between seeds is not included.\n\n\
-             {}\n\
-             {}",
-            all.join("\n"),
-            self.setting.about_error(),
-            2.0 * 2f64.sqrt() * error,
-            self.setting.options.seed,
-            self.setting.markdown(),
-            arm_result::markdown(self.arms.iter().map(|variant| &variant.arm)),
-        )
+        Some(VariantGradients {
+            variant,
+            narrowest_over_rest: mean(measured.iter().map(|it| it.narrowest_over_rest).collect())?,
+            cosine: mean(measured.iter().map(|it| it.cosine).collect())?,
+            conflict: mean(measured.iter().map(|it| it.conflict).collect())?,
+            first_direction: mean(measured.iter().filter_map(|it| it.first_direction).collect()),
+            winding: winding(true).zip(winding(false)).map(|(full, narrowest)| [full, narrowest]),
+        })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use slimclr_core::{config::Config, event::Event};
-
-    use super::*;
-    use crate::experiment::fixture::{FINISHED, probed, setting, started, step};
-
-    fn result(variant: Variant, events: &[Event]) -> VariantResult {
-        VariantResult { variant, arm: ArmResult::new(&variant.to_string(), events) }
-    }
-
-    fn results(arms: Vec<VariantResult>) -> Results {
-        Results { setting: setting(Config { widths: vec![1.0, 0.5], ..Config::mini() }), arms }
-    }
-
-    #[test]
-    fn single_width_networks_share_a_row_and_missing_cells_are_marked() {
-        let alone = |width, probe| {
-            result(Variant::Alone(width), &[started(&[1.0]), step(1), step(2), FINISHED, probed(1.0, probe)])
-        };
-        let slimclr = result(Variant::Slimclr, &[started(&[1.0, 0.5])]);
-        let table = results(vec![
-            alone(1.0, Some(0.612)),
-            alone(0.5, Some(0.5)),
-            result(Variant::Naive, &[started(&[1.0, 0.5]), step(1)]),
-            VariantResult { arm: slimclr.arm.failed("the loss | is NaN"), ..slimclr },
-            result(
-                Variant::Supervised,
-                &[started(&[1.0, 0.5]), step(2), FINISHED, probed(1.0, Some(0.7)), probed(0.5, None)],
-            ),
-        ])
-        .markdown();
-        for line in [
-            "| arm | width 1 | width 0.5 |",
-            "| each width alone | 61.2 | 50.0 |",
-            "| slimmable, naive | – | – |",
-            "| SlimCLR: all three | failed | failed |",
-            "| slimmable, supervised | 70.0 | failed |",
-            "| each width alone | 50.0 ± 0.5 | 50.0 ± 0.5 |",
-            "| each width alone | 25.0 | 25.0 |",
-            "| naive | 1 of 2 steps | 2.0 s | CPU |",
-            "| images | 5,000 training, 10,000 test |",
-        ] {
-            assert!(table.lines().any(|found| found == line), "'{line}' is not in:\n{table}");
-        }
-        assert!(table.contains("the standard error of a cell is at most 0.5"), "{table}");
-        assert!(table.contains("differences below 1.4 are within noise"), "{table}");
-    }
-
-    #[test]
-    fn the_json_holds_the_evaluations() {
-        let events = [started(&[1.0]), step(1), step(2), FINISHED, probed(1.0, Some(0.6))];
-        let json = serde_json::to_value(results(vec![result(Variant::Alone(0.5), &events)])).unwrap();
-        let arm = &json["arms"][0];
-        assert_eq!((&arm["arm"], &arm["state"]), (&"alone-0.5".into(), &"done".into()));
-        assert_eq!(arm["evaluated"][0]["probe"], 0.6);
-        assert_eq!(json["training_images"], 5000);
-    }
+fn name<S: Serializer>(variant: &Variant, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(variant)
 }

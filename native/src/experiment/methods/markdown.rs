@@ -4,14 +4,15 @@ use slimclr_report::duration;
 
 use super::{
     START_EPOCHS,
-    mean::Mean,
     results::{Network, Results, SystemTime},
     teacher::{Teacher, Teaching},
 };
 use crate::{
     experiment::{
         arm_result,
-        tables::{self, percent},
+        mean::Mean,
+        seeds,
+        tables::{self, Unit, percent},
     },
     terminal::{self, count},
 };
@@ -128,7 +129,7 @@ impl Results {
     /// Formats a measure of a network.
     fn cell(&self, network: &Network, mean: Option<Mean>) -> String {
         match mean {
-            Some(mean) => mean.percent(self.seeds.len()),
+            Some(mean) => mean.text(Unit::Percent, self.seeds.len()),
             // Either the arm or the probe has failed.
             None if network.has_failed || network.knn.is_some() => "failed".into(),
             None => NONE.into(),
@@ -152,18 +153,10 @@ impl Results {
 
     /// Says what ± means and what it leaves out.
     fn about_seeds(&self) -> String {
-        match &self.seeds[..] {
-            [seed] => {
-                format!("Each network was trained once, with seed {seed}; the variance between seeds is not included.")
-            }
-            seeds => {
-                let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
-                format!(
-                    "± is the standard error over the seeds {}. The teacher was trained once, so its variance is not \
-                     included.",
-                    seeds.join(", ")
-                )
-            }
+        let about = seeds::about(&self.seeds);
+        match self.seeds.len() {
+            1 => about,
+            _ => format!("{about} The teacher was trained once, so its variance is not included."),
         }
     }
 

@@ -1,7 +1,6 @@
 //! The paper's comparison with systems that learn from a teacher (tables 1 and 4), at CIFAR-10's scale.
 
 mod markdown;
-mod mean;
 pub mod results;
 mod system;
 pub mod teacher;
@@ -15,7 +14,7 @@ use slimclr_core::{
 };
 
 pub use self::system::System;
-use super::{Experiment, arm::Arm, path_in, plain};
+use super::{Experiment, arm::Arm, path_in, plain, seeds::arm_name};
 
 /// The name of the arm that trains the teacher.
 const TEACHER: &str = "teacher";
@@ -155,10 +154,10 @@ fn teacher_config(shared: &Config) -> Config {
 fn arm_names(system: System, width: f64, seed: u64) -> Vec<String> {
     match system {
         System::Single(recipe) => {
-            let start = (recipe == Recipe::Shi).then(|| format!("shi-start-{width:?}-seed{seed}"));
-            start.into_iter().chain([format!("{system}-{width:?}-seed{seed}")]).collect()
+            let start = (recipe == Recipe::Shi).then(|| arm_name(format!("shi-start-{width:?}"), seed));
+            start.into_iter().chain([arm_name(format!("{system}-{width:?}"), seed)]).collect()
         }
-        System::SlimclrMocov2 | System::SlimclrMocov3 => vec![format!("{system}-seed{seed}")],
+        System::SlimclrMocov2 | System::SlimclrMocov3 => vec![arm_name(system, seed)],
     }
 }
 

@@ -1,6 +1,6 @@
 //! The results of the comparison so far.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -13,14 +13,14 @@ use slimclr_report::{FigureFile, SystemNetwork, accuracy_by_time};
 
 use super::{
     START_EPOCHS, System, TEACHER, arm_names,
-    mean::Mean,
     teacher::{Teacher, Teaching},
     teacher_config,
 };
 use crate::experiment::{
     Experiment,
     arm_result::{ArmResult, State},
-    plain,
+    mean::Mean,
+    plain, seeds,
     setting::Setting,
     tables,
 };
@@ -97,7 +97,7 @@ impl Results {
     /// # Errors
     /// If a run's events cannot be read, or the options describe no valid network.
     pub fn of(experiment: &Experiment, given: Option<&Teacher>, seeds: &[u64]) -> Result<Self> {
-        let (setting, seeds) = (experiment.setting()?, seeds_so_far(experiment.out(), seeds));
+        let (setting, seeds) = (experiment.setting()?, seeds::so_far(experiment.out(), seeds));
         let mut names = vec![TEACHER.to_owned()];
         for (seed, system) in seeds.iter().flat_map(|seed| System::all().into_iter().map(move |it| (*seed, it))) {
             names.extend(setting.options.widths.iter().flat_map(|width| arm_names(system, *width, seed)));
@@ -270,34 +270,6 @@ impl SystemTime {
     }
 }
 
-/// Returns the seeds of this command's arms and of those that have a folder in `out`, ascending.
-fn seeds_so_far(out: &Path, of_command: &[u64]) -> Vec<u64> {
-    let entries = fs::read_dir(out).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let found = names.filter_map(|name| name.rsplit_once("-seed")?.1.parse().ok());
-    let mut seeds: Vec<u64> = found.chain(of_command.iter().copied()).collect();
-    seeds.sort_unstable();
-    seeds.dedup();
-    seeds
-}
-
 fn title<S: serde::Serializer>(system: &System, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(system.title())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn seeds_of_earlier_commands_count() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(seeds_so_far(&folder.path().join("none"), &[2, 0]), [0, 2]);
-        for name in ["disco-0.5-seed1", "slimclr-mocov2-seed2", "teacher", "seed-0.5-seedx"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        assert_eq!(seeds_so_far(folder.path(), &[0, 1]), [0, 1, 2]);
-    }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::experiment::tables::percent;
+use super::tables::Unit;
 
 /// The mean of a measure over runs with different seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -25,12 +25,20 @@ impl Mean {
         (runs > 0).then_some(Self { mean, standard_error, runs })
     }
 
-    /// Formats the mean of a fraction in percent, and its standard error. It says of how many of `seeds` runs it is, if
-    /// not of all.
-    pub fn percent(self, seeds: usize) -> String {
-        let error = self.standard_error.map(|error| format!(" ± {}", percent(error))).unwrap_or_default();
+    /// Formats the mean, and its standard error. It says of how many of `seeds` runs it is, if not of all.
+    pub fn text(self, unit: Unit, seeds: usize) -> String {
+        unit.text(self.mean) + &self.error(unit, seeds)
+    }
+
+    /// Formats the mean of a difference likewise, with its sign.
+    pub fn signed(self, unit: Unit, seeds: usize) -> String {
+        unit.signed(self.mean) + &self.error(unit, seeds)
+    }
+
+    fn error(self, unit: Unit, seeds: usize) -> String {
+        let error = self.standard_error.map(|error| format!(" ± {}", unit.text(error))).unwrap_or_default();
         let of = if self.runs < seeds { format!(" ({} of {seeds} seeds)", self.runs) } else { String::new() };
-        percent(self.mean) + &error + &of
+        error + &of
     }
 }
 
@@ -46,7 +54,14 @@ mod tests {
         let three = Mean::of(&[2.0, 4.0, 6.0]).unwrap();
         assert_eq!((three.mean, three.runs), (4.0, 3));
         assert!((three.standard_error.unwrap() - (4f64 / 3.0).sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn means_are_written_with_their_error_and_the_seeds_that_are_missing() {
         let mean = Mean { mean: 0.612, standard_error: Some(0.0034), runs: 2 };
-        assert_eq!([mean.percent(2), mean.percent(3)], ["61.2 ± 0.3", "61.2 ± 0.3 (2 of 3 seeds)"]);
+        assert_eq!([2, 3].map(|seeds| mean.text(Unit::Percent, seeds)), ["61.2 ± 0.3", "61.2 ± 0.3 (2 of 3 seeds)"]);
+        assert_eq!(mean.signed(Unit::Percent, 2), "+61.2 ± 0.3");
+        let loss = Mean { mean: -0.5, standard_error: None, runs: 1 };
+        assert_eq!([loss.text(Unit::Number(2), 1), loss.signed(Unit::Number(2), 1)], ["-0.50", "-0.50"]);
     }
 }
