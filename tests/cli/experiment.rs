@@ -55,8 +55,14 @@ fn an_experiment_is_interrupted_resumed_and_tabulated() {
     let gradients = json["gradients"].as_array().unwrap();
     assert_eq!(gradients.iter().map(|it| &it["variant"]).collect::<Vec<_>>(), ["naive", "slimclr"]);
     assert!(gradients.iter().all(|it| it["winding"][1]["mean"].is_f64()), "{gradients:?}");
-    let files =
-        ["report.html", "figures/figure3.svg", "figures/figure4.png", "figures/figure5.svg", "figures/cosines.png"];
+    let files = [
+        "report.html",
+        "figures/figure3.svg",
+        "figures/figure4.png",
+        "figures/figure5.svg",
+        "figures/cosines.png",
+        "recordings/alone-0.5-seed0.jsonl.gz",
+    ];
     for path in files.map(|name| folder.path().join("experiment").join(name)) {
         assert!(path.is_file(), "{} is missing", path.display());
     }

@@ -13,6 +13,7 @@ mod gradients;
 mod mean;
 pub mod methods;
 mod options;
+mod recording;
 pub mod seeds;
 mod setting;
 pub mod tables;
@@ -239,6 +240,7 @@ impl Experiment {
         if let End::Done = end {
             let run = RunFolder::open(&self.folder(&arm.name))?;
             outputs.complete(arm, &run)?;
+            recording::write(&run, &self.out)?;
         }
         Ok(end)
     }
