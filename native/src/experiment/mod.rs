@@ -13,6 +13,7 @@ mod gradients;
 mod mean;
 pub mod methods;
 mod options;
+pub mod protocol;
 mod recording;
 pub mod seeds;
 mod setting;

@@ -11,7 +11,7 @@ use slimclr_core::config::Config;
 
 use crate::{
     data::cifar10::FOLDER,
-    experiment,
+    experiment::{self, protocol},
     options::{self, Preset},
 };
 
@@ -24,7 +24,7 @@ use crate::{
 #[command(mut_arg("device", |device| device.help_heading(None::<&str>)))]
 struct CommonFlags {
     /// Preset to start from; the defaults shown below are those of 'cifar10'
-    #[arg(long, value_enum, default_value = "cifar10")]
+    #[arg(long, value_enum, default_value = "protocol")]
     preset: Scale,
     /// Arms to run now, separated by commas [default: all]
     #[arg(long, value_name = "ARM,…", value_delimiter = ',')]
@@ -32,7 +32,8 @@ struct CommonFlags {
     /// Seeds, separated by commas: each arm is trained once per seed, a teacher only once
     #[arg(long, value_name = "SEED,…", value_delimiter = ',', default_value = "0")]
     seeds: Vec<u64>,
-    /// Train on a class-balanced subset of this many images; evaluation uses all test images [default: all]
+    /// Train on a class-balanced subset of this many images; evaluation uses all test images [default:
+    /// 20,000 with the preset 'protocol', or else all]
     #[arg(long)]
     images: Option<usize>,
     /// Folder for the experiment: tables (results.md, results.json), figures, and a run's folder for each arm
@@ -45,6 +46,8 @@ struct CommonFlags {
 /// Presets for CIFAR-10.
 #[derive(Clone, Copy, ValueEnum)]
 enum Scale {
+    /// ResNet-8, a few epochs: the protocol of the published results (docs/protocol.md)
+    Protocol,
     /// ResNet-8, 30 epochs
     Mini,
     /// ResNet-20, 200 epochs
@@ -58,13 +61,14 @@ impl CommonFlags {
     /// If one is not valid, or a seed is named twice.
     fn options(&self, given: &Config, matches: &ArgMatches) -> Result<experiment::Options> {
         once("--seeds", &self.seeds)?;
-        let preset = match self.preset {
-            Scale::Mini => Preset::Mini,
-            Scale::Cifar10 => Preset::Cifar10,
+        let (preset, images) = match self.preset {
+            Scale::Protocol => (protocol::config(), Some(protocol::IMAGES)),
+            Scale::Mini => (Preset::Mini.config(), None),
+            Scale::Cifar10 => (Preset::Cifar10.config(), None),
         };
-        let base = Config { data: FOLDER.into(), ..preset.config() };
+        let base = Config { data: FOLDER.into(), ..preset };
         let options = options::merge(&base, None, given, matches)?;
-        Ok(experiment::Options { images: self.images, options })
+        Ok(experiment::Options { images: self.images.or(images), options })
     }
 }
 
