@@ -116,9 +116,17 @@ fn surgery_agrees_with_the_cpu() {
 #[test]
 fn an_efficientnet_agrees_with_the_cpu() {
     let backbone = BackboneKind::EfficientnetB0;
-    // Norms over only eight values per channel amplify rounding from step to step; a small learning rate limits that.
-    let config =
-        Config { backbone, widths: vec![1.0], batch: 8, bn_splits: 1, image_size: 32, learning_rate: 0.0002, ..tiny() };
+    // Norms over only eight values per channel and stochastic depth amplify rounding from step to step; a small learning rate
+    // limits that.
+    let config = Config {
+        backbone,
+        widths: vec![1.0],
+        batch: 8,
+        bn_splits: 1,
+        image_size: 32,
+        learning_rate: 0.00005,
+        ..tiny()
+    };
     check_webgpu(&config, 1e-3);
 }
 

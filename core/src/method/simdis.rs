@@ -223,7 +223,7 @@ impl Method for Simdis {
     }
 
     fn average_statistics(&mut self, ranks: &Ranks) {
-        for SimdisTeacher { network, average, .. } in &mut self.teacher {
+        if let Some(SimdisTeacher { network, average, .. }) = &mut self.teacher {
             network.parameters.average_statistics(ranks);
             average.average_statistics(ranks);
         }
