@@ -234,6 +234,7 @@ pub fn key_of(error: &ConfigError) -> &'static str {
         ConfigError::Build(_) => "depth",
         ConfigError::Parts { .. }
         | ConfigError::Queue { .. }
+        | ConfigError::Ranks { .. }
         | ConfigError::Splits { .. }
         | ConfigError::Batch { .. } => "batch",
         ConfigError::Fixed
