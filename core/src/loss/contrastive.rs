@@ -46,9 +46,11 @@ fn without_own(similarities: Tensor<2>, first: usize) -> Tensor<2> {
     let between: Tensor<2> = flat.clone().slice(first + 1..last + 1).reshape([rows - 1, columns + 1]);
     let between = between.narrow(1, 0, columns).reshape([(rows - 1) * columns]);
     let part = |range: Range<usize>| (!range.is_empty()).then(|| flat.clone().slice(range));
-    let parts: Vec<Tensor<1>> =
+    let mut parts: Vec<Tensor<1>> =
         [part(0..first), Some(between), part(last + 1..rows * columns)].into_iter().flatten().collect();
-    Tensor::cat(parts, 0).reshape([rows, columns - 1])
+    // Of all rows, nothing is left at the ends, and nothing is copied.
+    let kept = if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, 0) };
+    kept.reshape([rows, columns - 1])
 }
 
 /// Returns the columns of [`simclr_logits`] that hold the other view of the same image. Shape: `[2 n]`.

@@ -27,12 +27,18 @@ impl Sinkhorn {
         let scores = scores.without_autodiff().div_scalar(self.epsilon);
         let first = softmax(log_shares(scores, ranks), 1);
         (1..self.iterations).fold(first, |shares, _| {
-            let of_prototypes = ranks.gather(shares.clone().sum_dim(0)).sum_dim(0);
+            let of_prototypes = column_sums(shares.clone(), ranks);
             let shares = shares / of_prototypes;
             let of_images = shares.clone().sum_dim(1);
             shares / of_images
         })
     }
+}
+
+/// Computes the sum of each column over the rows of all ranks. Shape: `[n, p]` to `[1, p]`.
+fn column_sums(shares: Tensor<2>, ranks: &Ranks) -> Tensor<2> {
+    let own = shares.sum_dim(0);
+    if ranks.is_single() { own } else { ranks.gather(own).sum_dim(0) }
 }
 
 /// Computes the log-softmax of each column over the rows of all ranks, for this rank's rows. Shape: `[n, p]`, kept.
