@@ -56,12 +56,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// If the folder cannot be written.
 pub fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(PREFIX).rand_bytes(RANDOM);
-    // Temporary files are private by default; these get the permissions of any new file.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(folder)?;
+    // As any new file: those of the library are private, and its errors name them.
+    let create = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).open(path);
+    let file = tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM).make_in(folder, create)?;
     // Tells `sweep` that the file's process is alive. Some file systems have no locks.
     let _ = file.as_file().try_lock();
     Ok(file)
@@ -131,6 +128,9 @@ mod tests {
         assert_eq!(names.map(|name| folder.path().join(name).exists()), [false, true, true, true, true]);
         write_atomically(&folder.path().join("file"), b"whole").unwrap();
         assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"whole");
-        sweep(&folder.path().join("nowhere"));
+        let nowhere = folder.path().join("nowhere");
+        sweep(&nowhere);
+        let error = format!("{:#}", write_atomically(&nowhere.join("file"), b"whole").unwrap_err());
+        assert!(error.starts_with("cannot write") && !error.contains(PREFIX), "{error}");
     }
 }
