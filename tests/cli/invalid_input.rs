@@ -24,6 +24,7 @@ fn invalid_options_are_named() {
     refuses(&slimclr(&["evaluate", "/no/such/run"]), "/no/such/run does not exist");
     refuses(&slimclr(&["profile", "/no/such/run"]), "/no/such/run does not exist");
     refuses(&slimclr(&["profile", "/no/such/run", "--depth", "8"]), "cannot be used with");
+    refuses(&pretrain(&["--accept-changed-images", "--out", "/no/such/run"]), "cannot be used with");
     refuses(&slimclr(&["evaluate", "runs/any", "--probe-rate", "0"]), "probe-rate = 0, but it must be above 0");
     refuses(&slimclr(&["evaluate", "runs/any", "--ridge-lambda", "0"]), "--ridge-lambda 0 must be a number above 0");
 

@@ -64,7 +64,7 @@ pub struct PretrainFlags {
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
     /// Resume although the images have changed; steps per epoch and the schedule stay as planned
-    #[arg(long, requires = "resume")]
+    #[arg(long, requires = "resume", conflicts_with_all = ["preset", "config", "out", "dry_run"])]
     accept_changed_images: bool,
     #[command(flatten)]
     options: Config,
