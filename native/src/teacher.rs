@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use slimclr_core::{
     config::Config,
@@ -37,9 +37,16 @@ pub fn check<'a>(path: &Path, runs: impl Iterator<Item = &'a Config>, device: &D
 /// Opens the copy in the folder of a run, if it has a teacher.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open`], and if the copy is gone.
 pub fn of_run(folder: &RunFolder, config: &Config, device: &Device) -> Result<Option<Teacher>> {
-    if config.teacher.is_empty() { Ok(None) } else { read(&folder.teacher_path(), config, device).map(Some) }
+    if config.teacher.is_empty() {
+        return Ok(None);
+    }
+    let path = folder.teacher_path();
+    if !path.exists() {
+        bail!("{}, the run's copy of its teacher, is gone: put it back, or train a new run", path.display());
+    }
+    read(&path, config, device).map(Some)
 }
 
 /// Copies the teacher that the options name, if they name one, to the folder of a run.

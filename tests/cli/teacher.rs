@@ -75,4 +75,6 @@ fn every_system_trains_from_a_teacher_that_the_run_keeps() {
     succeeds(&resumed);
     assert_eq!(events(&folder.path().join("bingo")).iter().filter(|event| event["event"] == "started").count(), 2);
     assert!(!stderr(&resumed).contains("making the bags"), "{}", stderr(&resumed));
+    fs::remove_file(folder.path().join("seed/teacher")).unwrap();
+    refuses(&slimclr(&["pretrain", "--resume", &path("seed")]), "the run's copy of its teacher, is gone");
 }
