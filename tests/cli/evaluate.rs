@@ -1,6 +1,6 @@
 use std::{fs, process::Command};
 
-use crate::program::{events, image_folder, pretrain, refuses, slimclr, succeeds, text};
+use crate::program::{events, image_folder, pretrain, refuses, slimclr, stderr, succeeds, text};
 
 #[test]
 fn features_are_cached_between_evaluations() {
@@ -62,4 +62,24 @@ fn features_of_other_images_are_removed_and_damaged_images_left_out() {
     fs::remove_dir_all(&cache).unwrap();
     fs::write(&cache, "no folder").unwrap();
     refuses(&evaluate(), "cannot create the folder");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_log_that_cannot_be_written_is_noticed_first() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    succeeds(&pretrain(&["--epochs", "0.01", "--out", &text(&run)]));
+    let log = run.join("events.jsonl");
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o444)).unwrap();
+    if fs::OpenOptions::new().append(true).open(&log).is_ok() {
+        // The administrator can write all files.
+        return;
+    }
+    let refused = slimclr(&["evaluate", &text(&run)]);
+    refuses(&refused, "the result cannot be recorded; to only print it: slimclr evaluate");
+    assert!(!stderr(&refused).contains("computing features"), "{}", stderr(&refused));
+    succeeds(&slimclr(&["evaluate", &text(&run.join("checkpoint.safetensors")), "--probe-epochs", "1"]));
 }

@@ -137,14 +137,22 @@ pub fn run(flags: &EvaluateFlags) -> Result<()> {
     let loader = Loader::new(dataset, &config, None)?;
     let probes = Probes { linear: flags.probe.config(recipe_of(&trained), trained.config.backbone), lambda };
     let on_own_images = folder.as_ref().filter(|_| are_own);
+    let recorded_in = on_own_images.filter(|_| flags.knn.is_none());
+    if let Some(folder) = recorded_in {
+        // Nothing yet, but what can be recorded only at the end may have taken hours.
+        folder.append(&[]).with_context(|| {
+            let checkpoint = shell::path(&folder.checkpoint_path());
+            format!("the result cannot be recorded; to only print it: slimclr evaluate {checkpoint}")
+        })?;
+    }
     let (evaluations, neighbours) = evaluate(&trained, on_own_images, &config, &device, loader, &probes)?;
-    match folder {
-        Some(folder) if are_own && flags.knn.is_none() => {
+    match recorded_in {
+        Some(folder) => {
             folder.append(&evaluations)?;
-            summary::show(&folder, &neighbours)
+            summary::show(folder, &neighbours)
         }
         // Not comparable with the run's own evaluations, so it is only printed.
-        _ => {
+        None => {
             let costs = profile(&trained.config.build()?, config.image_size);
             terminal::print(&table::of_evaluations(&costs, &evaluations));
             Ok(())
