@@ -24,7 +24,6 @@ pub const STEP: Step = Step {
     control: || view! { <Questions/> }.into_any(),
     live: Some(Live {
         text: "lesson/evaluation-run.html",
-        expected: "lesson/expected/evaluation.html",
         setups: &[("As it is", ""), ("A tenth of the learning rate", "learning_rate=0.002")],
         figures: &["accuracy"],
         answer: answer::gain,

@@ -22,7 +22,6 @@ pub const STEP: Step = Step {
     control: || view! { <Gradients/> }.into_any(),
     live: Some(Live {
         text: "lesson/interference-run.html",
-        expected: "lesson/expected/interference.html",
         setups: &[
             ("Four widths", "slow_start=0&distill=none&reweighting=0"),
             ("Only 1 and 0.25", "slow_start=0&distill=none&reweighting=0&widths=1,0.25"),

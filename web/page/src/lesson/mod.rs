@@ -20,7 +20,7 @@ use web_sys::{Element, HtmlElement};
 use crate::{
     address::{self, Address, Route},
     fetch,
-    train::{self, RunEvents, RunsView, State, Workspace},
+    train::{self, RunEvents, RunsView, Workspace},
 };
 
 /// The steps in order.
@@ -54,9 +54,8 @@ struct Step {
 
 /// A training that answers the step's second question.
 struct Live {
-    /// The path in the bundle of the question, and of what our runs of the first set-up showed.
+    /// The path in the bundle of the question.
     text: &'static str,
-    expected: &'static str,
     /// Runs to choose from: a name, and the options as in the address of a training. The first is set up.
     setups: &'static [(&'static str, &'static str)],
     /// Names of the report's figures to show.
@@ -139,7 +138,7 @@ fn loaded(path: &'static str) -> RwSignal<String> {
     html
 }
 
-/// The learner's own runs, with the answer that they give beside the expected one.
+/// The learner's own runs, and the answer that they give.
 fn training(live: &'static Live) -> AnyView {
     let options = |setup: usize| train::read(&address::parse(&format!("{SHORT}&{}", live.setups[setup].1)));
     let workspace = Workspace::new(options(0));
@@ -155,23 +154,12 @@ fn training(live: &'static Live) -> AnyView {
     });
     let setups: Vec<AnyView> = setups.collect();
     let answer = Memo::new(move |_| (live.answer)(&workspace.shown_events()));
-    let is_expected = move || chosen.get() == 0;
-    // A memo, so that the reader may open or close it at any time.
-    let have_ended = Memo::new(move |_| workspace.runs().iter().all(|run| run.state.with(State::has_ended)));
     view! {
         <section class="live" aria-label="Your own run">
             <div class="ask" inner_html=loaded(live.text)></div>
             <div class="setups" role="group" aria-label="Set up">{setups}</div>
-            <div class="beside">
-                <div>
-                    <RunsView workspace figures=live.figures/>
-                    <p class="answer">{answer}</p>
-                </div>
-                <details class="expected" hidden=move || !is_expected() prop:open=have_ended>
-                    <summary>"What our run showed"</summary>
-                    <div inner_html=loaded(live.expected)></div>
-                </details>
-            </div>
+            <RunsView workspace figures=live.figures/>
+            <p class="answer">{answer}</p>
         </section>
     }
     .into_any()

@@ -22,7 +22,6 @@ pub const STEP: Step = Step {
     control: || view! { <Layers/> }.into_any(),
     live: Some(Live {
         text: "lesson/probe-run.html",
-        expected: "lesson/expected/probe.html",
         setups: &[("Four widths", ""), ("Only 1 and 0.25", "widths=1,0.25")],
         figures: &["accuracy"],
         answer: answer::lag,

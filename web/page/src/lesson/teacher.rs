@@ -15,7 +15,6 @@ pub const STEP: Step = Step {
     control: || view! { <Bill/> }.into_any(),
     live: Some(Live {
         text: "lesson/teacher-run.html",
-        expected: "lesson/expected/teacher.html",
         setups: &[
             ("SEED", "multiplier=0.5&image_size=32&slow_start=0&compare=yes&b.method=seed"),
             ("DisCo", "multiplier=0.5&image_size=32&slow_start=0&compare=yes&b.method=disco"),

@@ -17,7 +17,6 @@ pub const STEP: Step = Step {
     control: || view! { <LossWeights/> }.into_any(),
     live: Some(Live {
         text: "lesson/techniques-run.html",
-        expected: "lesson/expected/techniques.html",
         setups: &[
             (
                 "All three",

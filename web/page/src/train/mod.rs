@@ -20,7 +20,6 @@ use self::options::Options;
 pub use self::{
     overview::PairPictures,
     playback::introduction_pairs,
-    run::State,
     run_events::{RunEvents, WidthStatus},
     runs_view::RunsView,
     workspace::Workspace,
