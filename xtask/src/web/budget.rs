@@ -14,7 +14,7 @@ pub struct Part {
 
 /// Parts of the page's bundle.
 pub const PAGE: [Part; 5] = [
-    Part { name: "page's module", contains: |path| path == PAGE_MODULE, raw: None, brotli: Some(413_000) },
+    Part { name: "page's module", contains: |path| path == PAGE_MODULE, raw: None, brotli: Some(405_000) },
     Part { name: "page, other files", contains: is_page, raw: None, brotli: None },
     Part { name: "worker", contains: is_worker, raw: Some(25_000_000), brotli: Some(3_000_000) },
     Part { name: "recording", contains: |path| path == RECORDING, raw: None, brotli: Some(300_000) },
@@ -98,8 +98,8 @@ mod tests {
         let page = |brotli| file("page_bg.wasm", 900_000, Some(brotli));
         let worker = |bytes| file("slimclr_worker_bg.wasm", bytes, Some(2_900_000));
         let images = || file("images/train.webp", 9_000_000, None);
-        check(&PAGE, &list(vec![page(413_000), worker(25_000_000), images()])).unwrap();
-        let error = check(&PAGE, &list(vec![page(413_001), worker(25_000_001), images()])).unwrap_err().to_string();
+        check(&PAGE, &list(vec![page(405_000), worker(25_000_000), images()])).unwrap();
+        let error = check(&PAGE, &list(vec![page(405_001), worker(25_000_001), images()])).unwrap_err().to_string();
         assert!(error.contains("page's module and worker"), "{error}");
     }
 
