@@ -143,20 +143,23 @@ enum Subcommand {
 enum ExperimentSubcommand {
     /// Compare each width alone, a plain slimmable network and each technique on CIFAR-10
     ///
-    /// Trains one network per arm with the same backbone, images, epochs and seed, measures kNN,
-    /// linear probes and ridge regression at every width, and writes them to results.md. The arms are:
+    /// Trains one network per arm and seed with the same backbone, images and epochs, measures kNN,
+    /// linear probes and ridge regression at every width, and writes them to results.md: means over the
+    /// seeds, and differences to naive. The arms are:
     ///
+    ///   untrained                 a slimmable network with its initial weights
     ///   alone-1.0, alone-0.75, …  a network with only that width's channels, trained by MoCo v2
     ///   naive                     a slimmable network, trained on the sum of its widths' losses
     ///   slow-start                naive, plus slow start: sub-networks are trained in the second half only
     ///   distillation              naive, plus distillation from the full network
     ///   reweighting               naive, plus a larger weight for the full network's loss
+    ///   slow-start+distillation, slow-start+reweighting, distillation+reweighting
     ///   slimclr                   all three techniques
     ///   pcgrad, cagrad            naive, plus gradient surgery
     ///   supervised                a slimmable network trained on labels (SGD, rate 0.1 at batch 128)
     ///
-    /// Each arm is an ordinary run in a folder of that name, for evaluate, report and export. Ctrl-C
-    /// stops. Run the same command again to resume, and add arms with --arms.
+    /// Each is an ordinary run in a folder such as naive-seed0, for evaluate, report and export. Ctrl-C
+    /// stops. Run the same command again to resume, and add arms with --arms and seeds with --seeds.
     #[command(verbatim_doc_comment)]
     Cifar10(Box<Cifar10Flags>),
     /// Compare SlimCLR with methods that train one network at a time, with or without a teacher, on CIFAR-10
