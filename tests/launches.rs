@@ -138,10 +138,11 @@ fn system(recipe: Recipe, device: &Device) -> (Trainer, Batch) {
     (Trainer::with_method(&config, method, encoder, query), Batch::noise(&config, 0, device))
 }
 
+/// With one width, SEED takes 194 launches, DisCo 314 and SwAV 557, with three iterations of Sinkhorn for each of two views.
 #[test]
 fn steps_of_two_stage_methods_take_few_launches() {
     let device = Device::wgpu(DeviceKind::DefaultDevice);
-    for (recipe, most) in [(Recipe::Seed, 10_000), (Recipe::Disco, 10_000), (Recipe::Swav, 10_000)] {
+    for (recipe, most) in [(Recipe::Seed, 200), (Recipe::Disco, 320), (Recipe::Swav, 570)] {
         let (mut trainer, batch) = system(recipe, &device);
         let plan = StepPlan { rate: 0.06, key_momentum: 0.99, ..StepPlan::trial(0.0) };
         // SwAV's queue of two batches is in use from the third step on.
