@@ -19,7 +19,7 @@ pub enum TrainError<E: std::error::Error + 'static> {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The device failed.
-    #[error("the device failed: {0}. The latest checkpoint is intact")]
+    #[error("the device failed: {0}. Checkpoints saved before are intact")]
     Device(#[from] ExecutionError),
     /// The state could not be written.
     #[error(transparent)]
@@ -32,13 +32,13 @@ pub enum TrainError<E: std::error::Error + 'static> {
     },
     /// No scale keeps the gradients within 16 bits.
     #[error(
-        "gradients overflow in f16 at every loss scale, so training has stopped. The latest checkpoint is intact. Use \
+        "gradients overflow in f16 at every loss scale, so training has stopped. Checkpoints saved before are intact. Use \
          --precision bf16 or f32"
     )]
     Overflow,
     /// A loss is NaN or infinite.
     #[error(
-        "training has diverged: the loss of width {width} is {loss} at step {step}. The latest checkpoint is intact. \
+        "training has diverged: the loss of width {width} is {loss} at step {step}. Checkpoints saved before are intact. \
          Try a lower learning_rate or a longer warmup"
     )]
     Diverged {

@@ -183,9 +183,13 @@ pub fn parts(done: u64, of: u64, things: &str) -> String {
     format!("{} of {} {things}", HumanCount(done), HumanCount(of))
 }
 
+/// Longer estimates mean that the rate is not known yet.
+const LONGEST_ESTIMATE: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Formats the time left, to be appended; empty if there is less than a second, or it is not known yet.
 pub fn time_left(left: Duration) -> String {
-    if left.as_secs() == 0 { String::new() } else { format!(", {} left", HumanDuration(left)) }
+    let is_known = left.as_secs() > 0 && left < LONGEST_ESTIMATE;
+    if is_known { format!(", {} left", HumanDuration(left)) } else { String::new() }
 }
 
 /// Calls `act` every `interval` on another thread, until the returned sender is dropped.
@@ -202,6 +206,14 @@ fn every(interval: Duration, act: impl Fn() + Send + 'static) -> Sender<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_estimate_of_centuries_is_not_shown() {
+        assert_eq!(
+            [0, 90, u64::MAX / 2].map(|seconds| time_left(Duration::from_secs(seconds))),
+            ["", ", 2 minutes left", ""]
+        );
+    }
 
     #[test]
     fn lines_are_written_until_the_task_ends() {
