@@ -5,6 +5,7 @@ mod controls;
 mod figures;
 mod options;
 mod overview;
+mod pair_pictures;
 mod playback;
 mod recording;
 mod run;
@@ -18,7 +19,7 @@ use wasm_bindgen_futures::spawn_local;
 
 use self::options::Options;
 pub use self::{
-    overview::PairPictures,
+    pair_pictures::PairPictures,
     playback::introduction_pairs,
     run_events::{RunEvents, WidthStatus},
     runs_view::RunsView,

@@ -7,7 +7,7 @@ use slimclr_run::{event::Event, interference::landscape::Landscape};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{EventSource, MessageEvent};
 
-use super::{overview::PairPictures, run_events::RunEvents};
+use super::{pair_pictures::PairPictures, run_events::RunEvents};
 use crate::{
     fetch,
     files::{self, UserFile},

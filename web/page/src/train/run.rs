@@ -8,7 +8,7 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::{
     options::{METHOD, Options, Problem, key_of},
-    overview::PairPictures,
+    pair_pictures::PairPictures,
     run_events::RunEvents,
 };
 use crate::{data::Data, fetch, worker_code::WorkerCode, worker_handle::WorkerHandle};

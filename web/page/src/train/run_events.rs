@@ -7,7 +7,7 @@ use slimclr_run::{
     interference::landscape::Landscape,
 };
 
-use super::overview::PairPictures;
+use super::pair_pictures::PairPictures;
 
 /// A handle to a run's events, all or up to a step.
 #[derive(Clone, Copy)]

@@ -7,7 +7,6 @@ mod readout;
 
 use leptos::prelude::*;
 
-pub use self::pairs::PairPictures;
 use self::{network::Network, pairs::PairsView, readout::Readout};
 use super::run_events::{RunEvents, Status};
 

@@ -1,12 +1,9 @@
 //! Pictures of a batch, two views of each, and lines where a width finds one view by the other.
 
 use leptos::prelude::*;
-use serde::Deserialize;
-use slimclr_protocol::{Pairs, wire};
-use wasm_bindgen::JsValue;
+use slimclr_protocol::Pairs;
 
-use super::super::run_events::RunEvents;
-use crate::pixels::Pixels;
+use super::super::{pair_pictures::PairPictures, run_events::RunEvents};
 
 /// SVG units from one picture to the next.
 const PITCH: usize = 64;
@@ -16,30 +13,6 @@ const SIDE: usize = 56;
 const TOPS: [usize; 3] = [0, 68, 172];
 /// Distance between the lines of two widths.
 const BETWEEN_LINES: f64 = 10.0;
-
-/// Pairs of views with their pictures. A recording has one as a line of JSON for each measurement.
-#[derive(Debug, Clone, Deserialize)]
-pub struct PairPictures {
-    /// Which views each width finds.
-    pub pairs: Pairs,
-    /// For each image itself, its first and its second view, as data URLs.
-    pub pictures: Vec<[String; 3]>,
-}
-
-impl PairPictures {
-    /// Takes the pictures from a worker's report: pixels of images, first and second views, with these sides.
-    pub fn new(pairs: Pairs, sides: [usize; 3], attached: Vec<JsValue>) -> Self {
-        let sheets: Vec<Pixels> = attached
-            .iter()
-            .zip(sides)
-            .map(|(pixels, side)| Pixels::new(wire::bytes(pixels).unwrap_or_default(), side))
-            .collect();
-        let picture = |sheet: usize, image| sheets.get(sheet).and_then(|sheet| sheet.url(image)).unwrap_or_default();
-        let shown = pairs.is_found.first().map_or(0, Vec::len);
-        let pictures = (0..shown).map(|image| std::array::from_fn(|sheet| picture(sheet, image))).collect();
-        Self { pairs, pictures }
-    }
-}
 
 impl RunEvents {
     /// Calls `read` with the latest pairs that are shown.
