@@ -1,10 +1,9 @@
 //! `cargo xtask package`: the JavaScript package, as npm publishes it.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use serde_json::Value;
 
 use super::{PAGE, STAGE, Tools, budget, bundle::Bundle, compiler::Module};
 use crate::{duration::HumanDuration, log::info, process::workspace};
@@ -50,26 +49,17 @@ impl Tools {
         self.assemble("package", &budget::PACKAGE, |bundle, cache| {
             self.add_module(bundle, cache, &CPU)?;
             self.add_module(bundle, cache, &WEBGPU)?;
-            let manifest = manifest()?;
-            bundle.file("package.json", cache.get(&[b"manifest", &manifest], |path| Ok(fs::write(path, &manifest)?))?);
             add_files(bundle)
         })
     }
 }
 
-/// Returns `package.json` with the workspace's version.
-fn manifest() -> Result<Vec<u8>> {
-    let path = workspace().join("web/package/package.json");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut manifest: Value = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
-    manifest["version"] = env!("CARGO_PKG_VERSION").into();
-    Ok(serde_json::to_vec_pretty(&manifest)?)
-}
-
 fn add_files(bundle: &mut Bundle) -> Result<()> {
     let workspace = workspace();
     bundle.folder("", &workspace.join("web/package/js"))?;
-    bundle.file("README.md", workspace.join("web/package/README.md"));
+    for file in ["package.json", "README.md"] {
+        bundle.file(file, workspace.join("web/package").join(file));
+    }
     for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {
         bundle.file(licence, workspace.join(licence));
     }
@@ -78,11 +68,16 @@ fn add_files(bundle: &mut Bundle) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
     fn the_package_has_the_workspaces_version() {
-        let manifest: Value = serde_json::from_slice(&manifest().unwrap()).unwrap();
+        let text = fs::read_to_string(workspace().join("web/package/package.json")).unwrap();
+        let manifest: Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&manifest["name"], &manifest["version"]), (&"slimclr".into(), &env!("CARGO_PKG_VERSION").into()));
     }
 }
