@@ -6,18 +6,13 @@ use burn::{
     backend::flex::{FlexTensor, Layout},
     tensor::{Bytes, DType, Element, Shape, bf16},
 };
+use bytemuck::Pod;
 use pulp::Arch;
 
 use crate::threads::for_each_chunk;
 
 /// A type of values in memory. Kernels compute in f32.
-pub trait Stored: Element {
-    /// Returns the values of a tensor of this type, if it is contiguous.
-    fn as_slice(tensor: &FlexTensor) -> Option<&[Self]>;
-
-    /// Returns all values in the memory of a tensor of this type, copied first if the memory is shared.
-    fn storage_mut(tensor: &mut FlexTensor) -> &mut [Self];
-
+pub trait Stored: Element + Pod {
     /// Converts a value to f32, exactly.
     fn widen(self) -> f32;
 
@@ -39,14 +34,6 @@ pub trait Stored: Element {
 }
 
 impl Stored for f32 {
-    fn as_slice(tensor: &FlexTensor) -> Option<&[Self]> {
-        tensor.as_slice()
-    }
-
-    fn storage_mut(tensor: &mut FlexTensor) -> &mut [Self] {
-        tensor.storage_mut()
-    }
-
     #[inline(always)]
     fn widen(self) -> f32 {
         self
@@ -72,14 +59,6 @@ impl Stored for f32 {
 
 /// Its own conversions have branches, which prevent vectorisation.
 impl Stored for bf16 {
-    fn as_slice(tensor: &FlexTensor) -> Option<&[Self]> {
-        tensor.as_slice()
-    }
-
-    fn storage_mut(tensor: &mut FlexTensor) -> &mut [Self] {
-        tensor.storage_mut()
-    }
-
     #[inline(always)]
     fn widen(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
@@ -146,7 +125,7 @@ pub fn is_f32(x: &FlexTensor) -> bool {
 /// # Panics
 /// If the tensor is not contiguous.
 pub fn values<T: Stored>(tensor: &FlexTensor) -> &[T] {
-    T::as_slice(tensor).expect("the tensor was made contiguous")
+    tensor.as_slice().expect("the tensor was made contiguous")
 }
 
 /// Makes a tensor of `values`.
@@ -234,7 +213,7 @@ pub fn zip_map_inplace<T: Stored, const M: usize, const N: usize, C: Fn([f32; M]
     let sources = others.each_ref().map(values::<T>);
     let mut targets = changed.each_mut().map(|tensor| {
         let (start, count) = (tensor.layout().start_offset(), tensor.layout().num_elements());
-        T::storage_mut(tensor)[start..][..count].chunks_mut(CHUNK)
+        tensor.storage_mut::<T>()[start..][..count].chunks_mut(CHUNK)
     });
     let mut chunks: Vec<[&mut [T]; M]> = (0..targets[0].len())
         .map(|_| targets.each_mut().map(|chunks| chunks.next().expect("all tensors have one length")))
