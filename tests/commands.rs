@@ -18,7 +18,7 @@ use futures::{
     executor::block_on,
     pin_mut,
 };
-use generated_images::{CHUNK, GeneratedImages, IMAGES};
+use generated_images::{CHUNK, GeneratedImages, IMAGES, eight_steps};
 use slimclr_core::{
     command::Command,
     config::{Config, ConfigError},
@@ -33,19 +33,7 @@ type Events = Vec<Result<Event, TrainError<Infallible>>>;
 
 /// Options of a run of eight steps, of which the first four train only the full network.
 fn config() -> Config {
-    Config {
-        batch: 4,
-        queue: 16,
-        dim: 8,
-        multiplier: 1.0,
-        image_size: 16,
-        widths: vec![1.0, 0.5],
-        epochs: 2.0,
-        slow_start: 0.5,
-        evaluate_every: 9.0,
-        interference: false,
-        ..Config::mini()
-    }
+    Config { slow_start: 0.5, evaluate_every: 9.0, interference: false, ..eight_steps() }
 }
 
 fn run() -> (impl Stream<Item = Result<Event, TrainError<Infallible>>>, UnboundedSender<Command>) {

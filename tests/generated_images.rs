@@ -19,6 +19,20 @@ pub const IMAGES: usize = 16;
 /// Images that are evaluated at once.
 pub const CHUNK: usize = 5;
 
+/// Returns the options of a run of eight steps at two widths.
+pub fn eight_steps() -> Config {
+    Config {
+        batch: 4,
+        queue: 16,
+        dim: 8,
+        multiplier: 1.0,
+        image_size: 16,
+        widths: vec![1.0, 0.5],
+        epochs: 2.0,
+        ..Config::mini()
+    }
+}
+
 /// A host of generated images, all different and each of its own class.
 pub struct GeneratedImages {
     config: Config,

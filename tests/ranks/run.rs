@@ -11,23 +11,14 @@ use slimclr_core::{
     train::{Artifact, Run},
 };
 
-use crate::{generated_images::GeneratedImages, threads::on_ranks};
+use crate::{
+    generated_images::{GeneratedImages, eight_steps},
+    threads::on_ranks,
+};
 
-/// Options of a run of eight steps.
+/// Options of a run that evaluates, saves and measures after each epoch.
 fn config() -> Config {
-    Config {
-        batch: 4,
-        queue: 16,
-        dim: 8,
-        multiplier: 1.0,
-        image_size: 16,
-        widths: vec![1.0, 0.5],
-        epochs: 2.0,
-        evaluate_every: 1.0,
-        checkpoint_every: 1.0,
-        interference: true,
-        ..Config::mini()
-    }
+    Config { evaluate_every: 1.0, checkpoint_every: 1.0, interference: true, ..eight_steps() }
 }
 
 /// Runs to the end on one rank, which gets `commands`. Returns the events and what it has saved.
